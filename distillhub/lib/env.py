@@ -1,0 +1,42 @@
+"""Typed readings of environment variables, each failing with a sentence that names the variable."""
+
+import os
+from pathlib import Path
+
+
+class BadSetting(ValueError):
+    """An environment variable holds a value that cannot be used."""
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, default).strip()
+
+
+def boolean(name: str, default: bool) -> bool:
+    raw = text(name).lower()
+    if not raw:
+        return default
+    if raw in {"1", "true", "yes", "on"}:
+        return True
+    if raw in {"0", "false", "no", "off"}:
+        return False
+    raise BadSetting(f"{name} must be one of true, false, yes, no, on, off, 1, 0; it is {raw!r}.")
+
+
+def integer(name: str, default: int) -> int:
+    raw = text(name)
+    if not raw:
+        return default
+    try:
+        return int(raw)
+    except ValueError:
+        raise BadSetting(f"{name} must be a whole number; it is {raw!r}.") from None
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list; empty parts are dropped."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def path(name: str, default: str) -> Path:
+    return Path(text(name) or default).expanduser().resolve()

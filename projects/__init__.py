@@ -1,0 +1,1 @@
+"""What a team owns: people, projects, datasets, teachers and students."""

@@ -1,0 +1,66 @@
+"""Who calls the REST API: a bearer token, or a browser session with CSRF."""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+from rest_framework.authentication import (
+    BaseAuthentication,
+    SessionAuthentication,
+    get_authorization_header,
+)
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+
+from projects.models import ApiToken, User
+
+
+def digest(token: str) -> str:
+    """sha256: the token itself has 256 bits of its own, so no slow hash is needed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class TokenAuthentication(BaseAuthentication):
+    keyword = b"bearer"
+
+    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
+        parts = get_authorization_header(request).split()
+        if not parts or parts[0].lower() != self.keyword:
+            return None
+        if len(parts) != 2:
+            raise AuthenticationFailed("Send `Authorization: Bearer <token>`.")
+        found = (
+            ApiToken.objects.usable()
+            .select_related("user")
+            .filter(digest=digest(parts[1].decode("latin-1")))
+            .first()
+        )
+        if found is None:
+            raise AuthenticationFailed("This token is unknown, expired or revoked.")
+        now = timezone.now()
+        if found.last_used_at is None or now - found.last_used_at > timedelta(minutes=1):
+            ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
+        return found.user, found
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+class BrowserSessionAuthentication(SessionAuthentication):
+    """Sessions with CSRF; a 401 still names Bearer, because TokenAuthentication comes first."""
+
+
+class TokenScopeAllows(BasePermission):
+    """A token of scope `read` may not change anything."""
+
+    message = "This token may only read."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        token = request.auth
+        return not (
+            isinstance(token, ApiToken)
+            and token.scope == ApiToken.Scope.READ
+            and request.method not in SAFE_METHODS
+        )

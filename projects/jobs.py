@@ -1,0 +1,1 @@
+"""Celery jobs: ids in, one call, no logic."""

@@ -1,0 +1,20 @@
+from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
+from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
+from projects.models.project import Membership, Project, Role
+from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
+
+__all__ = [
+    "ApiToken",
+    "Dataset",
+    "DatasetVersion",
+    "IdempotencyKey",
+    "Membership",
+    "ModelAlias",
+    "ModelVersion",
+    "Project",
+    "RegisteredModel",
+    "Role",
+    "SignInLink",
+    "StagedUpload",
+    "User",
+]

@@ -1,0 +1,138 @@
+"""Datasets and their immutable versions.
+
+A version's rows live in one Parquet file (docs/architecture.md, "The Parquet of a version"):
+`row_id` int64, `split`, `label` (null when unknown), the task's input column (`text`, or `image`
+as encoded bytes), `source` (the file inside an archive, or the line of a table), and the other
+columns of the upload under their own names.
+"""
+
+import uuid
+from typing import ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models
+
+from projects.models.people import User
+from projects.models.project import Project
+
+#: Names stand in references such as `banking77@3`, `run/12`: no slash, no `@`.
+reference_name = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9._-]*\Z",
+    "Use letters, digits, dots, hyphens and underscores, beginning with a letter or digit.",
+)
+
+
+class DatasetQuerySet(models.QuerySet["Dataset"]):
+    def visible_to(self, user: User) -> "DatasetQuerySet":
+        return self.filter(project__memberships__user=user.pk)
+
+
+class Dataset(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="datasets")
+    name = models.CharField(max_length=100, validators=[reference_name])
+    task = models.CharField(max_length=50, help_text="A Hugging Face pipeline tag.")
+    description = models.TextField(max_length=2000, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DatasetQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "name"], name="dataset_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
+    def visible_to(self, user: User) -> "DatasetVersionQuerySet":
+        return self.filter(dataset__project__memberships__user=user.pk)
+
+    def ready(self) -> "DatasetVersionQuerySet":
+        return self.filter(status=DatasetVersion.Status.READY)
+
+
+class DatasetVersion(models.Model):
+    """One fixed state of a dataset. Once ready, nothing that defines its rows changes."""
+
+    class Status(models.TextChoices):
+        INGESTING = "ingesting"
+        READY = "ready"
+        FAILED = "failed"
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.INGESTING)
+    stage = models.CharField(max_length=100, blank=True, help_text="What ingestion is doing now.")
+    fraction = models.FloatField(default=0.0, help_text="Progress of ingestion, 0 to 1.")
+    error = models.JSONField(null=True, blank=True, help_text='{"code", "detail", "line"?}')
+
+    # What was uploaded and how it is read.
+    source_name = models.CharField(max_length=255, blank=True)
+    source_sha256 = models.CharField(max_length=64, blank=True, help_text="The upload's blob.")
+    source_bytes = models.BigIntegerField(default=0)
+    format = models.CharField(max_length=50, blank=True, help_text="Key of the ingest format.")
+    reading = models.JSONField(
+        default=dict, help_text="Delimiter, encoding, header, columns, splits: as corrected."
+    )
+
+    # What came of it.
+    file_sha256 = models.CharField(max_length=64, blank=True, help_text="The Parquet's blob.")
+    file_bytes = models.BigIntegerField(default=0)
+    fingerprint = models.CharField(
+        max_length=64, blank=True, help_text="sha256 of the rows, whatever the file's encoding."
+    )
+    rows = models.BigIntegerField(default=0)
+    columns = models.JSONField(default=list, help_text='[{"name", "type", "role"}]')
+    labels = models.JSONField(default=list, help_text="Sorted; a label's index is its class id.")
+    splits = models.JSONField(default=dict, help_text='{name: {"rows", "label_counts"}}')
+    statistics = models.JSONField(default=dict)
+    issues = models.JSONField(
+        default=list, help_text='[{"code", "severity", "count", "rows", "detail"}]'
+    )
+
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True)
+    operation = models.JSONField(null=True, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    ready_at = models.DateTimeField(null=True, blank=True)
+
+    objects = DatasetVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "number"], name="dataset_version_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def reference(self) -> str:
+        return f"{self.dataset.name}@{self.number}"
+
+    @property
+    def is_ready(self) -> bool:
+        return self.status == self.Status.READY
+
+
+class StagedUpload(models.Model):
+    """A file that was uploaded and understood, waiting for a person to confirm the mapping."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, null=True, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(auto_now_add=True)
+    source_name = models.CharField(max_length=255)
+    source_sha256 = models.CharField(max_length=64)
+    source_bytes = models.BigIntegerField()
+    format = models.CharField(max_length=50)
+    understood = models.JSONField(default=dict, help_text="What the format's sniff() reported.")
+
+    def __str__(self) -> str:
+        return self.source_name

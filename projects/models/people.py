@@ -1,0 +1,86 @@
+"""People, and the ways in: tokens and one-time links, kept as digests only."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils import timezone
+
+
+class User(AbstractUser):
+    """A person. Custom from the first migration, so that it can grow."""
+
+    time_zone = models.CharField(max_length=64, default="UTC")
+
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    @property
+    def display_name(self) -> str:
+        return self.get_full_name() or self.username
+
+
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
+    def usable(self) -> "ApiTokenQuerySet":
+        return self.filter(
+            models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now()),
+            revoked_at=None,
+            user__is_active=True,
+        )
+
+
+class ApiToken(models.Model):
+    """A bearer token for REST. The token itself is shown once; only its sha256 is stored."""
+
+    class Scope(models.TextChoices):
+        READ = "read"
+        WRITE = "write"
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=100)
+    scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.WRITE)
+    prefix = models.CharField(max_length=12, help_text="Its first characters, to recognise it by.")
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+
+class SignInLink(models.Model):
+    """A link that signs one person in, once, within minutes: what `distillhub up` prints."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64, unique=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"sign-in link of {self.user}"
+
+
+class IdempotencyKey(models.Model):
+    """What was answered to a creating POST, so that its repetition is answered the same."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE)
+    key = models.CharField(max_length=200)
+    request_digest = models.CharField(max_length=64, help_text="sha256 of method, path and body.")
+    status = models.PositiveSmallIntegerField(null=True, help_text="None while in progress.")
+    answer = models.JSONField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "key"], name="idempotency_key_once_per_user")
+        ]
+
+    def __str__(self) -> str:
+        return self.key

@@ -1,0 +1,119 @@
+"""Registered models: teachers and students, with immutable versions.
+
+`run` is a number and not a foreign key: this app does not know runs. The run that produced a
+version is found from `training.Run.output`.
+"""
+
+from typing import ClassVar
+
+from django.db import models
+
+from projects.models.dataset import reference_name
+from projects.models.people import User
+from projects.models.project import Project
+
+
+class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
+    def visible_to(self, user: User) -> "RegisteredModelQuerySet":
+        return self.filter(project__memberships__user=user.pk)
+
+
+class RegisteredModel(models.Model):
+    class ModelRole(models.TextChoices):
+        TEACHER = "teacher"
+        STUDENT = "student"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="models")
+    name = models.CharField(max_length=100, validators=[reference_name])
+    role = models.CharField(max_length=10, choices=ModelRole.choices)
+    task = models.CharField(max_length=50)
+    description = models.TextField(max_length=2000, blank=True)
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = RegisteredModelQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "name"], name="model_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def visible_to(self, user: User) -> "ModelVersionQuerySet":
+        return self.filter(model__project__memberships__user=user.pk)
+
+    def ready(self) -> "ModelVersionQuerySet":
+        return self.filter(status=ModelVersion.Status.READY)
+
+
+class ModelVersion(models.Model):
+    """One fixed state of a model: a configuration, or weights with their configuration.
+
+    A version from `architecture` has no files: its weights are drawn from the run's seed, its
+    classes are the dataset's, and its `parameters` are counted for the example sizes in `config`
+    until a run knows them.
+    """
+
+    class Status(models.TextChoices):
+        INSPECTING = "inspecting"
+        READY = "ready"
+        FAILED = "failed"
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.INSPECTING)
+    error = models.JSONField(null=True, blank=True, help_text='{"code", "detail"}')
+    source = models.JSONField(help_text='{"kind": architecture|hub|upload|run, ...}')
+    architecture = models.CharField(max_length=100, blank=True, help_text="Registry key.")
+    config = models.JSONField(default=dict, help_text="Resolved architecture options.")
+    labels = models.JSONField(default=list, help_text="Empty until trained.")
+    tokenizer = models.JSONField(null=True, blank=True, help_text='{"kind", "vocabulary", ...}')
+    parameters = models.BigIntegerField(null=True, blank=True)
+    size_bytes = models.BigIntegerField(null=True, blank=True, help_text="Of the weights.")
+    files = models.JSONField(default=list, help_text='[{"name", "sha256", "bytes"}]')
+    metrics = models.JSONField(default=dict, help_text="Of the run that produced it.")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "number"], name="model_version_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.reference
+
+    @property
+    def reference(self) -> str:
+        return f"{self.model.name}@{self.number}"
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it has weights and classes, so that it can be asked."""
+        return bool(self.files) and bool(self.labels)
+
+
+class ModelAlias(models.Model):
+    """A movable name for a version, such as `production`."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=100, validators=[reference_name])
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="aliases")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "name"], name="model_alias_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name

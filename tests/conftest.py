@@ -1,0 +1,79 @@
+"""People and projects that most tests need. Alice owns, Erin edits, Vera views, Charlie is a
+stranger and must see nothing."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Before settings are read: a home of its own, never the developer's.
+os.environ["DISTILLHUB_HOME"] = os.environ.get("DISTILLHUB_TEST_HOME") or tempfile.mkdtemp(
+    prefix="distillhub-test-"
+)
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright runs an event loop
+
+import pytest
+from django.conf import LazySettings
+from django.test import Client
+from rest_framework.test import APIClient
+
+from projects.models import Project, User
+from tests import make
+
+DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real datasets, where this machine has them."""
+    if not DATA.is_dir():
+        pytest.skip("the shared real datasets are not on this machine")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def own_files(settings: LazySettings, tmp_path: Path) -> None:
+    """Every test writes its files into a folder of its own, and queues run at once."""
+    settings.MEDIA_ROOT = tmp_path / "files"
+    settings.DISTILLHUB_HOME = tmp_path / "home"
+    settings.DISTILLHUB_HOME.mkdir()
+    settings.STORAGES = settings.STORAGES | {
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    }
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return make.user("alice")
+
+
+@pytest.fixture
+def erin(db: None) -> User:
+    return make.user("erin")
+
+
+@pytest.fixture
+def vera(db: None) -> User:
+    return make.user("vera")
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    return make.user("charlie")
+
+
+@pytest.fixture
+def project(alice: User, erin: User, vera: User) -> Project:
+    """Alice's project, which Erin edits and Vera views."""
+    return make.project("intents", owner=alice, editor=erin, viewer=vera)
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def api_of(user: User) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user)
+    return client

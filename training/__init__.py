@@ -1,0 +1,1 @@
+"""What happens to it: runs, metrics, artifacts, the machines that train, and the engine."""

@@ -1,0 +1,6 @@
+from training.models.artifact import Artifact
+from training.models.metric import LogChunk, MetricChunk, MetricSeries
+from training.models.run import Run, RunEvent
+from training.models.worker import Worker
+
+__all__ = ["Artifact", "LogChunk", "MetricChunk", "MetricSeries", "Run", "RunEvent", "Worker"]

@@ -1,0 +1,136 @@
+"""A run: one training of one student. This row, not a queue message, owns the run's life."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+from projects.models import DatasetVersion, ModelVersion, Project, User
+from training.models.worker import Worker
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def visible_to(self, user: User) -> "RunQuerySet":
+        return self.filter(project__memberships__user=user.pk)
+
+    def unfinished(self) -> "RunQuerySet":
+        return self.exclude(status__in=Run.FINAL)
+
+    def running(self) -> "RunQuerySet":
+        """Held by a worker under a lease."""
+        return self.filter(status__in=Run.LEASED)
+
+    def lost(self) -> "RunQuerySet":
+        """Held by a worker whose lease ran out, by the database's clock."""
+        return self.running().filter(lease_until__lt=Now())
+
+
+class Run(models.Model):
+    class Status(models.TextChoices):
+        WAITING = "waiting"  # for another run's output
+        QUEUED = "queued"
+        STARTING = "starting"
+        TRAINING = "training"
+        EVALUATING = "evaluating"
+        PAUSED = "paused"
+        CANCELLING = "cancelling"
+        FINISHED = "finished"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    FINAL: ClassVar = [Status.FINISHED, Status.FAILED, Status.CANCELLED]
+    LEASED: ClassVar = [Status.STARTING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING]
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField()
+    name = models.CharField(max_length=200)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
+    notes = models.TextField(max_length=20_000, blank=True)
+    tags = models.JSONField(default=list)
+
+    # What is asked: frozen at launch, every reference pinned to a version.
+    config = models.JSONField()
+    task = models.CharField(max_length=50)
+    dataset_version = models.ForeignKey(
+        DatasetVersion, on_delete=models.PROTECT, related_name="runs"
+    )
+    # Null only while `waiting` for the run that will make it (its reference is in `config`).
+    student = models.ForeignKey(
+        ModelVersion, on_delete=models.PROTECT, related_name="runs_as_student", null=True
+    )
+    teachers = models.ManyToManyField(ModelVersion, related_name="runs_as_teacher")
+    waits_for = models.ManyToManyField("self", symmetrical=False, related_name="awaited_by")
+    control_of = models.ForeignKey(
+        "self", on_delete=models.CASCADE, null=True, blank=True, related_name="controls"
+    )
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    queue = models.CharField(max_length=50, default="default")
+
+    # Who has it now.
+    attempt = models.PositiveIntegerField(default=0)
+    worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, related_name="runs")
+    lease_until = models.DateTimeField(null=True)
+    retry_at = models.DateTimeField(null=True, help_text="Not to be claimed before (back-off).")
+    losses_of_worker = models.PositiveIntegerField(
+        default=0, help_text="How many times a worker died with it."
+    )
+    cancel_requested_at = models.DateTimeField(null=True)
+    journal_offset = models.BigIntegerField(default=0, help_text="Bytes of the journal read.")
+
+    # What is known of it.
+    stage = models.CharField(max_length=100, blank=True)
+    step = models.BigIntegerField(default=0)
+    steps = models.BigIntegerField(null=True)
+    fraction = models.FloatField(default=0.0)
+    eta_seconds = models.FloatField(null=True)
+    metrics = models.JSONField(default=dict, help_text="Latest value of every series.")
+    summary = models.JSONField(default=dict, help_text="What the engine's `finished` event told.")
+    comparison = models.JSONField(null=True, help_text="Against its control, on the same rows.")
+    error = models.JSONField(null=True, help_text='{"code", "detail", "trace"?}')
+    output = models.OneToOneField(
+        ModelVersion, on_delete=models.SET_NULL, null=True, related_name="produced_by"
+    )
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    queued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "number"], name="run_number_once")
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["status", "lease_until"], name="run_by_lease"),
+            models.Index(fields=["project", "status"], name="run_by_project_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.number}"
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in self.FINAL
+
+    @property
+    def is_distillation(self) -> bool:
+        return bool(self.config.get("teachers"))
+
+
+class RunEvent(models.Model):
+    """One line of a run's timeline, in plain words."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(auto_now_add=True)
+    kind = models.CharField(max_length=30)
+    sentence = models.CharField(max_length=500)
+    by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return self.sentence
