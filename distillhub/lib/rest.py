@@ -92,7 +92,7 @@ class Cursor(CursorPagination):
 
 
 def answer_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Every expected failure as `{"detail", "code", "fields"}`; others stay a 500 and are logged."""
+    """Every expected failure as `{"detail", "code", "fields"}`; others stay a logged 500."""
     if isinstance(error, DomainError):
         set_rollback()
         return _answer(error.status, error.detail, error.code, error.fields)
