@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 class DomainError(Exception):
     status = 400
     code = "invalid"
+    retry_after: int | None = None  # seconds; answered as the header Retry-After
 
     def __init__(
         self,

@@ -95,7 +95,10 @@ def answer_exception(error: Exception, context: dict[str, Any]) -> Response | No
     """Every expected failure as `{"detail", "code", "fields"}`; others stay a logged 500."""
     if isinstance(error, DomainError):
         set_rollback()
-        return _answer(error.status, error.detail, error.code, error.fields)
+        response = _answer(error.status, error.detail, error.code, error.fields)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
     if isinstance(error, Http404):
         return _answer(404, "There is nothing at this address.", "not_found")
     if isinstance(error, PermissionDenied):
