@@ -7,11 +7,12 @@ columns of the upload under their own names.
 """
 
 import uuid
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
 from django.db import models
 
+from distillhub.lib.errors import Conflict
 from projects.models.people import User
 from projects.models.project import Project
 
@@ -47,7 +48,32 @@ class Dataset(models.Model):
         return self.name
 
 
+class Fixed(Conflict):
+    """A ready version is asked to become another one; a change makes the next version instead."""
+
+    code = "version_fixed"
+
+
+#: What makes a version the version it is. Runs, fingerprints and lineage rely on it.
+DEFINING = frozenset(
+    {
+        "dataset", "dataset_id", "number", "status", "source_name", "source_sha256",
+        "source_bytes", "format", "reading", "file_sha256", "file_bytes", "fingerprint", "rows",
+        "columns", "labels", "splits", "statistics", "issues", "parent", "parent_id", "operation",
+    }
+)  # fmt: skip
+
+
 class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
+    def update(self, **values: Any) -> int:
+        """As Django's, but refuses (Fixed) to redefine a version that is ready."""
+        if DEFINING & values.keys() and self.ready().exists():
+            raise Fixed("A ready version does not change; a change makes the next version.")
+        return super().update(**values)
+
+    def ingesting(self) -> "DatasetVersionQuerySet":
+        return self.filter(status=DatasetVersion.Status.INGESTING)
+
     def visible_to(self, user: User) -> "DatasetVersionQuerySet":
         return self.filter(dataset__project__memberships__user=user.pk)
 
@@ -69,6 +95,10 @@ class DatasetVersion(models.Model):
     stage = models.CharField(max_length=100, blank=True, help_text="What ingestion is doing now.")
     fraction = models.FloatField(default=0.0, help_text="Progress of ingestion, 0 to 1.")
     error = models.JSONField(null=True, blank=True, help_text='{"code", "detail", "line"?}')
+    # Which worker's turn it is: only the holder of the current attempt may write, and one that
+    # went silent loses its claim (projects/ingest/ingestion.py).
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
 
     # What was uploaded and how it is read.
     source_name = models.CharField(max_length=255, blank=True)
@@ -110,6 +140,20 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As Django's, but refuses (Fixed) to redefine a version that is ready."""
+        if self.pk is not None:
+            stored = type(self).objects.ready().filter(pk=self.pk).values(*DEFINING).first()
+            asked = kwargs.get("update_fields")
+            names = DEFINING if asked is None else DEFINING & set(asked)
+            if stored and any(stored[name] != self._stored_form(name) for name in names):
+                raise Fixed("A ready version does not change; a change makes the next version.")
+        super().save(*args, **kwargs)
+
+    def _stored_form(self, name: str) -> Any:
+        """A field's value as `values()` reads it: the key of a relation, not its object."""
+        return getattr(self, self._meta.get_field(name.removesuffix("_id")).attname)
 
     @property
     def reference(self) -> str:
