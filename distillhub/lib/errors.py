@@ -56,3 +56,4 @@ class TooLarge(DomainError):
 
 class Unavailable(DomainError):
     status, code = 503, "unavailable"
+    retry_after = 5

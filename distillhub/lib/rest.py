@@ -1,68 +1,90 @@
 """What every REST endpoint shares: one shape of error, one of list, a JSON parser that refuses
 what the database could not keep."""
 
-import io
+import json
+import logging
+import math
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
-from rest_framework.views import exception_handler, set_rollback
 
-from distillhub.lib.errors import DomainError
+from distillhub.lib.errors import DomainError, Unavailable
+
+logger = logging.getLogger(__name__)
 
 DEEPEST = 32  # levels of nesting; deeper JSON makes Python's decoder recurse until it fails
 MOST_BYTES = 10 << 20
+TOO_DEEP = f"JSON is nested deeper than {DEEPEST} levels."
 
 
 class SafeJSONParser(JSONParser):
-    """JSON of bounded size and depth, without NUL characters (PostgreSQL cannot store them)."""
+    """JSON in UTF-8 of bounded size and depth, holding nothing the database could not keep."""
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         body = stream.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise RequestDataTooBig
-        self._refuse_depth(body)
-        parsed = super().parse(io.BytesIO(body), media_type, parser_context or {})
-        self._refuse_nul(parsed)
+        try:
+            # Always UTF-8, whatever charset the header claims: the contract knows no other.
+            parsed = json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
+        except ValueError as fault:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+            raise exceptions.ParseError(f"This is not valid JSON: {fault}.") from None
+        except RecursionError:
+            raise exceptions.ParseError(TOO_DEEP) from None
+        _refuse_depth(parsed)
+        if b"\\u" in body:  # only an escape can smuggle in what follows
+            _refuse_unstorable(parsed)
         return parsed
 
-    @staticmethod
-    def _refuse_depth(body: bytes) -> None:
-        depth = 0
-        in_string = escaped = False
-        for byte in body:
-            if in_string:
-                if escaped:
-                    escaped = False
-                elif byte == 0x5C:
-                    escaped = True
-                elif byte == 0x22:
-                    in_string = False
-            elif byte == 0x22:
-                in_string = True
-            elif byte in b"[{":
-                depth += 1
-                if depth > DEEPEST:
-                    raise exceptions.ParseError(f"JSON is nested deeper than {DEEPEST} levels.")
-            elif byte in b"]}":
-                depth -= 1
 
-    @classmethod
-    def _refuse_nul(cls, value: Any) -> None:
-        if isinstance(value, str):
-            if "\x00" in value:
-                raise exceptions.ParseError("A text holds a NUL character.")
-        elif isinstance(value, dict):
-            for name, part in value.items():
-                cls._refuse_nul(name)
-                cls._refuse_nul(part)
-        elif isinstance(value, list):
-            for part in value:
-                cls._refuse_nul(part)
+def _refuse_depth(parsed: Any) -> None:
+    """Level by level, looking only into containers: 10 MB of `[[],[],...]` take half a second."""
+    level = [parsed] if isinstance(parsed, dict | list) else []
+    for _ in range(DEEPEST):
+        level = [
+            part
+            for container in level
+            for part in (container.values() if isinstance(container, dict) else container)
+            if isinstance(part, dict | list)
+        ]
+        if not level:
+            return
+    raise exceptions.ParseError(TOO_DEEP)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is not a number of JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:20]} is too large a number")
+    return value
+
+
+def _refuse_unstorable(value: Any) -> None:
+    """NUL, which PostgreSQL cannot store, and half surrogates, which UTF-8 cannot express."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            raise exceptions.ParseError("A text holds a NUL character.")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise exceptions.ParseError("A text holds half of a surrogate pair.") from None
+    elif isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_unstorable(name)
+            _refuse_unstorable(part)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_unstorable(part)
 
 
 class Cursor(CursorPagination):
@@ -93,34 +115,33 @@ class Cursor(CursorPagination):
 
 def answer_exception(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every expected failure as `{"detail", "code", "fields"}`; others stay a logged 500."""
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.error("the database did not answer", exc_info=error)
+        error = Unavailable("The database does not answer just now; try again in a moment.")
     if isinstance(error, DomainError):
-        set_rollback()
-        response = _answer(error.status, error.detail, error.code, error.fields)
+        answer = _answer(error.status, error.detail, error.code, error.fields)
         if error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
+            answer.headers["Retry-After"] = str(error.retry_after)
+        return answer
     if isinstance(error, Http404):
         return _answer(404, "There is nothing at this address.", "not_found")
-    if isinstance(error, PermissionDenied):
-        error = exceptions.PermissionDenied()
     if isinstance(error, RequestDataTooBig):
         return _answer(413, "The body of the request is too large.", "too_large")
-    response = exception_handler(error, context)
-    if response is None:
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if not isinstance(error, exceptions.APIException):
         return None
     if isinstance(error, exceptions.ValidationError):
         fields = _fields(error.detail)
         detail = "; ".join(f"{name}: {sentences[0]}" for name, sentences in fields.items())
-        response.data = {"detail": detail or "Invalid.", "code": "invalid", "fields": fields}
-        return response
-    assert isinstance(error, exceptions.APIException)
+        return _answer(error.status_code, detail or "Invalid.", "invalid", fields)
     code = error.get_codes()
-    response.data = {
-        "detail": str(error.detail),
-        "code": code if isinstance(code, str) else "invalid",
-        "fields": {},
-    }
-    return response
+    answer = _answer(error.status_code, str(error.detail), code if isinstance(code, str) else "")
+    if challenge := getattr(error, "auth_header", None):  # which credentials would have done
+        answer.headers["WWW-Authenticate"] = challenge
+    if wait := getattr(error, "wait", None):  # seconds until a limit is lifted
+        answer.headers["Retry-After"] = str(math.ceil(wait))
+    return answer
 
 
 def _answer(

@@ -1,6 +1,5 @@
 """Who calls the REST API: a bearer token, or a browser session with CSRF."""
 
-import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -14,12 +13,8 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
+from distillhub.lib import tokens
 from projects.models import ApiToken, User
-
-
-def digest(token: str) -> str:
-    """sha256: the token itself has 256 bits of its own, so no slow hash is needed."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -34,7 +29,7 @@ class TokenAuthentication(BaseAuthentication):
         found = (
             ApiToken.objects.usable()
             .select_related("user")
-            .filter(digest=digest(parts[1].decode("latin-1")))
+            .filter(digest=tokens.digest(parts[1].decode("latin-1")))
             .first()
         )
         if found is None:
