@@ -231,7 +231,8 @@ STORAGES = {
 }
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-STATIC_ROOT = env.path("STATIC_ROOT", str(DISTILLHUB_HOME / "static"))
+# Collected once per copy of the code, whatever the home folder: it is code, not data.
+STATIC_ROOT = env.path("STATIC_ROOT", str(BASE_DIR / "staticfiles"))
 WHITENOISE_KEEP_ONLY_HASHED_FILES = False
 FILE_UPLOAD_TEMP_DIR = DISTILLHUB_HOME / "uploading"
 FILE_UPLOAD_TEMP_DIR.mkdir(exist_ok=True)

@@ -1,0 +1,5 @@
+import sys
+
+from distillhub.cli import main
+
+sys.exit(main())

@@ -1,0 +1,38 @@
+"""Which function answers which command, and how failures look in a terminal."""
+
+import argparse
+import importlib
+import sys
+
+from distillhub.lib.env import BadSetting
+from distillhub.lib.errors import DomainError
+from distillhub.supervisor import CannotStart
+
+# A module is imported only when its command is asked for: `up` must stay small.
+COMMANDS = {
+    "up": "distillhub.cli.up:up",
+    "web": "distillhub.cli.serve:web",
+    "worker": "distillhub.cli.serve:worker",
+    "beat": "distillhub.cli.serve:beat",
+    "migrate": "distillhub.cli.prepare:migrate",
+    "prepare": "distillhub.cli.prepare:prepare",
+    "sign-in-link": "distillhub.cli.people:sign_in_link",
+    "create-token": "distillhub.cli.people:create_token",
+    "doctor": "distillhub.cli.doctor:doctor",
+}
+
+
+def run(command: str, options: argparse.Namespace) -> int:
+    module, _, function = COMMANDS[command].partition(":")
+    try:
+        answer = getattr(importlib.import_module(module), function)(options)
+    except (BadSetting, CannotStart) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except DomainError as error:
+        print(error.detail, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    assert isinstance(answer, int)
+    return answer

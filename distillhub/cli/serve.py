@@ -1,0 +1,94 @@
+"""The three long-running processes. Each ends with its supervisor and tells it when it is ready."""
+
+import argparse
+import os
+import socket
+from typing import Any
+
+from distillhub.lib import processes
+
+GRACE = 2  # seconds a request may still take when the web process is asked to stop
+
+
+def web(options: argparse.Namespace) -> int:
+    processes.belong_to_parent()
+    import uvicorn
+
+    settings: dict[str, Any] = {
+        "app": "distillhub.asgi:application",
+        "lifespan": "off",
+        "timeout_graceful_shutdown": GRACE,
+        "timeout_keep_alive": 65,
+        "log_level": "warning",
+        "server_header": False,
+        "proxy_headers": False,  # BEHIND_PROXY says whether to believe them (settings.py)
+        "ws": "none",
+    }
+    if options.processes > 1:
+        uvicorn.run(**settings, host=options.host, port=options.port, workers=options.processes)
+        return 0
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            processes.tell_ready()
+
+    server = Server(uvicorn.Config(**settings, host=options.host, port=options.port))
+    from django.urls import get_resolver
+
+    from distillhub import asgi  # noqa: F401 - sets Django up
+
+    _ = get_resolver().url_patterns  # the first visitor does not wait for the imports
+    server.run(sockets=[socket.socket(fileno=options.fd)] if options.fd else None)
+    return 0
+
+
+def worker(options: argparse.Namespace) -> int:
+    processes.belong_to_parent()
+    import django
+
+    django.setup()
+    from celery.beat import EmbeddedService
+    from celery.signals import worker_ready
+    from django.conf import settings
+
+    from distillhub.celery import app
+
+    def ready(**_: object) -> None:
+        if options.beat:
+            scheduler.start()
+        processes.tell_ready()
+
+    worker_ready.connect(ready, weak=False)
+    # A thread and not a process: it saves 85 MB where worker and scheduler share a machine.
+    scheduler = EmbeddedService(app, thread=True)
+    queues = ",".join(part.strip() for part in options.queues.split(",") if part.strip())
+    # A thread for each run this machine trains at once, and some for short jobs beside them.
+    threads = settings.DISTILLHUB_MAX_RUNS + 3
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            f"--concurrency={threads}",
+            f"--queues={queues}",
+            f"--hostname=worker-{os.getpid()}@%h",
+            "--loglevel=INFO",
+            "--without-mingle",
+            "--without-gossip",
+        ]
+    )
+    return 0
+
+
+def beat(options: argparse.Namespace) -> int:
+    processes.belong_to_parent()
+    import django
+
+    django.setup()
+    from celery.signals import beat_init
+
+    from distillhub.celery import app
+
+    beat_init.connect(lambda **_: processes.tell_ready(), weak=False)
+    app.Beat(loglevel="INFO", pidfile=None).run()
+    return 0
