@@ -1,3 +1,274 @@
+"""How numbers, times and states are written on every page."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 from django import template
+from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 register = template.Library()
+
+NOTHING = "–"
+
+TONES = {
+    "waiting": "wait",
+    "queued": "wait",
+    "starting": "live",
+    "training": "live",
+    "evaluating": "live",
+    "ingesting": "live",
+    "inspecting": "live",
+    "cancelling": "warn",
+    "paused": "warn",
+    "finished": "good",
+    "ready": "good",
+    "online": "good",
+    "helped": "good",
+    "failed": "bad",
+    "hurt": "bad",
+    "error": "bad",
+    "warning": "warn",
+    "no_evidence": "wait",
+    "cancelled": "mute",
+    "stopped": "mute",
+    "lost": "bad",
+}
+
+#: Metrics of which less is better; of all others more is.
+LESS_IS_BETTER = ("loss", "kl", "ece", "perplexity", "latency", "seconds")
+
+
+@register.filter
+def tone(status: str) -> str:
+    """The colour family of a status: wait, live, good, warn, bad or mute."""
+    return TONES.get(str(status), "mute")
+
+
+@register.filter
+def words(code: str) -> str:
+    """`out_of_memory` as `out of memory`."""
+    return str(code).replace("_", " ").replace("-", " ")
+
+
+@register.filter
+def duration(value: float | timedelta | None) -> str:
+    """Seconds in the two largest units that matter: `3 h 05 m`, `2 m 10 s`, `8.4 s`, `12 ms`."""
+    if value is None or value == "":
+        return NOTHING
+    seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if not math.isfinite(seconds):
+        return NOTHING
+    seconds = max(seconds, 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds else "0 s"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} m {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+@register.filter
+def filesize(value: float | None) -> str:
+    """Bytes in decimal units, as disks and downloads are sold: `25.1 MB`."""
+    if value is None or value == "":
+        return NOTHING
+    number = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(number) < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} TB"
+
+
+@register.filter
+def compact(value: float | None) -> str:
+    """`24397` as `24.4k`: for counts, not for measurements."""
+    if value is None or value == "":
+        return NOTHING
+    number = float(value)
+    for unit in ("", "k", "M", "B"):
+        if abs(number) < 999.5:
+            return f"{number:.0f}" if not unit else f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}T"
+
+
+@register.filter
+def percent(value: float | None, places: int = 1) -> str:
+    """A fraction as a percentage; what is below one never shows as 100 %."""
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    shown = round(number * 100, places)
+    if number < 1 and shown >= 100:
+        shown = 100 - 10**-places
+    return f"{shown:.{places}f} %"
+
+
+@register.filter
+def progress_percent(fraction: float | None) -> str:
+    """Whole percents, rounded down: 100 only when it is over."""
+    return str(math.floor(min(max(float(fraction or 0), 0.0), 1.0) * 100))
+
+
+@register.filter
+def metric(value: Any, name: str = "") -> str:
+    """A measurement in the digits its kind deserves."""
+    if isinstance(value, str):
+        return value  # NaN, Infinity: shown, never hidden
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    if name.endswith("learning_rate"):
+        return f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+")
+    if "per_second" in name:
+        return compact(number)
+    if number and (abs(number) < 0.001 or abs(number) >= 1e5):
+        return f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+")
+    return f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}"
+
+
+@register.filter
+def signed(value: float | None, places: int = 1) -> str:
+    """A difference of two fractions in percentage points: `+1.2`."""
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    return f"{number * 100:+.{places}f}".replace("-", "−")
+
+
+@register.filter
+def times(value: float | None) -> str:
+    """A ratio: `98×`, `3.4×`."""
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    return f"{number:,.0f}×" if number >= 10 else f"{number:.1f}×"
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    if number >= 1000:
+        return f"{number / 1000:.2f} s"
+    return f"{number:.0f} ms" if number >= 100 else f"{number:.3g} ms"
+
+
+@register.filter
+def short_hash(value: str | None) -> str:
+    return str(value or "")[:10]
+
+
+@register.filter
+def item(mapping: Mapping[str, Any] | None, name: str) -> Any:
+    """A dictionary's value by a name that only the template knows."""
+    return mapping.get(name) if isinstance(mapping, Mapping) else None
+
+
+@register.filter
+def less_is_better(name: str) -> bool:
+    return any(word in name.rsplit("/", 1)[-1] for word in LESS_IS_BETTER)
+
+
+@register.filter
+def ago(moment: datetime | float | None) -> SafeString | str:
+    """How long since, with the exact moment on hover."""
+    if moment is None or moment == "":
+        return NOTHING
+    at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, tz=UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        at.isoformat(),
+        at.strftime("%d %b %Y, %H:%M:%S UTC"),
+        _since(timezone.now() - at),
+    )
+
+
+@register.filter
+def clock(moment: datetime | float | None) -> str:
+    """The time of day, for lines of a log."""
+    if moment is None or moment == "":
+        return ""
+    at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, tz=UTC)
+    return at.strftime("%H:%M:%S")
+
+
+def _since(passed: timedelta) -> str:
+    seconds = passed.total_seconds()
+    if seconds < 0:
+        return f"in {_span(-seconds)}"
+    return "just now" if seconds < 10 else f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None for what is missing or not a number."""
+    if value is None or value == "" or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+@register.simple_tag
+def icon(name: str, css: str = "", label: str = "") -> SafeString:
+    """An outline of static/icons.svg. Decorative unless a label is given."""
+    hidden = format_html('role="img" aria-label="{}"', label) if label else 'aria-hidden="true"'
+    return format_html(
+        '<svg class="icon {}" {} focusable="false"><use href="{}#{}"></use></svg>',
+        css,
+        SafeString(hidden),
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.filter
+def control_kind(field: BoundField) -> str:
+    """Which markup a form field needs: check, choices, select or text."""
+    widget = field.field.widget
+    if isinstance(widget, CheckboxInput):
+        return "check"
+    if isinstance(widget, RadioSelect | CheckboxSelectMultiple):
+        return "choices"
+    return "select" if isinstance(widget, Select) else "text"
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """A form field's widget with the classes and ARIA attributes of this design."""
+    css = {"select": "form-select", "check": "form-check-input"}.get(
+        control_kind(field), "form-control"
+    )
+    if field.errors:
+        css += " is-invalid"
+    attributes: dict[str, Any] = {"class": f"{field.field.widget.attrs.get('class', '')} {css}"}
+    described = [f"{field.auto_id}_help"] * bool(field.help_text)
+    if field.errors:
+        attributes["aria-invalid"] = "true"
+        described.append(f"{field.auto_id}_error")
+    if described:
+        attributes["aria-describedby"] = " ".join(described)
+    return field.as_widget(attrs=attributes)
