@@ -2,14 +2,27 @@
 
 from django.contrib.auth.models import AnonymousUser
 
-from distillhub.lib.errors import Forbidden, Missing
+from distillhub.lib.errors import Conflict, Forbidden, Missing
 from projects.models import Membership, Project, Role, User
 
 
-def project_for(user: User | AnonymousUser, slug: str, *, at_least: Role = Role.VIEWER) -> Project:
+class Archived(Conflict):
+    """An archived project is read and restored, nothing else."""
+
+    code = "archived"
+
+
+def project_for(
+    user: User | AnonymousUser,
+    slug: str,
+    *,
+    at_least: Role = Role.VIEWER,
+    archived_too: bool = False,
+) -> Project:
     """The project, with `my_role` set on it, for pages and REST alike.
 
-    Raises Missing (404) to strangers and Forbidden (403) to members whose role is too low.
+    Raises Missing (404) to strangers, Forbidden (403) to members whose role is too low, and
+    Archived (409) when more than reading is asked of an archived project, unless `archived_too`.
     """
     membership = (
         Membership.objects.select_related("project")
@@ -20,13 +33,15 @@ def project_for(user: User | AnonymousUser, slug: str, *, at_least: Role = Role.
         raise Missing("There is no such project.")
     project = membership.project
     project.my_role = Role(membership.role)
-    require(project, at_least=at_least)
+    require(project, at_least=at_least, archived_too=archived_too)
     return project
 
 
-def require(project: Project, *, at_least: Role) -> None:
-    """Raises Forbidden unless `project`, as `project_for` gave it, is held in that role."""
+def require(project: Project, *, at_least: Role, archived_too: bool = False) -> None:
+    """The same checks for a project that `project_for` gave. Raises Forbidden and Archived."""
     role = project.my_role
     if role is None or not role.allows(at_least):
         mine = role.value if role else "nobody"
         raise Forbidden(f"This needs the role of {at_least.value}; you are {mine} here.")
+    if project.archived_at is not None and at_least != Role.VIEWER and not archived_too:
+        raise Archived("This project is archived. An owner can restore it in its settings.")

@@ -15,7 +15,7 @@ twice.
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import Any, ClassVar
+from typing import Any, ClassVar, overload
 
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
@@ -24,6 +24,7 @@ from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from projects import permissions
 from projects.models import Project, Role, User
@@ -38,7 +39,7 @@ def person(request: Request) -> User:
     return request.user
 
 
-class ProjectMixin:
+class ProjectMixin(APIView):
     """For views under `projects/<slug:project_slug>/`.
 
     The project is looked up before the handler runs, so that a view which forgets to ask is still
@@ -47,12 +48,11 @@ class ProjectMixin:
     """
 
     roles: ClassVar[dict[str, Role]] = {}
-    request: Request
-    kwargs: dict[str, Any]
+    archived_too: ClassVar[bool] = False  # whether an archived project may be changed here
     _project: Project | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        super().initial(request, *args, **kwargs)
         self.project()
 
     def project(self, *, at_least: Role | None = None) -> Project:
@@ -63,7 +63,11 @@ class ProjectMixin:
             self._project = permissions.project_for(
                 person(self.request), self.kwargs["project_slug"]
             )
-        permissions.require(self._project, at_least=at_least or self._role_for_method())
+        permissions.require(
+            self._project,
+            at_least=at_least or self._role_for_method(),
+            archived_too=self.archived_too,
+        )
         return self._project
 
     def _role_for_method(self) -> Role:
@@ -81,7 +85,13 @@ IDEMPOTENCY_KEY = OpenApiParameter(
 )
 
 
-def idempotent(handler: Handler | None = None, *, forget: Iterable[str] = ()) -> Any:
+@overload
+def idempotent(handler: Handler) -> Handler: ...
+@overload
+def idempotent(*, forget: Iterable[str]) -> Callable[[Handler], Handler]: ...
+def idempotent(
+    handler: Handler | None = None, *, forget: Iterable[str] = ()
+) -> Handler | Callable[[Handler], Handler]:
     """Let a creating `post` be sent twice: with an `Idempotency-Key` header, the second is
     answered like the first, with `Idempotent-Replayed: true`. `forget` names secrets in the
     answer that must not be stored.

@@ -44,14 +44,22 @@ def create(*, name: str, description: str = "", by: User) -> Project:
 
 
 def change(
-    *, project: Project, name: str | None = None, description: str | None = None, by: User
+    *,
+    project: Project,
+    name: str | None = None,
+    description: str | None = None,
+    archived: bool | None = None,
+    by: User,
 ) -> None:
-    """Rename or describe; the slug, and with it every address, stays. Raises Invalid."""
+    """Change what is given; the slug, and with it every address, stays. Raises Invalid."""
     if name is not None:
         project.name = _checked_name(name)
     if description is not None:
         project.description = _checked_description(description)
     project.save(update_fields=["name", "description"])
+    if archived is not None:
+        put_away_or_back = archive if archived else restore
+        put_away_or_back(project=project, by=by)
 
 
 def archive(*, project: Project, by: User) -> None:
