@@ -48,7 +48,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
-    "django.contrib.staticfiles",
+    "distillhub.apps.StaticFiles",
     "django.contrib.humanize",
     "csp",
     "django_htmx",
@@ -64,11 +64,13 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "distillhub.lib.http.SecurityHeadersMiddleware",
+    "distillhub.lib.http.RefuseNulMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "distillhub.lib.http.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -203,6 +205,8 @@ DISTILLHUB_MAX_RUNS = env.integer("DISTILLHUB_MAX_RUNS", max(1, min(2, os.cpu_co
 DISTILLHUB_RUN_THREADS = env.integer(
     "DISTILLHUB_RUN_THREADS", max(1, (os.cpu_count() or 1) // max(1, DISTILLHUB_MAX_RUNS))
 )
+# The most address space one run may take, in MiB; 0 for as much as there is.
+DISTILLHUB_RUN_MEMORY_MIB = env.integer("DISTILLHUB_RUN_MEMORY_MIB", 0)
 # The largest upload, in MiB, and the address of the model hub.
 DISTILLHUB_MAX_UPLOAD_MIB = env.integer("DISTILLHUB_MAX_UPLOAD_MIB", 2048)
 HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
@@ -227,7 +231,7 @@ else:
 
 STORAGES = {
     "default": _files,
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "distillhub.lib.static.HashedAndCompressed"},
 }
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -256,7 +260,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "distillhub.lib.rest.Cursor",
     "PAGE_SIZE": 100,
     "EXCEPTION_HANDLER": "distillhub.lib.rest.answer_exception",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "distillhub.lib.openapi.ByNoun",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -268,6 +272,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "distillhub.lib.openapi.describe_errors",
+    ],
 }
 
 # Browser --------------------------------------------------------------------------------------
@@ -292,6 +300,7 @@ HTTPS = env.boolean("HTTPS", SITE_URL.startswith("https://"))
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS and env.boolean("SSL_REDIRECT", True)
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes ask without TLS
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS

@@ -3,11 +3,17 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from distillhub.lib import http
+
+handler400 = "distillhub.lib.http.bad_request"
+handler403 = "distillhub.lib.http.forbidden"
 handler404 = "distillhub.lib.http.not_found"
 handler500 = "distillhub.lib.http.server_error"
 
 urlpatterns = [
     path("api/", include("distillhub.api")),
+    path("healthz", http.healthz, name="healthz"),
+    path("readyz", http.readyz, name="readyz"),
     path("admin/", admin.site.urls),
     path("", include("projects.urls")),
     path("", include("training.urls")),

@@ -1,10 +1,17 @@
 """Small pieces between Django and HTTP that know nothing of the product."""
 
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from django.contrib.auth.decorators import login_not_required
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_safe
 
 from distillhub.lib.errors import DomainError
 
@@ -26,6 +33,38 @@ class SecurityHeadersMiddleware:
         return response
 
 
+class RefuseNulMiddleware:
+    """No address or query of ours holds a NUL character; PostgreSQL would fail on it."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "\x00" in request.path_info:
+            return not_found(request)
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            return _error(request, 400, "The address holds a NUL character.", "invalid")
+        return self.get_response(request)
+
+
+class TimeZoneMiddleware:
+    """Times on pages are those of the person's own zone; REST always says UTC."""
+
+    def __init__(self, get_response: Answer) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with timezone.override(None if _is_rest(request) else _zone_of(request)):
+            return self.get_response(request)
+
+
+def _zone_of(request: HttpRequest) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(getattr(request.user, "time_zone", "") or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):  # this machine does not know it
+        return None
+
+
 class DomainErrorMiddleware:
     """An expected failure that a page did not show at a field becomes a plain page with its
     sentence (REST has its own exception handler)."""
@@ -39,32 +78,83 @@ class DomainErrorMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, DomainError):
             return None
-        return error_page(request, error.status, error.detail)
+        response = _error(request, error.status, error.detail, error.code)
+        if error.retry_after is not None:
+            response.headers["Retry-After"] = str(error.retry_after)
+        return response
+
+
+def safe_next(request: HttpRequest, default: str) -> str:
+    """Where `?next=` points, if that is an address of this site, else `default`."""
+    wanted = request.POST.get("next") or request.GET.get("next") or ""
+    allowed = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if allowed else default
 
 
 def error_page(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+    """A whole page that asks nothing of the database, so that it can say the database is away."""
     context = {"status": status, "phrase": HTTPStatus(status).phrase, "detail": detail}
     return render(request, "error.html", context, status=status)
-
-
-def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    detail = "This form was open for too long, or cookies are off. Go back, reload and try again."
-    if request.path.startswith("/api/"):
-        return JsonResponse({"detail": detail, "code": "csrf_failed", "fields": {}}, status=403)
-    return error_page(request, 403, detail)
 
 
 def json_error(status: int, detail: str, code: str) -> JsonResponse:
     return JsonResponse({"detail": detail, "code": code, "fields": {}}, status=status)
 
 
-def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    if request.path.startswith("/api/"):
-        return json_error(404, "There is nothing at this address.", "not_found")
-    return error_page(request, 404, "There is nothing at this address, or you may not see it.")
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    detail = "This form was open for too long, or cookies are off. Go back, reload and try again."
+    return _error(request, 403, detail, "csrf_failed")
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 400, "This request cannot be understood.", "invalid")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return _error(request, 403, "You may not do this.", "forbidden")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(
+        request, 404, "There is nothing at this address, or you may not see it.", "not_found"
+    )
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith("/api/"):
-        return json_error(500, "Something went wrong on our side; it has been logged.", "error")
-    return error_page(request, 500, "Something went wrong on our side; it has been logged.")
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        detail = "The database does not answer just now; try again in a moment."
+        response = _error(request, 503, detail, "unavailable")
+        response.headers["Retry-After"] = "5"
+        return response
+    return _error(request, 500, "Something went wrong on our side; it has been logged.", "error")
+
+
+@login_not_required
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """This process answers; nothing else is asked."""
+    return JsonResponse({"status": "ok"})
+
+
+@login_not_required
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """This process can do its work: the database answers."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except (OperationalError, InterfaceError):
+        return JsonResponse({"status": "unavailable", "database": "away"}, status=503)
+    return JsonResponse({"status": "ok", "database": "ok"})
+
+
+def _is_rest(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
+def _error(request: HttpRequest, status: int, detail: str, code: str) -> HttpResponse:
+    if _is_rest(request):
+        return json_error(status, detail, code)
+    return error_page(request, status, detail)
