@@ -168,6 +168,32 @@ class Supervisor:
         with contextlib.suppress(OSError):
             os.read(fd, 4096)
 
+    def once(self, arguments: Sequence[str]) -> tuple[int, str]:
+        """Run a command of ours to its end, or until asked to stop: its status and output."""
+        process = subprocess.Popen(
+            _command(arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            env=os.environ | {processes.PARENT_PID: str(os.getpid())},
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        pieces: list[bytes] = []
+
+        def keep(fd: int) -> None:
+            piece = os.read(fd, 1 << 16)
+            pieces.append(piece)
+            if not piece:
+                self.selector.unregister(fd)
+
+        with process.stdout as output:
+            self.selector.register(output.fileno(), selectors.EVENT_READ, keep)
+            while not self.stopping and not (pieces and pieces[-1] == b""):
+                self._wait(None)
+            if self.stopping:
+                process.kill()
+        return process.wait(), b"".join(pieces).decode(errors="replace")
+
     def run(self, *, on_ready: Callable[[], None]) -> int:
         """Keep the children until asked to stop; the exit status for the shell."""
         told = False
@@ -219,8 +245,8 @@ class Supervisor:
             processes.READY_FD: str(ready_end),
             "PYTHONUNBUFFERED": "1",
         }
-        child.process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [sys.executable, "-m", "distillhub.cli", *child.arguments],
+        child.process = subprocess.Popen(
+            _command(child.arguments),
             stdin=subprocess.DEVNULL,
             stdout=output_end,
             stderr=output_end,
@@ -283,6 +309,10 @@ class Supervisor:
             child.process.wait()
         _kill(families)
         self._wait(0)
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "distillhub.cli", *arguments]
 
 
 def _descendants(pids: list[int]) -> dict[int, float]:

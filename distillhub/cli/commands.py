@@ -15,6 +15,7 @@ COMMANDS = {
     "worker": "distillhub.cli.serve:worker",
     "beat": "distillhub.cli.serve:beat",
     "migrate": "distillhub.cli.prepare:migrate",
+    "collect-static": "distillhub.cli.prepare:collect_static",
     "prepare": "distillhub.cli.prepare:prepare",
     "sign-in-link": "distillhub.cli.people:sign_in_link",
     "create-token": "distillhub.cli.people:create_token",

@@ -19,13 +19,16 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from distillhub.cli import people
+from distillhub.cli import people, safety
+from distillhub.lib import processes
 
 BACKUPS_KEPT = 5
 
 
 def prepare(options: argparse.Namespace) -> int:
     """For `up`: lines for the terminal, then one line of JSON."""
+    processes.belong_to_parent()
+    safety.refuse_unsafe()
     _migrate()
     _collect_static()
     user = people.administrator()
@@ -38,8 +41,13 @@ def prepare(options: argparse.Namespace) -> int:
 def migrate(options: argparse.Namespace) -> int:
     if not _migrate():
         print("The database is up to date.")
-    if _collect_static():
-        print("Collected the static files.")
+    _collect_static()
+    return 0
+
+
+def collect_static(options: argparse.Namespace) -> int:
+    if not _collect_static():
+        print("The static files are up to date.")
     return 0
 
 
@@ -89,6 +97,7 @@ def _collect_static() -> bool:
         call_command("collectstatic", verbosity=0, interactive=False)
         stamp.truncate(0)
         stamp.write(found.hexdigest())
+    print(f"Collected the static files into {root}.")
     return True
 
 

@@ -10,9 +10,20 @@ from distillhub.lib import processes
 GRACE = 2  # seconds a request may still take when the web process is asked to stop
 
 
-def web(options: argparse.Namespace) -> int:
+def _set_up() -> None:
     processes.belong_to_parent()
+    import django
+
+    django.setup()
+    from distillhub.cli import safety
+
+    safety.refuse_unsafe()
+
+
+def web(options: argparse.Namespace) -> int:
+    _set_up()
     import uvicorn
+    from django.urls import get_resolver
 
     settings: dict[str, Any] = {
         "app": "distillhub.asgi:application",
@@ -34,20 +45,13 @@ def web(options: argparse.Namespace) -> int:
             processes.tell_ready()
 
     server = Server(uvicorn.Config(**settings, host=options.host, port=options.port))
-    from django.urls import get_resolver
-
-    from distillhub import asgi  # noqa: F401 - sets Django up
-
     _ = get_resolver().url_patterns  # the first visitor does not wait for the imports
     server.run(sockets=[socket.socket(fileno=options.fd)] if options.fd else None)
     return 0
 
 
 def worker(options: argparse.Namespace) -> int:
-    processes.belong_to_parent()
-    import django
-
-    django.setup()
+    _set_up()
     from celery.beat import EmbeddedService
     from celery.signals import worker_ready
     from django.conf import settings
@@ -81,10 +85,7 @@ def worker(options: argparse.Namespace) -> int:
 
 
 def beat(options: argparse.Namespace) -> int:
-    processes.belong_to_parent()
-    import django
-
-    django.setup()
+    _set_up()
     from celery.signals import beat_init
 
     from distillhub.celery import app

@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -24,9 +23,11 @@ def up(options: argparse.Namespace) -> int:
     lock.tell(address)
     os.environ.setdefault("SITE_URL", address)
 
+    if not (home / "distillhub.sqlite3").exists() and "DATABASE_URL" not in os.environ:
+        _say(f"Making a new home in {home} ...")
     keeper = supervisor.Supervisor(home, _say)
     keeper.watch_signals()
-    told = _prepare(demo=not options.no_demo)
+    told = _prepare(keeper, demo=not options.no_demo)
     if keeper.stopping:
         return 0
     sock.set_inheritable(True)
@@ -43,17 +44,18 @@ def up(options: argparse.Namespace) -> int:
     return status
 
 
-def _prepare(*, demo: bool) -> dict[str, str]:
+def _prepare(keeper: supervisor.Supervisor, *, demo: bool) -> dict[str, str]:
     """Migrations, static files, the administrator and the link, in a process of their own, so
-    that the supervisor never holds Django in memory."""
-    command = [sys.executable, "-m", "distillhub.cli", "prepare", *(["--demo"] if demo else [])]
-    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    lines = made.stdout.strip().splitlines()
-    if made.returncode != 0 or not lines:
+    that the supervisor never holds Django in memory. Nothing when asked to stop meanwhile."""
+    status, output = keeper.once(["prepare", *(["--demo"] if demo else [])])
+    if keeper.stopping:
+        return {}
+    *lines, last = output.strip().splitlines() or [""]
+    if status != 0 or not last:
         raise supervisor.CannotStart("The database or the files could not be prepared (see above).")
-    for line in lines[:-1]:
+    for line in lines:
         _say(line)
-    told: dict[str, str] = json.loads(lines[-1])
+    told: dict[str, str] = json.loads(last)
     return told
 
 

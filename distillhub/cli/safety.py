@@ -1,0 +1,23 @@
+"""Nothing is served with settings that are known to be unsafe or broken."""
+
+import sys
+
+from django.core import checks
+
+from distillhub.checks import TAG
+from distillhub.supervisor import CannotStart
+
+
+def refuse_unsafe() -> None:
+    """Print the warnings of our system checks; raises CannotStart with the errors."""
+    found = checks.run_checks(tags=[TAG])
+    errors = [_told(message) for message in found if message.level >= checks.ERROR]
+    for message in found:
+        if message.level < checks.ERROR:
+            print(f"Warning: {_told(message)}", file=sys.stderr)
+    if errors:
+        raise CannotStart("\n".join(errors))
+
+
+def _told(message: checks.CheckMessage) -> str:
+    return f"{message.msg} {message.hint or ''} ({message.id})"
