@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 
 
@@ -13,6 +14,14 @@ class User(AbstractUser):
     time_zone = models.CharField(max_length=64, default="UTC")
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta(AbstractUser.Meta):
+        constraints: ClassVar = [
+            # People are added to projects by address; two with one address would be ambiguous.
+            models.UniqueConstraint(
+                Lower("email"), name="email_once", condition=~models.Q(email="")
+            )
+        ]
 
     @property
     def display_name(self) -> str:
