@@ -14,15 +14,17 @@ Everything but `run` is inspected by a worker, which builds the network once, in
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import IO, Any
 
 from django.db import transaction
 
-from distillhub.lib.errors import DomainError, Invalid
+from distillhub.lib import storage
+from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from training import catalog, jobs
-from training.engine import options
+from training.engine import config as configuration
 from training.models import Run
 from training.services import model_folders
 
@@ -96,6 +98,23 @@ def inspect_again(*, version: ModelVersion, by: User) -> ModelVersion:
     return version
 
 
+def files(*, version: ModelVersion) -> list[tuple[str, Callable[[], IO[bytes]]]]:
+    """Of each file of a version its name and what opens it. Raises Missing when there are none."""
+    if not version.files:
+        raise Missing(
+            f"{version.reference} has no files: its weights are drawn when it is trained."
+        )
+    return [(file["name"], partial(storage.open_blob, file["sha256"])) for file in version.files]
+
+
+def open_file(*, version: ModelVersion, name: str) -> tuple[IO[bytes], int]:
+    """One file of a version, open, and its bytes. Raises Missing."""
+    for file in version.files:
+        if file["name"] == name:
+            return storage.open_blob(file["sha256"]), file["bytes"]
+    raise Missing(f"{version.reference} has no file called {name}.")
+
+
 def _inspect_later(version: ModelVersion) -> None:
     if version.status == ModelVersion.Status.INSPECTING:
         # robust: the row owns the inspection; a message lost to a broker that is away is resent.
@@ -138,17 +157,14 @@ def _begin(
 
 
 def _from_architecture(project: Project, task: str, source: Mapping[str, Any]) -> Begun:
-    offered = {one["key"]: one for one in catalog.architectures(task)}
     key = source.get("architecture")
-    if not isinstance(key, str) or key not in offered:
-        raise _wrong("architecture", f"For {task} choose one of {', '.join(sorted(offered))}.")
-    config = source.get("config") or {}
-    if not isinstance(config, Mapping):
-        raise _wrong("config", "The configuration is an object of options.")
-    resolved, faults = options.check(offered[key]["options"], config, "source.config")
+    resolved, faults = configuration.check_architecture(
+        task, key, source.get("config") or {}, catalog.methods()
+    )
     if faults:
-        fields = {fault.field: [fault.sentence] for fault in faults}
-        raise Invalid(f"{faults[0].field}: {faults[0].sentence}", fields=fields)
+        fields = {f"source.{fault.field}": [fault.sentence] for fault in faults}
+        raise Invalid(faults[0].sentence, fields=fields)
+    assert isinstance(key, str)
     begun: Begun = {
         "source": {"kind": "architecture", "architecture": key, "config": resolved},
         "architecture": key,

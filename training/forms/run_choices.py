@@ -1,0 +1,132 @@
+"""What a run may be made of: datasets, students and teachers, as the form offers them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from projects.models import DatasetVersion, ModelVersion, Project
+from training.models import Run
+
+HEAVY = ("statistics", "issues", "reading", "columns")
+
+
+@dataclass(slots=True)
+class DatasetChoice:
+    reference: str
+    task: str
+    rows: int
+    labels: list[str]
+    splits: dict[str, int]
+
+    @property
+    def training_rows(self) -> int:
+        return self.splits.get("train", self.rows)
+
+
+@dataclass(slots=True)
+class ModelChoice:
+    """A version on offer, or what an unfinished run will leave (`run/12`)."""
+
+    reference: str
+    role: str
+    architecture: str
+    parameters: int | None = None
+    accuracy: float | None = None
+    is_trained: bool = False
+    labels: list[str] = field(default_factory=list)
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.reference.replace("@", "-at-").replace("/", "-").replace(".", "-")
+
+
+def datasets(project: Project, selected: str) -> list[DatasetChoice]:
+    """The newest ready version of each dataset, and the selected one whatever its age."""
+    versions = (
+        DatasetVersion.objects.ready()
+        .filter(dataset__project=project)
+        .select_related("dataset")
+        .defer(*HEAVY)
+        .order_by("dataset__name", "-number")
+    )
+    chosen: list[DatasetChoice] = []
+    seen: set[int] = set()
+    for version in versions:
+        if version.dataset_id in seen and version.reference != selected:
+            continue
+        seen.add(version.dataset_id)
+        chosen.append(
+            DatasetChoice(
+                reference=version.reference,
+                task=version.dataset.task,
+                rows=version.rows,
+                labels=version.labels,
+                splits={name: split["rows"] for name, split in version.splits.items()},
+            )
+        )
+    return chosen
+
+
+def models(project: Project, task: str, selected: Iterable[str]) -> list[ModelChoice]:
+    """Of each model its newest fresh version and its newest trained one, teachers first, and every
+    selected version; then what unfinished runs will leave."""
+    wanted = set(selected)
+    versions = (
+        ModelVersion.objects.ready()
+        .filter(model__project=project, model__task=task)
+        .select_related("model")
+        .order_by("-model__role", "model__name", "-number")
+    )
+    chosen: list[ModelChoice] = []
+    seen: set[tuple[int, bool]] = set()
+    for version in versions:
+        kind = (version.model_id, version.is_trained)
+        if kind in seen and version.reference not in wanted:
+            continue
+        seen.add(kind)
+        chosen.append(of(version))
+    return chosen + _coming(project, task)
+
+
+def of(version: ModelVersion) -> ModelChoice:
+    note = "pretrained, without classes yet" if version.files else "fresh weights"
+    return ModelChoice(
+        reference=version.reference,
+        role=version.model.role,
+        architecture=version.architecture,
+        parameters=version.parameters,
+        accuracy=accuracy(version.metrics),
+        is_trained=version.is_trained,
+        labels=version.labels,
+        note="trained" if version.is_trained else note,
+    )
+
+
+def accuracy(metrics: dict[str, Any]) -> float | None:
+    """A version's accuracy on test rows, else on validation rows."""
+    for name in ("test/accuracy", "accuracy", "val/accuracy"):
+        if isinstance(metrics.get(name), int | float):
+            return float(metrics[name])
+    return None
+
+
+def _coming(project: Project, task: str) -> list[ModelChoice]:
+    runs = (
+        Run.objects.unfinished()
+        .filter(project=project, task=task, control_of=None)
+        .select_related("student__model", "dataset_version")
+        .order_by("-number")[:10]
+    )
+    return [
+        ModelChoice(
+            reference=f"run/{run.number}",
+            role=run.student.model.role if run.student else "student",
+            architecture=run.student.architecture if run.student else "",
+            parameters=run.student.parameters if run.student else None,
+            is_trained=True,
+            labels=run.dataset_version.labels,
+            note=f"when {run.name or 'it'} is finished",
+        )
+        for run in runs
+    ]
