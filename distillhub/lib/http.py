@@ -94,9 +94,10 @@ def safe_next(request: HttpRequest, default: str) -> str:
 
 
 def error_page(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """A whole page that asks nothing of the database, so that it can say the database is away."""
+    """A whole page. For failures of ours it asks nothing of the database, which may be away."""
     context = {"status": status, "phrase": HTTPStatus(status).phrase, "detail": detail}
-    return render(request, "error.html", context, status=status)
+    template = "error_plain.html" if status >= 500 else "error.html"
+    return render(request, template, context, status=status)
 
 
 def json_error(status: int, detail: str, code: str) -> JsonResponse:

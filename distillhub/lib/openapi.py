@@ -30,7 +30,7 @@ class ByNoun(AutoSchema):
             return ["other"]
         return [below[1] if below[0] == "projects" and len(below) > 1 else below[0]]
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]
         """Of the handler only: the class's docstring is for those who read the code."""
         return inspect.getdoc(getattr(self.view, self.method.lower(), None)) or ""
 

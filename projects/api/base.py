@@ -27,16 +27,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from projects import permissions
-from projects.models import Project, Role, User
+from projects.models import Project, Role
+from projects.permissions import person
 from projects.services import idempotency
 
+__all__ = ["ProjectMixin", "idempotent", "person"]
+
 Handler = Callable[..., Response]
-
-
-def person(request: Request) -> User:
-    """Who asks: every view but the public ones is only reached by somebody signed in."""
-    assert isinstance(request.user, User)
-    return request.user
 
 
 class ProjectMixin(APIView):

@@ -1,0 +1,156 @@
+"""What people type about themselves and their projects, checked for shape only."""
+
+from datetime import timedelta
+from typing import Any, ClassVar
+from zoneinfo import available_timezones
+
+from django import forms
+from django.contrib.auth import authenticate
+from django.http import HttpRequest
+from django.utils import timezone
+
+from projects.models import ApiToken, Role, User
+
+
+class SignInForm(forms.Form):
+    username = forms.CharField(
+        max_length=150,
+        widget=forms.TextInput(
+            {"autocomplete": "username", "autocapitalize": "none", "autofocus": True}
+        ),
+    )
+    password = forms.CharField(
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, data: Any = None, *, request: HttpRequest) -> None:
+        super().__init__(data)
+        self.request = request
+        self.user: User | None = None
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        if {"username", "password"} <= cleaned.keys():
+            user = authenticate(
+                self.request, username=cleaned["username"], password=cleaned["password"]
+            )
+            if not isinstance(user, User):
+                # One answer for unknown, inactive and mistyped; the hasher ran in every case.
+                raise forms.ValidationError("This username and password do not match.")
+            self.user = user
+        return cleaned
+
+
+class ProfileForm(forms.Form):
+    first_name = forms.CharField(
+        max_length=150, required=False, widget=forms.TextInput({"autocomplete": "given-name"})
+    )
+    last_name = forms.CharField(
+        max_length=150, required=False, widget=forms.TextInput({"autocomplete": "family-name"})
+    )
+    email = forms.CharField(
+        label="E-mail",
+        max_length=254,
+        required=False,
+        help_text="Others can add you to their projects by this address.",
+        widget=forms.EmailInput({"autocomplete": "email"}),
+    )
+    time_zone = forms.ChoiceField(
+        choices=lambda: [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones())],
+        help_text="Times on pages are shown in it. The API always says UTC.",
+    )
+
+
+class PasswordForm(forms.Form):
+    """A first password for who signed in by a link; afterwards the old one is asked for."""
+
+    old_password = forms.CharField(
+        label="Current password",
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "current-password"}),
+    )
+    password = forms.CharField(
+        label="New password",
+        max_length=4096,
+        strip=False,
+        help_text="At least 10 characters; a few unrelated words work well.",
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
+    )
+    repeated = forms.CharField(
+        label="New password, again",
+        max_length=4096,
+        strip=False,
+        widget=forms.PasswordInput({"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, data: Any = None, *, user: User) -> None:
+        super().__init__(data)
+        self.user = user
+        if not user.has_usable_password():
+            del self.fields["old_password"]
+
+    def clean_old_password(self) -> str:
+        old: str = self.cleaned_data["old_password"]
+        if not self.user.check_password(old):
+            raise forms.ValidationError("This is not your current password.")
+        return old
+
+    def clean(self) -> dict[str, Any]:
+        if self.cleaned_data.get("password") != self.cleaned_data.get("repeated"):
+            self.add_error("repeated", "The two are not the same.")
+        return self.cleaned_data
+
+
+class TokenForm(forms.Form):
+    LIVES: ClassVar = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "No expiry")]
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="What will use it, such as a script or a machine.",
+        widget=forms.TextInput({"autocomplete": "off", "placeholder": "nightly retraining"}),
+    )
+    scope = forms.ChoiceField(
+        choices=[
+            (ApiToken.Scope.WRITE, "Read and write"),
+            (ApiToken.Scope.READ, "Read only"),
+        ],
+    )
+    life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90", required=False)
+
+    def as_arguments(self) -> dict[str, Any]:
+        """For `accounts.create_token`."""
+        days = self.cleaned_data["life"]
+        expires_at = timezone.now() + timedelta(days=int(days)) if days else None
+        return {
+            "name": self.cleaned_data["name"],
+            "scope": self.cleaned_data["scope"],
+            "expires_at": expires_at,
+        }
+
+
+class ProjectForm(forms.Form):
+    name = forms.CharField(
+        max_length=100, widget=forms.TextInput({"autocomplete": "off", "autofocus": True})
+    )
+    description = forms.CharField(
+        max_length=2000,
+        required=False,
+        help_text="What the model is for, and where it has to fit.",
+        widget=forms.Textarea({"rows": 3}),
+    )
+
+
+class MemberForm(forms.Form):
+    email = forms.CharField(
+        label="E-mail or username",
+        max_length=254,
+        widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"}),
+    )
+    role = forms.ChoiceField(choices=[(role.value, role.label) for role in Role])
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role.choices)

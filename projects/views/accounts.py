@@ -1,0 +1,148 @@
+"""Signing in and out, and a person's own account."""
+
+from django.contrib import messages
+from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render, resolve_url
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from distillhub.lib import forms as form_errors
+from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.http import safe_next
+from projects.forms import PasswordForm, ProfileForm, SignInForm, TokenForm
+from projects.models import ApiToken
+from projects.permissions import person
+from projects.services import accounts
+
+HOME = "training:home"
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@login_not_required
+@sensitive_post_parameters("password")
+@never_cache
+@get_or_post
+def sign_in(request: HttpRequest) -> HttpResponse:
+    after = safe_next(request, resolve_url(HOME))
+    if request.user.is_authenticated:
+        return redirect(after)
+    form = SignInForm(request.POST or None, request=request)
+    if form.is_valid() and form.user is not None:
+        login(request, form.user, backend=BACKEND)
+        return redirect(after)
+    context = {"form": form, "next": after, "title": "Sign in"}
+    return render(request, "projects/sign_in.html", context)
+
+
+@login_not_required
+@never_cache
+@require_GET  # not HEAD: a link is redeemed by whoever follows it, not by who only looks
+def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
+    try:
+        user = accounts.redeem_sign_in_link(token=token)
+    except accounts.LinkSpent as spent:
+        if request.user.is_authenticated:  # the same link, opened a second time
+            return redirect(HOME)
+        form = SignInForm(request=request)
+        context = {"form": form, "next": resolve_url(HOME), "title": "Sign in", "spent": spent}
+        return render(request, "projects/sign_in.html", context, status=spent.status)
+    login(request, user, backend=BACKEND)
+    response = redirect(HOME)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+@login_not_required  # signing out twice is no reason to sign in
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    logout(request)
+    return redirect("projects:sign_in")
+
+
+@get_or_post
+def account(request: HttpRequest) -> HttpResponse:
+    user = person(request)
+    known = {name: getattr(user, name) for name in ProfileForm.base_fields}
+    form = ProfileForm(request.POST or None, initial=known)
+    if form.is_valid():
+        try:
+            accounts.change_profile(user=user, **form.cleaned_data)
+        except DomainError as error:
+            form_errors.show(error, form)
+        else:
+            messages.success(request, "Your account is saved.")
+            return redirect("projects:account")
+    context = {
+        "form": form,
+        "password_form": PasswordForm(user=user),
+        "title": "Account",
+        "section": "account",
+        "tab": "account",
+    }
+    return render(request, "projects/account.html", context)
+
+
+@sensitive_post_parameters("old_password", "password", "repeated")
+@get_or_post
+def change_password(request: HttpRequest) -> HttpResponse:
+    user = person(request)
+    form = PasswordForm(request.POST or None, user=user)
+    if form.is_valid():
+        try:
+            accounts.change_password(user=user, password=form.cleaned_data["password"])
+        except DomainError as error:
+            form_errors.show(error, form)
+        else:
+            update_session_auth_hash(request, user)  # this browser stays; all others are out
+            messages.success(request, "Your password is changed. Other browsers are signed out.")
+            return redirect("projects:account")
+    context = {
+        "form": form,
+        "title": "Password",
+        "section": "account",
+        "tab": "password",
+        "subtitle": None if user.has_usable_password() else "You have signed in by a link so far.",
+    }
+    return render(request, "projects/change_password.html", context)
+
+
+@never_cache
+@get_or_post
+def tokens(request: HttpRequest) -> HttpResponse:
+    user = person(request)
+    form = TokenForm(request.POST or None)
+    raw = ""
+    if form.is_valid():
+        try:
+            _, raw = accounts.create_token(user=user, **form.as_arguments())
+        except DomainError as error:
+            form_errors.show(error, form)
+        else:
+            form = TokenForm()
+    # The new token is in this answer only: kept for a redirect it would be stored somewhere.
+    context = {
+        "form": form,
+        "raw": raw,
+        "tokens": ApiToken.objects.usable().filter(user=user),
+        "site": request.build_absolute_uri("/").rstrip("/"),
+        "title": "API tokens",
+        "section": "account",
+        "tab": "tokens",
+    }
+    return render(request, "projects/tokens.html", context)
+
+
+@require_POST
+def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    user = person(request)
+    token = ApiToken.objects.filter(user=user, pk=pk).first()
+    if token is None:
+        raise Missing("There is no such token.")
+    accounts.revoke_token(token=token, by=user)
+    messages.success(request, f"The token “{token.name}” is revoked.")
+    return redirect("projects:tokens")
