@@ -1,1 +1,46 @@
-"""Celery jobs: ids in, one call, no logic."""
+"""Celery jobs: ids in, one call, no logic. And the life of a Celery worker, which is ours."""
+
+from typing import Any
+
+from celery import shared_task
+from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
+
+from training.worker import networks, reaper, registration, runs
+
+
+@shared_task(name="training.execute_run")  # type: ignore[untyped-decorator]
+def execute_run(*, run_id: int, **later: Any) -> None:
+    runs.execute(run_id)
+
+
+@shared_task(name="training.reap")  # type: ignore[untyped-decorator]
+def reap(**later: Any) -> None:
+    reaper.reap()
+
+
+@shared_task(name="training.inspect_model_version")  # type: ignore[untyped-decorator]
+def inspect_model_version(*, version_id: int, **later: Any) -> None:
+    networks.inspect(version_id)
+
+
+def _note_queues(instance: Any, **later: Any) -> None:
+    registration.serve(sorted(instance.app.amqp.queues.consume_from))
+
+
+def _begin(**later: Any) -> None:
+    registration.start()
+    reaper.at_start()
+
+
+def _let_go(**later: Any) -> None:
+    registration.stopping.set()
+
+
+def _end(**later: Any) -> None:
+    registration.stop()
+
+
+celeryd_after_setup.connect(_note_queues, weak=False)
+worker_ready.connect(_begin, weak=False)
+worker_shutting_down.connect(_let_go, weak=False)
+worker_shutdown.connect(_end, weak=False)

@@ -1,6 +1,7 @@
 """A run: one training of one student. This row, not a queue message, owns the run's life."""
 
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models.functions import Now
@@ -23,6 +24,17 @@ class RunQuerySet(models.QuerySet["Run"]):
     def lost(self) -> "RunQuerySet":
         """Held by a worker whose lease ran out, by the database's clock."""
         return self.running().filter(lease_until__lt=Now())
+
+    def claimable(self, queues: Sequence[str]) -> "RunQuerySet":
+        """Queued, past their back-off, oldest first."""
+        rested = models.Q(retry_at=None) | models.Q(retry_at__lte=Now())
+        return self.filter(rested, status=Run.Status.QUEUED, queue__in=queues).order_by(
+            "queued_at", "pk"
+        )
+
+    def held(self, *, pk: int, attempt: int) -> "RunQuerySet":
+        """The fence: the run as long as this attempt is the one that holds it."""
+        return self.running().filter(pk=pk, attempt=attempt)
 
 
 class Run(models.Model):
@@ -75,7 +87,16 @@ class Run(models.Model):
         default=0, help_text="How many times a worker died with it."
     )
     cancel_requested_at = models.DateTimeField(null=True)
-    journal_offset = models.BigIntegerField(default=0, help_text="Bytes of the journal read.")
+    death_step = models.BigIntegerField(null=True, help_text="Where it last died.")
+    deaths_there = models.PositiveIntegerField(
+        default=0, help_text="How many times in a row it died at that step."
+    )
+    job_home = models.CharField(
+        max_length=36, blank=True, help_text="Id of the home folder that holds its job folder."
+    )
+    journal_offset = models.BigIntegerField(
+        default=0, help_text="Bytes read of the journal in that folder."
+    )
 
     # What is known of it.
     stage = models.CharField(max_length=100, blank=True)
@@ -118,6 +139,25 @@ class Run(models.Model):
     @property
     def is_distillation(self) -> bool:
         return bool(self.config.get("teachers"))
+
+    def move_to(self, status: str, *, among: Iterable[str], **changes: Any) -> bool:
+        """Change status in one conditional UPDATE; of two callers at most one gets True.
+
+        `among` are the statuses it may be in now. `changes` are written with it, and into this
+        object when it worked.
+        """
+        moved = (
+            type(self)
+            .objects.filter(pk=self.pk, status__in=list(among))
+            .update(status=status, **changes)
+        )
+        if moved:
+            self.refresh_from_db(fields=["status", *changes])
+        return bool(moved)
+
+    def tell(self, kind: str, sentence: str, *, by: User | None = None) -> "RunEvent":
+        """Add a line to the timeline."""
+        return RunEvent.objects.create(run=self, kind=kind, sentence=sentence[:500], by=by)
 
 
 class RunEvent(models.Model):

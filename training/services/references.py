@@ -1,0 +1,249 @@
+"""What a run configuration means in a project: its defaults filled in, its references pinned, its
+parts checked against each other. Every fault is found in one pass, each at its field."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from distillhub.lib.errors import DomainError, Invalid
+from projects.models import DatasetVersion, ModelVersion, Project
+from projects.services import datasets, registry
+from training import catalog
+from training.engine import config as configuration
+from training.engine.errors import ConfigError
+from training.models import Run
+
+RUN = re.compile(r"run/([1-9][0-9]{0,8})", re.ASCII)
+
+Faults = dict[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A model that is there (`version`), or will be when `awaited` is finished."""
+
+    version: ModelVersion | None
+    awaited: Run | None = None
+
+    @property
+    def reference(self) -> str:
+        """As it is frozen into the configuration."""
+        if self.version is not None:
+            return self.version.reference
+        assert self.awaited is not None
+        return f"run/{self.awaited.number}"
+
+    @property
+    def name(self) -> str:
+        if self.version is not None:
+            return self.version.model.name
+        assert self.awaited is not None
+        return self.awaited.name
+
+    @property
+    def task(self) -> str:
+        if self.version is not None:
+            return self.version.model.task
+        assert self.awaited is not None
+        return self.awaited.task
+
+    @property
+    def labels(self) -> list[str]:
+        if self.version is not None:
+            return list(self.version.labels)
+        assert self.awaited is not None
+        return list(self.awaited.dataset_version.labels)
+
+    @property
+    def is_trained(self) -> bool:
+        return self.version is None or self.version.is_trained
+
+    @property
+    def has_weights(self) -> bool:
+        return self.version is None or bool(self.version.files)
+
+    @property
+    def architecture(self) -> str:
+        run = self.awaited
+        if self.version is not None:
+            return self.version.architecture
+        while run is not None:
+            if run.student is not None:
+                return run.student.architecture
+            run = run.waits_for.select_related("student").first()
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A configuration that can be launched."""
+
+    config: dict[str, Any]  # complete and pinned, as `Run.config` keeps it
+    dataset: DatasetVersion
+    student: Network
+    teachers: list[Network]
+    awaited: list[Run] = field(default_factory=list)
+
+
+def understand(*, project: Project, asked: Any) -> Asked:
+    """Resolve a run configuration as it was typed or posted. Raises Invalid with every fault."""
+    if not isinstance(asked, Mapping):
+        raise Invalid("A run configuration is a JSON object.")
+    faults: Faults = {}
+    dataset = _dataset(project, asked.get("dataset"), faults)
+    student = _network(project, asked.get("student"), "student", faults)
+    teachers = [
+        _network(project, _reference(one), f"teachers.{place}", faults)
+        for place, one in enumerate(_listed(asked.get("teachers")))
+    ]
+    try:
+        parsed = configuration.parse(
+            asked,
+            catalog.methods(),
+            architecture=student.architecture if student is not None else None,
+            trained=student is not None and student.has_weights,
+        )
+    except ConfigError as error:
+        for fault in error.faults:
+            faults.setdefault(fault.field or "configuration", []).append(fault.sentence)
+        raise _invalid(faults) from None
+    if not faults:
+        assert dataset is not None
+        assert student is not None
+        _check_together(parsed.task, dataset, student, teachers, faults)
+    if faults or dataset is None or student is None:
+        raise _invalid(faults)
+    found = [teacher for teacher in teachers if teacher is not None]
+    config = parsed.as_dict()
+    config["dataset"] = dataset.reference
+    config["student"] = student.reference
+    config["teachers"] = [
+        network.reference
+        if choice.weight == 1.0
+        else {"model": network.reference, "weight": choice.weight}
+        for network, choice in zip(found, parsed.teachers, strict=True)
+    ]
+    config["name"] = config["name"] or _name(dataset, student, found)
+    awaited = {one.awaited.pk: one.awaited for one in (student, *found) if one.awaited is not None}
+    return Asked(config, dataset, student, found, list(awaited.values()))
+
+
+def model(*, project: Project, reference: str) -> Network:
+    """The model that `name@3`, `name@alias`, `name` or `run/12` means. Raises Missing, Invalid."""
+    match = RUN.fullmatch(reference)
+    if match is None:
+        return Network(registry.resolve(project=project, reference=reference))
+    run = (
+        Run.objects.select_related("output__model", "student", "dataset_version")
+        .filter(project=project, number=int(match[1]))
+        .first()
+    )
+    if run is None:
+        raise Invalid(f"There is no run {match[1]} in this project.")
+    if run.control_of_id is not None:
+        raise Invalid(f"Run {run.number} is a control: its model is not kept as a version.")
+    if run.output is not None:
+        return Network(run.output)
+    if run.is_final:
+        raise Invalid(f"Run {run.number} is {run.status} and left no model.")
+    return Network(None, awaited=run)
+
+
+def _dataset(project: Project, reference: Any, faults: Faults) -> DatasetVersion | None:
+    if not isinstance(reference, str) or not reference.strip():
+        return None  # the parser says so
+    try:
+        version = datasets.resolve(project=project, reference=reference.strip())
+    except DomainError as error:
+        faults["dataset"] = [error.detail]
+        return None
+    if not version.is_ready:
+        state = "still being read" if version.status == "ingesting" else "not usable"
+        faults["dataset"] = [f"{version.reference} is {state}."]
+    return version
+
+
+def _network(project: Project, reference: Any, at: str, faults: Faults) -> Network | None:
+    if not isinstance(reference, str) or not reference.strip():
+        return None
+    try:
+        return model(project=project, reference=reference.strip())
+    except DomainError as error:
+        faults[at] = [error.detail]
+        return None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value[: configuration.MOST_TEACHERS] if isinstance(value, list) else []
+
+
+def _reference(teacher: Any) -> Any:
+    return teacher.get("model") if isinstance(teacher, Mapping) else teacher
+
+
+def _check_together(
+    task: str,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: list[Network | None],
+    faults: Faults,
+) -> None:
+    """Faults of parts that are each right, and do not fit each other."""
+    if dataset.dataset.task != task:
+        faults["dataset"] = [f"{dataset.reference} is for {dataset.dataset.task}, not {task}."]
+    elif len(dataset.labels) < 2:
+        faults["dataset"] = [
+            f"{dataset.reference} has {len(dataset.labels)} labels; classification needs two."
+        ]
+    for split in ("train", "validation"):
+        if "dataset" not in faults and not dataset.splits.get(split, {}).get("rows"):
+            faults["dataset"] = [f"{dataset.reference} has no rows in its {split} split."]
+    if student.task != task:
+        faults["student"] = [f"{student.reference} is for {student.task}, not {task}."]
+    for place, teacher in enumerate(teachers):
+        if teacher is None:
+            continue
+        if teacher.task != task:
+            fault = f"{teacher.reference} is for {teacher.task}, not {task}."
+        elif not teacher.is_trained:
+            fault = (
+                f"{teacher.reference} has not been trained, so it knows nothing to teach. "
+                "Fine-tune it first (a run with it as the student), or take a trained version."
+            )
+        else:
+            fault = _labels_differ(teacher.reference, teacher.labels, dataset)
+        if fault:
+            faults[f"teachers.{place}"] = [fault]
+
+
+def _labels_differ(reference: str, labels: list[str], dataset: DatasetVersion) -> str:
+    """A sentence when a teacher answers with other labels than the dataset's, else nothing."""
+    theirs, ours = set(labels), set(dataset.labels)
+    if theirs == ours:
+        return ""
+    missing, extra = sorted(ours - theirs), sorted(theirs - ours)
+    told = []
+    if missing:
+        told.append(f"it does not know {_some(missing)}")
+    if extra:
+        told.append(f"it knows {_some(extra)}, which the dataset does not have")
+    return f"{reference} was trained for other labels than {dataset.reference}: {'; '.join(told)}."
+
+
+def _some(labels: list[str]) -> str:
+    shown = ", ".join(labels[:3])
+    return shown if len(labels) <= 3 else f"{shown} and {len(labels) - 3} more"
+
+
+def _name(dataset: DatasetVersion, student: Network, teachers: list[Network]) -> str:
+    if teachers:
+        return f"{student.name} from {teachers[0].name}"[:200]
+    return f"{student.name} on {dataset.dataset.name}"[:200]
+
+
+def _invalid(faults: Faults) -> Invalid:
+    first = next(iter(faults))
+    more = sum(len(sentences) for sentences in faults.values()) - 1
+    rest = f" (and {more} more)" if more else ""
+    return Invalid(f"{first}: {faults[first][0]}{rest}", fields=faults)

@@ -1,0 +1,35 @@
+"""Waking workers. A message only says "look": the row of a run owns the run, so a message that is
+lost, doubled or late does no harm."""
+
+import logging
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import KombuError
+
+from training.models import Run
+
+log = logging.getLogger(__name__)
+
+EXECUTE = "training.execute_run"
+
+
+def wake(run: Run, *, after: float = 0.0) -> None:
+    """Tell the workers of the run's queue, `after` so many seconds, once this is committed."""
+    run_id, queue = run.pk, run.queue
+    transaction.on_commit(lambda: send(run_id, queue, after=after), robust=True)
+
+
+def send(run_id: int, queue: str, *, after: float = 0.0) -> bool:
+    """Send now. When the broker is away the run stays queued, and the reaper sends again."""
+    return call(EXECUTE, queue=queue, after=after, run_id=run_id)
+
+
+def call(job: str, *, queue: str = "default", after: float = 0.0, **ids: int) -> bool:
+    """Send a job by its name; False, and a line in the log, when the broker is away."""
+    try:
+        current_app.send_task(job, kwargs=ids, queue=queue, countdown=after or None)
+    except (KombuError, OSError) as error:
+        log.warning("%s %s waits: the broker is away (%s).", job, ids, error)
+        return False
+    return True

@@ -1,0 +1,125 @@
+"""The job folder of a run: what the engine reads and leaves.
+
+DISTILLHUB_HOME/jobs/<run id>/
+    config.json      resolved; no secrets
+    inputs/          links to immutable files, verified by their sha256
+    journal.jsonl    the engine's events
+    console-N.log    what attempt N printed
+    child.json       the process that works in here: pid and start time
+    checkpoints/ output/
+"""
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from distillhub.lib import storage
+from projects.models import ModelVersion
+from training.models import Run
+from training.worker import machine
+
+FORMAT = 1
+
+
+def of(run_id: int) -> Path:
+    return machine.home() / str(run_id)
+
+
+def prepare(run: Run) -> Path:
+    """Write `config.json` and place the inputs. Raises storage.Damaged when a stored file is not
+    what it was; files that are already there from an earlier attempt are verified again."""
+    folder = of(run.pk)
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = run.dataset_version
+    _place(dataset.file_sha256, folder / "inputs/dataset.parquet")
+    assert run.student is not None
+    config = run.config
+    write_json(
+        folder / "config.json",
+        {
+            "format": FORMAT,
+            "run": f"{run.project.slug}/{run.number}",
+            "task": run.task,
+            "dataset": {
+                "path": "inputs/dataset.parquet",
+                "sha256": dataset.file_sha256,
+                "fingerprint": dataset.fingerprint,
+                "labels": dataset.labels,
+            },
+            "student": _network(folder, run.student, "inputs/student"),
+            "teachers": _teachers(folder, run),
+            "scheme": config["scheme"],
+            "losses": config["losses"],
+            "training": config["training"],
+            "teacher_outputs": {
+                "mode": config["teacher_outputs"],
+                "store": str(Path(settings.DISTILLHUB_HOME) / "teacher-outputs"),
+            },
+            "threads": settings.DISTILLHUB_RUN_THREADS,
+            "evaluate": True,
+        },
+    )
+    return folder
+
+
+def place_files(version: ModelVersion, folder: Path) -> None:
+    """A model version's files, verified. Raises storage.Damaged."""
+    for file in version.files:
+        _place(file["sha256"], folder / file["name"])
+
+
+def clear(folder: Path, *, keep_record: bool = True) -> None:
+    """Free the disk of a finished run: its checkpoints, inputs and outputs are stored or worthless
+    by now. The journal and console stay, unless `keep_record` is False."""
+    if not keep_record:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for name in ("checkpoints", "inputs", "output", "work"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, ensure_ascii=False, indent=1))
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """None when it is missing or torn."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None
+
+
+def _network(folder: Path, version: ModelVersion, place: str) -> dict[str, Any]:
+    place_files(version, folder / place)
+    return {
+        "name": version.reference,
+        "architecture": version.architecture,
+        "config": version.config,
+        "path": place if version.files else None,
+        "weights_sha256": [file["sha256"] for file in version.files],
+    }
+
+
+def _teachers(folder: Path, run: Run) -> list[dict[str, Any]]:
+    by_reference = {one.reference: one for one in run.teachers.select_related("model")}
+    placed = []
+    for index, asked in enumerate(run.config["teachers"]):
+        reference = asked if isinstance(asked, str) else asked["model"]
+        weight = 1.0 if isinstance(asked, str) else asked["weight"]
+        network = _network(folder, by_reference[reference], f"inputs/teachers/{index}")
+        placed.append(network | {"weight": weight})
+    return placed
+
+
+def _place(sha256: str, target: Path) -> None:
+    """A copy of an earlier attempt that was damaged here is removed by the first try."""
+    try:
+        storage.local_copy(sha256, target)
+    except storage.Damaged:
+        storage.local_copy(sha256, target)

@@ -1,0 +1,227 @@
+"""How an attempt ends: finished, failed, cancelled, or back to the queue. Each is one transaction."""
+
+import logging
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from distillhub.lib import storage
+from projects.models import ModelVersion
+from projects.services import registry
+from training.engine import events
+from training.models import Artifact, Run
+from training.worker import comparison, dispatch, folders, logs, registration, waiting
+from training.worker.claims import Held
+from training.worker.registration import in_future
+
+log = logging.getLogger(__name__)
+
+MOST_LOSSES = 5  # machines a run may lose
+MOST_DEATHS = 3  # deaths in a row at one step
+LET_GO: dict[str, Any] = {
+    "lease_until": None,
+    "worker": None,
+    "eta_seconds": None,
+    "retry_at": None,
+}
+
+
+def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> None:
+    """The training is complete. A person who cancelled first has won."""
+    run = held.run
+    with transaction.atomic():
+        done = held.move(
+            Run.Status.FINISHED,
+            journal_offset=offset,
+            finished_at=Now(),
+            summary=events.finite(summary),
+            fraction=1.0,
+            stage="",
+            **LET_GO | {"worker": F("worker")},
+        )
+        if not done:
+            cancel(held, offset)
+            return
+        run.refresh_from_db()
+        made = None if run.control_of_id is not None else _add_version(run, folder)
+        if made is not None:
+            Run.objects.filter(pk=run.pk).update(output=made)
+            run.output = made
+        run.tell("finished", _told(run, made))
+        waiting.settle(run)
+    folders.clear(folder)
+    compare(run)
+
+
+def fail(held: Held, *, code: str, detail: str, trace: str = "", offset: int | None = None) -> None:
+    """The attempt ended for a reason that trying again would meet again."""
+    error = {"code": code, "detail": detail} | ({"trace": trace} if trace else {})
+    changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
+    with transaction.atomic():
+        done = held.move(
+            Run.Status.FAILED,
+            error=error,
+            finished_at=Now(),
+            **changes,
+            **LET_GO | {"worker": F("worker")},
+        )
+        if not done:
+            cancel(held, offset)
+            return
+        run = held.run
+        run.refresh_from_db()
+        logs.append(run, [logs.Line(time.time(), "error", detail)])
+        run.tell("failed", detail)
+        waiting.settle(run)
+
+
+def cancel(held: Held, offset: int | None = None) -> None:
+    """A person wished it to end. Raises claims.Fenced."""
+    changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
+    with transaction.atomic():
+        held.write(
+            status=Run.Status.CANCELLED,
+            finished_at=Now(),
+            **changes,
+            **LET_GO | {"worker": F("worker")},
+        )
+        run = held.run
+        run.refresh_from_db()
+        run.tell("cancelled", f"Stopped at step {run.step}.")
+        waiting.settle(run)
+
+
+def give_back(held: Held, sentence: str, offset: int | None = None) -> None:
+    """Politely: this worker leaves, and the run goes on from its checkpoint elsewhere. Not counted
+    as a loss."""
+    changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
+    with transaction.atomic():
+        if not held.move(Run.Status.QUEUED, stage="", **changes, **LET_GO):
+            cancel(held, offset)
+            return
+        held.run.refresh_from_db()
+        held.run.tell("queued", sentence)
+        dispatch.wake(held.run)
+
+
+def leave(held: Held, step: int, offset: int) -> None:
+    """The training left between two steps, because it was asked to."""
+    if held.now().cancel_requested_at is not None:
+        cancel(held, offset)
+        return
+    who = "The worker was stopped" if registration.stopping.is_set() else "It was asked to leave"
+    give_back(held, f"{who}; it goes on from its checkpoint at step {step}.", offset)
+
+
+def lose(run: Run, *, sentence: str, code: str) -> None:
+    """A death: of the worker, or of the training process by somebody's hand. Back to the queue with
+    a growing pause, unless it has died too often, or three times at the same step.
+
+    `run` is the row as read inside the transaction of the caller, who has fenced it.
+    """
+    here = run.deaths_there + 1 if run.death_step == run.step else 1
+    losses = run.losses_of_worker + 1
+    counted = {"death_step": run.step, "deaths_there": here, "losses_of_worker": losses}
+    if run.status == Run.Status.CANCELLING:
+        run.move_to(
+            Run.Status.CANCELLED,
+            among=[Run.Status.CANCELLING],
+            finished_at=Now(),
+            **counted,
+            **LET_GO,
+        )
+        run.tell("cancelled", f"Stopped at step {run.step}, when its process was gone.")
+        waiting.settle(run)
+        return
+    poison = here >= MOST_DEATHS
+    if poison or losses > MOST_LOSSES:
+        detail = (
+            f"{sentence} It died {here} times in a row at step {run.step}, so it was not tried "
+            "again: probably out of memory. Try a smaller batch_size or student."
+            if poison
+            else f"{sentence} That was the {losses}th loss, so it was not tried again."
+        )
+        error = {"code": code, "detail": detail}
+        run.move_to(
+            Run.Status.FAILED,
+            among=Run.LEASED,
+            error=error,
+            finished_at=Now(),
+            **counted,
+            **LET_GO,
+        )
+        run.tell("failed", detail)
+        waiting.settle(run)
+        return
+    pause = timedelta(seconds=min(60, 2**losses))
+    run.move_to(
+        Run.Status.QUEUED,
+        among=Run.LEASED,
+        stage="",
+        **counted,
+        **LET_GO | {"retry_at": in_future(pause)},
+    )
+    run.tell(
+        "queued",
+        f"{sentence} It goes on from its last checkpoint in {pause.total_seconds():.0f} s.",
+    )
+    dispatch.wake(run, after=pause.total_seconds())
+
+
+def compare(run: Run) -> None:
+    """Once a run and its control are both finished, say whether the teacher helped."""
+    target = run.control_of if run.control_of_id is not None else run
+    assert target is not None
+    try:
+        found = comparison.compare(target)
+    except (storage.Damaged, OSError, ValueError) as error:
+        log.warning("Run %s could not be compared with its control: %s", target.pk, error)
+        return
+    if found is not None and Run.objects.filter(pk=target.pk, comparison=None).update(
+        comparison=found
+    ):
+        target.tell("compared", found["sentence"])
+
+
+def _add_version(run: Run, folder: Path) -> ModelVersion:
+    """The next version of the student's model, made of the files this run saved."""
+    assert run.student is not None
+    described = folders.read_json(folder / "output/model/distillhub.json") or {}
+    saved = Artifact.objects.filter(run=run, kind="model").order_by("name")
+    files = [
+        {"name": one.name.removeprefix("model/"), "sha256": one.sha256, "bytes": one.bytes}
+        for one in saved
+    ]
+    size = sum(one.bytes for one in saved if one.name.endswith(".safetensors"))
+    told = run.summary.get("student") or {}
+    return registry.add_version(
+        model=run.student.model,
+        source={"kind": "run", "run": run.number},
+        architecture=described.get("architecture") or run.student.architecture,
+        config=described.get("config") or run.student.config,
+        labels=described.get("labels") or run.dataset_version.labels,
+        tokenizer=described.get("tokenizer") or run.student.tokenizer,
+        parameters=described.get("parameters") or told.get("parameters"),
+        size_bytes=size or told.get("size_bytes"),
+        files=files,
+        metrics={
+            name: value for name, value in run.metrics.items() if name.startswith(("val/", "test/"))
+        },
+        status=ModelVersion.Status.READY,
+        by=run.created_by,
+    )
+
+
+def _told(run: Run, made: ModelVersion | None) -> str:
+    student = run.summary.get("student") or {}
+    accuracy = student.get("accuracy")
+    scored = ""
+    if isinstance(accuracy, int | float):
+        scored = f" Accuracy {accuracy:.1%} on the {run.summary.get('split', 'test')} rows."
+    kept = f" Its model is {made.reference}." if made is not None else ""
+    return f"Finished after {run.summary.get('steps', run.step)} steps.{scored}{kept}"

@@ -1,0 +1,87 @@
+"""Mending what crashes leave: leases that ran out, messages that were lost. Harmless to repeat, and
+to run in two processes at once."""
+
+import logging
+import os
+from datetime import timedelta
+
+import psutil
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from projects.models import ModelVersion
+from training.models import Run, Worker
+from training.worker import child, dispatch, machine, networks, outcomes, registration, waiting
+
+log = logging.getLogger(__name__)
+
+#: A queued run that nobody took within this time had its message lost, or nobody had room. Sending
+#: again is cheap: a worker without room ends the call at once.
+UNANSWERED = timedelta(seconds=10)
+INSPECTION_LOST = timedelta(minutes=2)
+
+
+def reap() -> None:
+    """Requeue lost runs, wake workers for forgotten ones."""
+    for run_id in Run.objects.lost().values_list("pk", flat=True):
+        _lost(run_id)
+    for run in Run.objects.filter(status=Run.Status.WAITING):
+        with transaction.atomic():
+            waiting.look_again(run)
+    _call_again()
+    _inspect_again()
+
+
+def at_start() -> None:
+    """Before a worker takes anything: the processes that a dead one left on this machine are ended,
+    and the runs it held are free at once, without waiting for their lease."""
+    alive = {worker.pk for worker in Worker.objects.filter(stopped_at=None) if _is_alive(worker)}
+    ours = list(registration.holding)
+    held = Run.objects.running().filter(Q(worker__in=alive) | Q(pk__in=ours))
+    orphaned = Run.objects.running().filter(Q(worker__host=machine.host()) | Q(worker=None))
+    orphaned.exclude(pk__in=held.values("pk")).update(lease_until=Now() - timedelta(seconds=1))
+    busy = set(held.values_list("pk", flat=True))
+    for folder in machine.home().iterdir():
+        idle = folder.name.isdigit() and int(folder.name) not in busy
+        if idle and child.end_orphan(folder):
+            log.warning("Ended a training that a dead worker had left in %s.", folder)
+    reap()
+
+
+def _lost(run_id: int) -> None:
+    with transaction.atomic():
+        run = Run.objects.lost().select_for_update().filter(pk=run_id).first()
+        if run is None:
+            return
+        who = run.worker.name if run.worker is not None else "its worker"
+        outcomes.lose(run, sentence=f"Lost: {who} went silent at step {run.step}.", code="lost")
+
+
+def _call_again() -> None:
+    rested = Q(retry_at=None) | Q(retry_at__lte=Now())
+    forgotten = Run.objects.filter(
+        rested, status=Run.Status.QUEUED, queued_at__lt=Now() - UNANSWERED
+    ).order_by("queued_at")
+    for run_id, queue in forgotten.values_list("pk", "queue")[:50]:
+        dispatch.send(run_id, queue)
+
+
+def _inspect_again() -> None:
+    lost = ModelVersion.objects.filter(
+        status=ModelVersion.Status.INSPECTING, created_at__lt=Now() - INSPECTION_LOST
+    )
+    for version_id in lost.values_list("pk", flat=True)[:50]:
+        networks.ask(version_id)
+
+
+def _is_alive(worker: Worker) -> bool:
+    """Whether the worker may still be there: another host's is judged by its lease alone."""
+    if worker.host != machine.host():
+        return True
+    if worker.pid == os.getpid():  # this very process, or an earlier one that had our pid
+        return False
+    try:
+        return float(psutil.Process(worker.pid).create_time()) <= worker.started_at.timestamp() + 1
+    except psutil.Error:
+        return False

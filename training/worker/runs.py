@@ -1,0 +1,223 @@
+"""Carrying out runs: claim one, start its training, turn what it tells into rows, end it.
+
+    execute(run_id)
+        claims.claim            queued -> starting, under a lease
+        folders.prepare         config.json and verified inputs
+        child.spawn             python -m training.engine train JOB_DIR
+        record.record           about once a second, while the child lives
+        outcomes.*              finished, failed, cancelled, or back to the queue
+
+The training never waits for us: when the database is away, the child goes on and its journal is
+worked off later.
+"""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from django.conf import settings
+from django.db import DatabaseError, connection, transaction
+
+from distillhub.lib import storage
+from training.models import Run
+from training.worker import child as children
+from training.worker import (
+    claims,
+    deaths,
+    folders,
+    journal,
+    machine,
+    metrics,
+    outcomes,
+    record,
+    registration,
+)
+from training.worker.claims import Fenced, Held
+
+log = logging.getLogger(__name__)
+
+GLANCE = 0.2  # seconds between two looks at the child
+BATCH = 1.0  # seconds between two writes
+LONGEST_PAUSE = 5.0  # seconds between two tries when the database is away
+
+_slots = threading.Lock()
+_busy = 0
+
+
+def execute(run_id: int) -> None:
+    """Carry out this run, then whatever else waits, as long as this process has room.
+
+    The answer to a wake-up call: it ends quietly when the run is not to be had, because somebody
+    took it, or cancelled it, or this process trains as many as it may.
+    """
+    worker = registration.current()
+    first: int | None = run_id
+    while not registration.stopping.is_set() and _enter(worker.capacity):
+        try:
+            held = claims.claim(first, worker) if first is not None else None
+            first = None
+            held = held or claims.claim_next(worker)
+            if held is not None:
+                carry_out(held)
+        finally:
+            _leave()
+        # A run that was queued while we held the last slot had its call answered with "no room".
+        if held is None and not Run.objects.claimable(worker.queues).exists():
+            return
+
+
+def carry_out(held: Held) -> None:
+    """One attempt, to whatever end. Never raises: what is unexpected fails this run only."""
+    with claims.kept(held):
+        try:
+            _attempt(held)
+        except Fenced as error:
+            log.warning("Stopped: %s goes on elsewhere.", error)
+        except storage.Damaged as error:
+            _fail_quietly(held, "dataset_changed", f"An input of this run is damaged: {error}")
+        except Exception as error:
+            log.exception("Run %s met a surprise.", held.run.pk)
+            _fail_quietly(held, "crashed", f"The worker met a surprise: {error!r}"[:1000])
+
+
+def _attempt(held: Held) -> None:
+    folder = _own_folder(held)
+    if _drain(held, folder):  # an earlier attempt came to its end, and its worker did not
+        return
+    folders.prepare(held.run)
+    child = children.spawn(
+        folder, verb="train", name=str(held.attempt), threads=settings.DISTILLHUB_RUN_THREADS
+    )
+    try:
+        _follow(held, folder, child)
+    finally:
+        if child.poll() is None:
+            child.kill()
+
+
+def _own_folder(held: Held) -> Path:
+    """The job folder, at the state the row knows. When another machine has written rows since,
+    what lies here is another story: it is removed, and so is what was measured there."""
+    run, here = held.run, machine.home_id()
+    folder = folders.of(run.pk)
+    children.end_orphan(folder)
+    file = folder / "journal.jsonl"
+    size = file.stat().st_size if file.exists() else 0
+    if run.job_home == here and size >= run.journal_offset:
+        return folder
+    folders.clear(folder, keep_record=False)
+    with transaction.atomic():
+        held.write(job_home=here, journal_offset=0, step=0, fraction=0.0, metrics={})
+        metrics.truncate(run, after=-1)
+        if run.job_home:
+            run.tell("restarted", "Its checkpoints are on another machine: it begins again.")
+    run.refresh_from_db(fields=["job_home", "journal_offset", "step", "fraction", "metrics"])
+    return folder
+
+
+def _follow(held: Held, folder: Path, child: children.Child) -> None:
+    """Turn events into rows until the child is gone and its journal is read to the end."""
+    oom_before = deaths.oom_kills()
+    pause = BATCH
+    while True:
+        status = child.poll()
+        try:
+            if _drain(held, folder, child):
+                return
+            if status is not None:
+                deaths.settle(held, child, status, oom_before)
+                return
+            if held.now().cancel_requested_at is not None:
+                child.leave()
+            pause = BATCH
+        except DatabaseError as error:
+            log.warning("Run %s: the database is away; its journal waits. %s", held.run.pk, error)
+            connection.close()
+            pause = min(LONGEST_PAUSE, pause * 2)
+        if registration.stopping.is_set():
+            child.leave()
+        _wait(child, pause)
+
+
+def _wait(child: children.Child, seconds: float) -> None:
+    """Until it is time for the next batch, the child is gone, or we have to go."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until and child.poll() is None:
+        if registration.stopping.is_set() and child.asked_at is None:
+            return
+        time.sleep(GLANCE)
+
+
+def _drain(held: Held, folder: Path, child: children.Child | None = None) -> bool:
+    """Record what the journal holds beyond what is recorded; True when the attempt is over."""
+    while True:
+        offset = held.now().journal_offset
+        batch = journal.read(folder / "journal.jsonl", offset)
+        if batch.offset > offset:
+            record.record(held, folder, batch)
+            if batch.last is None:
+                continue
+        elif batch.last is None:
+            return False
+        return _end(held, folder, batch, child)
+
+
+def _end(held: Held, folder: Path, batch: journal.Batch, child: children.Child | None) -> bool:
+    """What the last event of an attempt leads to."""
+    event, offset = batch.last, batch.last_offset
+    assert event is not None
+    if child is not None:
+        _let_leave(child)
+    match event["type"]:
+        case "finished":
+            outcomes.finish(held, folder, event.get("summary") or {}, offset)
+            return True
+        case "failed" if child is not None:
+            outcomes.fail(
+                held,
+                code=str(event.get("code", "crashed"))[:50],
+                detail=str(event.get("sentence") or "The training failed.")[:2000],
+                trace=str(event.get("trace", ""))[:20_000],
+                offset=offset,
+            )
+            return True
+        case "stopped" if child is not None:
+            outcomes.leave(held, record.whole(event.get("step")), offset)
+            return True
+    # The end of an attempt whose worker died before it could say so; this one begins after it.
+    held.write(journal_offset=offset)
+    return _drain(held, folder)
+
+
+def _let_leave(child: children.Child) -> None:
+    """The child has told its last event; it needs a moment to exit."""
+    until = time.monotonic() + 10
+    while child.poll() is None and time.monotonic() < until:
+        time.sleep(0.02)
+    if child.poll() is None:
+        child.kill()
+
+
+def _fail_quietly(held: Held, code: str, detail: str) -> None:
+    try:
+        outcomes.fail(held, code=code, detail=detail)
+    except Fenced:
+        pass
+    except DatabaseError:
+        log.warning("Run %s: the database is away; the reaper will find it.", held.run.pk)
+
+
+def _enter(capacity: int) -> bool:
+    global _busy
+    with _slots:
+        if _busy >= capacity:
+            return False
+        _busy += 1
+        return True
+
+
+def _leave() -> None:
+    global _busy
+    with _slots:
+        _busy -= 1
