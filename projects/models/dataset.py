@@ -153,7 +153,9 @@ class DatasetVersion(models.Model):
 
     def _stored_form(self, name: str) -> Any:
         """A field's value as `values()` reads it: the key of a relation, not its object."""
-        return getattr(self, self._meta.get_field(name.removesuffix("_id")).attname)
+        field = self._meta.get_field(name.removesuffix("_id"))
+        assert isinstance(field, models.Field)
+        return getattr(self, field.attname)
 
     @property
     def reference(self) -> str:

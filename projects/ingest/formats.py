@@ -1,0 +1,144 @@
+"""What an upload format is: it recognises a file, says how it would read it, and reads it.
+
+A format is one file in this folder with one class, marked `@registry.register`. It never decides
+about splits, duplicates or storage: it turns a file into rows, one at a time, and names the place
+of whatever it cannot turn into a row.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Any, ClassVar
+
+from distillhub.lib.errors import Invalid
+
+TRAIN, VALIDATION, TEST = "train", "validation", "test"
+SPLITS = (TRAIN, VALIDATION, TEST)
+
+#: How people call the three splits, in columns and in folders.
+SPLIT_WORDS = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "trn": TRAIN,
+    "validation": VALIDATION,
+    "valid": VALIDATION,
+    "val": VALIDATION,
+    "dev": VALIDATION,
+    "development": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+    "tst": TEST,
+}
+
+MOST_LABEL = 200  # characters of one label
+MOST_LABELS = 10_000  # different labels: more is an id or a text, not a label
+
+
+class BadFile(Invalid):
+    """A file cannot be read as asked. `line` is the line it fails at, where lines exist."""
+
+    code = "bad_file"
+
+    def __init__(self, detail: str, *, line: int | None = None, field: str = "file") -> None:
+        super().__init__(detail, fields={field: [detail]})
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as the file gives it."""
+
+    source: str  # the line, or the file inside the archive
+    input: str | bytes  # text, or an encoded PNG or JPEG
+    key: bytes  # 8, equal for inputs that mean the same: what leaks and conflicts are found by
+    label: str | None
+    split: str | None  # as the file gives it; None where it does not say
+    others: tuple[str | None, ...]  # the kept columns, in the order of `Plan.others`
+    measures: tuple[int, ...]  # text: characters, words; image: width, height
+    kind: str = ""  # image: its mode
+    remarks: tuple[str, ...] = ()  # codes of issues that this row has and that change nothing
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A piece of the file that does not become a row; listed among the issues, never silent."""
+
+    source: str
+    code: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Look:
+    """What the beginning of one file shows, read with one dialect. Bounded in size."""
+
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    """[{"name", "filled", "distinct", "length", "numeric", "examples"}] over the rows seen."""
+    rows: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    seen: int = 0  # rows looked at
+    complete: bool = True  # whether these are all rows
+    estimated: int = 0  # rows of the whole file
+    labels: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    pictures: list[dict[str, str]] = field(default_factory=list)
+    """[{"address" (a data: URI), "label", "name"}]"""
+    problems: list[dict[str, Any]] = field(default_factory=list)
+    """[{"severity": error|warning|info, "detail", "line"?}]"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the rows of all files of one upload are read, beside each file's own dialect."""
+
+    columns: dict[str, Any] = field(default_factory=dict)  # {"text", "label", "split", "ignored"}
+    others: tuple[str, ...] = ()  # columns kept under their own names
+    ragged: str = "refuse"  # or "skip": lines with the wrong number of values are left out
+
+
+class Format(ABC):
+    key: ClassVar[str]
+    label: ClassVar[str]
+    input: ClassVar[str]  # the input column of the Parquet: "text" or "image"
+    tasks: ClassVar[tuple[str, ...]]
+    suffixes: ClassVar[tuple[str, ...]]
+    measures: ClassVar[tuple[str, ...]]  # names of `Row.measures`
+
+    @abstractmethod
+    def recognises(self, head: bytes, name: str) -> bool:
+        """Whether a file that begins with `head` (up to 64 KiB) is one of this format."""
+
+    @abstractmethod
+    def sniff(self, file: IO[bytes], name: str) -> dict[str, Any]:
+        """The dialect of one file, as JSON. May read all of it, in bounded memory.
+
+        Raises BadFile.
+        """
+
+    @abstractmethod
+    def look(self, file: IO[bytes], name: str, dialect: dict[str, Any]) -> Look:
+        """What the beginning of the file shows. Raises BadFile where nothing can be shown."""
+
+    @abstractmethod
+    def guess_columns(self, look: Look) -> dict[str, Any]:
+        """`Plan.columns` as a person would probably choose them."""
+
+    @abstractmethod
+    def label_counts(
+        self, file: IO[bytes], dialect: dict[str, Any], columns: dict[str, Any], look: Look
+    ) -> dict[str, int]:
+        """How often each label stands in what was looked at."""
+
+    @abstractmethod
+    def check_dialect(self, dialect: dict[str, Any]) -> dict[str, Any]:
+        """A dialect from outside, complete and safe. Raises Invalid with `fields`."""
+
+    @abstractmethod
+    def rows(
+        self, file: IO[bytes], name: str, dialect: dict[str, Any], plan: Plan
+    ) -> Iterator[Row | LeftOut]:
+        """Every row, in the file's order. Raises BadFile naming the place."""
+
+    @abstractmethod
+    def row_size(self, row: Row) -> int:
+        """Bytes that a row takes in memory, roughly."""

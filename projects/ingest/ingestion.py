@@ -1,0 +1,327 @@
+"""A worker makes a dataset version: claims it, reads the upload row by row, writes its Parquet.
+
+The row of the version owns the work; a queue's message is only a wake-up call and may come twice,
+late or never. Whoever holds the current attempt may write; who has lost it stops.
+"""
+
+import errno
+import hashlib
+import logging
+import tempfile
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.db import Error as DatabaseError
+from django.db.models import F, Q
+from django.utils import timezone
+
+from distillhub.lib import storage
+from projects.ingest import issues, registry, splits, statistics, stored
+from projects.ingest.formats import MOST_LABELS, SPLITS, BadFile, Format, LeftOut, Plan, Row
+from projects.models import DatasetVersion
+
+logger = logging.getLogger(__name__)
+
+CLAIM = timedelta(seconds=90)  # a worker that is silent for longer has lost its turn
+BEAT = 0.5  # seconds between two reports of progress
+MOST_ATTEMPTS = 5
+
+READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
+
+
+class LostTurn(Exception):
+    """Another worker has claimed the version, or it is settled."""
+
+
+class Turn:
+    """The right to write to one version, for as long as reports of progress keep coming."""
+
+    def __init__(self, version: DatasetVersion) -> None:
+        self.version = version
+        self._mine = DatasetVersion.objects.ingesting().filter(
+            pk=version.pk, attempt=version.attempt
+        )
+        self._beaten_at = 0.0
+
+    def beat(self, stage: str, fraction: float) -> None:
+        """Report progress and renew the claim, at most every BEAT seconds. Raises LostTurn."""
+        now = time.monotonic()
+        if now - self._beaten_at < BEAT and stage == self.version.stage:
+            return
+        self._beaten_at, self.version.stage = now, stage
+        self._settle(
+            stage=stage, fraction=min(fraction, 0.99), claimed_until=timezone.now() + CLAIM
+        )
+
+    def finish(self, **values: Any) -> None:
+        self._settle(
+            **values,
+            status=DatasetVersion.Status.READY,
+            stage="",
+            fraction=1.0,
+            claimed_until=None,
+            error=None,
+            ready_at=timezone.now(),
+        )
+
+    def fail(self, code: str, detail: str, line: int | None = None) -> None:
+        error: dict[str, Any] = {"code": code, "detail": detail}
+        if line is not None:
+            error["line"] = line
+        self._settle(status=DatasetVersion.Status.FAILED, stage="", claimed_until=None, error=error)
+
+    def _settle(self, **values: Any) -> None:
+        if not self._mine.all().update(**values):
+            raise LostTurn
+
+
+def claim(version_id: int) -> Turn | None:
+    """Take the version if nobody has it. A version whose workers died MOST_ATTEMPTS times fails."""
+    now = timezone.now()
+    free = DatasetVersion.objects.ingesting().filter(
+        Q(claimed_until=None) | Q(claimed_until__lt=now), pk=version_id
+    )
+    free.filter(attempt__gte=MOST_ATTEMPTS).update(
+        status=DatasetVersion.Status.FAILED,
+        error={
+            "code": "killed",
+            "detail": f"The worker died {MOST_ATTEMPTS} times while reading this, probably out of "
+            "memory.",
+        },
+    )
+    taken = free.update(attempt=F("attempt") + 1, claimed_until=now + CLAIM)
+    if not taken:
+        return None
+    return Turn(DatasetVersion.objects.select_related("dataset").get(pk=version_id))
+
+
+def ingest(*, version_id: int) -> None:
+    """Make the version ready, or failed with a reason. Calling it again is harmless."""
+    turn = claim(version_id)
+    if turn is None:
+        return
+    try:
+        with tempfile.TemporaryDirectory(dir=storage.working_folder("ingesting")) as folder:
+            turn.finish(**_made(turn, Path(folder)))
+    except LostTurn:
+        logger.info("Dataset version %s is no longer ours to ingest.", version_id)
+    except BadFile as error:
+        _fail(turn, error.code, error.detail, error.line)
+    except storage.Damaged:
+        _fail(turn, "upload_missing", "The uploaded file is damaged or gone. Upload it again.")
+    except DatabaseError:
+        raise  # the claim runs out, and the version is taken up again
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(turn, "disk_full", "The worker's disk is full. Make room and try again.")
+        else:
+            _crash(turn)
+    except Exception:
+        _crash(turn)
+
+
+def _fail(turn: Turn, code: str, detail: str, line: int | None = None) -> None:
+    try:
+        turn.fail(code, detail, line)
+    except LostTurn:
+        logger.info("Dataset version %s failed, but is no longer ours.", turn.version.pk)
+
+
+def _crash(turn: Turn) -> None:
+    logger.exception("Ingestion of dataset version %s failed.", turn.version.pk)
+    _fail(turn, "crashed", "Something went wrong on our side while reading; it has been logged.")
+
+
+def _made(turn: Turn, folder: Path) -> dict[str, Any]:
+    """The fields that a ready version has."""
+    version = turn.version
+    form = registry.get(version.format)
+    plan = plan_of(version.reading)
+    turn.beat(READING, 0.0)
+    files = _local_files(version, folder)
+
+    draft = stored.Draft(folder / "draft.arrow", form.input, plan.others)
+    tally = issues.Tally()
+    summary = statistics.Statistics(form.measures, plan.others)
+    table = _Columns()
+    for row, source, fraction in _rows(form, files, plan, tally):
+        table.add(row)
+        draft.add(row, source, form.row_size(row))
+        summary.meet(row.measures, row.kind, row.others)
+        for code in row.remarks:
+            tally.row(code, len(table) - 1)
+        turn.beat(READING, 0.7 * fraction)
+    draft.close()
+    table.refuse_if_useless(form)
+
+    turn.beat(DIVIDING, 0.7)
+    labels, classes = table.sorted_labels()
+    keys = np.frombuffer(table.keys, dtype=np.int64)
+    given = np.frombuffer(table.splits, dtype=np.int8)
+    proportions = version.reading.get("splits") or splits.DEFAULT
+    seed = version.reading.get("seed", 0)
+    assigned, how = splits.assign(given, classes, keys, proportions, seed)
+    exact = np.frombuffer(table.exact, dtype=np.int64)
+    issues.between_rows(tally, assigned, classes, keys, exact)
+    for name in plan.columns.get("ignored", []):
+        tally.place("ignored_column", name)
+
+    target = folder / "rows.parquet"
+    for done in stored.write(draft, target, assigned):
+        turn.beat(WRITING, 0.75 + 0.15 * done / len(table))
+    fingerprint = stored.fingerprint(target)
+    turn.beat(STORING, 0.95)
+    blob = storage.put(target)
+    return {
+        "file_sha256": blob.sha256,
+        "file_bytes": blob.bytes,
+        "fingerprint": fingerprint,
+        "rows": len(table),
+        "columns": columns_of(form, plan),
+        "labels": labels,
+        "splits": _split_counts(assigned, classes, labels),
+        "statistics": summary.summary() | {"how_split": how},
+        "issues": tally.report(),
+    }
+
+
+def plan_of(reading: dict[str, Any]) -> Plan:
+    return Plan(
+        columns=reading.get("columns", {}),
+        others=tuple(reading.get("others", [])),
+        ragged=reading.get("ragged", "refuse"),
+    )
+
+
+def columns_of(form: Format, plan: Plan) -> list[dict[str, str]]:
+    """The columns of the stored file: [{"name", "type", "role", "from"?}]."""
+    kind = "string" if form.input == "text" else "image"
+    columns = [
+        {"name": "row_id", "type": "integer", "role": "id"},
+        {"name": "split", "type": "string", "role": "split"},
+        {"name": "label", "type": "string", "role": "label"},
+        {"name": form.input, "type": kind, "role": "input"},
+        {"name": "source", "type": "string", "role": "source"},
+    ]
+    for column in columns:
+        role = {"input": "text"}.get(column["role"], column["role"])
+        if origin := plan.columns.get(role):
+            column["from"] = origin
+    for name, origin in zip(stored.stored_names(plan.others), plan.others, strict=True):
+        columns.append({"name": name, "type": "string", "role": "extra", "from": origin})
+    return columns
+
+
+def _local_files(version: DatasetVersion, folder: Path) -> list[tuple[dict[str, Any], Path]]:
+    """The uploaded files, verified, on this machine's disk."""
+    return [
+        (file, storage.local_copy(file["sha256"], folder / f"upload-{index}"))
+        for index, file in enumerate(version.reading["files"])
+    ]
+
+
+def _rows(
+    form: Format, files: list[tuple[dict[str, Any], Path]], plan: Plan, tally: issues.Tally
+) -> Iterator[tuple[Row, str, float]]:
+    """Every row with its source and the share of bytes read; what is left out goes to `tally`."""
+    several = len(files) > 1
+    size = sum(path.stat().st_size for _, path in files) or 1
+    before = 0
+    for file, path in files:
+        prefix = f"{file['name']}:" if several else ""
+        with path.open("rb") as handle:
+            try:
+                for one in form.rows(handle, file["name"], file["dialect"], plan):
+                    if isinstance(one, LeftOut):
+                        tally.place(one.code, prefix + one.source)
+                        continue
+                    row = one
+                    if file.get("split") and row.split is None:
+                        row = _with_split(row, file["split"])
+                    yield row, prefix + row.source, (before + handle.tell()) / size
+            except BadFile as error:
+                if several and file["name"] not in error.detail:
+                    error.detail = f"{file['name']}: {error.detail}"
+                raise
+        before += path.stat().st_size
+
+
+def _with_split(row: Row, split: str) -> Row:
+    return Row(
+        source=row.source,
+        input=row.input,
+        key=row.key,
+        label=row.label,
+        split=split,
+        others=row.others,
+        measures=row.measures,
+        kind=row.kind,
+        remarks=row.remarks,
+    )
+
+
+class _Columns:
+    """What must be known of all rows at once: 21 bytes a row."""
+
+    def __init__(self) -> None:
+        self.keys = array("q")
+        self.exact = array("q")
+        self.splits = array("b")
+        self.labels = array("i")
+        self.codes: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, row: Row) -> None:
+        self.keys.append(int.from_bytes(row.key, "little", signed=True))
+        encoded = row.input if isinstance(row.input, bytes) else row.input.encode()
+        exact = hashlib.blake2b(encoded, digest_size=8).digest()
+        self.exact.append(int.from_bytes(exact, "little", signed=True))
+        self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
+        if row.label is None:
+            self.labels.append(-1)
+            return
+        code = self.codes.setdefault(row.label, len(self.codes))
+        if code >= MOST_LABELS:
+            raise BadFile(
+                f"There are more than {MOST_LABELS:,} different labels. Is this the column of the "
+                "labels, and not an id or a text?"
+            )
+        self.labels.append(code)
+
+    def refuse_if_useless(self, form: Format) -> None:
+        if not len(self):
+            raise BadFile("Not a single row could be read: every one is empty or was left out.")
+        if not self.codes:
+            what = "The column of the labels is empty." if form.input == "text" else "No labels."
+            raise BadFile(f"{what} At least some rows must have a label.")
+
+    def sorted_labels(self) -> tuple[list[str], np.ndarray[Any, Any]]:
+        """The labels in order, and the class [rows] of every row (-1 without a label)."""
+        labels = sorted(self.codes)
+        place = {label: index for index, label in enumerate(labels)}
+        renumber = np.array([place[label] for label in self.codes] + [-1], dtype=np.int64)
+        return labels, renumber[np.frombuffer(self.labels, dtype=np.int32)]
+
+
+def _split_counts(
+    assigned: np.ndarray[Any, Any], classes: np.ndarray[Any, Any], labels: list[str]
+) -> dict[str, Any]:
+    """{split: {"rows", "label_counts"}} of the splits that have rows."""
+    counts: dict[str, Any] = {}
+    for index, name in enumerate(SPLITS):
+        here = classes[assigned == index]
+        if len(here):
+            by_class = Counter(here[here >= 0].tolist())
+            counts[name] = {
+                "rows": len(here),
+                "label_counts": {labels[one]: by_class[one] for one in sorted(by_class)},
+            }
+    return counts

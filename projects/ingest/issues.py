@@ -1,0 +1,135 @@
+"""What is wrong with the rows, each kind counted, with its first rows or places."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
+
+LISTED = 100  # rows or places that an issue names
+RARE = 10  # rows: a label with fewer can hardly be learned or judged
+
+ERROR, WARNING, INFO = "error", "warning", "info"
+_ORDER = {ERROR: 0, WARNING: 1, INFO: 2}
+
+#: code: (severity, sentence)
+KINDS: dict[str, tuple[str, str]] = {
+    "leak": (
+        ERROR,
+        "Rows of validation or test whose input also stands in an earlier split: scores on them "
+        "are too good to be true.",
+    ),
+    "no_train_rows": (ERROR, "No row is in the train split, so nothing can be trained on this."),
+    "single_label": (ERROR, "There is only one label, so there is nothing to tell apart."),
+    "conflicting_labels": (WARNING, "Rows whose input also stands elsewhere with another label."),
+    "missing_label": (WARNING, "Rows without a label. They are kept."),
+    "unseen_label": (WARNING, "Rows of validation or test whose label no training row has."),
+    "empty_input": (WARNING, "Rows without any input. They were left out."),
+    "ragged_line": (WARNING, "Lines with a wrong number of values. They were left out, as asked."),
+    "unreadable_image": (WARNING, "Pictures that do not decode. They were left out."),
+    "duplicate": (WARNING, "Rows whose input already stands in an earlier row. They are kept."),
+    "near_duplicate": (
+        INFO,
+        "Rows whose input stands in an earlier row but for white space around the text, or for "
+        "how the picture is encoded. They are kept.",
+    ),
+    "rare_label": (INFO, f"Rows of labels that have fewer than {RARE} rows in the train split."),
+    "label_trimmed": (INFO, "Labels with white space around them. It was removed."),
+    "image_reencoded": (INFO, "Pictures that were stored anew as PNG, eight bits a channel."),
+    "blank_line": (INFO, "Blank lines. They were left out."),
+    "not_an_image": (INFO, "Files that are no pictures. They were left out."),
+    "ignored_column": (INFO, "Columns that were left out, as the mapping says."),
+}
+
+
+class Tally:
+    """Collects issues met one by one while reading."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.rows: dict[str, list[int]] = {}
+        self.places: dict[str, list[str]] = {}
+
+    def row(self, code: str, row_id: int) -> None:
+        self.counts[code] += 1
+        rows = self.rows.setdefault(code, [])
+        if len(rows) < LISTED:
+            rows.append(row_id)
+
+    def place(self, code: str, place: str) -> None:
+        self.counts[code] += 1
+        places = self.places.setdefault(code, [])
+        if len(places) < LISTED:
+            places.append(place[:500])
+
+    def many(self, code: str, row_ids: np.ndarray[Any, Any]) -> None:
+        if len(row_ids):
+            self.counts[code] += len(row_ids)
+            self.rows[code] = [int(one) for one in row_ids[:LISTED]]
+
+    def report(self) -> list[dict[str, Any]]:
+        """[{"code", "severity", "count", "rows", "places", "detail"}], the gravest first."""
+        found = [
+            {
+                "code": code,
+                "severity": KINDS[code][0],
+                "count": count,
+                "rows": self.rows.get(code, []),
+                "places": self.places.get(code, []),
+                "detail": KINDS[code][1],
+            }
+            for code, count in self.counts.items()
+        ]
+        codes = list(KINDS)
+        return sorted(found, key=lambda one: (_ORDER[one["severity"]], codes.index(one["code"])))
+
+
+def between_rows(
+    tally: Tally,
+    splits: np.ndarray[Any, Any],
+    labels: np.ndarray[Any, Any],
+    keys: np.ndarray[Any, Any],
+    exact: np.ndarray[Any, Any],
+) -> None:
+    """Add the issues that only show when rows are compared.
+
+    `splits` [rows]: index of SPLITS; `labels` [rows]: class, or -1; `keys` [rows]: equal for
+    inputs that mean the same; `exact` [rows]: equal for inputs that are the same to the byte.
+    """
+    train, validation, test = (SPLITS.index(name) for name in (TRAIN, VALIDATION, TEST))
+    unique, first, group = np.unique(keys, return_index=True, return_inverse=True)
+    sizes = len(unique)
+    everywhere = np.arange(len(keys))
+    _, first_exact, group_exact = np.unique(exact, return_index=True, return_inverse=True)
+    duplicate = first_exact[group_exact] != everywhere
+    tally.many("duplicate", np.flatnonzero(duplicate))
+    tally.many("near_duplicate", np.flatnonzero((first[group] != everywhere) & ~duplicate))
+
+    labelled = labels >= 0
+    lowest = np.full(sizes, np.iinfo(np.int64).max)
+    highest = np.full(sizes, -1)
+    np.minimum.at(lowest, group[labelled], labels[labelled])
+    np.maximum.at(highest, group[labelled], labels[labelled])
+    differ = highest > lowest
+    tally.many("conflicting_labels", np.flatnonzero(differ[group] & labelled))
+
+    present = np.zeros((len(SPLITS), sizes), dtype=bool)
+    present[splits, group] = True
+    leaking = ((splits == validation) & present[train][group]) | (
+        (splits == test) & (present[train] | present[validation])[group]
+    )
+    tally.many("leak", np.flatnonzero(leaking))
+
+    trained = np.bincount(labels[labelled & (splits == train)], minlength=int(labels.max()) + 1)
+    known = labels.clip(min=0)
+    if len(trained):
+        unseen = labelled & (splits != train) & (trained[known] == 0)
+        tally.many("unseen_label", np.flatnonzero(unseen))
+        rare = labelled & (trained[known] < RARE) & (trained[known] > 0)
+        tally.many("rare_label", np.flatnonzero(rare))
+    tally.many("missing_label", np.flatnonzero(~labelled))
+    if not (splits == train).any():
+        tally.counts["no_train_rows"] = 1
+    if len(np.unique(labels[labelled])) == 1:
+        tally.counts["single_label"] = 1

@@ -1,0 +1,104 @@
+"""Rows of a stored version, a page at a time: only the row groups that a page needs are read."""
+
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which rows: every condition that is given must hold."""
+
+    split: str | None = None
+    label: str | None = None
+    unlabelled: bool = False
+    q: str | None = None  # stands in the text, in any case; for pictures, in the file's name
+    row_ids: tuple[int, ...] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Filter()
+
+
+def read(
+    stream: IO[bytes], wanted: Filter, *, offset: int, limit: int, without: tuple[str, ...] = ()
+) -> tuple[list[dict[str, Any]], int]:
+    """(rows, how many match in all). `without` names columns that are not read."""
+    file = pq.ParquetFile(stream)
+    columns = [name for name in file.schema_arrow.names if name not in without]
+    if wanted.is_empty:
+        total = file.metadata.num_rows
+        found = np.arange(min(offset, total), min(offset + limit, total))
+    else:
+        matching = _matching(file, wanted)
+        total = len(matching)
+        found = matching[offset : offset + limit]
+    return _rows(file, found, columns), total
+
+
+def one(stream: IO[bytes], row_id: int) -> dict[str, Any] | None:
+    """A single row with every column, or None."""
+    file = pq.ParquetFile(stream)
+    if not 0 <= row_id < file.metadata.num_rows:
+        return None
+    return _rows(file, np.array([row_id]), file.schema_arrow.names)[0]
+
+
+def _starts(file: pq.ParquetFile) -> np.ndarray[Any, Any]:
+    """The first row id of every row group, and the number of rows."""
+    sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+    return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
+
+
+def _rows(
+    file: pq.ParquetFile, row_ids: np.ndarray[Any, Any], columns: list[str]
+) -> list[dict[str, Any]]:
+    """The rows in the order of `row_ids`, which are increasing."""
+    if not len(row_ids):
+        return []
+    starts = _starts(file)
+    groups = np.searchsorted(starts, row_ids, side="right") - 1
+    rows: list[dict[str, Any]] = []
+    for group in np.unique(groups):
+        table = file.read_row_group(int(group), columns=columns)
+        here = row_ids[groups == group] - starts[group]
+        rows += table.take(pa.array(here)).to_pylist()
+    return rows
+
+
+def _matching(file: pq.ParquetFile, wanted: Filter) -> np.ndarray[Any, Any]:
+    """The ids of all matching rows, increasing, reading only the columns that are asked about."""
+    searched = "text" if "text" in file.schema_arrow.names else "source"
+    needed = [
+        *(["split"] if wanted.split else []),
+        *(["label"] if wanted.label or wanted.unlabelled else []),
+        *([searched] if wanted.q else []),
+    ]
+    starts = _starts(file)
+    if not needed:
+        listed = np.unique(np.array(wanted.row_ids or (), dtype=np.int64))
+        inside: np.ndarray[Any, Any] = listed[(listed >= 0) & (listed < starts[-1])]
+        return inside
+    found = []
+    for group in range(file.metadata.num_row_groups):
+        table = file.read_row_group(group, columns=needed)
+        mask: Any = pa.array(np.ones(table.num_rows, dtype=bool))
+        if wanted.split:
+            mask = pc.and_(mask, pc.equal(table["split"], wanted.split))
+        if wanted.label:
+            mask = pc.and_(mask, pc.fill_null(pc.equal(table["label"], wanted.label), False))
+        if wanted.unlabelled:
+            mask = pc.and_(mask, pc.is_null(table["label"]))
+        if wanted.q:
+            hits = pc.match_substring(table[searched], wanted.q, ignore_case=True)
+            mask = pc.and_(mask, hits)
+        array = np.asarray(mask)
+        found.append(np.flatnonzero(array) + starts[group])
+    ids = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+    if wanted.row_ids is not None:
+        ids = ids[np.isin(ids, np.array(wanted.row_ids))]
+    return ids

@@ -1,0 +1,122 @@
+"""The Parquet of a dataset version: written once by ingestion, read a page at a time.
+
+Columns: `row_id` int64 0..n-1, `split`, `label` (null when unknown), `text` or `image` (an encoded
+PNG or JPEG), `source` (the line, or the file in the archive), then the kept columns of the upload.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from projects.ingest.formats import SPLITS, Row
+
+GROUP_ROWS = 2000
+GROUP_BYTES = 8 << 20  # a group is what one page or one picture costs to read
+RESERVED = ("row_id", "split", "label", "text", "image", "source")
+COMPRESSION = "zstd"
+
+
+def stored_names(others: tuple[str, ...]) -> list[str]:
+    """Names of the kept columns in the file: their own, unless reserved or taken."""
+    names: list[str] = []
+    for other in others:
+        name = other if other not in RESERVED else f"original_{other}"
+        while name in names:
+            name += "_2"
+        names.append(name)
+    return names
+
+
+class Draft:
+    """Rows on their way: everything but `row_id` and `split`, which are known at the end."""
+
+    def __init__(self, path: Path, input_column: str, others: tuple[str, ...]) -> None:
+        self.path = path
+        self.input_column = input_column
+        kind = pa.string() if input_column == "text" else pa.binary()
+        self.schema = pa.schema(
+            [
+                pa.field("label", pa.string()),
+                pa.field(input_column, kind, nullable=False),
+                pa.field("source", pa.string(), nullable=False),
+                *(pa.field(name, pa.string()) for name in stored_names(others)),
+            ]
+        )
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._writer = pa.ipc.new_file(str(path), self.schema, options=options)
+        self._rows: list[tuple[Any, ...]] = []
+        self._bytes = 0
+
+    def add(self, row: Row, source: str, size: int) -> None:
+        self._rows.append((row.label, row.input, source, *row.others))
+        self._bytes += size
+        if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            columns = [
+                pa.array(values, type=field.type)
+                for values, field in zip(zip(*self._rows, strict=True), self.schema, strict=True)
+            ]
+            self._writer.write_batch(pa.record_batch(columns, schema=self.schema))
+            self._rows, self._bytes = [], 0
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+
+def write(draft: Draft, target: Path, splits: np.ndarray[Any, Any]) -> Iterator[int]:
+    """Write the version's file from a closed draft and the splits [rows] (indices of SPLITS),
+    yielding the number of rows written so far."""
+    schema = pa.schema(
+        [
+            pa.field("row_id", pa.int64(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            *draft.schema,
+        ]
+    )
+    words = pa.array(SPLITS)
+    done = 0
+    with (
+        pa.OSFile(str(draft.path), "rb") as source,
+        pa.ipc.open_file(source) as batches,
+        pq.ParquetWriter(str(target), schema, compression=COMPRESSION) as writer,
+    ):
+        for index in range(batches.num_record_batches):
+            batch = batches.get_batch(index)
+            here = splits[done : done + batch.num_rows]
+            columns = [
+                pa.array(np.arange(done, done + batch.num_rows)),
+                words.take(pa.array(here.astype(np.int32))),
+                *batch.columns,
+            ]
+            table = pa.table(columns, schema=schema)
+            writer.write_table(table, row_group_size=batch.num_rows)
+            done += batch.num_rows
+            yield done
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 of the rows: of every column's name, then of every value in the order of the rows.
+    `source` stays outside, so that the same rows from another file have the same fingerprint."""
+    file = pq.ParquetFile(str(path))
+    names = [name for name in file.schema_arrow.names if name not in {"row_id", "source"}]
+    digest = hashlib.sha256("\0".join(names).encode())
+    for batch in file.iter_batches(batch_size=GROUP_ROWS, columns=names):
+        for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            for value in values:
+                if value is None:
+                    digest.update(b"\xff" * 8)
+                    continue
+                encoded = value if isinstance(value, bytes) else value.encode()
+                digest.update(struct.pack("<Q", len(encoded)))
+                digest.update(encoded)
+    return digest.hexdigest()

@@ -1,0 +1,127 @@
+"""How a table was probably meant: its delimiter, whether it has a header, what its columns are."""
+
+import re
+from collections import Counter
+from typing import Any
+
+from projects.ingest import records
+from projects.ingest.formats import SPLIT_WORDS
+
+TEXT_NAMES = {
+    "text", "sentence", "query", "question", "message", "review", "content", "utterance", "input",
+    "comment", "body", "tweet", "title", "description", "headline", "prompt", "document",
+    "sms", "email", "abstract", "actualtext",
+}  # fmt: skip
+LABEL_NAMES = {
+    "label", "labels", "category", "class", "target", "intent", "sentiment", "type", "y", "tag",
+    "topic", "status", "classification", "label_text", "label_name", "spam",
+}  # fmt: skip
+SPLIT_NAMES = {"split", "fold", "set", "subset", "partition"}
+
+NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?\s*%?\s*")
+
+
+def delimiter_and_quoting(head: bytes, whole: bool, encoding: str) -> tuple[str, str]:
+    """The pair under which the most records have the same number of values, more than one.
+
+    A file of one column has none; a comma then says so. Quotes mean nothing only where reading
+    them fails or makes fewer records agree.
+    """
+    best: tuple[float, ...] = ()
+    chosen = (",", "double")
+    for quoting in ("double", "none"):
+        for delimiter in records.DELIMITERS:
+            dialect = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
+            found, stopped = records.of_head(head, whole, dialect)
+            widths = Counter(len(values) for _, values in found if values)
+            if not widths:
+                continue
+            width, agreeing = widths.most_common(1)[0]
+            share = agreeing / widths.total()
+            score = (width > 1, not stopped, round(share, 2), quoting == "double", width)
+            if not best or score > best:
+                best, chosen = score, (delimiter, quoting)
+    if best and not best[0]:
+        return ",", "double"
+    return chosen
+
+
+def has_header(rows: list[list[str]]) -> bool:
+    """Whether the first row names the columns, judged by how it differs from the others."""
+    if len(rows) < 2:
+        return bool(rows) and not any(NUMBER.fullmatch(value) for value in rows[0])
+    first, rest = rows[0], [row for row in rows[1:500] if len(row) == len(rows[0])]
+    names = {value.strip().lower() for value in first}
+    if names & (TEXT_NAMES | LABEL_NAMES) and all(len(value) < 60 for value in first):
+        return True
+    score = 0.0
+    for index, name in enumerate(first):
+        column = [row[index] for row in rest if row[index].strip()]
+        if not column or not name.strip():
+            continue
+        numeric = sum(bool(NUMBER.fullmatch(value)) for value in column) / len(column)
+        if numeric > 0.9:
+            score += -2 if NUMBER.fullmatch(name) else 2
+        elif NUMBER.fullmatch(name):
+            score -= 0.5
+        different = len(set(column))
+        if len(column) >= 8 and different <= len(column) / 3:  # looks like a label
+            score += -2 if name in column else 1
+        mean = sum(map(len, column)) / len(column)
+        if mean > 25:
+            score += 0.5 if len(name) < mean / 3 else -1
+    return score >= 0
+
+
+def column_names(first: list[str] | None, width: int) -> list[str]:
+    """Names that are neither empty nor repeated: `column_3`, `name_2`."""
+    names: list[str] = []
+    for index in range(width):
+        given = " ".join(first[index].split())[:100] if first and index < len(first) else ""
+        name = given or f"column_{index + 1}"
+        number = 2
+        while name in names:
+            name = f"{given or f'column_{index + 1}'}_{number}"
+            number += 1
+        names.append(name)
+    return names
+
+
+def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
+    """{"text", "label", "split", "ignored"} as a person would probably choose them."""
+    chosen: dict[str, Any] = {"text": None, "label": None, "split": None, "ignored": []}
+    by_name = {column["name"]: column for column in columns}
+    filled = [column for column in columns if column["filled"]]
+    for column in columns:
+        unnamed = bool(re.fullmatch(r"column_\d+", column["name"]))
+        if not column["filled"] or (unnamed and column["filled"] < 0.1 * rows):
+            chosen["ignored"].append(column["name"])
+    left = [column for column in filled if column["name"] not in chosen["ignored"]]
+    for column in left:
+        words = {value.strip().lower() for value in column["examples"]}
+        if column["name"].lower() in SPLIT_NAMES and words <= SPLIT_WORDS.keys():
+            chosen["split"] = column["name"]
+    left = [column for column in left if column["name"] != chosen["split"]]
+    chosen["label"] = _label(left, rows)
+    texts = [column for column in left if column["name"] != chosen["label"]]
+    named = [one for one in texts if one["name"].lower() in TEXT_NAMES and not one["numeric"]]
+    wordy = [one for one in texts if not one["numeric"]]
+    candidates = named or wordy or texts
+    if candidates:
+        chosen["text"] = max(candidates, key=lambda one: one["length"])["name"]
+    if chosen["text"] is None and chosen["label"] and len(by_name) == 1:
+        chosen["text"], chosen["label"] = chosen["label"], None
+    return chosen
+
+
+def _label(columns: list[dict[str, Any]], rows: int) -> str | None:
+    """By its name, else the column of the fewest different, repeated, short values."""
+    repeated = [one for one in columns if one["distinct"] <= max(2, one["filled"] / 2) or rows < 10]
+    named = [one for one in repeated if one["name"].lower() in LABEL_NAMES]
+    if named:
+        return str(min(named, key=lambda one: one["length"])["name"])
+    short = [one for one in repeated if one["length"] <= 60 and one["distinct"] > 1]
+    if not short or len(columns) < 2:
+        return None
+    best = min(short, key=lambda one: (one["length"] > 30, one["numeric"], one["distinct"]))
+    return str(best["name"])

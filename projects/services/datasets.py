@@ -1,0 +1,423 @@
+"""Datasets: uploads are staged, understood, corrected, confirmed; workers make the versions."""
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Protocol
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from distillhub.lib import storage
+from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
+from projects import jobs
+from projects.ingest import page, registry
+from projects.ingest import reading as readings
+from projects.ingest.formats import TEST, BadFile
+from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
+
+FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
+MOST_ROWS = 1000  # of one page
+
+
+class NotReady(Conflict):
+    """The version is still being ingested, or failed."""
+
+    code = "not_ready"
+
+
+class Upload(Protocol):
+    """What Django calls an uploaded file."""
+
+    name: str | None
+
+    def chunks(self) -> Iterable[bytes]: ...
+
+
+# Staging --------------------------------------------------------------------------------------
+
+
+def stage(
+    *,
+    project: Project,
+    file: Upload,
+    name: str,
+    dataset: Dataset | None = None,
+    test_file: Upload | None = None,
+    by: User,
+) -> StagedUpload:
+    """Keep an uploaded file and understand its beginning; nothing becomes a dataset yet.
+
+    `name` is the file's name. `test_file`, when there is one, becomes the split `test`.
+    Raises BadFile (with what the file is instead, where that is known) and TooLarge.
+    """
+    _forget_old_uploads()
+    kept = [_keep(file, name)]
+    if test_file is not None:
+        try:
+            kept.append(_keep(test_file, test_file.name or "test"))
+        except BadFile as error:
+            raise Invalid(error.detail, fields={"test_file": [error.detail]}) from None
+    forms = {one["format"] for one in kept}
+    if len(forms) > 1:
+        sentence = "Both files must be of the same format."
+        raise Invalid(sentence, fields={"test_file": [sentence]})
+    form = registry.get(forms.pop())
+    files = [
+        {"name": one["name"], "sha256": one["sha256"], "bytes": one["bytes"], "split": None}
+        for one in kept
+    ]
+    if len(files) > 1:
+        files[0]["split"], files[1]["split"] = "train", TEST
+    reading = readings.first(form, files, storage.open_blob)
+    return StagedUpload.objects.create(
+        project=project,
+        dataset=dataset,
+        created_by=by,
+        source_name=files[0]["name"],
+        source_sha256=files[0]["sha256"],
+        source_bytes=sum(one["bytes"] for one in files),
+        format=form.key,
+        understood={"reading": reading},
+    )
+
+
+def preview(*, upload: StagedUpload) -> dict[str, Any]:
+    """What was understood of an upload (projects/ingest/reading.py, preview)."""
+    form = registry.get(upload.format)
+    return readings.preview(form, upload.understood["reading"], storage.open_blob)
+
+
+def read_again(*, upload: StagedUpload, reading: Mapping[str, Any]) -> dict[str, Any]:
+    """The preview with a corrected reading; nothing is stored. Raises Invalid with `fields`."""
+    form = registry.get(upload.format)
+    changed = readings.corrected(
+        form, upload.understood["reading"], dict(reading), storage.open_blob, strict=False
+    )
+    return readings.preview(form, changed, storage.open_blob)
+
+
+def confirm(
+    *,
+    upload: StagedUpload,
+    name: str,
+    task: str,
+    reading: Mapping[str, Any] | None,
+    by: User,
+    description: str = "",
+) -> DatasetVersion:
+    """The next version of the upload's dataset (or version 1 of a new one called `name`), which a
+    worker then ingests. Confirming an upload again gives the version it became.
+
+    Raises Invalid with `fields`, and Conflict when the name is taken.
+    """
+    form = registry.get(upload.format)
+    complete = readings.corrected(
+        form, upload.understood["reading"], dict(reading or {}), storage.open_blob
+    )
+    if task not in form.tasks:
+        sentence = f"{form.label} is for {' or '.join(form.tasks)}, not for {task or 'no task'}."
+        raise Invalid(sentence, fields={"task": [sentence]})
+    readings.check_usable(form, complete, storage.open_blob)
+    with transaction.atomic():
+        locked = StagedUpload.objects.select_for_update().get(pk=upload.pk)
+        if made := locked.understood.get("version"):
+            return DatasetVersion.objects.select_related("dataset__project").get(pk=made)
+        dataset = locked.dataset or _dataset_called(
+            project=locked.project, name=name, task=task, description=description, by=by
+        )
+        if dataset.task != task:
+            sentence = f"{dataset.name} is a dataset for {dataset.task}, not for {task}."
+            raise Invalid(sentence, fields={"task": [sentence]})
+        Dataset.objects.select_for_update().get(pk=dataset.pk)
+        newest = dataset.versions.aggregate(number=Max("number"))["number"] or 0
+        version = DatasetVersion.objects.create(
+            dataset=dataset,
+            number=newest + 1,
+            source_name=locked.source_name,
+            source_sha256=locked.source_sha256,
+            source_bytes=locked.source_bytes,
+            format=form.key,
+            reading=complete,
+            stage="Waiting for a worker",
+            created_by=by,
+        )
+        locked.understood["version"] = version.pk
+        locked.save(update_fields=["understood"])
+        transaction.on_commit(lambda: jobs.send_ingestion(version.pk))
+    return version
+
+
+def upload(
+    *,
+    project: Project,
+    name: str,
+    task: str,
+    file: Upload,
+    columns: Mapping[str, Any] | None = None,
+    splits: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    test_file: Upload | None = None,
+    dataset: Dataset | None = None,
+    description: str = "",
+    by: User,
+) -> DatasetVersion:
+    """Stage and confirm in one: what REST does. With `dataset`, its next version.
+
+    `columns` maps roles to columns (`{"text": "query", "label": "category"}`), `splits` gives the
+    shares of splits made here, `reading` overrides anything that was guessed.
+    """
+    if dataset is None:
+        _refuse_taken(project, name)  # before the work of reading a large file
+    changes: dict[str, Any] = dict(reading or {})
+    if columns is not None:
+        changes["columns"] = dict(columns)
+    if splits is not None:
+        shares = dict(splits)
+        if "seed" in shares:
+            changes["seed"] = shares.pop("seed")
+        if shares:
+            changes["splits"] = shares
+    with transaction.atomic():
+        staged = stage(
+            project=project,
+            file=file,
+            name=file.name or "upload",
+            dataset=dataset,
+            test_file=test_file,
+            by=by,
+        )
+        return confirm(
+            upload=staged,
+            name=name,
+            task=task or registry.get(staged.format).tasks[0],
+            reading=changes,
+            description=description,
+            by=by,
+        )
+
+
+def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
+    """The upload of a failed version, to be read differently. Raises Conflict unless it failed."""
+    if version.status != DatasetVersion.Status.FAILED:
+        raise Conflict("Only a version that failed can be tried again.")
+    return StagedUpload.objects.create(
+        project=version.dataset.project,
+        dataset=version.dataset,
+        created_by=by,
+        source_name=version.source_name,
+        source_sha256=version.source_sha256,
+        source_bytes=version.source_bytes,
+        format=version.format,
+        understood={"reading": version.reading},
+    )
+
+
+def discard(*, upload: StagedUpload, by: User) -> None:
+    """Forget an upload that was not confirmed."""
+    del by
+    upload.delete()
+
+
+def _forget_old_uploads() -> None:
+    StagedUpload.objects.filter(created_at__lt=timezone.now() - FORGOTTEN).delete()
+
+
+def _keep(file: Upload, name: str) -> dict[str, Any]:
+    """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}."""
+    name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
+    name = "".join(one if one.isprintable() else "_" for one in name)
+    most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
+    with _on_disk(file, name, most) as path:
+        with path.open("rb") as handle:
+            head = handle.read(registry.HEAD)
+            form = registry.recognise(head, name)
+        blob = storage.put(path)
+    return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
+
+
+@contextmanager
+def _on_disk(file: Upload, name: str, most: int) -> Any:
+    """A path with the upload's bytes: Django's own temporary file where there is one."""
+    size = getattr(file, "size", None)
+    if size is not None and size > most:
+        raise _too_large(name, most)
+    temporary = getattr(file, "temporary_file_path", None)
+    if temporary is not None:
+        yield Path(temporary())
+        return
+    with tempfile.NamedTemporaryFile(dir=storage.working_folder("uploading")) as out:
+        written = 0
+        for piece in file.chunks():
+            written += len(piece)
+            if written > most:
+                raise _too_large(name, most)
+            out.write(piece)
+        out.flush()
+        yield Path(out.name)
+
+
+def _too_large(name: str, most: int) -> TooLarge:
+    sentence = f"{name} is larger than {most >> 20} MiB, the most that may be uploaded."
+    return TooLarge(sentence, fields={"file": [sentence]})
+
+
+def _refuse_taken(project: Project, name: str) -> Dataset | None:
+    """The dataset of that name if it never had a version that could be used, else Conflict."""
+    existing = Dataset.objects.filter(project=project, name=name.strip()).first()
+    if existing is None:
+        return None
+    if existing.versions.exclude(status=DatasetVersion.Status.FAILED).exists():
+        sentence = (
+            f"There is already a dataset called {existing.name}. Choose another name, or add this "
+            "file as its next version."
+        )
+        raise Conflict(sentence, code="name_taken", fields={"name": [sentence]})
+    return existing
+
+
+def _dataset_called(
+    *, project: Project, name: str, task: str, description: str, by: User
+) -> Dataset:
+    """A new dataset, or the one of that name whose uploads all failed."""
+    existing = _refuse_taken(project, name)
+    if existing is not None:
+        if existing.task != task:
+            existing.task = task
+            existing.save(update_fields=["task"])
+        return existing
+    dataset = Dataset(
+        project=project,
+        name=name.strip(),
+        task=task,
+        description=description.strip(),
+        created_by=by,
+    )
+    try:
+        dataset.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        fields = {field: list(sentences) for field, sentences in error.message_dict.items()}
+        raise Invalid(next(iter(fields.values()))[0], fields=fields) from None
+    dataset.save(force_insert=True)
+    return dataset
+
+
+# Reading --------------------------------------------------------------------------------------
+
+
+def rows(
+    *,
+    version: DatasetVersion,
+    split: str | None = None,
+    label: str | None = None,
+    q: str | None = None,
+    offset: int = 0,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Rows of a ready version without their pictures, in the order of `row_id`."""
+    return rows_and_total(
+        version=version, split=split, label=label, q=q, offset=offset, limit=limit
+    )[0]
+
+
+def rows_and_total(
+    *,
+    version: DatasetVersion,
+    split: str | None = None,
+    label: str | None = None,
+    unlabelled: bool = False,
+    q: str | None = None,
+    issue: str | None = None,
+    offset: int = 0,
+    limit: int = 50,
+) -> tuple[list[dict[str, Any]], int]:
+    """(rows, how many match). `issue` keeps the listed rows of one of the version's issues.
+
+    Raises NotReady, and Invalid for a split, label or issue that the version does not have.
+    """
+    _require_ready(version)
+    if split and split not in version.splits:
+        has = ", ".join(version.splits)
+        raise Invalid(f"There is no split {split!r}; there are {has}.", fields={"split": [has]})
+    row_ids = None
+    if issue:
+        listed = {one["code"]: one["rows"] for one in version.issues}
+        if issue not in listed:
+            raise Invalid("This version has no such issue.", fields={"issue": ["Unknown."]})
+        row_ids = tuple(listed[issue])
+    wanted = page.Filter(
+        split=split or None,
+        label=label or None,
+        unlabelled=unlabelled,
+        q=q or None,
+        row_ids=row_ids,
+    )
+    if wanted.label and wanted.label not in version.labels:
+        return [], 0
+    with open_file(version=version) as stream:
+        return page.read(
+            stream,
+            wanted,
+            offset=max(0, offset),
+            limit=max(0, min(limit, MOST_ROWS)),
+            without=("image",),
+        )
+
+
+def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:
+    """One row with every column, its picture's bytes included. Raises Missing and NotReady."""
+    _require_ready(version)
+    with open_file(version=version) as stream:
+        found = page.one(stream, row_id)
+    if found is None:
+        raise Missing(f"{version.reference} has no row {row_id}.")
+    return found
+
+
+def open_file(*, version: DatasetVersion) -> IO[bytes]:
+    """The version's Parquet file. Raises NotReady, and Missing when storage has lost it."""
+    _require_ready(version)
+    try:
+        return storage.open_blob(version.file_sha256)
+    except storage.Damaged as error:
+        raise Missing(str(error)) from None
+
+
+def resolve(*, project: Project, reference: str) -> DatasetVersion:
+    """The version meant by `name@3`, `name@latest` or `name` (the newest that is ready).
+
+    Raises Missing for a name or number that is not there, NotReady for a version that cannot be
+    used (yet), Invalid for what is no reference.
+    """
+    if not reference.strip():
+        raise Invalid("Name a dataset, as in banking77@1.")
+    name, _, which = reference.strip().partition("@")
+    versions = DatasetVersion.objects.select_related("dataset").filter(
+        dataset__project=project, dataset__name=name
+    )
+    if which in {"", "latest"}:
+        newest = versions.ready().order_by("-number").first()
+        if newest is None:
+            if versions.exists():
+                raise NotReady(f"No version of {name} is ready.")
+            raise Missing(f"There is no dataset called {name}.")
+        return newest
+    if not (which.isascii() and which.isdigit()) or len(which) > 9:
+        raise Invalid(f"{reference} is no reference; write {name}@1 or {name}.")
+    version = versions.filter(number=int(which)).first()
+    if version is None:
+        raise Missing(f"There is no dataset version {reference}.")
+    _require_ready(version)
+    return version
+
+
+def _require_ready(version: DatasetVersion) -> None:
+    if version.status == DatasetVersion.Status.INGESTING:
+        raise NotReady(f"{version.reference} is still being read; try again in a moment.")
+    if version.status == DatasetVersion.Status.FAILED:
+        raise NotReady(f"{version.reference} could not be read, so it has no rows.")
