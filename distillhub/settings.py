@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
 
-from distillhub.lib import env
+from distillhub.lib import broker, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -106,6 +106,8 @@ def _database(url: str) -> dict[str, object]:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": DISTILLHUB_HOME / "distillhub.sqlite3",
+            # A file, so that tests meet the same locks as people do.
+            "TEST": {"NAME": DISTILLHUB_HOME / "test.sqlite3"},
             "OPTIONS": {
                 # A writer takes the lock when its transaction begins and waits for its turn;
                 # without IMMEDIATE, two writers meet "database is locked" in mid-transaction.
@@ -177,7 +179,7 @@ else:
     _broker = DISTILLHUB_HOME / "broker"
     for _folder in ("queue", "control", "processed"):
         (_broker / _folder).mkdir(parents=True, exist_ok=True)
-    CELERY_BROKER_URL = "filesystem://localhost"
+    CELERY_BROKER_URL = broker.register()
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_broker / "queue"),
         "data_folder_out": str(_broker / "queue"),
@@ -198,6 +200,11 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DISTILLHUB_HOME / "beat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "requeue lost runs": {"task": "training.reap", "schedule": 15.0, "options": {"expires": 15}},
+    "requeue lost ingestions": {
+        "task": "projects.requeue_ingestions",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
 }
 
 # How many runs this machine trains at once, and how many CPU threads each may use.
