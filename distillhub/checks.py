@@ -126,7 +126,7 @@ def https(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[Che
 
 @register(TAG)
 def one_machine(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
-    sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
+    sqlite = str(settings.DATABASES["default"]["ENGINE"]).endswith("sqlite3")
     found: list[CheckMessage] = []
     if settings.REDIS_URL and sqlite:
         found.append(

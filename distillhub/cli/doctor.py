@@ -18,6 +18,7 @@ django.setup()
 
 from django.conf import settings
 from django.core import checks
+from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from kombu.exceptions import OperationalError
@@ -129,7 +130,7 @@ def _storage() -> Iterator[Finding]:
         try:
             blob = storage.put(file)
             storage.local_copy(blob.sha256, Path(folder) / "back")
-            storage.default_storage.delete(storage.key(blob.sha256))
+            default_storage.delete(storage.key(blob.sha256))
         except Exception as error:  # boto's errors have no common ancestor
             yield Finding(
                 FAIL, f"{where}: {error}", "Check the S3_ settings, or the rights of the folder."

@@ -66,7 +66,7 @@ def _greet(
     taken = f"  (port {options.port} was taken)" if port != options.port else ""
     _say(f"DistillHub {__version__} is ready after {seconds:.1f} s.\n")
     _say(f"  Sign in   {address}{told['link']}")
-    _say("            works once, within an hour; another: distillhub sign-in-link")
+    _say("            works once, within half an hour; another: distillhub sign-in-link")
     _say(f"  Address   {address}{taken}")
     _say(f"  Home      {home}  (logs in {home / 'logs'})")
     if options.host not in {"127.0.0.1", "localhost", "::1"}:

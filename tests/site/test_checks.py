@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from django.conf import LazySettings
 from django.core import checks
-from pytest_django.fixtures import SettingsWrapper
 
 from distillhub.checks import TAG, is_local
 
@@ -17,7 +17,7 @@ SAFE_KEY += "5eDcKz"
 
 
 @pytest.fixture
-def safe(settings: SettingsWrapper) -> SettingsWrapper:
+def safe(settings: LazySettings) -> LazySettings:
     settings.SECRET_KEY = SAFE_KEY
     settings.DEBUG = False
     settings.SITE_URL = "http://localhost:8000"
@@ -30,7 +30,7 @@ def found() -> list[str | None]:
     return [message.id for message in checks.run_checks(tags=[TAG])]
 
 
-def test_the_defaults_raise_no_question(safe: SettingsWrapper) -> None:
+def test_the_defaults_raise_no_question(safe: LazySettings) -> None:
     assert found() == []
 
 
@@ -49,31 +49,33 @@ def test_the_defaults_raise_no_question(safe: SettingsWrapper) -> None:
     ],
 )
 def test_each_unsafe_setting_is_named(
-    safe: SettingsWrapper, name: str, value: object, identifier: str
+    safe: LazySettings, name: str, value: object, identifier: str
 ) -> None:
     setattr(safe, name, value)
     assert found() == [identifier]
 
 
-def test_debug_is_refused_where_others_can_reach_it(safe: SettingsWrapper) -> None:
+def test_debug_is_refused_where_others_can_reach_it(safe: LazySettings) -> None:
     safe.DEBUG = True
     assert found() == []
     safe.ALLOWED_HOSTS = ["distillhub.example"]
     assert found() == ["distillhub.E002"]
 
 
-def test_a_site_without_a_certificate_is_warned_about(safe: SettingsWrapper) -> None:
+def test_a_site_without_a_certificate_is_warned_about(safe: LazySettings) -> None:
     safe.ALLOWED_HOSTS = [".example.org"]
     safe.SITE_URL = "http://distil.example.org"
     assert found() == ["distillhub.W005"]
 
 
-def test_postgres_without_redis_is_one_machine(safe: SettingsWrapper) -> None:
-    safe.DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql"}}
+def test_postgres_without_redis_is_one_machine(
+    safe: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(safe.DATABASES["default"], "ENGINE", "django.db.backends.postgresql")
     assert found() == ["distillhub.W007"]
 
 
-def test_every_message_says_what_to_do(safe: SettingsWrapper) -> None:
+def test_every_message_says_what_to_do(safe: LazySettings) -> None:
     safe.SECRET_KEY = "short"
     safe.SITE_URL = "https://distillhub.example"
     safe.DISTILLHUB_MAX_RUNS = 0
