@@ -93,7 +93,7 @@ def thin(points: Points, most: int) -> Points:
 
 
 def _values(values: NDArray[np.float64]) -> list[float | str]:
-    numbers = values.tolist()
+    numbers: list[float | str] = values.tolist()
     if np.isfinite(values).all():
         return numbers
-    return [as_json(number) for number in numbers]
+    return [as_json(float(number)) for number in numbers]

@@ -1,4 +1,4 @@
-"""How an attempt ends: finished, failed, cancelled, or back to the queue. Each is one transaction."""
+"""How an attempt ends: finished, failed, cancelled, or back to the queue; each one transaction."""
 
 import logging
 import time
