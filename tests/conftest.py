@@ -36,6 +36,9 @@ def own_files(settings: LazySettings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.DISTILLHUB_HOME = tmp_path / "home"
     settings.DISTILLHUB_HOME.mkdir()
+    # Argon2 is slow on purpose, and nearly every test makes three people.
+    quick = "django.contrib.auth.hashers.MD5PasswordHasher"
+    settings.PASSWORD_HASHERS = [quick, *settings.PASSWORD_HASHERS]
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
