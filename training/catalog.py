@@ -1,0 +1,87 @@
+"""The web side's only door to the engine's methods: reads `catalog.json`, imports no torch.
+
+The file is what `python -m training.engine methods` prints; a test proves that it is current.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.engine import config
+from training.engine.config import RunConfig
+from training.engine.errors import ConfigError, Fault
+
+JSON = dict[str, Any]
+FILE = Path(__file__).parent / "catalog.json"
+
+
+@functools.cache
+def methods() -> JSON:
+    """losses, schemes, tasks, architectures, optimizers, schedules, exporters, training, presets:
+    each a list of plain descriptions. Shared: do not change it."""
+    return json.loads(FILE.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def find(kind: str, key: str) -> JSON | None:
+    """One method's description, or None."""
+    return config.find(methods(), kind, key)
+
+
+def options(kind: str, key: str) -> list[JSON]:
+    """The options of a method. Raises KeyError when there is none of that key."""
+    found = find(kind, key)
+    if found is None:
+        raise KeyError(key)
+    return list(found["options"])
+
+
+def presets() -> list[JSON]:
+    """Mixes of losses to start from: key, label, summary, needs_teacher, losses."""
+    return list(methods()["presets"])
+
+
+def tasks() -> list[JSON]:
+    return list(methods()["tasks"])
+
+
+def architectures(task: str) -> list[JSON]:
+    """What can be trained for a task: the default first, small ones next, then transformers."""
+    fitting = [one for one in methods()["architectures"] if task in one["tasks"]]
+    return sorted(
+        fitting, key=lambda one: (task not in one["default_for"], one["kind"], one["label"])
+    )
+
+
+def training_defaults(architecture: str | None = None, *, trained: bool = False) -> JSON:
+    """Every training option's default, as a student of this architecture should begin."""
+    defaults = {one["name"]: one["default"] for one in methods()["training"]}
+    return {**defaults, **config.recommended(methods(), architecture, trained)}
+
+
+def resolve(
+    configuration: Any, *, architecture: str | None = None, trained: bool = False
+) -> RunConfig:
+    """A run configuration with every default filled in; raises ConfigError with every fault.
+
+    `architecture` and `trained` are the student's, whose recommended training options are the
+    defaults.
+    """
+    return config.parse(configuration, methods(), architecture=architecture, trained=trained)
+
+
+def faults(configuration: Any) -> list[Fault]:
+    """Everything wrong with a run configuration, each with its field; empty when it can run."""
+    try:
+        resolve(configuration)
+    except ConfigError as error:
+        return error.faults
+    return []
+
+
+def resolve_architecture(
+    task: str, architecture: str, options: Mapping[str, Any]
+) -> tuple[JSON, list[Fault]]:
+    """An architecture's options with defaults filled in, and every fault (`config.dim`)."""
+    return config.check_architecture(task, architecture, options, methods())

@@ -1,0 +1,36 @@
+"""python -m training.engine train|inspect JOB_DIR, python -m training.engine methods"""
+
+import json
+import sys
+from pathlib import Path
+
+USAGE = "usage: python -m training.engine (train JOB_DIR | inspect JOB_DIR | methods)"
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status: 0 when the job ended well or was stopped, 1 when it failed, 2 for misuse.
+
+    What a job needs is imported only then: torch takes seconds.
+    """
+    match arguments:
+        case ["train", folder]:
+            from training.engine import job  # noqa: PLC0415
+
+            job.run(Path(folder))
+        case ["inspect", folder]:
+            from training.engine import inspection  # noqa: PLC0415
+
+            inspection.run(Path(folder))
+        case ["methods"]:
+            from training.engine import methods  # noqa: PLC0415
+
+            text = json.dumps(methods.describe(), indent=1, ensure_ascii=False)
+            sys.stdout.write(text + "\n")
+        case _:
+            sys.stderr.write(USAGE + "\n")
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,181 @@
+"""Checkpoints, from which a job resumes bit for bit. The one module that reads tensors with torch.
+
+A checkpoint is a folder `checkpoints/<step>`: written beside its place, every file fsynced, a
+manifest with sha256 and size, then renamed. One flipped byte in a file of tensors loads silently
+as wrong weights, so nothing is used that does not match its manifest. The last three are kept; each
+holds the best weights so far, too. RNG states are tensors, so that `weights_only` can hold.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+KEPT = 3
+Weights = dict[str, Tensor]
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """Where a training stands, all of it that is not a tensor. JSON."""
+
+    step: int = 0  # optimizer steps done
+    epoch: int = 0  # the epoch it is in, from 0
+    batch: int = 0  # steps done within this epoch
+    steps: int = 0  # of the whole training
+    best_step: int = 0
+    best_value: float | None = None
+    stale_epochs: int = 0  # since the best, for early stopping
+    over: bool = False  # training has ended, by its last step or by early stopping
+    seconds: float = 0.0  # spent by all attempts
+    config: str = ""  # sha256 of what must not change between attempts
+    sums: dict[str, float] = field(default_factory=dict)  # of the metrics since the last line
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    folder: Path
+    state: State
+    sha256: str  # of the manifest
+    bytes: int
+
+
+def save(
+    home: Path,
+    state: State,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: Weights | None,
+) -> Checkpoint:
+    """Write `home/<step>` and forget all but the newest three. Raises OSError or RuntimeError when
+    the disk is full (torch raises the latter); the older checkpoints are then untouched."""
+    home.mkdir(exist_ok=True)
+    name = f"{state.step:09d}"
+    part = home / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    save_file(_plain(module.state_dict()), part / "model.safetensors")
+    if best is not None and state.best_step != state.step:
+        save_file(_plain(best), part / "best.safetensors")
+    torch.save(optimizer.state_dict(), part / "optimizer.pt")
+    save_file(_random_state(), part / "random.safetensors")
+    (part / "state.json").write_text(json.dumps(asdict(state)))
+    files = {}
+    for path in sorted(part.iterdir()):
+        files[path.name] = {"sha256": _digest(path), "bytes": path.stat().st_size}
+        _sync(path)
+    versions = {"torch": torch.__version__, "format": 1}
+    manifest = part / "manifest.json"
+    manifest.write_text(json.dumps({"files": files, "step": state.step, **versions}, indent=1))
+    _sync(manifest)
+    _sync(part)
+    folder = home / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose files were damaged
+    part.rename(folder)
+    _sync(home)
+    for old in _folders(home)[KEPT:]:
+        shutil.rmtree(old)
+    total = sum(int(one["bytes"]) for one in files.values())
+    return Checkpoint(folder, state, _digest(folder / "manifest.json"), total)
+
+
+def newest(home: Path, config: str) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint whose every byte is as written and that belongs to this configuration
+    (its sha256), and a sentence for each newer one that had to be passed over."""
+    passed: list[str] = []
+    for folder in _folders(home):
+        fault = verify(folder)
+        if fault is None:
+            state = State(**json.loads((folder / "state.json").read_text()))
+            if state.config == config:
+                size = sum(path.stat().st_size for path in folder.iterdir())
+                return Checkpoint(folder, state, _digest(folder / "manifest.json"), size), passed
+            fault = "it belongs to another configuration"
+        passed.append(f"The checkpoint of step {int(folder.name)} is not used: {fault}.")
+    return None, passed
+
+
+def verify(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        for name, said in manifest["files"].items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != said["bytes"] or _digest(path) != said["sha256"]:
+                return f"{name} is not what was written"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "its manifest cannot be read"
+    return None
+
+
+def restore(
+    found: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+) -> Weights | None:
+    """Put weights, optimizer and random numbers back; the best weights so far, if there are."""
+    module.load_state_dict(load_file(found.folder / "model.safetensors"))
+    saved = torch.load(  # noqa: TID251 - the one place that may, and with weights_only
+        found.folder / "optimizer.pt", map_location=device, weights_only=True
+    )
+    optimizer.load_state_dict(saved)
+    states = load_file(found.folder / "random.safetensors")
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+    if found.state.best_value is None:
+        return None
+    if found.state.best_step == found.state.step:
+        return copy(module)
+    return load_file(found.folder / "best.safetensors")
+
+
+def copy(module: nn.Module) -> Weights:
+    """The weights as they are now, on the CPU, on memory of their own."""
+    return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+
+
+def _plain(weights: Weights) -> Weights:
+    """Contiguous, and each tensor on memory of its own, as safetensors wants them."""
+    seen: set[int] = set()
+    plain = {}
+    for name, value in weights.items():
+        value = value.detach().cpu().contiguous()
+        if value.data_ptr() in seen:
+            value = value.clone()
+        seen.add(value.data_ptr())
+        plain[name] = value
+    return plain
+
+
+def _random_state() -> Weights:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _folders(home: Path) -> list[Path]:
+    """Newest first."""
+    if not home.is_dir():
+        return []
+    return sorted((one for one in home.iterdir() if one.name.isdigit()), reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

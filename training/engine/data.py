@@ -1,0 +1,194 @@
+"""A dataset version's Parquet file as memory-mapped arrays, and the order rows are trained in.
+
+Inputs are prepared once per job (tokens, or pixels as bytes) into files that the operating system
+pages in and out: a batch costs some microseconds a row, whatever the size of the dataset. The order
+of an epoch is a pure function of (seed, epoch), so a resumed job goes on with exactly the batch
+that was next.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.engine.config import DatasetInput
+from training.engine.errors import DataError
+
+Indices = NDArray[np.int64]
+Batch = dict[str, Tensor]
+SPLITS = ("train", "validation", "test")
+POOL = 50  # batches whose rows are sorted by length together: little padding, still random
+
+
+class Inputs(Protocol):
+    """What a network sees of every row of the dataset."""
+
+    lengths: NDArray[np.int64] | None  # of each row, where they differ
+
+    def batch(self, rows: Indices) -> Batch:
+        """The inputs of these rows by the names a network's forward takes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Rows in the order of the file. `labels` holds class ids, -1 where a row has none."""
+
+    path: Path
+    fingerprint: str
+    names: tuple[str, ...]  # of the classes, by id
+    row_ids: Indices  # [rows]
+    labels: Indices  # [rows]
+    splits: dict[str, Indices]  # positions of each split's rows, in the order of their row ids
+    place: Indices  # [rows]: where a row stands within its split
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+
+def open_dataset(folder: Path, described: DatasetInput) -> Dataset:
+    """Rows, labels and splits of a job's dataset. Raises DataError when the file is not the one
+    that was promised."""
+    path = folder / described.path
+    if not path.is_file():
+        raise DataError("The dataset's file is missing from the job's folder.")
+    if described.sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != described.sha256:
+            raise DataError("The dataset's file has changed since the run was launched.")
+    try:
+        table = pq.read_table(path, columns=["row_id", "split", "label"])
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"The dataset's file cannot be read as Parquet: {error}") from error
+    row_ids = table["row_id"].to_numpy().astype(np.int64)
+    names = {name: place for place, name in enumerate(described.labels)}
+    labels = np.array([names.get(name, -1) for name in table["label"].to_pylist()], dtype=np.int64)
+    split_of = np.array(table["split"].to_pylist())
+    splits, place = {}, np.zeros(len(row_ids), dtype=np.int64)
+    for split in SPLITS:
+        members = np.flatnonzero(split_of == split).astype(np.int64)
+        members = members[np.argsort(row_ids[members], kind="stable")]
+        splits[split] = members
+        place[members] = np.arange(len(members))
+    for split in SPLITS[:2]:
+        if not len(splits[split]):
+            raise DataError(f"The dataset has no {split} rows; make a version that has some.")
+    fingerprint = described.fingerprint or described.sha256
+    return Dataset(path, fingerprint, described.labels, row_ids, labels, splits, place)
+
+
+def column(path: Path, name: str, rows_at_once: int = 2000) -> Iterator[list[Any]]:
+    """A column of the file in pieces, so that it is never whole in memory. Raises DataError."""
+    file = pq.ParquetFile(path)
+    if name not in file.schema_arrow.names:
+        raise DataError(f"The dataset has no column {name!r}, which this task reads.")
+    for piece in file.iter_batches(batch_size=rows_at_once, columns=[name]):
+        yield piece.column(0).to_pylist()
+
+
+def values(path: Path, name: str, rows: Indices) -> list[Any]:
+    """A column's values of these rows only, in the order of `rows`."""
+    wanted, found, start = set(rows.tolist()), {}, 0
+    for piece in column(path, name):
+        for place, value in enumerate(piece, start):
+            if place in wanted:
+                found[place] = value
+        start += len(piece)
+    return [found[place] for place in rows.tolist()]
+
+
+def prepared(home: Path, key: str, make: Callable[[Path], None]) -> Path:
+    """The folder `home/key`, made once by `make(folder)`: it is there whole, or not at all."""
+    folder = home / key
+    if not (folder / "whole.json").exists():
+        part = home / f".{key}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.mkdir(parents=True)
+        make(part)
+        (part / "whole.json").write_text(json.dumps({"format": 1}))
+        part.rename(folder)
+    return folder
+
+
+class TextInputs:
+    """Token ids of every row, end to end, in one memory-mapped array."""
+
+    def __init__(self, folder: Path, pad: int = 0) -> None:
+        self.ids = np.load(folder / "ids.npy", mmap_mode="r")  # [tokens], int32
+        self.offsets = np.load(folder / "offsets.npy")  # [rows + 1], int64
+        self.lengths: NDArray[np.int64] | None = np.diff(self.offsets)
+        self.pad = pad
+
+    def batch(self, rows: Indices) -> Batch:
+        """input_ids and attention_mask, `[batch, longest]`, int64."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        longest = max(1, int(lengths.max()))
+        inside = np.arange(longest) < lengths[:, None]
+        ids = np.full(inside.shape, self.pad, dtype=np.int64)
+        ids[inside] = np.concatenate(
+            [
+                self.ids[start : start + length]
+                for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
+            ]
+        )
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(inside.astype(np.int64)),
+        }
+
+
+class ImageInputs:
+    """Pixels of every row as bytes, memory-mapped; normalised when a batch is made."""
+
+    lengths = None
+
+    def __init__(self, folder: Path, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")  # [rows, c, h, w], uint8
+        mean_, std_ = torch.tensor(mean), torch.tensor(std)
+        self.scale = (1.0 / (255.0 * std_)).view(1, -1, 1, 1)
+        self.shift = (-mean_ / std_).view(1, -1, 1, 1)
+
+    def batch(self, rows: Indices) -> Batch:
+        """pixel_values, `[batch, channels, height, width]`, float32."""
+        pixels = torch.from_numpy(self.pixels[rows]).float()
+        return {"pixel_values": torch.addcmul(self.shift, pixels, self.scale)}
+
+
+def epoch_order(
+    rows: Indices, lengths: NDArray[np.int64] | None, size: int, seed: int, epoch: int
+) -> list[Indices]:
+    """The batches of one epoch, `size` rows each but the last.
+
+    Shuffled by (seed, epoch). Where lengths differ, rows of like length share a batch: within a
+    pool of 50 batches they are sorted, then the batches are shuffled again.
+    """
+    chance = np.random.default_rng([seed, epoch])
+    order = chance.permutation(rows)
+    if lengths is None:
+        return [order[start : start + size] for start in range(0, len(order), size)]
+    batches: list[Indices] = []
+    for start in range(0, len(order), size * POOL):
+        pool = order[start : start + size * POOL]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        batches += [pool[place : place + size] for place in range(0, len(pool), size)]
+    return [batches[place] for place in chance.permutation(len(batches))]
+
+
+def steady_order(rows: Indices, lengths: NDArray[np.int64] | None, size: int) -> list[Indices]:
+    """Batches for asking, not training: by length where lengths differ, as they come otherwise."""
+    if lengths is not None:
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -1,0 +1,144 @@
+"""What a network answers, and how good that is. All divergences in float64, in nats."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.engine import data
+from training.engine.data import Indices, Inputs
+from training.engine.errors import Stopped
+from training.engine.networks import Network, Place
+
+Logits = NDArray[np.float32]
+Values = NDArray[np.float64]
+BINS = 15  # of the reliability diagram, as Guo et al. 1706.04599 use
+AT_ONCE = 256  # rows asked together
+
+
+def predict(
+    network: Network,
+    inputs: Inputs,
+    rows: Indices,
+    place: Place,
+    *,
+    heard: Callable[[int], None] = lambda rows: None,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Logits:
+    """Logits `[len(rows), classes]` in the order of `rows`, the network in evaluation mode. Raises
+    Stopped between two batches when asked to leave."""
+    if not len(rows):
+        return np.zeros((0, len(network.labels)), dtype=np.float32)
+    network.module.eval()
+    order = {row: at for at, row in enumerate(rows.tolist())}
+    answers: Logits | None = None
+    size = AT_ONCE if inputs.lengths is not None or len(rows) < 10 else _fitting(inputs, rows)
+    with torch.inference_mode():
+        for batch in data.steady_order(rows, inputs.lengths, size):
+            if asked_to_stop():
+                raise Stopped
+            logits = place.logits(network, inputs.batch(batch)).cpu().numpy()
+            if answers is None:
+                answers = np.empty((len(rows), logits.shape[1]), dtype=np.float32)
+            answers[[order[row] for row in batch.tolist()]] = logits
+            heard(len(batch))
+    assert answers is not None
+    return answers
+
+
+def _fitting(inputs: Inputs, rows: Indices) -> int:
+    """Fewer large images at once: about 16 million numbers."""
+    one = sum(value[0].numel() for value in inputs.batch(rows[:1]).values())
+    return int(min(AT_ONCE, max(1, 16_000_000 // max(1, one))))
+
+
+def log_probabilities(logits: NDArray[Any]) -> Values:
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=1, keepdims=True)
+    return wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))  # type: ignore[no-any-return]
+
+
+def score(logits: NDArray[Any], labels: Indices) -> dict[str, float]:
+    """accuracy, macro_f1, log_loss and ece of the rows that have a label."""
+    from sklearn import metrics  # noqa: PLC0415 - takes a second, and only evaluation needs it
+
+    known = labels >= 0
+    if not known.any():
+        return {"accuracy": np.nan, "macro_f1": np.nan, "log_loss": np.nan, "ece": np.nan}
+    logs, truth = log_probabilities(logits[known]), labels[known]
+    said = logs.argmax(axis=1)
+    return {
+        "accuracy": float(metrics.accuracy_score(truth, said)),
+        "macro_f1": float(metrics.f1_score(truth, said, average="macro", zero_division=0)),
+        "log_loss": float(-logs[np.arange(len(truth)), truth].mean()),
+        "ece": calibration(logs, truth)[0],
+    }
+
+
+def calibration(logs: Values, truth: Indices) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error, and the reliability diagram's bins (Guo et al. 1706.04599,
+    equation 3): does an answer given with 80 % confidence hold in 80 % of the cases?"""
+    confidence = np.exp(logs.max(axis=1))
+    right = (logs.argmax(axis=1) == truth).astype(np.float64)
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    which = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, BINS - 1)
+    error, bins = 0.0, []
+    for place in range(BINS):
+        inside = which == place
+        count = int(inside.sum())
+        sure = float(confidence[inside].mean()) if count else 0.0
+        held = float(right[inside].mean()) if count else 0.0
+        error += abs(sure - held) * count / len(truth)
+        bins.append(
+            {
+                "low": float(edges[place]),
+                "high": float(edges[place + 1]),
+                "count": count,
+                "confidence": sure,
+                "accuracy": held,
+            }
+        )
+    return error, bins
+
+
+def per_class(
+    logits: NDArray[Any], labels: Indices, names: tuple[str, ...]
+) -> tuple[list[dict[str, Any]], list[list[int]]]:
+    """Precision, recall and F1 of each label, and the confusion matrix (rows: what is true)."""
+    from sklearn import metrics  # noqa: PLC0415
+
+    known = labels >= 0
+    truth, said = labels[known], logits[known].argmax(axis=1)
+    ids = list(range(len(names)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        precision, recall, f1, rows = metrics.precision_recall_fscore_support(
+            truth, said, labels=ids, zero_division=0
+        )
+        confusion = metrics.confusion_matrix(truth, said, labels=ids)
+    table = [
+        {
+            "label": names[i],
+            "rows": int(rows[i]),
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+        }
+        for i in ids
+    ]
+    return table, confusion.tolist()
+
+
+def fidelity(student: NDArray[Any], teacher: NDArray[Any]) -> dict[str, float]:
+    """agreement, the share of equal answers, and kl = KL(teacher ‖ student) at T = 1, per row."""
+    if not len(student):
+        return {"agreement": np.nan, "kl": np.nan}
+    ours, theirs = log_probabilities(student), log_probabilities(teacher)
+    divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
+    return {
+        "agreement": float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
+        "kl": float(divergence.mean()),
+    }

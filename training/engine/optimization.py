@@ -1,0 +1,101 @@
+"""Optimizers and learning-rate schedules, by key."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from training.engine.config import Training
+from training.engine.registry import Method
+
+
+class AdamW(Method):
+    key = "adamw"
+    label = "AdamW"
+    summary = "Adam with decoupled weight decay: the default for nearly everything."
+    paper = "Loshchilov, Hutter: Decoupled Weight Decay Regularization, 1711.05101, algorithm 2"
+
+    @staticmethod
+    def build(groups: list[dict[str, object]], training: Training) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(groups, lr=training.learning_rate)
+
+
+class SGD(Method):
+    key = "sgd"
+    label = "SGD"
+    summary = "Gradient descent with momentum: plain, and strong for convnets trained long."
+    paper = "Sutskever et al.: On the importance of initialization and momentum, ICML 2013"
+
+    @staticmethod
+    def build(groups: list[dict[str, object]], training: Training) -> torch.optim.Optimizer:
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=training.momentum)
+
+
+class Constant(Method):
+    key = "constant"
+    label = "Constant"
+    summary = "The same rate to the end."
+    formula = "1"
+
+    @staticmethod
+    def factor(done: float) -> float:
+        return 1.0
+
+
+class Linear(Method):
+    key = "linear"
+    label = "Linear"
+    summary = "Falls evenly to 0."
+    formula = "1 − p"
+
+    @staticmethod
+    def factor(done: float) -> float:
+        return 1.0 - done
+
+
+class Cosine(Method):
+    key = "cosine"
+    label = "Cosine"
+    summary = "Falls along half a cosine to 0: slow, fast, slow."
+    formula = "(1 + cos πp) / 2"
+    paper = "Loshchilov, Hutter: SGDR, 1608.03983, p. 4"
+
+    @staticmethod
+    def factor(done: float) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+OPTIMIZERS: dict[str, type[AdamW | SGD]] = {one.key: one for one in (AdamW, SGD)}
+SCHEDULES: dict[str, type[Constant | Linear | Cosine]] = {
+    one.key: one for one in (Constant, Linear, Cosine)
+}
+
+
+def optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+    """Weight decay for matrices only: decaying biases and norms (one dimension) helps nobody."""
+    weights = [one for one in module.parameters() if one.requires_grad]
+    groups: list[dict[str, object]] = [
+        {"params": [one for one in weights if one.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [one for one in weights if one.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[training.optimizer].build([one for one in groups if one["params"]], training)
+
+
+def learning_rate(training: Training, step: int, steps: int) -> float:
+    """The rate of step `step` (from 0) of `steps`: a pure function, so nothing of it is saved."""
+    warmup = round(training.warmup_ratio * steps)
+    if step < warmup:
+        return training.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return training.learning_rate * SCHEDULES[training.schedule].factor(min(1.0, done))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def gradient_norm(parameters: Iterable[nn.Parameter], longest: float | None) -> torch.Tensor:
+    """Length of the whole gradient, which is shortened in place to `longest`."""
+    return nn.utils.clip_grad_norm_(parameters, longest or math.inf)

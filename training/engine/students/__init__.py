@@ -1,0 +1,69 @@
+"""Architectures: one file a network, small ones of our own and everything transformers builds.
+
+A module's forward takes the batch's inputs by name and returns logits `[batch, classes]`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+
+from training.engine import pixels, tokenization
+from training.engine.registry import Method, Registry
+
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the data asks of a network: its classes and the size of its inputs."""
+
+    classes: int
+    vocabulary: int = 0  # text: ids run from 0 to vocabulary - 1
+    max_length: int = 0  # text: tokens of the longest input
+    channels: int = 0  # images
+    height: int = 0
+    width: int = 0
+
+
+class Architecture(Method):
+    kind: ClassVar[str] = "small"
+    open: ClassVar[bool] = False  # takes keys beyond its described options
+    default_for: ClassVar[tuple[str, ...]] = ()
+    recommended: ClassVar[JSON] = {}  # training options that suit it, drawn at random
+    recommended_trained: ClassVar[JSON] = {}  # and when it starts from trained weights
+    channels_last: ClassVar[bool] = False  # convolutions run faster on that memory format
+
+    @classmethod
+    def build(cls, options: JSON, shape: Shape) -> nn.Module:
+        """A module with weights drawn from torch's generator. `options` is checked and whole."""
+        raise NotImplementedError
+
+    @classmethod
+    def wished_words(cls, options: JSON) -> tokenization.Wish:
+        """The tokenizer it asks for; small text networks share these options."""
+        return tokenization.Wish(
+            kind=options["tokenizer"],
+            vocabulary=options["vocabulary"],
+            lowercase=options["lowercase"],
+            max_length=options["max_length"],
+        )
+
+    @classmethod
+    def wished_pixels(cls, options: JSON) -> pixels.Wish:
+        """The images it asks for."""
+        return pixels.Wish(size=options["image_size"])
+
+    @classmethod
+    def described(cls) -> JSON:
+        return {
+            **super().described(),
+            "kind": cls.kind,
+            "open": cls.open,
+            "default_for": list(cls.default_for),
+            "recommended": cls.recommended,
+            "recommended_trained": cls.recommended_trained,
+        }
+
+
+ARCHITECTURES: Registry[type[Architecture]] = Registry("architecture", "training.engine.students")

@@ -1,0 +1,203 @@
+"""Everything transformers builds for a task, from its configuration class: the allow-list of model
+types, and the few calls into the library (imported only when used: it takes seconds)."""
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.engine.errors import ModelError
+
+JSON = dict[str, Any]
+
+TEXT = [
+    "albert",
+    "bart",
+    "bert",
+    "big_bird",
+    "biogpt",
+    "bloom",
+    "camembert",
+    "convbert",
+    "data2vec-text",
+    "deberta",
+    "deberta-v2",
+    "distilbert",
+    "electra",
+    "ernie",
+    "esm",
+    "falcon",
+    "fnet",
+    "gemma",
+    "gemma2",
+    "gpt2",
+    "gpt_bigcode",
+    "gpt_neo",
+    "gpt_neox",
+    "gptj",
+    "ibert",
+    "llama",
+    "longformer",
+    "mbart",
+    "megatron-bert",
+    "mistral",
+    "mobilebert",
+    "modernbert",
+    "mpnet",
+    "mpt",
+    "nystromformer",
+    "openai-gpt",
+    "opt",
+    "phi",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "rembert",
+    "roberta",
+    "roberta-prelayernorm",
+    "roformer",
+    "smollm3",
+    "squeezebert",
+    "stablelm",
+    "starcoder2",
+    "t5",
+    "umt5",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xlnet",
+]
+IMAGE = [
+    "beit",
+    "bit",
+    "convnext",
+    "convnextv2",
+    "cvt",
+    "data2vec-vision",
+    "deit",
+    "dinov2",
+    "dinov2_with_registers",
+    "efficientnet",
+    "focalnet",
+    "levit",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilevit",
+    "mobilevitv2",
+    "poolformer",
+    "pvt",
+    "pvt_v2",
+    "regnet",
+    "resnet",
+    "segformer",
+    "swiftformer",
+    "swin",
+    "swinv2",
+    "vit",
+    "vit_msn",
+]
+CONVNETS = {
+    "bit", "convnext", "convnextv2", "efficientnet", "mobilenet_v1", "mobilenet_v2", "regnet",
+    "resnet",
+}  # fmt: skip
+
+
+def allowed(task: str) -> list[str]:
+    return TEXT if task == "text-classification" else IMAGE
+
+
+class Wrapped(nn.Module):
+    """A transformers model whose forward answers plain logits `[batch, classes]`."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(**inputs).logits
+        return logits
+
+
+def build(kind: str, task: str, values: JSON) -> nn.Module:
+    """A model drawn at random from a configuration. Raises ModelError when it cannot be."""
+    with _quiet(), _explained(kind):
+        return Wrapped(_auto(task).from_config(_configuration(kind, values)))
+
+
+def _configuration(kind: str, values: JSON) -> Any:
+    from transformers import AutoConfig  # noqa: PLC0415 - seconds, and only some runs need it
+
+    return AutoConfig.for_model(kind, **values)
+
+
+def _auto(task: str) -> Any:
+    import transformers  # noqa: PLC0415
+
+    if task == "text-classification":
+        return transformers.AutoModelForSequenceClassification
+    return transformers.AutoModelForImageClassification
+
+
+def load(folder: Path, task: str, classes: int) -> nn.Module:
+    """A checkpoint from its folder: safetensors only, float32, nothing of it is run."""
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with _quiet(), _explained(said.get("model_type", "model")):
+        model = _auto(task).from_pretrained(
+            folder,
+            num_labels=classes,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
+        )
+    return Wrapped(model)
+
+
+def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
+    """`save_pretrained`'s layout, with the labels in its configuration."""
+    assert isinstance(module, Wrapped)
+    model = module.model
+    model.config.id2label = dict(enumerate(names))
+    model.config.label2id = {name: place for place, name in enumerate(names)}
+    with _quiet():
+        model.save_pretrained(folder)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Turn a checkpoint's older tokenizer files (vocab.txt, ...) into tokenizer.json."""
+    from transformers import AutoTokenizer  # noqa: PLC0415
+
+    with _quiet(), _explained("tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True, use_fast=True
+        )
+        tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+
+
+@contextlib.contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, ModelError):
+        raise
+    except Exception as error:  # the library raises whatever its many authors chose
+        if "memory" in str(error).lower():
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelError(f"The {what} cannot be built from this configuration: {reason}") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The library prints progress bars and reports; the journal is the place for words."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield

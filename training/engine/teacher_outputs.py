@@ -1,0 +1,177 @@
+"""What a teacher said about a dataset's rows: asked once, stored, shared by every run.
+
+The store's address is sha256 of (dataset's fingerprint, split, the teacher folder's content, kind,
+type): the teacher's folder holds its preprocessing too. An entry is a folder, made whole beside its
+place and renamed, with `logits.npy` float16 `[rows, classes]` in the order of the split's row ids,
+`row_ids.npy` and a manifest with their sha256. Two runs that want one entry at the same moment ask
+once: the second waits for the first. float16 holds logits to about 0.05 %, at 1/2 of the size.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.engine import data, evaluate, networks
+from training.engine.data import Dataset, Inputs
+from training.engine.errors import Stopped
+from training.engine.networks import Network, Place
+
+Logits = NDArray[np.float16]
+HIGHEST = 65_504.0  # of float16
+
+
+class Teacher:
+    """A frozen network and its answers, in the dataset's order of labels."""
+
+    def __init__(
+        self, network: Network, folder: Path, weight: float, dataset: Dataset, place: Place
+    ) -> None:
+        self.network, self.weight, self.place = network, weight, place
+        self.dataset = dataset
+        self.digest = networks.digest(folder)
+        self.columns = networks.columns(network, dataset.names)
+        self.inputs: Inputs | None = None
+        self._stored: dict[str, Logits] = {}
+        network.module.requires_grad_(False).eval()
+        place.settle(network)
+
+    def key(self, split: str) -> str:
+        said = [self.dataset.fingerprint, split, self.digest, "logits", "float16"]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    def logits(self, rows: data.Indices, split: str) -> torch.Tensor:
+        """`[len(rows), classes]`, float32: stored where the split was asked, live otherwise, and
+        rounded to float16 either way, so that both are the same numbers."""
+        if split in self._stored:
+            answers = self._stored[split][self.dataset.place[rows]][:, self.columns]
+            return torch.from_numpy(answers.astype(np.float32))
+        assert self.inputs is not None
+        with torch.inference_mode():
+            live = self.place.logits(self.network, self.inputs.batch(rows)).cpu()
+        return rounded(live)[:, self.columns].float().clone()
+
+    def ask(
+        self,
+        split: str,
+        store: Path,
+        home: Path,
+        heard: Callable[[int], None],
+        asked_to_stop: Callable[[], bool],
+    ) -> bool:
+        """Store what it says about a split, unless the store has it. Whether it was asked."""
+        folder = store / self.key(split)[:2] / self.key(split)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(folder.with_suffix(".lock"), asked_to_stop):
+            found = _read(folder, self.dataset.row_ids[self.dataset.splits[split]])
+            asked = found is None
+            if asked:
+                logits = self._hear(split, home, heard, asked_to_stop)
+                found = self._keep(folder, split, logits)
+        assert found is not None
+        self._stored[split] = found
+        return asked
+
+    def prepare(self, home: Path) -> None:
+        """Tokens or pixels as this teacher wants them; not needed when all is in the store."""
+        if self.inputs is None:
+            self.inputs = self.network.preprocessing.prepare(self.dataset.path, home)
+
+    def _hear(
+        self,
+        split: str,
+        home: Path,
+        heard: Callable[[int], None],
+        asked_to_stop: Callable[[], bool],
+    ) -> Logits:
+        self.prepare(home)
+        assert self.inputs is not None
+        rows = self.dataset.splits[split]
+        logits = evaluate.predict(
+            self.network, self.inputs, rows, self.place, heard=heard, asked_to_stop=asked_to_stop
+        )
+        answers: Logits = rounded(torch.from_numpy(logits)).numpy()
+        return answers
+
+    def _keep(self, folder: Path, split: str, logits: Logits) -> Logits:
+        part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        row_ids = self.dataset.row_ids[self.dataset.splits[split]]
+        files = {}
+        for name, array in (("logits.npy", logits), ("row_ids.npy", row_ids)):
+            with (part / name).open("wb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+            files[name] = _digest(part / name)
+        manifest: dict[str, Any] = {
+            "format": 1,
+            "kind": "logits",
+            "fingerprint": self.dataset.fingerprint,
+            "split": split,
+            "teacher": self.digest,
+            "labels": list(self.network.labels),
+            "rows": len(logits),
+            "files": files,
+            "made_at": time.time(),
+        }
+        (part / "manifest.json").write_text(json.dumps(manifest))
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
+        part.rename(folder)
+        kept = _read(folder, row_ids)
+        assert kept is not None
+        return kept
+
+
+def rounded(logits: torch.Tensor) -> torch.Tensor:
+    """float16, with what is beyond its range at its ends."""
+    return logits.float().clamp(-HIGHEST, HIGHEST).half()
+
+
+def _read(folder: Path, row_ids: data.Indices) -> Logits | None:
+    """A whole and undamaged entry, memory-mapped, or None."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return None
+    try:
+        said = json.loads(manifest.read_text())
+        if any(_digest(folder / name) != sha256 for name, sha256 in said["files"].items()):
+            return None
+        if not np.array_equal(np.load(folder / "row_ids.npy"), row_ids):
+            return None
+        logits: Logits = np.load(folder / "logits.npy", mmap_mode="r")
+    except (OSError, ValueError, KeyError):
+        return None
+    return logits
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _alone(path: Path, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
+    """Hold a lock that ends with its process, however that dies. Raises Stopped when asked to
+    leave while waiting."""
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if asked_to_stop():
+                    raise Stopped from None
+                time.sleep(0.2)
+        yield

@@ -1,0 +1,1 @@
+"""Where trained networks come from: folders as Hugging Face keeps them, and the hub itself."""

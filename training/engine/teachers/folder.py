@@ -1,0 +1,155 @@
+"""A checkpoint's folder in the Hugging Face layout, loaded without running anything it holds.
+
+Weights are safetensors only; a configuration that names code is refused, whatever flag was given
+(`trust_remote_code=False` alone has been got around more than once); the model type must be on the
+allow-list of students/transformers_models.py.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from training.engine import tokenization
+from training.engine.errors import ModelError
+from training.engine.pixels import ImagePreprocessing
+from training.engine.students import transformers_models
+from training.engine.tokenization import TextPreprocessing
+
+JSON = dict[str, Any]
+ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md", ".jinja"}
+MOST_JSON = 64 << 20  # bytes; a tokenizer of 250 000 words has 17 MB
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Raise ModelError when a folder holds anything but data."""
+    if not folder.is_dir():
+        raise ModelError("The model's folder is missing from the job.")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_dir():
+            continue
+        if path.suffix.lower() not in ALLOWED and not path.name.startswith("."):
+            raise ModelError(
+                f"{name} is refused: only safetensors weights, configuration and tokenizer files "
+                "are read, because pickles and scripts run what they hold."
+            )
+        if path.suffix == ".safetensors":
+            _refuse_bad_weights(path)
+        if path.suffix == ".json":
+            _refuse_code(read_json(path), str(name))
+
+
+def _refuse_bad_weights(path: Path) -> None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            if not list(file.keys()):
+                raise ModelError(f"{path.name} holds no weights.")
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path.name} is not a whole safetensors file ({error}). A pickle that was renamed is "
+            "refused as well."
+        ) from error
+
+
+def read_json(path: Path) -> Any:
+    if path.stat().st_size > MOST_JSON:
+        raise ModelError(f"{path.name} is larger than any configuration or tokenizer should be.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path.name} is not JSON: {error}") from error
+
+
+NAMES_CODE = {"auto_map", "custom_pipelines", "trust_remote_code"}
+
+
+def _refuse_code(value: Any, name: str) -> None:
+    if not isinstance(value, dict):
+        return
+    found = sorted(NAMES_CODE & set(value))
+    if found:
+        raise ModelError(f"{name} is refused: its {found[0]} names code to run.")
+    for part in value.values():
+        _refuse_code(part, name)
+
+
+def config_of(folder: Path) -> JSON:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError("The model's folder has no config.json.")
+    said = read_json(path)
+    if not isinstance(said, dict):
+        raise ModelError("config.json must hold an object.")
+    return said
+
+
+def model_type(folder: Path, task: str) -> str:
+    """The architecture's key. Raises ModelError when it is not on the allow-list."""
+    kind = config_of(folder).get("model_type")
+    if kind not in transformers_models.allowed(task):
+        raise ModelError(f"A model of type {kind!r} cannot be used for {task} here.")
+    return str(kind)
+
+
+def labels(folder: Path) -> tuple[str, ...]:
+    """The labels its last layer was trained on, by id."""
+    said = config_of(folder).get("id2label") or {}
+    names = [str(said[key]) for key in sorted(said, key=int)]
+    return tuple(names) or ("LABEL_0", "LABEL_1")
+
+
+def preprocessing(folder: Path, task: str) -> TextPreprocessing | ImagePreprocessing:
+    """How it wants its inputs, from its own files."""
+    if task == "text-classification":
+        return _text(folder)
+    return _image(folder)
+
+
+def _text(folder: Path) -> TextPreprocessing:
+    config = config_of(folder)
+    if not (folder / "tokenizer.json").is_file():
+        transformers_models.write_tokenizer(folder)
+    longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 512)
+    said = folder / "tokenizer_config.json"
+    stated = read_json(said).get("model_max_length", longest) if said.is_file() else longest
+    longest = min(longest - (2 if config.get("model_type") in PAD_OFFSET else 0), 512)
+    if isinstance(stated, int) and 0 < stated < longest:
+        longest = stated
+    return tokenization.load(folder, longest, int(config.get("pad_token_id") or 0))
+
+
+PAD_OFFSET = {"roberta", "xlm-roberta", "camembert", "data2vec-text"}  # positions start at pad + 1
+
+
+def _image(folder: Path) -> ImagePreprocessing:
+    config = config_of(folder)
+    path = folder / "preprocessor_config.json"
+    said = read_json(path) if path.is_file() else {}
+    size = said.get("size") or config.get("image_size") or 224
+    if isinstance(size, dict):
+        size = size.get("height") or size.get("shortest_edge") or 224
+    channels = int(config.get("num_channels") or 3)
+    mean = said.get("image_mean") or [0.5] * channels
+    std = said.get("image_std") or [0.5] * channels
+    return ImagePreprocessing(
+        height=int(size),
+        width=int(size),
+        channels=channels,
+        mean=tuple(float(one) for one in mean[:channels]),
+        std=tuple(float(one) for one in std[:channels]),
+    )
+
+
+def load(folder: Path, task: str, *, classes: int) -> nn.Module:
+    """The checkpoint with a last layer of `classes`: its own when the number fits, a fresh one
+    otherwise."""
+    refuse_unsafe(folder)
+    model_type(folder, task)
+    return transformers_models.load(folder, task, classes)
+
+
+def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
+    transformers_models.save(module, folder, names)
