@@ -125,7 +125,9 @@ def test_thinning_keeps_the_ends_and_the_extremes(count: int, most: int) -> None
 def test_reading_what_is_new_does_not_read_the_history(run: Run) -> None:
     metrics.append(run, rising("a", range(0, 5000)))
     metrics.append(run, rising("b", range(0, 3000)))
-    with CaptureQueriesContext(connection, ) as queries:
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
         read = metrics.read(run=run, since_step=4990)["series"]
     assert read["a"]["steps"] == list(range(4991, 5000))
     assert read["b"]["steps"] == []

@@ -10,7 +10,7 @@ from distillhub.lib.errors import DomainError, Invalid
 from projects.models import DatasetVersion, ModelVersion, Project
 from projects.services import datasets, registry
 from training import catalog
-from training.engine import config as configuration
+from training.engine.config import MOST_TEACHERS
 from training.engine.errors import ConfigError
 from training.models import Run
 
@@ -98,9 +98,8 @@ def understand(*, project: Project, asked: Any) -> Asked:
         for place, one in enumerate(_listed(asked.get("teachers")))
     ]
     try:
-        parsed = configuration.parse(
+        parsed = catalog.resolve(
             asked,
-            catalog.methods(),
             architecture=student.architecture if student is not None else None,
             trained=student is not None and student.has_weights,
         )
@@ -175,7 +174,7 @@ def _network(project: Project, reference: Any, at: str, faults: Faults) -> Netwo
 
 
 def _listed(value: Any) -> list[Any]:
-    return value[: configuration.MOST_TEACHERS] if isinstance(value, list) else []
+    return value[:MOST_TEACHERS] if isinstance(value, list) else []
 
 
 def _reference(teacher: Any) -> Any:

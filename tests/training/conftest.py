@@ -1,0 +1,110 @@
+"""Real rows with real files, small enough that a whole training takes a few seconds."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+
+from distillhub.lib import storage
+from projects.models import DatasetVersion, ModelVersion, Project
+from tests import make
+from training.models import Run
+from training.services import runs
+from training.worker import registration
+
+WORDS = {
+    "billing": ["invoice", "refund", "charge", "payment", "price", "card"],
+    "delivery": ["parcel", "courier", "late", "address", "tracking", "box"],
+    "account": ["password", "login", "email", "profile", "locked", "name"],
+}
+FILLER = ["the", "my", "a", "please", "is", "was", "i", "need", "help", "with", "about"]
+
+
+def sentences(rows: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows whose label a small network can learn from a few words."""
+    chance = random.Random(seed)
+    made = []
+    for row in range(rows):
+        label = chance.choice(sorted(WORDS))
+        words = chance.sample(FILLER, 4) + chance.sample(WORDS[label], 2)
+        chance.shuffle(words)
+        split = "test" if row % 10 == 9 else "validation" if row % 10 == 8 else "train"
+        made.append(
+            {
+                "row_id": row,
+                "split": split,
+                "label": label,
+                "text": " ".join(words),
+                "source": str(row + 2),
+            }
+        )
+    return made
+
+
+@pytest.fixture
+def dataset(project: Project, tmp_path: Path) -> DatasetVersion:
+    """Three hundred sentences of three kinds, with their Parquet file in storage."""
+    return stored_dataset(project, tmp_path, sentences(300))
+
+
+def stored_dataset(project: Project, folder: Path, rows: list[dict[str, Any]]) -> DatasetVersion:
+    path = folder / "rows.parquet"
+    parquet.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
+    blob = storage.put(path)
+    labels = tuple(sorted({row["label"] for row in rows if row["label"] is not None}))
+    splits = {
+        name: {"rows": sum(row["split"] == name for row in rows), "label_counts": {}}
+        for name in ("train", "validation", "test")
+    }
+    return make.dataset_version(
+        project,
+        "tickets",
+        labels=labels,
+        splits=splits,
+        rows=len(rows),
+        file_sha256=blob.sha256,
+        file_bytes=blob.bytes,
+        fingerprint=blob.sha256,
+    )
+
+
+@pytest.fixture
+def student(project: Project) -> ModelVersion:
+    return make.model_version(project, "tiny", config=SMALL)
+
+
+@pytest.fixture
+def teacher(project: Project) -> ModelVersion:
+    return make.model_version(project, "big", role="teacher", config=SMALL | {"dim": 32})
+
+
+SMALL: dict[str, Any] = {"dim": 8, "vocabulary": 300}
+
+
+def asked(**changes: Any) -> dict[str, Any]:
+    """A run configuration that trains in about a second."""
+    training = {"epochs": 3, "batch_size": 32, "learning_rate": 0.01, "checkpoint_every_steps": 10}
+    return {
+        "task": "text-classification",
+        "dataset": "tickets@1",
+        "student": "tiny@1",
+        "training": training | changes.pop("training", {}),
+        **changes,
+    }
+
+
+def launch(project: Project, **changes: Any) -> Run:
+    return runs.launch(project=project, configuration=asked(**changes), by=project.created_by)
+
+
+@pytest.fixture
+def worker() -> Iterator[None]:
+    """This process as a worker, for tests that execute runs."""
+    registration.start(capacity=1)
+    yield
+    registration.stop()
+    registration.stopping.clear()
