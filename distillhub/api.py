@@ -1,5 +1,6 @@
 """The REST addresses of both apps, their OpenAPI description and its page."""
 
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
@@ -31,14 +32,23 @@ class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
         return {"type": "apiKey", "in": "cookie", "name": "distillhub_session"}
 
 
+@cache  # it changes with the code only
+def _groups() -> list[api_docs.Group]:
+    generator = SchemaGenerator()  # type: ignore[no-untyped-call]
+    schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return api_docs.groups(schema)
+
+
 @login_not_required
 @require_safe
 def docs(request: HttpRequest) -> HttpResponse:
     """Every endpoint on one page, made from the same description that programs read."""
-    generator = SchemaGenerator()  # type: ignore[no-untyped-call]
-    schema = generator.get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    groups = api_docs.groups(schema)
-    context = {"groups": groups, "site": request.build_absolute_uri("/").rstrip("/")}
+    context = {
+        "groups": _groups(),
+        "site": request.build_absolute_uri("/").rstrip("/"),
+        "title": "REST API",
+        "subtitle": "Everything in the browser is possible here.",
+    }
     return render(request, "api_docs.html", context)
 
 

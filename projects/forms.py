@@ -105,7 +105,7 @@ class PasswordForm(forms.Form):
 
 
 class TokenForm(forms.Form):
-    LIVES: ClassVar = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("", "No expiry")]
+    LIVES: ClassVar = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("never", "Never")]
 
     name = forms.CharField(
         max_length=100,
@@ -118,12 +118,13 @@ class TokenForm(forms.Form):
             (ApiToken.Scope.READ, "Read only"),
         ],
     )
-    life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90", required=False)
+    life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90")
 
     def as_arguments(self) -> dict[str, Any]:
         """For `accounts.create_token`."""
-        days = self.cleaned_data["life"]
-        expires_at = timezone.now() + timedelta(days=int(days)) if days else None
+        life = self.cleaned_data["life"]
+        forever = life == "never"
+        expires_at = None if forever else timezone.now() + timedelta(days=int(life))
         return {
             "name": self.cleaned_data["name"],
             "scope": self.cleaned_data["scope"],

@@ -1,6 +1,7 @@
 """An OpenAPI description, made readable: endpoints by group, bodies as flat lists of fields."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,11 @@ class Endpoint:
     answer_status: str
     answer: list[Field]
     example: str  # of the body, as JSON
+
+    @property
+    def path_parts(self) -> list[str]:
+        """The path cut at its placeholders: `/projects/`, `{project_slug}`, `/`."""
+        return [part for part in re.split(r"(\{[^}]*\})", self.path) if part]
 
 
 @dataclass(slots=True)
@@ -66,7 +72,11 @@ class _Reader:
             summary=operation.get("summary", ""),
             description=operation.get("description", ""),
             parameters=[
-                self._field(part["name"], part.get("schema", {}), part.get("required", False))
+                self._field(
+                    part["name"],
+                    {**part.get("schema", {}), "description": part.get("description", "")},
+                    part.get("required", False),
+                )
                 for part in operation.get("parameters", [])
                 if part["in"] != "path"
             ],
@@ -160,4 +170,4 @@ class _Reader:
 
 def _sentence(text: str) -> str:
     """Without the list of choices that the generator appends; the page shows them apart."""
-    return text.split("\n\n* ", 1)[0].removeprefix("* ").strip() if "* `" in text else text
+    return text.split("* `", 1)[0].strip()
