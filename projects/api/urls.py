@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from projects.api import me, projects, tokens
+from projects.api import datasets, me, projects, tokens
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
@@ -17,5 +17,41 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/members/<str:username>/",
         projects.MemberDetail.as_view(),
         name="api_member",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/",
+        datasets.DatasetList.as_view(),
+        name="api_datasets",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/",
+        datasets.DatasetDetail.as_view(),
+        name="api_dataset",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/",
+        datasets.VersionList.as_view(),
+        name="api_dataset_versions",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/",
+        datasets.VersionDetail.as_view(),
+        name="api_dataset_version",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/rows/",
+        datasets.RowList.as_view(),
+        name="api_dataset_rows",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/rows/"
+        "<int:row_id>/image/",
+        datasets.RowImage.as_view(),
+        name="api_dataset_image",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/download/",
+        datasets.Download.as_view(),
+        name="api_dataset_download",
     ),
 ]

@@ -71,6 +71,13 @@ class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
             raise Fixed("A ready version does not change; a change makes the next version.")
         return super().update(**values)
 
+    def newest_of_each(self) -> "DatasetVersionQuerySet":
+        """The newest version of every dataset, whatever its status."""
+        later = DatasetVersion.objects.filter(
+            dataset=models.OuterRef("dataset"), number__gt=models.OuterRef("number")
+        )
+        return self.filter(~models.Exists(later))
+
     def ingesting(self) -> "DatasetVersionQuerySet":
         return self.filter(status=DatasetVersion.Status.INGESTING)
 
@@ -160,6 +167,16 @@ class DatasetVersion(models.Model):
     @property
     def reference(self) -> str:
         return f"{self.dataset.name}@{self.number}"
+
+    @property
+    def input_column(self) -> str:
+        """`text` or `image`; empty until it is ready."""
+        return next((one["name"] for one in self.columns if one["role"] == "input"), "")
+
+    @property
+    def issue_count(self) -> int:
+        """Rows, lines and files with something worth knowing; remarks do not count."""
+        return sum(one["count"] for one in self.issues if one["severity"] != "info")
 
     @property
     def is_ready(self) -> bool:

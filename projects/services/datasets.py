@@ -10,13 +10,13 @@ from typing import IO, Any, Protocol
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Prefetch
 from django.utils import timezone
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
 from projects import jobs
-from projects.ingest import page, registry
+from projects.ingest import image_folder, page, registry
 from projects.ingest import reading as readings
 from projects.ingest.formats import TEST, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
@@ -386,6 +386,43 @@ def open_file(*, version: DatasetVersion) -> IO[bytes]:
         return storage.open_blob(version.file_sha256)
     except storage.Damaged as error:
         raise Missing(str(error)) from None
+
+
+def picture(*, version: DatasetVersion, row_id: int, size: int) -> bytes:
+    """The picture of a row as a PNG of at most `size` pixels, made anew from its pixels.
+
+    Raises Missing for rows without one.
+    """
+    found = row(version=version, row_id=row_id).get("image")
+    if not isinstance(found, bytes):
+        raise Missing("This dataset holds no pictures.")
+    return image_folder.thumbnail(found, size)
+
+
+def get(*, project: Project, name: str) -> Dataset:
+    """Raises Missing."""
+    newest = DatasetVersion.objects.newest_of_each().select_related("dataset", "created_by")
+    found = (
+        Dataset.objects.filter(project=project, name=name)
+        .select_related("created_by", "project")
+        .prefetch_related(Prefetch("versions", newest, to_attr="newest"))
+        .first()
+    )
+    if found is None:
+        raise Missing(f"There is no dataset called {name}.")
+    return found
+
+
+def version_of(*, project: Project, name: str, number: int) -> DatasetVersion:
+    """One version in any status. Raises Missing."""
+    found = (
+        DatasetVersion.objects.select_related("dataset__project", "created_by", "parent")
+        .filter(dataset__project=project, dataset__name=name, number=number)
+        .first()
+    )
+    if found is None:
+        raise Missing(f"There is no dataset version {name}@{number}.")
+    return found
 
 
 def resolve(*, project: Project, reference: str) -> DatasetVersion:

@@ -1,0 +1,240 @@
+"""What datasets, their versions and rows look like in JSON, and what an upload must bring."""
+
+import io
+import json
+from typing import Any, ClassVar
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ParseError
+
+from distillhub.lib.rest import SafeJSONParser
+from projects.models import Dataset, DatasetVersion
+
+
+class IssueSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    severity = serializers.ChoiceField(choices=["error", "warning", "info"])
+    count = serializers.IntegerField(help_text="Rows, lines or files concerned.")
+    rows = serializers.ListField(
+        child=serializers.IntegerField(), help_text="The first 100 row ids, of rows that are kept."
+    )
+    places = serializers.ListField(
+        child=serializers.CharField(), help_text="The first 100 lines or files that were left out."
+    )
+    detail = serializers.CharField()
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    line = serializers.IntegerField(required=False)
+
+
+class ColumnSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    type = serializers.CharField()
+    role = serializers.ChoiceField(choices=["id", "split", "label", "input", "source", "extra"])
+
+
+class ProgressSerializer(serializers.Serializer[Any]):
+    stage = serializers.CharField()
+    fraction = serializers.FloatField()
+
+
+class SplitSerializer(serializers.Serializer[Any]):
+    rows = serializers.IntegerField()
+    label_counts = serializers.DictField(child=serializers.IntegerField())
+
+
+class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
+    """A version as it stands in a list."""
+
+    name = serializers.CharField(source="dataset.name", read_only=True)
+    version = serializers.IntegerField(source="number", read_only=True)
+    reference = serializers.CharField(read_only=True)
+    task = serializers.CharField(source="dataset.task", read_only=True)
+    status = serializers.ChoiceField(choices=DatasetVersion.Status.choices, read_only=True)
+    progress = serializers.SerializerMethodField()
+    error = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field of that name
+    splits = serializers.SerializerMethodField(help_text="Rows of each split.")
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+
+    class Meta:
+        model = DatasetVersion
+        fields: ClassVar = [
+            "name",
+            "version",
+            "reference",
+            "task",
+            "status",
+            "progress",
+            "error",
+            "rows",
+            "splits",
+            "fingerprint",
+            "created_by",
+            "created_at",
+            "ready_at",
+        ]
+        read_only_fields: ClassVar = fields
+
+    @extend_schema_field(ProgressSerializer)
+    def get_progress(self, version: DatasetVersion) -> dict[str, Any]:
+        return {"stage": version.stage, "fraction": version.fraction}
+
+    @extend_schema_field(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"rows": {"type": "integer"}},
+                "required": ["rows"],
+            },
+        }
+    )
+    def get_splits(self, version: DatasetVersion) -> dict[str, Any]:
+        return {name: {"rows": split["rows"]} for name, split in version.splits.items()}
+
+    @extend_schema_field(ErrorSerializer(allow_null=True))
+    def get_error(self, version: DatasetVersion) -> Any:
+        return version.error
+
+
+class VersionSerializer(VersionSummarySerializer):
+    splits = serializers.DictField(child=SplitSerializer(), read_only=True)  # type: ignore[assignment]
+    columns = serializers.ListField(child=ColumnSerializer(), read_only=True)
+    labels = serializers.ListField(child=serializers.CharField(), read_only=True)
+    issues = serializers.ListField(child=IssueSerializer(), read_only=True)
+    statistics = serializers.JSONField(read_only=True)
+    reading = serializers.JSONField(read_only=True, help_text="How the upload was read.")
+    source = serializers.SerializerMethodField()  # type: ignore[assignment]
+    sha256 = serializers.CharField(source="file_sha256", read_only=True)
+    size_bytes = serializers.IntegerField(source="file_bytes", read_only=True)
+    parent = serializers.SerializerMethodField()
+    operation = serializers.JSONField(read_only=True, allow_null=True)
+
+    class Meta(VersionSummarySerializer.Meta):
+        fields: ClassVar = [
+            *VersionSummarySerializer.Meta.fields,
+            "columns",
+            "labels",
+            "issues",
+            "statistics",
+            "format",
+            "reading",
+            "source",
+            "sha256",
+            "size_bytes",
+            "parent",
+            "operation",
+        ]
+        read_only_fields: ClassVar = fields
+
+    @extend_schema_field(
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string"},
+                "sha256": {"type": "string"},
+                "bytes": {"type": "integer"},
+            },
+        }
+    )
+    def get_source(self, version: DatasetVersion) -> dict[str, Any]:
+        return {
+            "name": version.source_name,
+            "sha256": version.source_sha256,
+            "bytes": version.source_bytes,
+        }
+
+    @extend_schema_field({"type": ["integer", "null"]})
+    def get_parent(self, version: DatasetVersion) -> int | None:
+        return version.parent.number if version.parent else None
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+    latest = serializers.SerializerMethodField(help_text="The newest version.")
+
+    class Meta:
+        model = Dataset
+        fields: ClassVar = ["name", "task", "description", "created_by", "created_at", "latest"]
+        read_only_fields: ClassVar = fields
+
+    @extend_schema_field(VersionSummarySerializer(allow_null=True))
+    def get_latest(self, dataset: Dataset) -> Any:
+        newest: list[DatasetVersion] = getattr(dataset, "newest", [])
+        return VersionSummarySerializer(newest[0]).data if newest else None
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class JSONPart(serializers.CharField):
+    """A part of a multipart body that holds a JSON object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        try:
+            value = SafeJSONParser().parse(io.BytesIO(text.encode()))
+        except (ParseError, UnicodeEncodeError):
+            raise serializers.ValidationError("This is not valid JSON.") from None
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("This must be a JSON object.")
+        return value
+
+    def to_representation(self, value: Any) -> Any:
+        return json.dumps(value)
+
+
+class NextVersionSerializer(serializers.Serializer[Any]):
+    """An upload that becomes a version."""
+
+    file = serializers.FileField(help_text="CSV, TSV, or a zip of images in class folders.")
+    test_file = serializers.FileField(
+        required=False, help_text="A second file of the same kind: the split `test`."
+    )
+    columns = JSONPart(
+        required=False, help_text='JSON: `{"text": "query", "label": "category"}`; also `split`.'
+    )
+    splits = JSONPart(
+        required=False,
+        help_text='JSON, for splits made here: `{"train": 0.8, "validation": 0.1, "test": 0.1, '
+        '"seed": 0}`.',
+    )
+    reading = JSONPart(
+        required=False,
+        help_text="JSON, to correct what would be guessed: `delimiter`, `encoding`, `header`, "
+        "`quoting`, `ragged`, ...",
+    )
+
+
+class UploadSerializer(NextVersionSerializer):
+    name = serializers.CharField(max_length=100)
+    task = serializers.CharField(
+        max_length=50, required=False, default="", help_text="Guessed from the file if left out."
+    )
+    description = serializers.CharField(max_length=2000, allow_blank=True, default="")
+
+
+class RowsSerializer(serializers.Serializer[Any]):
+    """A page of rows; besides these keys every kept column stands under its own name."""
+
+    results = serializers.ListField(child=serializers.JSONField())
+    count = serializers.IntegerField(help_text="How many rows match.")
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)
+
+
+class RowsQuerySerializer(serializers.Serializer[Any]):
+    split = serializers.CharField(max_length=20, required=False)
+    label = serializers.CharField(max_length=200, required=False)  # type: ignore[assignment]
+    unlabelled = serializers.BooleanField(default=False, help_text="Only rows without a label.")
+    q = serializers.CharField(
+        max_length=200, required=False, help_text="Stands in the text, in upper or lower case."
+    )
+    issue = serializers.CharField(
+        max_length=50, required=False, help_text="Only the listed rows of one issue, by its code."
+    )
+    limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
+    offset = serializers.IntegerField(min_value=0, max_value=2**53, default=0)

@@ -1,0 +1,192 @@
+"""Datasets, their versions, and the rows of a version."""
+
+from typing import Any
+
+from django.db.models import Prefetch, QuerySet
+from django.http import FileResponse, HttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.utils.urls import remove_query_param, replace_query_param
+from rest_framework.views import APIView
+
+from distillhub.lib import downloads
+from distillhub.lib.errors import Invalid
+from distillhub.lib.rest import Cursor, SafeJSONParser
+from projects.api.base import ProjectMixin, idempotent, person
+from projects.api.dataset_serializers import (
+    DatasetSerializer,
+    NextVersionSerializer,
+    RowsQuerySerializer,
+    RowsSerializer,
+    UploadSerializer,
+    VersionSerializer,
+    VersionSummarySerializer,
+)
+from projects.models import Dataset, DatasetVersion
+from projects.services import datasets
+
+MOST_PIXELS = 1024  # on the longer side of a served picture
+
+
+class ByNumber(Cursor):
+    ordering = "-number"
+
+
+@extend_schema_view(get=extend_schema(summary="Datasets of a project"))
+class DatasetList(ProjectMixin, generics.ListAPIView[Dataset]):
+    serializer_class = DatasetSerializer
+    parser_classes = (MultiPartParser, SafeJSONParser)
+
+    def get_queryset(self) -> QuerySet[Dataset]:
+        newest = DatasetVersion.objects.newest_of_each().select_related("dataset", "created_by")
+        return (
+            Dataset.objects.filter(project=self.project())
+            .select_related("created_by")
+            .prefetch_related(Prefetch("versions", newest, to_attr="newest"))
+        )
+
+    @idempotent
+    @extend_schema(
+        request={"multipart/form-data": UploadSerializer},
+        responses={201: VersionSerializer},
+        summary="Upload a dataset",
+    )
+    def post(self, request: Request, project_slug: str) -> Response:
+        _require_multipart(request)
+        body = UploadSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        version = datasets.upload(project=self.project(), **body.validated_data, by=person(request))
+        return Response(VersionSerializer(version).data, status=201)
+
+
+class DatasetDetail(ProjectMixin, APIView):
+    @extend_schema(responses=DatasetSerializer, summary="A dataset")
+    def get(self, request: Request, project_slug: str, dataset_name: str) -> Response:
+        dataset = datasets.get(project=self.project(), name=dataset_name)
+        return Response(DatasetSerializer(dataset).data)
+
+
+@extend_schema_view(get=extend_schema(summary="Versions of a dataset"))
+class VersionList(ProjectMixin, generics.ListAPIView[DatasetVersion]):
+    serializer_class = VersionSummarySerializer
+    pagination_class = ByNumber
+    parser_classes = (MultiPartParser, SafeJSONParser)
+
+    def get_queryset(self) -> QuerySet[DatasetVersion]:
+        if getattr(self, "swagger_fake_view", False):
+            return DatasetVersion.objects.none()
+        dataset = datasets.get(project=self.project(), name=self.kwargs["dataset_name"])
+        return dataset.versions.select_related("dataset", "created_by")
+
+    @idempotent
+    @extend_schema(
+        request={"multipart/form-data": NextVersionSerializer},
+        responses={201: VersionSerializer},
+        summary="Upload the next version",
+    )
+    def post(self, request: Request, project_slug: str, dataset_name: str) -> Response:
+        dataset = datasets.get(project=self.project(), name=dataset_name)
+        _require_multipart(request)
+        body = NextVersionSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        version = datasets.upload(
+            project=self.project(),
+            name=dataset.name,
+            task=dataset.task,
+            dataset=dataset,
+            **body.validated_data,
+            by=person(request),
+        )
+        return Response(VersionSerializer(version).data, status=201)
+
+
+class OfVersion(ProjectMixin, APIView):
+    """Views of one version, by the address's dataset and number."""
+
+    def version(self) -> DatasetVersion:
+        return datasets.version_of(
+            project=self.project(),
+            name=self.kwargs["dataset_name"],
+            number=self.kwargs["number"],
+        )
+
+
+class VersionDetail(OfVersion):
+    @extend_schema(responses=VersionSerializer, summary="A version")
+    def get(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
+        return Response(VersionSerializer(self.version()).data)
+
+
+class RowList(OfVersion):
+    @extend_schema(
+        parameters=[RowsQuerySerializer], responses=RowsSerializer, summary="Rows of a version"
+    )
+    def get(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
+        version = self.version()
+        query = RowsQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        asked = query.validated_data
+        rows, count = datasets.rows_and_total(version=version, **asked)
+        if version.input_column == "image":
+            for row in rows:
+                parts = [project_slug, dataset_name, number, row["row_id"]]
+                row["image"] = reverse("api_dataset_image", parts, request=request)
+        return Response({"results": rows, "count": count} | _links(request, asked, count))
+
+
+class RowImage(OfVersion):
+    @extend_schema(
+        responses={(200, "image/png"): OpenApiTypes.BINARY}, summary="The picture of a row"
+    )
+    def get(
+        self, request: Request, project_slug: str, dataset_name: str, number: int, row_id: int
+    ) -> HttpResponse:
+        picture = datasets.picture(version=self.version(), row_id=row_id, size=MOST_PIXELS)
+        return downloads.picture(picture)
+
+
+class Download(OfVersion):
+    @extend_schema(
+        responses={
+            (200, "application/vnd.apache.parquet"): OpenApiResponse(OpenApiTypes.BINARY),
+        },
+        summary="The version's Parquet file",
+    )
+    def get(
+        self, request: Request, project_slug: str, dataset_name: str, number: int
+    ) -> FileResponse:
+        version = self.version()
+        return downloads.attachment(
+            datasets.open_file(version=version),
+            name=f"{version.dataset.name}-{version.number}.parquet",
+            media_type="application/vnd.apache.parquet",
+            size=version.file_bytes,
+            sha256=version.file_sha256,
+        )
+
+
+def _require_multipart(request: Request) -> None:
+    if not str(request.content_type).startswith("multipart/"):
+        raise Invalid(
+            "Send the file as multipart/form-data, in the part `file`. Operations on versions are "
+            "not among what this server does."
+        )
+
+
+def _links(request: Request, asked: dict[str, Any], count: int) -> dict[str, str | None]:
+    url = request.build_absolute_uri()
+    offset, limit = asked["offset"], asked["limit"]
+    following = offset + limit
+    before = max(0, offset - limit)
+    previous = replace_query_param(url, "offset", before)
+    return {
+        "next": replace_query_param(url, "offset", following) if following < count else None,
+        "previous": None
+        if not offset
+        else (previous if before else remove_query_param(url, "offset")),
+    }
