@@ -12,6 +12,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -66,7 +67,7 @@ def save(
     torch.save(optimizer.state_dict(), part / "optimizer.pt")
     save_file(_random_state(), part / "random.safetensors")
     (part / "state.json").write_text(json.dumps(asdict(state)))
-    files = {}
+    files: dict[str, dict[str, Any]] = {}
     for path in sorted(part.iterdir()):
         files[path.name] = {"sha256": _digest(path), "bytes": path.stat().st_size}
         _sync(path)
@@ -81,7 +82,7 @@ def save(
     _sync(home)
     for old in _folders(home)[KEPT:]:
         shutil.rmtree(old)
-    total = sum(int(one["bytes"]) for one in files.values())
+    total = sum(one["bytes"] for one in files.values())
     return Checkpoint(folder, state, _digest(folder / "manifest.json"), total)
 
 
@@ -133,7 +134,8 @@ def restore(
         return None
     if found.state.best_step == found.state.step:
         return copy(module)
-    return load_file(found.folder / "best.safetensors")
+    best: Weights = load_file(found.folder / "best.safetensors")
+    return best
 
 
 def copy(module: nn.Module) -> Weights:
@@ -156,7 +158,7 @@ def _plain(weights: Weights) -> Weights:
 
 def _random_state() -> Weights:
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 

@@ -169,20 +169,10 @@ def keys(methods: Methods, kind: str, task: str | None = None) -> str:
     )
 
 
-KNOWN = [
-    "name",
-    "task",
-    "dataset",
-    "student",
-    "teachers",
-    "scheme",
-    "losses",
-    "training",
-    "teacher_outputs",
-    "control",
-    "exports",
-    "resources",
-]
+KNOWN = (
+    *("name", "task", "dataset", "student", "teachers", "scheme", "losses", "training"),
+    *("teacher_outputs", "control", "exports", "resources"),
+)
 
 
 def parse(
@@ -288,26 +278,12 @@ def check_architecture(
 
 # Keys of a transformers configuration that name code, files or other models to load.
 FORBIDDEN = frozenset(
-    [
-        "auto_map",
-        "custom_pipelines",
-        "trust_remote_code",
-        "_name_or_path",
-        "name_or_path",
-        "model_type",
-        "architectures",
-        "quantization_config",
-        "transformers_version",
-        "_attn_implementation",
-        "backbone",
-        "use_timm_backbone",
-        "use_pretrained_backbone",
-        "backbone_kwargs",
-        "attn_implementation",
-        "_commit_hash",
-        "code_revision",
-        "kernel_config",
-    ]
+    {
+        *("auto_map", "custom_pipelines", "trust_remote_code", "code_revision", "_commit_hash"),
+        *("name_or_path", "_name_or_path", "model_type", "architectures", "transformers_version"),
+        *("attn_implementation", "_attn_implementation", "kernel_config", "quantization_config"),
+        *("backbone", "backbone_kwargs", "use_timm_backbone", "use_pretrained_backbone"),
+    }
 )
 
 

@@ -33,7 +33,10 @@ POOL = 50  # batches whose rows are sorted by length together: little padding, s
 class Inputs(Protocol):
     """What a network sees of every row of the dataset."""
 
-    lengths: NDArray[np.int64] | None  # of each row, where they differ
+    @property
+    def lengths(self) -> NDArray[np.int64] | None:
+        """Of each row, where they differ."""
+        ...
 
     def batch(self, rows: Indices) -> Batch:
         """The inputs of these rows by the names a network's forward takes."""
@@ -99,11 +102,10 @@ def column(path: Path, name: str, rows_at_once: int = 2000) -> Iterator[list[Any
 
 def values(path: Path, name: str, rows: Indices) -> list[Any]:
     """A column's values of these rows only, in the order of `rows`."""
-    wanted, found, start = set(rows.tolist()), {}, 0
+    wanted, start = set(rows.tolist()), 0
+    found: dict[int, Any] = {}
     for piece in column(path, name):
-        for place, value in enumerate(piece, start):
-            if place in wanted:
-                found[place] = value
+        found |= {at: value for at, value in enumerate(piece, start) if at in wanted}
         start += len(piece)
     return [found[place] for place in rows.tolist()]
 
@@ -128,7 +130,7 @@ class TextInputs:
     def __init__(self, folder: Path, pad: int = 0) -> None:
         self.ids = np.load(folder / "ids.npy", mmap_mode="r")  # [tokens], int32
         self.offsets = np.load(folder / "offsets.npy")  # [rows + 1], int64
-        self.lengths: NDArray[np.int64] | None = np.diff(self.offsets)
+        self.lengths = np.diff(self.offsets)
         self.pad = pad
 
     def batch(self, rows: Indices) -> Batch:
@@ -153,7 +155,7 @@ class TextInputs:
 class ImageInputs:
     """Pixels of every row as bytes, memory-mapped; normalised when a batch is made."""
 
-    lengths = None
+    lengths: None = None
 
     def __init__(self, folder: Path, mean: Sequence[float], std: Sequence[float]) -> None:
         self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")  # [rows, c, h, w], uint8

@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from training.engine import config as configs
 from training.engine import journal as journals
@@ -83,7 +83,7 @@ def events(folder: Path, asked: Asked, *, resuming: bool) -> Iterator[Event]:
     yield from loop.distill(config, folder, resuming=resuming, asked_to_stop=asked)
 
 
-def read_config(folder: Path) -> dict[str, object]:
+def read_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json`. Raises ConfigError."""
     try:
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
@@ -59,7 +60,7 @@ class ImagePreprocessing:
         """Every row of the dataset as bytes `[rows, channels, height, width]`, once in `home`."""
 
         def make(folder: Path) -> None:
-            rows = data.pq.ParquetFile(path).metadata.num_rows
+            rows = pq.ParquetFile(path).metadata.num_rows
             shape = (rows, self.channels, self.height, self.width)
             pixels = np.lib.format.open_memmap(
                 folder / "pixels.npy", mode="w+", dtype=np.uint8, shape=shape

@@ -121,7 +121,11 @@ def load(folder: Path, max_length: int, pad: int = 0) -> TextPreprocessing:
 
 def _empty(wish: Wish) -> tuple[Tokenizer, Any]:
     special = SPECIAL if wish.framed else SPECIAL[:2]
-    settings = {"vocab_size": wish.vocabulary, "special_tokens": special, "show_progress": False}
+    settings: dict[str, Any] = {
+        "vocab_size": wish.vocabulary,
+        "special_tokens": special,
+        "show_progress": False,
+    }
     trainer: Any
     if wish.kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))

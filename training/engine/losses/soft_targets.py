@@ -40,5 +40,5 @@ class SoftTargets(Loss):
         temperature = self.options.temperature
         student = F.log_softmax(student_logits / temperature, dim=-1)
         teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
-        divergence = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
-        return divergence * temperature**2
+        divergence: Tensor = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
+        return divergence * float(temperature**2)

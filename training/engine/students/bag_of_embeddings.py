@@ -49,7 +49,8 @@ class Bag(nn.Module):
         if self.bigrams:
             ids = torch.cat([ids, self._pairs(input_ids)], dim=1)
         mean = F.embedding_bag(ids, self.embedding.weight, mode="mean", padding_idx=0)
-        return self.head(self.dropout(mean * self.gain))
+        logits: Tensor = self.head(self.dropout(mean * self.gain))
+        return logits
 
     def _pairs(self, ids: Tensor) -> Tensor:
         """`[batch, length - 1]`: the bucket of each pair of neighbours, 0 where one is padding."""

@@ -32,7 +32,8 @@ class MLP(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """pixel_values: `[batch, channels, height, width]`, normalised."""
-        return self.head(self.layers(pixel_values))
+        logits: Tensor = self.head(self.layers(pixel_values))
+        return logits
 
 
 @ARCHITECTURES.register

@@ -54,7 +54,8 @@ class Convnet(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """pixel_values: `[batch, channels, height, width]`, normalised."""
-        return self.head(self.dropout(self.middle(self.features(pixel_values))))
+        logits: Tensor = self.head(self.dropout(self.middle(self.features(pixel_values))))
+        return logits
 
 
 @ARCHITECTURES.register

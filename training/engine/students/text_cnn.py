@@ -48,7 +48,8 @@ class TextCNN(nn.Module):
             places = torch.arange(answer.shape[2], device=ids.device)
             inside = (places < lengths.clamp(min=1)).unsqueeze(1)
             found.append(answer.masked_fill(~inside, 0.0).amax(dim=2))
-        return self.head(self.dropout(torch.cat(found, dim=1)))
+        logits: Tensor = self.head(self.dropout(torch.cat(found, dim=1)))
+        return logits
 
 
 @ARCHITECTURES.register

@@ -10,7 +10,7 @@ class Words:
     tokenizer: str = option(
         "word",
         choices=("word", "wordpiece", "bpe"),
-        help="Made from the training rows: whole words, or pieces of words that leave none unknown.",
+        help="Made from the training rows: whole words, or pieces that leave no word unknown.",
     )
     vocabulary: int = option(
         8000, minimum=16, maximum=500_000, help="Most different tokens it may know."
