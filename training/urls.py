@@ -1,5 +1,29 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
+
+from training.views import home, models, patterns, run_form, runs, workers
 
 app_name = "training"
 
-urlpatterns: list[URLPattern] = []
+MODEL = "p/<slug:project_slug>/models/<str:model_name>"
+VERSION = f"{MODEL}/<int:number>"
+
+urlpatterns: list[URLPattern] = [
+    path("", home.home, name="home"),
+    path("workers/", workers.worker_list, name="worker_list"),
+    path("patterns/", patterns.patterns, name="patterns"),
+    path("p/<slug:project_slug>/", home.project_overview, name="project_overview"),
+    path("p/<slug:project_slug>/teachers/", models.teacher_list, name="teacher_list"),
+    path("p/<slug:project_slug>/students/", models.student_list, name="student_list"),
+    path("p/<slug:project_slug>/models/new/", models.model_new, name="model_new"),
+    path(f"{MODEL}/", models.model_detail, name="model_detail"),
+    path(f"{MODEL}/edit/", models.model_edit, name="model_edit"),
+    path(f"{VERSION}/", models.model_version, name="model_version"),
+    path(f"{VERSION}/download/", models.model_download, name="model_download"),
+    path(f"{VERSION}/files/<path:name>", models.model_file, name="model_file"),
+    path(f"{VERSION}/aliases/", models.model_alias, name="model_alias"),
+    path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
+    path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
+    path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),
+    path("p/<slug:project_slug>/runs/<int:number>/", runs.run_detail, name="run_detail"),
+    path("p/<slug:project_slug>/runs/<int:number>/live/", runs.run_live, name="run_live"),
+]

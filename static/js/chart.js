@@ -1,0 +1,185 @@
+// Draws every [data-chart] from the figure in its JSON, in the colours of the reader's theme, and
+// again when the theme changes. A live page sends "metrics" events with new points; [data-smoothing]
+// smooths the lines that say they may be. Figures come from training/charts/.
+(() => {
+  "use strict";
+  const MOST = 2000; // points of a line kept on the page; beyond, the page asks again for thinned ones
+  const FONT = { family: "Inter, system-ui, sans-serif", size: 11 };
+  const charts = [];
+  let smoothing = 0;
+
+  // Custom properties hold light-dark(): only a computed colour is one that Plotly can read.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  const colour = (property) => {
+    probe.style.color = `var(--${property})`;
+    return getComputedStyle(probe).color;
+  };
+  const toneColour = (tone) => colour(tone === "teacher" ? "teacher-line" : tone);
+  const faded = (rgb, alpha) => rgb.replace(/rgba?\(([^,]+),([^,]+),([^,)]+).*/, `rgba($1,$2,$3,${alpha})`);
+
+  // A debiased exponential average, as TensorBoard draws it; a break stays a break.
+  const smoothed = (values) => {
+    let last = 0;
+    let seen = 0;
+    return values.map((value) => {
+      if (value === null || !Number.isFinite(value)) return null;
+      last = last * smoothing + (1 - smoothing) * value;
+      seen += 1;
+      return last / (1 - smoothing ** seen);
+    });
+  };
+
+  const traces = (chart) => {
+    const drawn = [];
+    for (const source of chart.figure.data) {
+      const trace = { ...source, visible: chart.off.has(source.name) ? false : true };
+      const meta = source.meta || {};
+      if (meta.tone) {
+        const own = toneColour(meta.tone);
+        if (trace.line) trace.line = { ...trace.line, color: own };
+        if (trace.marker) trace.marker = { ...trace.marker, color: own };
+        if (source.type === "bar") trace.marker = { ...trace.marker, color: faded(own, 0.85) };
+        if (source.x?.length === 1 && trace.mode === "lines") trace.mode = "lines+markers";
+        if (meta.smooth && smoothing > 0) {
+          drawn.push({ ...trace, line: { ...trace.line, color: faded(own, 0.22), width: 1 }, hoverinfo: "skip", hovertemplate: undefined });
+          trace.y = smoothed(source.y);
+        }
+      }
+      if (meta.scale === "heat") {
+        const [from, to] = [colour("surface-2"), colour("student")];
+        trace.colorscale = [[0, from], [0.02, faded(to, 0.12)], [1, to]];
+      }
+      drawn.push(trace);
+    }
+    return drawn;
+  };
+
+  const layout = (chart) => {
+    const source = chart.figure.layout;
+    const [ink, line] = [colour("ink-2"), colour("line")];
+    const axis = (one) => ({
+      ...one, gridcolor: line, linecolor: line, tickcolor: line, zerolinecolor: line,
+      tickfont: { ...FONT, ...one.tickfont, color: ink }, title: { ...one.title, font: { ...FONT, color: ink } },
+    });
+    const named = (one, change) => {
+      const tone = /^tone:(.+)$/.exec(one.name || "")?.[1];
+      return tone ? change(one, toneColour(tone), tone) : one;
+    };
+    const wanted = {
+      ...source, autosize: true, font: { ...FONT, color: ink },
+      hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("line-strong"), font: { ...FONT, size: 12, color: colour("ink") } },
+      xaxis: axis(source.xaxis), yaxis: axis(source.yaxis), dragmode: "zoom",
+      shapes: (source.shapes || []).map((one) => named(one, (shape, own) => ({ ...shape, line: { ...shape.line, color: own } }))),
+      annotations: (source.annotations || []).map((one) =>
+        named(one, (note, own, tone) => ({ ...note, font: { ...note.font, color: tone === "teacher" ? colour("teacher") : own }, bgcolor: faded(colour("surface"), 0.8) }))),
+      uirevision: chart.revision, // a zoom survives new points
+    };
+    if (chart.log) wanted.yaxis.type = "log";
+    return wanted;
+  };
+
+  const draw = (chart) => {
+    window.Plotly.react(chart.area, traces(chart), layout(chart), { displayModeBar: false, responsive: true, doubleClick: "reset" });
+  };
+
+  const legend = (chart) => {
+    const place = chart.root.querySelector("[data-chart-legend]");
+    if (!place) return;
+    const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
+    if (drawable.length < 2 && !chart.figure.layout.meta?.log) return;
+    place.replaceChildren(...(drawable.length < 2 ? [] : drawable).map((trace) => {
+      const button = document.createElement("button");
+      const swatch = document.createElement("i");
+      swatch.className = `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
+      swatch.style.color = `var(--${trace.meta.tone === "teacher" ? "teacher-line" : trace.meta.tone})`;
+      button.type = "button";
+      const words = document.createElement("span");
+      words.textContent = trace.name.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+      button.append(swatch, words);
+      button.setAttribute("aria-pressed", "true");
+      button.addEventListener("click", () => {
+        const off = !chart.off.delete(trace.name);
+        if (off) chart.off.add(trace.name);
+        button.setAttribute("aria-pressed", String(!off));
+        draw(chart);
+      });
+      return button;
+    }));
+    if (chart.figure.layout.meta?.log) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "log";
+      button.className = "log";
+      button.setAttribute("aria-pressed", "false");
+      button.setAttribute("aria-label", "Logarithmic axis");
+      button.addEventListener("click", () => {
+        chart.log = !chart.log;
+        chart.revision += 1;
+        button.setAttribute("aria-pressed", String(chart.log));
+        draw(chart);
+      });
+      place.append(button);
+    }
+  };
+
+  // New points go after the old; a step seen before replaces what was there.
+  const append = (trace, points) => {
+    const places = new Map(trace.x.map((step, place) => [step, place]));
+    points.steps.forEach((step, at) => {
+      const value = typeof points.values[at] === "number" ? points.values[at] : null;
+      if (places.has(step)) trace.y[places.get(step)] = value;
+      else if (!trace.x.length || step > trace.x[trace.x.length - 1]) {
+        trace.x.push(step);
+        trace.y.push(value);
+      }
+    });
+    return trace.x.length <= MOST;
+  };
+
+  const start = (root) => {
+    const area = root.querySelector("[data-chart-area]");
+    const chart = { root, area, figure: JSON.parse(root.querySelector("script").textContent), off: new Set(), log: false, revision: 1 };
+    charts.push(chart);
+    legend(chart);
+    draw(chart);
+    root.dataset.drawn = "yes";
+  };
+
+  const startNew = (within) => {
+    for (const root of within.querySelectorAll("[data-chart]:not([data-drawn])")) {
+      // Charts below the fold wait until they are near.
+      const watch = new IntersectionObserver((seen) => {
+        if (!seen.some((one) => one.isIntersecting)) return;
+        watch.disconnect();
+        if (!root.dataset.drawn) start(root);
+      }, { rootMargin: "600px" });
+      watch.observe(root);
+    }
+  };
+
+  startNew(document);
+  document.addEventListener("htmx:afterSettle", (event) => startNew(event.target));
+  document.addEventListener("themechange", () => charts.forEach(draw));
+  document.addEventListener("input", (event) => {
+    if (!event.target.matches("[data-smoothing]")) return;
+    smoothing = Number(event.target.value);
+    charts.filter((chart) => chart.figure.data.some((trace) => trace.meta?.smooth)).forEach(draw);
+  });
+  document.addEventListener("metrics", (event) => {
+    let room = true;
+    for (const chart of charts) {
+      let changed = false;
+      for (const trace of chart.figure.data) {
+        const points = event.detail.series[trace.meta?.series];
+        if (!points?.steps.length) continue;
+        if (event.detail.whole) trace.x.length = trace.y.length = 0;
+        room = append(trace, points) && room;
+        changed = true;
+      }
+      if (changed) draw(chart);
+    }
+    if (!room) document.dispatchEvent(new CustomEvent("metrics:thin"));
+  });
+})();

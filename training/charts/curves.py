@@ -1,0 +1,135 @@
+"""What a run measured over its steps, as figures.
+
+Every function takes the `series` of `services.metrics.read` and answers a figure that already holds
+an empty line for what is still to come, so that a live page only ever appends.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.charts.figures import PALETTE, Figure, Points, figure, finite, line, plain, reference
+
+Series = Mapping[str, Points]
+
+STEP = {"title": {"text": "step", "standoff": 6}}
+SHARE = {"tickformat": ".0%", "hoverformat": ".2%"}
+
+#: What a term of the loss is called on a page, when it is not simply its key in words.
+TERM_NAMES = {"soft_targets": "soft targets", "hard_labels": "hard labels"}
+
+
+def losses(series: Series, *, terms: Sequence[str]) -> Figure:
+    """The total loss, each term of it, and the loss on the validation split."""
+    lines = [
+        line(
+            series.get("train/loss"), name="total", series="train/loss", tone="student", smooth=True
+        )
+    ]
+    if len(terms) > 1:  # a single term is the total
+        lines += [
+            line(
+                series.get(f"train/{term}"),
+                name=TERM_NAMES.get(term, term.replace("_", " ")),
+                series=f"train/{term}",
+                tone=PALETTE[place % len(PALETTE)],
+                smooth=True,
+            )
+            for place, term in enumerate(dict.fromkeys(terms))
+        ]
+    lines.append(
+        line(
+            series.get("val/loss"),
+            name="validation",
+            series="val/loss",
+            tone="control",
+            dash="dot",
+            markers=True,
+        )
+    )
+    return figure(lines, x=STEP, y={"hoverformat": ".4f"}, meta={"log": True})
+
+
+def quality(
+    series: Series,
+    *,
+    metric: str = "val/accuracy",
+    name: str = "student",
+    teacher: float | None = None,
+    teacher_name: str = "teacher",
+    control: Points | None = None,
+    with_control: bool = False,
+) -> Figure:
+    """A score on the validation split, with the teacher's as a dashed line and, where there is
+    one, the control's beside it."""
+    lines = [
+        line(series.get(metric), name=plain(name), series=metric, tone="student", markers=True)
+    ]
+    if with_control:
+        overlay = line(
+            control,
+            name="control",
+            series=f"control/{metric}",
+            tone="control",
+            dash="dot",
+            markers=True,
+        )
+        lines.append(overlay)
+    parts: dict[str, Any] = {}
+    shown = finite(teacher)
+    if shown is not None:
+        parts = reference(shown, label=f"{plain(teacher_name)} {shown:.1%}")
+    return figure(lines, x=STEP, y=SHARE, **parts)
+
+
+def agreement(series: Series) -> Figure:
+    """The share of validation rows on which student and teacher answer the same."""
+    name = "val/agreement"
+    return figure(
+        [line(series.get(name), name="agreement", series=name, tone="series-2", markers=True)],
+        x=STEP,
+        y=SHARE,
+    )
+
+
+def divergence(series: Series) -> Figure:
+    """KL(teacher ‖ student) on the validation split, in nats."""
+    name = "val/kl"
+    return figure(
+        [line(series.get(name), name="KL divergence", series=name, tone="series-5", markers=True)],
+        x=STEP,
+        y={"hoverformat": ".4f", "rangemode": "tozero"},
+    )
+
+
+def learning_rate(series: Series) -> Figure:
+    name = "train/learning_rate"
+    return figure(
+        [line(series.get(name), name="learning rate", series=name, tone="series-6")],
+        x=STEP,
+        y={"hoverformat": ".3e", "tickformat": ".1e", "rangemode": "tozero"},
+    )
+
+
+def throughput(series: Series) -> Figure:
+    """Samples a second, as the training loop measured them."""
+    name = "train/samples_per_second"
+    return figure(
+        [line(series.get(name), name="samples / s", series=name, tone="series-4", smooth=True)],
+        x=STEP,
+        y={"hoverformat": ",.0f", "tickformat": "~s", "rangemode": "tozero"},
+    )
+
+
+def spark(points: Points | None, *, most: int = 40) -> str:
+    """The points of an SVG polyline in a box of 100 by 24, for a row of a table."""
+    values = list(map(finite, points["values"])) if points else []
+    drawn = [value for value in values if value is not None][-most:]
+    if len(drawn) < 2:
+        return ""
+    low, high = min(drawn), max(drawn)
+    span = (high - low) or 1.0
+    last = len(drawn) - 1
+    return " ".join(
+        f"{place * 100 / last:.1f},{22 - (value - low) / span * 20:.1f}"
+        for place, value in enumerate(drawn)
+    )

@@ -1,0 +1,160 @@
+"""How well the student answers, class by class, and whether its confidence can be believed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.charts.figures import COLOURS, Figure, Trace, figure, finite, plain
+
+MOST_CLASSES_NAMED = 40  # beyond, axis labels would overlap; hovering still names them
+
+
+def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
+    """Rows are true classes, columns answers; colour is the share of the row, so that rare
+    classes are seen as well as common ones."""
+    names = [plain(str(label), 20) for label in labels]
+    shares, texts = [], []
+    for place, row in enumerate(counts):
+        total = sum(row)
+        shares.append([count / total if total else 0.0 for count in row])
+        texts.append(
+            [
+                f"true: {names[place]}<br>answered: {names[other]}<br>{count} of {total} rows"
+                for other, count in enumerate(row)
+            ]
+        )
+    few = len(names) <= MOST_CLASSES_NAMED
+    axis = {"showgrid": False, "type": "category", "showticklabels": few, "tickfont": {"size": 10}}
+    heat: Trace = {
+        "type": "heatmap",
+        "x": _unique(names),
+        "y": _unique(names),
+        "z": shares,
+        "text": texts,
+        "hovertemplate": "%{text}<extra></extra>",
+        "zmin": 0,
+        "zmax": 1,
+        "xgap": 1 if few else 0,
+        "ygap": 1 if few else 0,
+        "showscale": False,
+        "colorscale": [[0, "#fafaf8"], [1, COLOURS["student"]]],
+        "meta": {"scale": "heat"},
+    }
+    return figure(
+        [heat],
+        x=axis | {"title": {"text": "answered", "standoff": 8}, "side": "bottom"},
+        y=axis | {"title": {"text": "true", "standoff": 8}, "autorange": "reversed"},
+        hovermode="closest",
+    )
+
+
+def reliability(
+    student: Sequence[Mapping[str, Any]], teacher: Sequence[Mapping[str, Any]] | None = None
+) -> Figure:
+    """Accuracy against confidence, bin by bin; on the diagonal a model means what it says."""
+    diagonal: Trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "perfectly calibrated",
+        "x": [0, 1],
+        "y": [0, 1],
+        "line": {"color": COLOURS["control"], "width": 1, "dash": "dot"},
+        "hoverinfo": "skip",
+        "meta": {"tone": "control"},
+    }
+    traces = [diagonal, _bins(student, "student")]
+    if teacher:
+        traces.append(_bins(teacher, "teacher"))
+    share = {"range": [0, 1], "tickformat": ".0%", "hoverformat": ".1%"}
+    return figure(
+        traces,
+        x=share | {"title": {"text": "confidence", "standoff": 6}},
+        y=share | {"title": {"text": "accuracy", "standoff": 6}},
+        hovermode="closest",
+    )
+
+
+def per_class(
+    student: Sequence[Mapping[str, Any]],
+    teacher: Sequence[Mapping[str, Any]] | None = None,
+    *,
+    most: int = 24,
+) -> Figure:
+    """F1 of each class, the student's worst first, with the teacher's as a mark on the bar."""
+    worst = sorted(student, key=lambda row: finite(row.get("f1")) or 0.0)[:most]
+    names = _unique([plain(str(row["label"]), 24) for row in worst])
+    bars: Trace = {
+        "type": "bar",
+        "orientation": "h",
+        "name": "student",
+        "y": names,
+        "x": [finite(row.get("f1")) for row in worst],
+        "customdata": [
+            [row.get("rows"), finite(row.get("precision")), finite(row.get("recall"))]
+            for row in worst
+        ],
+        "hovertemplate": (
+            "student F1 %{x:.3f}<br>precision %{customdata[1]:.3f}, recall %{customdata[2]:.3f}"
+            "<br>%{customdata[0]} rows<extra></extra>"
+        ),
+        "marker": {"color": COLOURS["student"]},
+        "meta": {"tone": "student"},
+    }
+    traces = [bars]
+    if teacher:
+        by_label = {row["label"]: finite(row.get("f1")) for row in teacher}
+        marks: Trace = {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "teacher",
+            "y": names,
+            "x": [by_label.get(row["label"]) for row in worst],
+            "marker": {
+                "symbol": "line-ns-open",
+                "size": 11,
+                "line": {"width": 2},
+                "color": COLOURS["teacher"],
+            },
+            "hovertemplate": "teacher F1 %{x:.3f}<extra></extra>",
+            "meta": {"tone": "teacher"},
+        }
+        traces.append(marks)
+    return figure(
+        traces,
+        x={"range": [0, 1.02], "tickformat": ".1f", "showgrid": True},
+        y={"autorange": "reversed", "type": "category", "showgrid": False, "ticklabelstandoff": 6},
+        hovermode="y unified",
+        bargap=0.35,
+    )
+
+
+def _bins(bins: Sequence[Mapping[str, Any]], tone: str) -> Trace:
+    filled = [one for one in bins if one.get("count")]
+    most = max((one["count"] for one in filled), default=1)
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": tone,
+        "x": [finite(one.get("confidence")) for one in filled],
+        "y": [finite(one.get("accuracy")) for one in filled],
+        "customdata": [one["count"] for one in filled],
+        "line": {"color": COLOURS[tone], "width": 1.5},
+        # The area of a mark is its bin's share of the rows.
+        "marker": {
+            "size": [6 + 12 * (one["count"] / most) ** 0.5 for one in filled],
+            "color": COLOURS[tone],
+        },
+        "hovertemplate": (
+            f"{tone}: confident %{{x}}, right %{{y}}<br>%{{customdata}} rows<extra></extra>"
+        ),
+        "meta": {"tone": tone},
+    }
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Axis categories must differ; shortened names may not."""
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return unique

@@ -1,0 +1,139 @@
+"""The table of runs, and a run: its page, and what that page polls while it is live."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from distillhub.lib.errors import Missing
+from projects import permissions
+from projects.models import ModelVersion, Project, Role
+from training.models import Run
+from training.services import logs, metrics
+from training.views import run_page, run_table
+
+TABS = [
+    ("overview", "Overview"),
+    ("curves", "Curves"),
+    ("evaluation", "Evaluation"),
+    ("logs", "Console"),
+    ("configuration", "Configuration"),
+    ("artifacts", "Artifacts"),
+]
+TAIL = 400  # console lines a page begins with
+
+
+def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    context = {
+        "title": "Runs",
+        "section": "runs",
+        "project": project,
+        "table": run_table.table(project=project, asked=request.GET),
+    }
+    # The fragment has the page's own address: a filter is a link that can be shared.
+    name = "training/_run_table.html" if request.htmx else "training/run_list.html"
+    return render(request, name, context)
+
+
+def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    run = _run(project, number)
+    tab = request.GET.get("tab", "overview")
+    if tab not in dict(TABS):
+        raise Missing("A run has no such tab.")
+    control = run.controls.select_related("project", "student__model", "output__model").first()
+    teachers = list(run.teachers.select_related("model"))
+    address = reverse("training:run_detail", args=[project.slug, run.number])
+    context = {
+        "title": run.name,
+        "section": "runs",
+        "project": project,
+        "crumbs": [("Runs", reverse("training:run_list", args=[project.slug]))],
+        "crumb": f"#{run.number}",
+        "run": run,
+        "control": control,
+        "teachers": teachers,
+        "tab": tab,
+        "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in TABS],
+        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "values": run_page.live_values(run),
+        "advice": run_page.advice(run),
+        "reached": max(run.step, 0),
+        **_tab(tab, run, control=control, teachers=teachers),
+    }
+    return render(request, "training/run_detail.html", context)
+
+
+def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonResponse:
+    """What changed: points from `since_step` on (all of them, thinned, without it), console lines
+    after line `after`, and every number on the page that moves."""
+    project = permissions.project_for(request.user, project_slug)
+    run = _run(project, number)
+    since = _whole(request.GET.get("since_step"))
+    # A step's validation is written after its training, so the last step is asked for again.
+    before = None if since is None else since - 1
+    series = metrics.read(run=run, max_points=run_page.CHART_POINTS, since_step=before)["series"]
+    control = run.controls.first()
+    if control is not None:
+        beside = metrics.read(run=control, names=["val/accuracy"], max_points=run_page.CHART_POINTS)
+        series |= {f"control/{name}": points for name, points in beside["series"].items()}
+    after = _whole(request.GET.get("after"))
+    console = logs.last(run=run, count=TAIL) if after is None else logs.read(run=run, after=after)
+    return JsonResponse(
+        {
+            "status": run.status,
+            "is_final": run.is_final,
+            "attempt": run.attempt,
+            "fraction": run.fraction,
+            "step": run.step,
+            "values": run_page.live_values(run),
+            "series": series,
+            "lines": console["lines"],
+            "cursor": console["cursor"],
+        }
+    )
+
+
+def _run(project: Project, number: int) -> Run:
+    run = (
+        project.runs.select_related(
+            "project",
+            "dataset_version__dataset",
+            "student__model",
+            "output__model",
+            "worker",
+            "control_of",
+            "created_by",
+        )
+        .filter(number=number)
+        .first()
+    )
+    if run is None:
+        raise Missing(f"There is no run {number} in this project.")
+    return run
+
+
+def _tab(
+    tab: str, run: Run, *, control: Run | None, teachers: list[ModelVersion]
+) -> dict[str, Any]:
+    match tab:
+        case "overview":
+            return run_page.overview(run, control=control, teachers=teachers) | {
+                "console": logs.last(run=run, count=60)
+            }
+        case "curves":
+            return {"charts": run_page.charts(run, control=control, teachers=teachers)}
+        case "evaluation":
+            return {"evaluation": run_page.evaluation(run)}
+        case "logs":
+            return {"console": logs.last(run=run, count=TAIL)}
+        case "configuration":
+            return {"configuration": run_page.configuration(run)}
+        case _:
+            return {"artifact_groups": run_page.artifacts(run.artifacts.all())}
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdigit() and len(text) < 18 else None

@@ -1,0 +1,20 @@
+"""The machines that train."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from projects.models import User
+from training.services import workers
+
+
+def worker_list(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request.user, User)
+    listed = workers.listed(by=request.user)
+    context = {
+        "title": "Workers",
+        "section": "workers",
+        "workers": [(worker, workers.state(worker)) for worker in listed],
+        "queues": workers.queues(by=request.user),
+    }
+    name = "training/_workers.html" if request.htmx else "training/worker_list.html"
+    return render(request, name, context)
