@@ -1,7 +1,7 @@
 """The shapes of models and their versions in REST."""
 
 import json
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema_field
@@ -55,13 +55,13 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
             "run", "metrics", "aliases", "created_by", "created_at",
         ]  # fmt: skip
 
-    @extend_schema_field(int | None)
+    @extend_schema_field({"type": ["integer", "null"]})
     def get_run(self, version: ModelVersion) -> int | None:
         made_by = getattr(version, "produced_by", None)
         number: int | None = made_by.number if made_by else version.source.get("run")
         return number
 
-    @extend_schema_field(list[str])
+    @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_aliases(self, version: ModelVersion) -> list[str]:
         return [alias.name for alias in version.aliases.all()]
 
@@ -78,7 +78,7 @@ class ModelShape(serializers.ModelSerializer[RegisteredModel]):
             "created_at",
         ]  # fmt: skip
 
-    @extend_schema_field(dict[str, int])
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
     def get_aliases(self, model: RegisteredModel) -> dict[str, int]:
         return {alias.name: alias.version.number for alias in model.aliases.all()}
 
@@ -110,12 +110,12 @@ class SourceField(serializers.JSONField):
 
 
 class NewVersion(serializers.Serializer[Any]):
-    source = SourceField(required=False)
+    source = SourceField(required=False)  # type: ignore[assignment]  # Field has a source too
 
     @classmethod
     def read(cls, request: Request) -> dict[str, Any]:
         """What was asked, as keyword arguments of the services: `files` is the uploaded zip."""
-        shape: Self = cls(data=request.data)
+        shape = cls(data=request.data)
         shape.is_valid(raise_exception=True)
         asked = dict(shape.validated_data)
         uploaded = request.FILES.get("file")

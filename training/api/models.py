@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from distillhub.lib import downloads
+from distillhub.lib import downloads, storage
 from distillhub.lib.errors import Invalid, Missing
 from distillhub.lib.rest import SafeJSONParser
 from projects.api.base import ProjectMixin, idempotent, person
@@ -159,7 +159,7 @@ class VersionDownload(ModelMixin, APIView):
     ) -> HttpResponseBase:
         version = self.version()
         files = networks.files(version=version)
-        return downloads.archive(request, files, name=f"{version.reference}.zip")
+        return downloads.archive(files, name=f"{version.model.name}-{version.number}.zip")
 
 
 class VersionFile(ModelMixin, APIView):
@@ -169,8 +169,14 @@ class VersionFile(ModelMixin, APIView):
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int, name: str
     ) -> HttpResponseBase:
-        source, size = networks.open_file(version=self.version(), name=name)
-        return downloads.file(request, source, name=name, size=size)
+        file = networks.file(version=self.version(), name=name)
+        return downloads.attachment(
+            storage.open_blob(file["sha256"]),
+            name=name,
+            media_type="application/octet-stream",
+            size=file["bytes"],
+            sha256=file["sha256"],
+        )
 
 
 class AliasList(ModelMixin, APIView):

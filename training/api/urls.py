@@ -1,3 +1,38 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from training.api import methods, models, runs, workers
+
+MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
+VERSION = f"{MODEL}/versions/<int:number>"
+RUNS = "projects/<slug:project_slug>/runs"
+RUN = f"{RUNS}/<int:number>"
+
+urlpatterns: list[URLPattern] = [
+    path("projects/<slug:project_slug>/models/", models.ModelList.as_view(), name="api_models"),
+    path(f"{MODEL}/", models.ModelDetail.as_view(), name="api_model"),
+    path(f"{MODEL}/versions/", models.VersionList.as_view(), name="api_model_versions"),
+    path(f"{VERSION}/", models.VersionDetail.as_view(), name="api_model_version"),
+    path(f"{VERSION}/download/", models.VersionDownload.as_view(), name="api_model_download"),
+    path(f"{VERSION}/files/<path:name>", models.VersionFile.as_view(), name="api_model_file"),
+    path(f"{MODEL}/aliases/", models.AliasList.as_view(), name="api_model_aliases"),
+    path(f"{MODEL}/aliases/<str:alias>/", models.AliasDetail.as_view(), name="api_model_alias"),
+    path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),
+    path(f"{RUNS}/preview/", runs.RunPreview.as_view(), name="api_run_preview"),
+    path(f"{RUN}/", runs.RunDetail.as_view(), name="api_run"),
+    path(f"{RUN}/cancel/", runs.RunCancel.as_view(), name="api_run_cancel"),
+    path(f"{RUN}/resume/", runs.RunResume.as_view(), name="api_run_resume"),
+    path(f"{RUN}/clone/", runs.RunClone.as_view(), name="api_run_clone"),
+    path(f"{RUN}/metrics/", runs.RunMetrics.as_view(), name="api_run_metrics"),
+    path(f"{RUN}/logs/", runs.RunLogs.as_view(), name="api_run_logs"),
+    path(f"{RUN}/logs/download/", runs.RunLogsDownload.as_view(), name="api_run_logs_download"),
+    path(f"{RUN}/artifacts/", runs.RunArtifacts.as_view(), name="api_run_artifacts"),
+    path(
+        f"{RUN}/artifacts/<path:name>",
+        runs.RunArtifactDownload.as_view(),
+        name="api_run_artifact",
+    ),
+    path(f"{RUN}/evaluation/", runs.RunEvaluation.as_view(), name="api_run_evaluation"),
+    path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
+    path("methods/", methods.Methods.as_view(), name="api_methods"),
+    path("workers/", workers.WorkerList.as_view(), name="api_workers"),
+]

@@ -1,67 +1,41 @@
-"""Where a run can begin: recipes as cards. A preset only sets losses; everything stays editable."""
+"""Where a run can begin: the catalog's presets of losses as cards. A preset only sets losses;
+everything stays editable."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.engine import config
+CUSTOM: dict[str, Any] = {
+    "key": "custom",
+    "label": "Custom",
+    "summary": "Any mix of losses, with weights of your own. Begins with those below.",
+    "needs_teacher": False,
+    "losses": [],
+}
+#: A preset without an icon of its own here gets a droplet.
+ICONS = {
+    "fine_tune": "adjustments",
+    "logit_regression": "math-function",
+    "soft_targets_only": "wand",
+    "balanced": "scale",
+    "custom": "puzzle",
+}
+
+Preset = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    key: str
-    label: str
-    icon: str
-    summary: str
-    hint: str
-    losses: tuple[dict[str, Any], ...]
-    needs_teacher: bool
+def offered(methods: Mapping[str, Any], task: str) -> list[Preset]:
+    """The presets whose losses this task knows, and `custom`, each with an icon."""
+    known = {loss["key"] for loss in methods["losses"] if task in loss["tasks"]}
+    return [
+        {**preset, "icon": ICONS.get(preset["key"], "droplet")}
+        for preset in [*methods["presets"], CUSTOM]
+        if known.issuperset(loss["kind"] for loss in preset["losses"])
+    ]
 
 
-PRESETS = [
-    Preset(
-        key="fine_tune",
-        label="Fine-tune",
-        icon="adjustments",
-        summary="Train one model on the given labels, without a teacher.",
-        hint="Makes a teacher, or a student's baseline.",
-        losses=tuple(config.FINE_TUNE),
-        needs_teacher=False,
-    ),
-    Preset(
-        key="soft_targets",
-        label="Distil with soft targets",
-        icon="droplet",
-        summary="The student learns the teacher's softened probabilities, and a little of the labels.",
-        hint="Hinton's recipe, and the best first try.",
-        losses=tuple(config.DISTIL),
-        needs_teacher=True,
-    ),
-    Preset(
-        key="logit_regression",
-        label="Logit regression",
-        icon="math-function",
-        summary="The student copies the teacher's logits. Labels are not used at all.",
-        hint="For many rows without labels.",
-        losses=({"kind": "logit_mse", "weight": 1.0},),
-        needs_teacher=True,
-    ),
-    Preset(
-        key="custom",
-        label="Custom",
-        icon="puzzle",
-        summary="Any mix of losses with weights of your own.",
-        hint="Begins with the losses below as they are.",
-        losses=(),
-        needs_teacher=False,
-    ),
-]
-BY_KEY = {preset.key: preset for preset in PRESETS}
-
-
-def matching(losses: list[dict[str, Any]]) -> str:
-    """The preset whose kinds of losses these are, whatever their weights; else custom."""
-    kinds = {loss.get("kind") for loss in losses}
-    for preset in PRESETS:
-        if preset.losses and {loss["kind"] for loss in preset.losses} == kinds:
-            return preset.key
-    return "custom"
+def matching(presets: Sequence[Preset], losses: Sequence[Mapping[str, Any]]) -> str:
+    """The key of the preset that sets exactly these losses, else `custom`."""
+    for preset in presets:
+        if preset["losses"] and list(preset["losses"]) == [dict(loss) for loss in losses]:
+            return str(preset["key"])
+    return str(CUSTOM["key"])

@@ -77,7 +77,10 @@ class RunDraft:
         draft.teacher_outputs = configuration.get("teacher_outputs", "auto")
         draft.queue = configuration.get("resources", {}).get("queue", "default")
         draft.control = bool(configuration.get("control", True))
-        draft.preset = draft.applied_preset = presets.matching(configuration.get("losses", []))
+        every = [*draft.methods["presets"]]
+        draft.preset = draft.applied_preset = presets.matching(
+            every, configuration.get("losses", [])
+        )
         draft.applied_student = draft.student
         draft._settle()
         return draft
@@ -129,13 +132,14 @@ class RunDraft:
         self._settle_training()
 
     def _settle_preset(self) -> None:
-        if self.preset not in presets.BY_KEY:
+        self.presets = presets.offered(self.methods, self.task)
+        by_key = {preset["key"]: preset for preset in self.presets}
+        if self.preset not in by_key:
             self.preset = "soft_targets" if self.teacher_choices else "fine_tune"
-        preset = presets.BY_KEY[self.preset]
-        if self.preset != self.applied_preset and preset.losses:
+        losses = by_key.get(self.preset, presets.CUSTOM)["losses"]
+        if self.preset != self.applied_preset and losses:
             self.losses = [
-                {name: fields.written(value) for name, value in loss.items()}
-                for loss in preset.losses
+                {name: fields.written(value) for name, value in loss.items()} for loss in losses
             ]
         if not self.losses:
             self.losses = [{"kind": "hard_labels", "weight": "1"}]
@@ -164,7 +168,7 @@ class RunDraft:
 
     def _settle_training(self) -> None:
         """Take over what the student's architecture recommends, where nothing else was typed."""
-        described = engine_config.training_options(self.methods)
+        described = self.methods["training"]
         known = {choice.reference: choice for choice in self.models}
         before = self._suited(known.get(self.applied_student))
         self.suited = self._suited(self.chosen_student)
@@ -190,9 +194,9 @@ class RunDraft:
 
     def configuration(self) -> dict[str, Any]:
         """A run configuration as REST would take it."""
-        described = engine_config.training_options(self.methods)
+        described = self.methods["training"]
         return {
-            "name": self.name.strip() or self.suggested_name,
+            "name": self.name.strip(),
             "task": self.task,
             "dataset": self.dataset,
             "student": self.student,
@@ -242,20 +246,18 @@ class RunDraft:
     # What the page shows ----------------------------------------------------------------------
 
     @property
-    def suggested_name(self) -> str:
-        student = self.student.partition("@")[0]
-        if not self.teachers:
-            return f"fine-tune {student}" if student else "run"
-        teachers = " and ".join(one.partition("@")[0] for one in self.teachers)
-        return f"{student} from {teachers}"
-
-    @property
     def preset_cards(self) -> list[tuple[presets.Preset, bool]]:
         """Each preset, and whether it can be chosen: some need a trained teacher."""
         return [
-            (preset, bool(self.teacher_choices) or not preset.needs_teacher)
-            for preset in presets.PRESETS
+            (preset, bool(self.teacher_choices) or not preset["needs_teacher"])
+            for preset in self.presets
         ]
+
+    @property
+    def teacher_faults(self) -> list[tuple[str, list[str]]]:
+        """The path of each chosen teacher in the configuration, and what is wrong with it."""
+        places = [f"teachers.{place}" for place in range(len(self.teachers))]
+        return [(place, self.faults.get(place, [])) for place in places]
 
     @property
     def terms(self) -> list[dict[str, Any]]:
@@ -311,7 +313,7 @@ class RunDraft:
 
     def _training_fields(self) -> list[fields.OptionField]:
         return fields.shown(
-            engine_config.training_options(self.methods),
+            self.methods["training"],
             self.training,
             at="training",
             faults=self.faults,
@@ -343,19 +345,6 @@ class RunDraft:
     def warnings(self) -> list[str]:
         """What may run but is probably not meant."""
         told: list[str] = []
-        labels = set(self.chosen_dataset.labels) if self.chosen_dataset else set()
-        for teacher in self.chosen_teachers:
-            foreign, unknown = set(teacher.labels) - labels, labels - set(teacher.labels)
-            if unknown:
-                told.append(
-                    f"{teacher.reference} was never taught {_counted(unknown, 'label')} of this "
-                    f"dataset: {_some(unknown)}."
-                )
-            elif foreign:
-                told.append(
-                    f"{teacher.reference} also answers {_counted(foreign, 'label')} that this "
-                    f"dataset does not have: {_some(foreign)}."
-                )
         if self.compression is not None and self.compression < 1:
             told.append("The student has more parameters than its teacher.")
         if self.teachers and not self.control:
@@ -383,12 +372,3 @@ def _number(text: str) -> float:
     except ValueError:
         return 0.0
     return number if 0 <= number < 1e9 else 0.0
-
-
-def _counted(things: set[str], word: str) -> str:
-    return f"one {word}" if len(things) == 1 else f"{len(things)} {word}s"
-
-
-def _some(things: set[str]) -> str:
-    first = sorted(things)[:3]
-    return ", ".join(first) + (", …" if len(things) > 3 else "")

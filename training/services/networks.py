@@ -23,10 +23,10 @@ from distillhub.lib import storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
-from training import catalog, jobs
-from training.engine import config as configuration
+from training import catalog
 from training.models import Run
 from training.services import model_folders
+from training.worker import networks as inspection
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 REVISION = re.compile(r"[A-Za-z0-9][\w./-]{0,199}", re.ASCII)
@@ -107,20 +107,18 @@ def files(*, version: ModelVersion) -> list[tuple[str, Callable[[], IO[bytes]]]]
     return [(file["name"], partial(storage.open_blob, file["sha256"])) for file in version.files]
 
 
-def open_file(*, version: ModelVersion, name: str) -> tuple[IO[bytes], int]:
-    """One file of a version, open, and its bytes. Raises Missing."""
-    for file in version.files:
-        if file["name"] == name:
-            return storage.open_blob(file["sha256"]), file["bytes"]
+def file(*, version: ModelVersion, name: str) -> dict[str, Any]:
+    """`{"name", "sha256", "bytes"}` of one file of a version. Raises Missing."""
+    for one in version.files:
+        if one["name"] == name:
+            return dict(one)
     raise Missing(f"{version.reference} has no file called {name}.")
 
 
 def _inspect_later(version: ModelVersion) -> None:
     if version.status == ModelVersion.Status.INSPECTING:
         # robust: the row owns the inspection; a message lost to a broker that is away is resent.
-        transaction.on_commit(
-            lambda: jobs.inspect_model_version.delay(version_id=version.pk), robust=True
-        )
+        transaction.on_commit(partial(inspection.ask, version.pk), robust=True)
 
 
 def _complete(version: ModelVersion, begun: Begun) -> None:
@@ -147,7 +145,7 @@ def _begin(
         "upload": (set(), lambda: _from_upload(files)),
         "run": ({"run"}, lambda: _from_run(project, task, source)),
     }
-    if not isinstance(source, Mapping) or source.get("kind") not in kinds:
+    if source.get("kind") not in kinds:
         raise _wrong("kind", f"The kind of a source is one of {', '.join(kinds)}.")
     allowed, begin = kinds[source["kind"]]
     for name in source:
@@ -158,9 +156,7 @@ def _begin(
 
 def _from_architecture(project: Project, task: str, source: Mapping[str, Any]) -> Begun:
     key = source.get("architecture")
-    resolved, faults = configuration.check_architecture(
-        task, key, source.get("config") or {}, catalog.methods()
-    )
+    resolved, faults = catalog.resolve_architecture(task, str(key), source.get("config") or {})
     if faults:
         fields = {f"source.{fault.field}": [fault.sentence] for fault in faults}
         raise Invalid(faults[0].sentence, fields=fields)

@@ -1,0 +1,215 @@
+"""The form of a new model or version between two requests: its source, and the options of the
+architecture that was chosen."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, Self
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+
+from distillhub.lib.errors import DomainError, Invalid
+from projects.models import DatasetVersion, Project, RegisteredModel
+from training import catalog
+from training.forms import fields
+from training.models import Run
+
+Texts = dict[str, str]
+
+SOURCES: list[Mapping[str, str]] = [
+    {
+        "key": "architecture",
+        "label": "Build one",
+        "icon": "sitemap",
+        "summary": "An architecture with a size of your choice, trained from nothing.",
+    },
+    {
+        "key": "hub",
+        "label": "Hugging Face",
+        "icon": "cloud-download",
+        "summary": "A repository with safetensors, pinned to one commit.",
+    },
+    {
+        "key": "upload",
+        "label": "Upload",
+        "icon": "upload",
+        "summary": "A zipped folder as save_pretrained writes it.",
+    },
+    {
+        "key": "run",
+        "label": "Result of a run",
+        "icon": "activity",
+        "summary": "What a finished run left, under a name of its own.",
+    },
+]
+
+#: Fields of the page whose faults stand beside them.
+NAMED = {
+    "name", "task", "role", "description", "id", "revision", "file", "run", "more", "architecture",
+    "initialise_from",
+}  # fmt: skip
+
+
+class ModelDraft:
+    """Texts as they were typed; `model` is set when a version is added to a model."""
+
+    def __init__(self, project: Project, model: RegisteredModel | None = None) -> None:
+        self.project = project
+        self.model = model
+        self.methods = catalog.methods()
+        self.faults: dict[str, list[str]] = {}
+        self.role = model.role if model else "student"
+        self.task = model.task if model else ""
+        self.name = self.description = ""
+        self.source = "architecture"
+        self.architecture = self.applied_architecture = ""
+        self.config: Texts = {}
+        self.more = ""  # JSON of what an open architecture takes beyond its options
+        self.initialise_from = self.hub_id = self.revision = self.run = ""
+
+    @classmethod
+    def from_address(
+        cls, project: Project, asked: QueryDict, model: RegisteredModel | None = None
+    ) -> Self:
+        draft = cls(project, model)
+        draft._take({name: str(value) for name, value in asked.items()})
+        draft._settle()
+        return draft
+
+    @classmethod
+    def from_post(
+        cls, project: Project, posted: QueryDict, model: RegisteredModel | None = None
+    ) -> Self:
+        draft = cls(project, model)
+        texts = {name: str(value) for name, value in posted.items()}
+        draft._take(texts)
+        draft.config = fields.under("config", texts)
+        draft.applied_architecture = texts.get("applied.architecture", "")
+        draft._settle()
+        action = texts.get("action", "")
+        if action.startswith("size:"):
+            draft._resize(action.removeprefix("size:"))
+        return draft
+
+    def _take(self, texts: Mapping[str, str]) -> None:
+        for name in ("source", "architecture", "more", "initialise_from", "hub_id", "revision",
+                     "run", "name", "description"):  # fmt: skip
+            setattr(self, name, texts.get(name, getattr(self, name)))
+        if self.model is None:
+            self.role = texts.get("role", self.role)
+            self.task = texts.get("task", "")
+
+    def _settle(self) -> None:
+        """Complete what depends on a choice that was just made."""
+        tasks = [task["key"] for task in self.methods["tasks"]]
+        if self.task not in tasks:
+            newest: str | None = (
+                DatasetVersion.objects.filter(dataset__project=self.project)
+                .order_by("-pk")
+                .values_list("dataset__task", flat=True)
+                .first()
+            )
+            self.task = newest if newest is not None and newest in tasks else tasks[0]
+        if self.source not in {source["key"] for source in SOURCES}:
+            self.source = "architecture"
+        self.architectures = catalog.architectures(self.task)
+        offered = {one["key"]: one for one in self.architectures}
+        if self.architecture not in offered:
+            suited = [one for one in self.architectures if self.task in one["default_for"]]
+            self.architecture = (suited or self.architectures)[0]["key"]
+        self.chosen = offered[self.architecture]
+        if self.applied_architecture != self.architecture:
+            self.config = {}
+        self.applied_architecture = self.architecture
+
+    def _resize(self, size: str) -> None:
+        for one in self.chosen.get("sizes", []):
+            if one["key"] == size:
+                self.config |= {
+                    name: fields.written(value) for name, value in one["config"].items()
+                }
+
+    # What it asks for -------------------------------------------------------------------------
+
+    def arguments(self, files: IO[bytes] | None) -> dict[str, Any]:
+        """Keyword arguments of `networks.register`, or of `networks.add_version`. Raises Invalid
+        for JSON that is none."""
+        asked: dict[str, Any] = {"source": self._source(), "files": files}
+        if self.model is not None:
+            return asked | {"model": self.model}
+        return asked | {
+            "project": self.project,
+            "name": self.name,
+            "role": self.role,
+            "task": self.task,
+            "description": self.description,
+        }
+
+    def _source(self) -> dict[str, Any]:
+        if self.source == "hub":
+            return {"kind": "hub", "id": self.hub_id.strip(), "revision": self.revision.strip()}
+        if self.source == "upload":
+            return {"kind": "upload"}
+        if self.source == "run":
+            number = int(self.run) if self.run.isascii() and self.run.isdigit() else None
+            return {"kind": "run", "run": number}
+        config = fields.read(self.chosen["options"], self.config) | self._more()
+        source = {"kind": "architecture", "architecture": self.architecture, "config": config}
+        if self.initialise_from.strip():
+            source["initialise_from"] = self.initialise_from.strip()
+        return source
+
+    def _more(self) -> dict[str, Any]:
+        if not self.more.strip() or not self.chosen.get("open"):
+            return {}
+        try:
+            more = json.loads(self.more)
+        except (ValueError, RecursionError):
+            more = None
+        if not isinstance(more, dict):
+            sentence = 'This is no JSON object, such as {"hidden_act": "relu"}.'
+            raise Invalid(sentence, fields={"source.more": [sentence]})
+        return more
+
+    def refuse(self, error: DomainError) -> None:
+        named = {
+            name.removeprefix("source."): sentences for name, sentences in error.fields.items()
+        }
+        self.faults = named or {"": [error.detail]}
+
+    # What the page shows ----------------------------------------------------------------------
+
+    @property
+    def options(self) -> list[fields.OptionField]:
+        return fields.shown(self.chosen["options"], self.config, at="config", faults=self.faults)
+
+    @property
+    def loose_faults(self) -> list[str]:
+        """Sentences that belong to no field of this page."""
+        shown = {field.name for field in self.options} | NAMED
+        return [
+            f"{name}: {' '.join(sentences)}" if name else " ".join(sentences)
+            for name, sentences in self.faults.items()
+            if name not in shown
+        ]
+
+    @property
+    def address(self) -> str:
+        """What the form's address says besides its path."""
+        return f"?{urlencode({'model': self.model.name})}" if self.model else ""
+
+    @property
+    def tasks(self) -> list[Mapping[str, Any]]:
+        return list(self.methods["tasks"])
+
+    @property
+    def sources(self) -> list[Mapping[str, str]]:
+        return SOURCES
+
+    @property
+    def runs(self) -> list[Run]:
+        """Runs of this task that left a model."""
+        found = Run.objects.filter(
+            project=self.project, task=self.task, output__isnull=False
+        ).order_by("-number")
+        return list(found.only("number", "name")[:100])

@@ -1,0 +1,276 @@
+"""Teachers and students: their lists, versions, files and aliases."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Count, Prefetch
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from distillhub.lib import downloads, storage
+from distillhub.lib.errors import DomainError, Invalid, Missing
+from projects import permissions
+from projects.models import ModelVersion, Project, RegisteredModel, Role, User
+from projects.services import registry
+from training.forms import run_choices
+from training.forms.models import ModelDraft
+from training.models import Run
+from training.services import networks
+
+RECENT = 50  # runs listed on a version's page
+
+
+def teacher_list(request: HttpRequest, project_slug: str) -> HttpResponse:
+    return _model_list(request, project_slug, RegisteredModel.ModelRole.TEACHER)
+
+
+def student_list(request: HttpRequest, project_slug: str) -> HttpResponse:
+    return _model_list(request, project_slug, RegisteredModel.ModelRole.STUDENT)
+
+
+def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    versions = (
+        ModelVersion.objects.select_related("model")
+        .prefetch_related("aliases")
+        .annotate(
+            as_student=Count("runs_as_student", distinct=True),
+            as_teacher=Count("runs_as_teacher", distinct=True),
+        )
+        .order_by("-number")
+    )
+    models = (
+        RegisteredModel.objects.filter(project=project, role=role)
+        .select_related("created_by")
+        .prefetch_related(Prefetch("versions", versions))
+    )
+    context = {
+        "title": "Teachers" if role == "teacher" else "Students",
+        "section": f"{role}s",
+        "project": project,
+        "role": role,
+        "rows": [_row(model) for model in models],
+        "may_edit": _may_edit(project),
+    }
+    return render(request, "training/model_list.html", context)
+
+
+def _row(model: RegisteredModel) -> dict[str, Any]:
+    versions = list(model.versions.all())
+    scores = [
+        score
+        for version in versions
+        if (score := run_choices.accuracy(version.metrics)) is not None
+    ]
+    return {
+        "model": model,
+        "newest": versions[0],
+        "count": len(versions),
+        "best": max(scores, default=None),
+        "runs": sum(version.as_student + version.as_teacher for version in versions),  # type: ignore[attr-defined]
+    }
+
+
+@require_http_methods(["GET", "POST"])
+def model_new(request: HttpRequest, project_slug: str) -> HttpResponse:
+    """A new teacher or student; with `?model=` the next version of one."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    name = request.GET.get("model", "")
+    model = _model(project, name) if name else None
+    if request.method == "GET":
+        return _form(request, ModelDraft.from_address(project, request.GET, model))
+    draft = ModelDraft.from_post(project, request.POST, model)
+    if request.POST.get("action", "register") != "register":
+        return _form(request, draft)
+    user = request.user
+    assert isinstance(user, User)
+    try:
+        asked = draft.arguments(request.FILES.get("file"))
+        register = networks.register if model is None else networks.add_version
+        version = register(**asked, by=user)
+    except DomainError as error:
+        draft.refuse(error)
+        return _form(request, draft)
+    return redirect("training:model_version", project.slug, version.model.name, version.number)
+
+
+def _form(request: HttpRequest, draft: ModelDraft) -> HttpResponse:
+    context = {
+        "title": f"New version of {draft.model}" if draft.model else f"New {draft.role}",
+        "crumb": "New version" if draft.model else "New",
+        "crumbs": _crumbs(draft.project, draft.role, draft.model),
+        "section": f"{draft.role}s",
+        "project": draft.project,
+        "draft": draft,
+    }
+    live = bool(request.headers.get("HX-Request"))
+    return render(request, f"training/{'_model_form' if live else 'model_new'}.html", context)
+
+
+def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    model = _model(project, model_name)
+    versions = (
+        model.versions.select_related("created_by", "produced_by", "model")
+        .prefetch_related("aliases")
+        .annotate(
+            as_student=Count("runs_as_student", distinct=True),
+            as_teacher=Count("runs_as_teacher", distinct=True),
+        )
+    )
+    context = {
+        "title": model.name,
+        "crumbs": _crumbs(project, model.role),
+        "section": f"{model.role}s",
+        "project": project,
+        "model": model,
+        "versions": [
+            {"version": version, "accuracy": run_choices.accuracy(version.metrics)}
+            for version in versions
+        ],
+        "aliases": model.aliases.select_related("version"),
+        "may_edit": _may_edit(project),
+    }
+    return render(request, "training/model_detail.html", context)
+
+
+def model_version(
+    request: HttpRequest, project_slug: str, model_name: str, number: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    return _version_page(
+        request, project, registry.find(project=project, name=model_name, number=number)
+    )
+
+
+def _version_page(
+    request: HttpRequest, project: Project, version: ModelVersion, fault: str = ""
+) -> HttpResponse:
+    model = version.model
+    uses = [("student", version.runs_as_student), ("teacher", version.runs_as_teacher)]
+    context = {
+        "title": version.reference,
+        "crumb": f"Version {version.number}",
+        "crumbs": _crumbs(project, model.role, model),
+        "section": f"{model.role}s",
+        "project": project,
+        "model": model,
+        "version": version,
+        "accuracy": run_choices.accuracy(version.metrics),
+        "made_by": Run.objects.filter(output=version).first(),
+        "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
+        "aliases": version.aliases.all(),
+        "numbers": model.versions.values_list("number", flat=True),
+        "fault": fault,
+        "may_edit": _may_edit(project),
+    }
+    live = request.headers.get("HX-Target") == "version"
+    return render(
+        request, f"training/{'_model_version' if live else 'model_version'}.html", context
+    )
+
+
+def model_download(
+    request: HttpRequest, project_slug: str, model_name: str, number: int
+) -> HttpResponseBase:
+    project = permissions.project_for(request.user, project_slug)
+    version = registry.find(project=project, name=model_name, number=number)
+    files = networks.files(version=version)
+    return downloads.archive(files, name=f"{model_name}-{number}.zip")
+
+
+def model_file(
+    request: HttpRequest, project_slug: str, model_name: str, number: int, name: str
+) -> HttpResponseBase:
+    project = permissions.project_for(request.user, project_slug)
+    version = registry.find(project=project, name=model_name, number=number)
+    file = networks.file(version=version, name=name)
+    return downloads.attachment(
+        storage.open_blob(file["sha256"]),
+        name=name,
+        media_type="application/octet-stream",
+        size=file["bytes"],
+        sha256=file["sha256"],
+    )
+
+
+@require_POST
+def model_edit(request: HttpRequest, project_slug: str, model_name: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    description = request.POST.get("description", "")
+    try:
+        registry.describe(
+            model=_model(project, model_name), description=description, by=_person(request)
+        )
+    except Invalid as error:
+        messages.error(request, error.detail)
+    return redirect("training:model_detail", project.slug, model_name)
+
+
+@require_POST
+def model_alias(
+    request: HttpRequest, project_slug: str, model_name: str, number: int
+) -> HttpResponse:
+    """Point an alias at this version, or (`remove`) take one away."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = registry.find(project=project, name=model_name, number=number)
+    try:
+        if removed := request.POST.get("remove", ""):
+            registry.remove_alias(model=version.model, name=removed, by=_person(request))
+        else:
+            registry.set_alias(
+                model=version.model,
+                name=request.POST.get("name", ""),
+                version=version,
+                by=_person(request),
+            )
+    except Invalid as error:
+        sentence = next(iter(error.fields.values()), [error.detail])[0]
+        return _version_page(request, project, version, sentence)
+    return redirect("training:model_version", project.slug, model_name, number)
+
+
+@require_POST
+def model_inspect(
+    request: HttpRequest, project_slug: str, model_name: str, number: int
+) -> HttpResponse:
+    """Another try for a version whose inspection failed."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = registry.find(project=project, name=model_name, number=number)
+    networks.inspect_again(version=version, by=_person(request))
+    return redirect("training:model_version", project.slug, model_name, number)
+
+
+def _model(project: Project, name: str) -> RegisteredModel:
+    found = (
+        RegisteredModel.objects.select_related("project", "created_by")
+        .filter(project=project, name=name)
+        .first()
+    )
+    if found is None:
+        raise Missing("There is no such model in this project.")
+    return found
+
+
+def _crumbs(
+    project: Project, role: str, model: RegisteredModel | None = None
+) -> list[tuple[str, str]]:
+    listed = reverse(f"training:{role}_list", args=[project.slug])
+    crumbs = [("Teachers" if role == "teacher" else "Students", listed)]
+    if model is not None:
+        crumbs.append(
+            (model.name, reverse("training:model_detail", args=[project.slug, model.name]))
+        )
+    return crumbs
+
+
+def _may_edit(project: Project) -> bool:
+    return project.my_role is not None and project.my_role.allows(Role.EDITOR)
+
+
+def _person(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)
+    return request.user
