@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from django.test.utils import CaptureQueriesContext
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from projects.models import Project
 from tests import make
@@ -52,7 +52,7 @@ def test_many_small_batches_fill_whole_chunks(run: Run) -> None:
 
 
 def test_a_batch_sent_again_changes_nothing(run: Run) -> None:
-    batch = rising("a", range(0, 1500)) + rising("b", range(0, 20))
+    batch = rising("a", range(1500)) + rising("b", range(20))
     metrics.append(run, batch)
     before = metrics.read(run=run, max_points=2000)
     assert metrics.append(run, batch) == {}
@@ -61,7 +61,7 @@ def test_a_batch_sent_again_changes_nothing(run: Run) -> None:
 
 
 def test_going_on_from_a_checkpoint_forgets_what_came_after_it(run: Run) -> None:
-    metrics.append(run, rising("long", range(0, 2300)))
+    metrics.append(run, rising("long", range(2300)))
     metrics.append(run, rising("late", range(2000, 2100)))
     latest = metrics.truncate(run, after=1234)
     assert latest == {"long": 1234.0}
@@ -74,7 +74,7 @@ def test_going_on_from_a_checkpoint_forgets_what_came_after_it(run: Run) -> None
 
 
 def test_truncating_at_the_edge_of_a_chunk_keeps_chunks_whole(run: Run) -> None:
-    metrics.append(run, rising("a", range(0, 2000)))
+    metrics.append(run, rising("a", range(2000)))
     metrics.truncate(run, after=999)
     metrics.append(run, rising("a", range(1000, 1010)))
     chunks = MetricChunk.objects.filter(series__run=run).order_by("index")
@@ -82,7 +82,7 @@ def test_truncating_at_the_edge_of_a_chunk_keeps_chunks_whole(run: Run) -> None:
 
 
 def test_forgetting_everything_leaves_no_series(run: Run) -> None:
-    metrics.append(run, rising("a", range(0, 10)))
+    metrics.append(run, rising("a", range(10)))
     assert metrics.truncate(run, after=-1) == {}
     assert metrics.read(run=run) == {"series": {}}
 
@@ -123,8 +123,8 @@ def test_thinning_keeps_the_ends_and_the_extremes(count: int, most: int) -> None
 
 
 def test_reading_what_is_new_does_not_read_the_history(run: Run) -> None:
-    metrics.append(run, rising("a", range(0, 5000)))
-    metrics.append(run, rising("b", range(0, 3000)))
+    metrics.append(run, rising("a", range(5000)))
+    metrics.append(run, rising("b", range(3000)))
     with CaptureQueriesContext(
         connection,
     ) as queries:

@@ -78,8 +78,6 @@ def clone(*, run: Run, changes: Mapping[str, Any] | None = None, by: User) -> Ru
     """Launch it again, with `changes` laid over its configuration (those under `training` and
     `resources` key by key). Raises like `launch`."""
     config = configuration_of(run=run)
-    if changes is not None and not isinstance(changes, Mapping):
-        raise Invalid("What to change is a JSON object with keys of a run configuration.")
     for name, value in (changes or {}).items():
         inner = config.get(name)
         merge = isinstance(inner, dict) and isinstance(value, Mapping)

@@ -1,0 +1,214 @@
+"""The shapes of runs in REST, and the checks of what is sent about them."""
+
+from typing import Any, ClassVar
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from training.models import Artifact, Run
+from training.services import runs
+
+JSON_OBJECT = {"type": "object", "additionalProperties": True}
+WORDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
+NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}
+NUMBER_OR_NULL: dict[str, Any] = {"type": ["integer", "null"]}
+
+
+class ProgressShape(serializers.Serializer[Any]):
+    fraction = serializers.FloatField(help_text="Of the whole job, 0 to 1.")
+    step = serializers.IntegerField()
+    steps = serializers.IntegerField(allow_null=True)
+    eta_seconds = serializers.FloatField(allow_null=True)
+
+
+class ErrorShape(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "string"]}})
+class ValuesField(serializers.JSONField):
+    """Numbers by name; those that are not finite are the words NaN, Infinity and -Infinity."""
+
+
+@extend_schema_field(JSON_OBJECT)
+class ObjectField(serializers.JSONField):
+    pass
+
+
+class RunShape(serializers.ModelSerializer[Run]):
+    progress = ProgressShape(source="*", read_only=True)
+    config = ObjectField(help_text="Complete, every reference pinned to a version.")
+    dataset = serializers.CharField(source="dataset_version.reference")
+    student = serializers.SerializerMethodField(help_text="A version, or run/12 while waiting.")
+    teachers = serializers.SerializerMethodField()
+    output = serializers.CharField(
+        source="output.reference", allow_null=True, help_text="The version that this run made."
+    )
+    metrics = ValuesField(help_text="The latest value of every series.")
+    summary = ObjectField()
+    comparison = ObjectField(help_text="Against its control, on the same rows.")
+    worker = serializers.CharField(source="worker.name", allow_null=True)
+    error = serializers.SerializerMethodField()
+    study = serializers.SerializerMethodField()
+    control_of = serializers.IntegerField(
+        source="control_of.number", allow_null=True, help_text="The run that this one controls."
+    )
+    control = serializers.SerializerMethodField(help_text="The control of this run.")
+    waits_for = serializers.SerializerMethodField()
+    created_by = serializers.CharField(source="created_by.username")
+    tags = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Run
+        fields: ClassVar = [
+            "number", "name", "status", "stage", "progress", "task", "config", "dataset", "student",
+            "teachers", "output", "metrics", "summary", "comparison", "attempt", "worker", "error",
+            "created_at", "started_at", "finished_at", "created_by", "notes", "tags", "study",
+            "control_of", "control", "waits_for",
+        ]  # fmt: skip
+
+    @extend_schema_field(str)
+    def get_student(self, run: Run) -> str:
+        return run.student.reference if run.student else run.config["student"]
+
+    @extend_schema_field(WORDS)
+    def get_teachers(self, run: Run) -> list[str]:
+        asked = run.config["teachers"]
+        return [one if isinstance(one, str) else one["model"] for one in asked]
+
+    @extend_schema_field(ErrorShape(allow_null=True))
+    def get_error(self, run: Run) -> dict[str, str] | None:
+        """Without the trace: it names files of the machine, and stands in the run's console."""
+        if run.error is None:
+            return None
+        return {name: str(run.error.get(name, "")) for name in ("code", "detail")}
+
+    @extend_schema_field(NUMBER_OR_NULL)
+    def get_study(self, run: Run) -> int | None:
+        return None
+
+    @extend_schema_field(NUMBER_OR_NULL)
+    def get_control(self, run: Run) -> int | None:
+        return next((one.number for one in run.controls.all()), None)
+
+    @extend_schema_field(NUMBERS)
+    def get_waits_for(self, run: Run) -> list[int]:
+        return sorted(one.number for one in run.waits_for.all())
+
+
+class ConfigurationShape(serializers.Serializer[Any]):
+    """What OpenAPI says of a run configuration; the catalog (`methods/`) has every option, and
+    `services.runs.launch` checks them."""
+
+    name = serializers.CharField(max_length=200, required=False)
+    task = serializers.CharField(help_text="text-classification, image-classification")
+    dataset = serializers.CharField(help_text="name@3, or name for its newest version.")
+    student = serializers.CharField(help_text="name@3, name@alias, name, or run/12.")
+    teachers = serializers.ListField(
+        child=serializers.JSONField(help_text='A reference, or {"model", "weight"}.'),
+        required=False,
+    )
+    scheme = serializers.CharField(required=False)
+    losses = serializers.ListField(child=ObjectField(), required=False)
+    training = ObjectField(required=False)
+    teacher_outputs = serializers.ChoiceField(["auto", "live"], required=False)
+    control = serializers.BooleanField(required=False)
+    exports = serializers.ListField(child=serializers.CharField(), required=False)
+    resources = ObjectField(required=False)
+
+
+class EditShape(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=runs.LONGEST_NAME, required=False)
+    notes = serializers.CharField(
+        max_length=runs.LONGEST_NOTES, required=False, allow_blank=True, trim_whitespace=False
+    )
+    tags = serializers.ListField(
+        child=serializers.CharField(max_length=runs.LONGEST_TAG),
+        max_length=runs.MOST_TAGS,
+        required=False,
+    )
+
+
+class SearchShape(serializers.Serializer[Any]):
+    """What a list of runs may be asked; anything else is refused by name."""
+
+    status = serializers.CharField(
+        required=False, help_text="One or several, separated by commas, or `active`."
+    )
+    tag = serializers.CharField(required=False, max_length=200)
+    q = serializers.CharField(required=False, help_text="Words in names, notes and references.")
+    study = serializers.CharField(required=False)
+    filter = serializers.CharField(
+        required=False, help_text="`metrics.val/accuracy > 0.9 and config.training.epochs = 5`"
+    )
+    order = serializers.CharField(
+        required=False, help_text="`-created_at`, `-metrics.val/accuracy`, …"
+    )
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=1000)
+    cursor = serializers.CharField(required=False)
+
+
+class MetricsQuery(serializers.Serializer[Any]):
+    names = serializers.CharField(required=False, help_text="Separated by commas; all by default.")
+    max_points = serializers.IntegerField(required=False, min_value=4, max_value=20_000)
+    since_step = serializers.IntegerField(required=False, min_value=-1, max_value=2**62)
+
+
+class SeriesShape(serializers.Serializer[Any]):
+    steps = serializers.ListField(child=serializers.IntegerField())
+    values = serializers.ListField(
+        child=serializers.JSONField(help_text="A number, or NaN, Infinity, -Infinity as words.")
+    )
+    times = serializers.ListField(child=serializers.DateTimeField())
+    count = serializers.IntegerField(help_text="Points that are stored.")
+    thinned = serializers.BooleanField(help_text="Some stored points are not shown.")
+
+
+class MetricsShape(serializers.Serializer[Any]):
+    series = serializers.DictField(child=SeriesShape())
+
+
+class LogsQuery(serializers.Serializer[Any]):
+    after = serializers.IntegerField(
+        required=False, min_value=0, max_value=2**62, help_text="The cursor of the last answer."
+    )
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=5000)
+
+
+class LineShape(serializers.Serializer[Any]):
+    n = serializers.IntegerField()
+    time = serializers.DateTimeField()
+    level = serializers.CharField()
+    text = serializers.CharField()
+
+
+class LogsShape(serializers.Serializer[Any]):
+    lines = LineShape(many=True)
+    cursor = serializers.IntegerField()
+
+
+class ArtifactShape(serializers.ModelSerializer[Artifact]):
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Artifact
+        fields: ClassVar = ["name", "kind", "sha256", "bytes", "step", "created_at", "url"]
+
+    @extend_schema_field({"type": "string", "format": "uri"})
+    def get_url(self, artifact: Artifact) -> str:
+        prefix: str = self.context["prefix"]
+        return prefix + artifact.name
+
+
+class NodeShape(serializers.Serializer[Any]):
+    id = serializers.CharField(help_text="run/3, tickets@1, tiny@2")
+    kind = serializers.ChoiceField(["run", "dataset", "model"])
+
+
+class LineageShape(serializers.Serializer[Any]):
+    nodes = NodeShape(many=True)
+    edges = serializers.ListField(
+        child=serializers.DictField(child=serializers.CharField()),
+        help_text='{"from", "to", "as"}: what was used, by what, as what.',
+    )

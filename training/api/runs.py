@@ -1,0 +1,227 @@
+"""Runs: launched, listed, changed, ended; and what they measured, said and left."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import FileResponse, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from distillhub.lib.errors import Invalid
+from distillhub.lib.rest import Cursor
+from projects.api.base import ProjectMixin, idempotent, person
+from training.api.run_serializers import (
+    ArtifactShape,
+    ConfigurationShape,
+    EditShape,
+    LineageShape,
+    LogsQuery,
+    LogsShape,
+    MetricsQuery,
+    MetricsShape,
+    ObjectField,
+    RunShape,
+    SearchShape,
+)
+from training.models import Artifact, Run
+from training.services import artifacts, logs, metrics, run_search, runs
+
+EVALUATION = {"type": "object", "additionalProperties": True}
+
+
+class RunView(ProjectMixin, APIView):
+    """A view of one run."""
+
+    def run(self) -> Run:
+        return runs.find(project=self.project(), number=self.kwargs["number"])
+
+    def answer(self, run: Run, status: int = 200) -> Response:
+        """The run as it is now, for what changed it."""
+        fresh = runs.find(project=self.project(), number=run.number)
+        return Response(RunShape(fresh).data, status=status)
+
+
+@extend_schema_view(get=extend_schema(summary="Runs of a project", parameters=[SearchShape]))
+class RunList(ProjectMixin, generics.ListAPIView[Run]):
+    serializer_class = RunShape
+    pagination_class = Cursor
+
+    def get_queryset(self) -> QuerySet[Run]:
+        if getattr(self, "swagger_fake_view", False):
+            return Run.objects.none()
+        asked = _query(self.request, SearchShape)
+        order = asked.pop("order", "-number")
+        for name in ("limit", "cursor"):
+            asked.pop(name, None)
+        found = run_search.search(project=self.project(), **asked)
+        found, columns = run_search.ordered(found, order)
+        assert self.paginator is not None
+        self.paginator.ordering = columns  # type: ignore[attr-defined]
+        return found
+
+    @idempotent
+    @extend_schema(request=ConfigurationShape, responses={201: RunShape}, summary="Launch a run")
+    def post(self, request: Request, project_slug: str) -> Response:
+        run = runs.launch(project=self.project(), configuration=request.data, by=person(request))
+        fresh = runs.find(project=self.project(), number=run.number)
+        return Response(RunShape(fresh).data, status=201)
+
+
+class RunPreview(ProjectMixin, APIView):
+    @extend_schema(
+        request=ConfigurationShape,
+        responses=ConfigurationShape,
+        summary="What a configuration would be launched as",
+        description="Every default filled in and every reference pinned; nothing is launched.",
+    )
+    def post(self, request: Request, project_slug: str) -> Response:
+        return Response(runs.preview(project=self.project(), configuration=request.data))
+
+
+class RunDetail(RunView):
+    @extend_schema(responses=RunShape, summary="A run")
+    def get(self, request: Request, project_slug: str, number: int) -> Response:
+        return Response(RunShape(self.run()).data)
+
+    @extend_schema(request=EditShape, responses=RunShape, summary="Change its name, notes or tags")
+    def patch(self, request: Request, project_slug: str, number: int) -> Response:
+        body = EditShape(data=request.data)
+        body.is_valid(raise_exception=True)
+        return self.answer(runs.edit(run=self.run(), **body.validated_data, by=person(request)))
+
+
+class RunCancel(RunView):
+    @extend_schema(request=None, responses=RunShape, summary="Cancel a run")
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        return self.answer(runs.cancel(run=self.run(), by=person(request)))
+
+
+class RunResume(RunView):
+    @extend_schema(request=None, responses=RunShape, summary="Let a run go on where it ended")
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        return self.answer(runs.resume(run=self.run(), by=person(request)))
+
+
+class RunClone(RunView):
+    @idempotent
+    @extend_schema(
+        request=ObjectField,
+        responses={201: RunShape},
+        summary="Launch a run again",
+        description="The body may hold keys of a run configuration to change.",
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        made = runs.clone(run=self.run(), changes=_changes(request), by=person(request))
+        return self.answer(made, status=201)
+
+
+class RunMetrics(RunView):
+    @extend_schema(parameters=[MetricsQuery], responses=MetricsShape, summary="What it measured")
+    def get(self, request: Request, project_slug: str, number: int) -> Response:
+        asked = _query(request, MetricsQuery)
+        if "names" in asked:
+            asked["names"] = [name.strip() for name in asked["names"].split(",") if name.strip()]
+        read = metrics.read(run=self.run(), **asked)
+        for series in read["series"].values():
+            series["times"] = [_time(moment) for moment in series["times"]]
+        return Response(read)
+
+
+class RunLogs(RunView):
+    @extend_schema(parameters=[LogsQuery], responses=LogsShape, summary="Its console")
+    def get(self, request: Request, project_slug: str, number: int) -> Response:
+        read = logs.read(run=self.run(), **_query(request, LogsQuery))
+        for line in read["lines"]:
+            line["time"] = _time(line["time"])
+        return Response(read)
+
+
+class RunLogsDownload(RunView):
+    @extend_schema(responses={(200, "text/plain"): str}, summary="Its console as a text file")
+    def get(self, request: Request, project_slug: str, number: int) -> StreamingHttpResponse:
+        run = self.run()
+        return StreamingHttpResponse(
+            logs.as_text(run=run),
+            content_type="text/plain; charset=utf-8",
+            headers={
+                "Content-Disposition": f'attachment; filename="run-{run.number}.log"',
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+
+@extend_schema_view(get=extend_schema(summary="Files it left"))
+class RunArtifacts(ProjectMixin, generics.ListAPIView[Artifact]):
+    serializer_class = ArtifactShape
+
+    def get_queryset(self) -> QuerySet[Artifact]:
+        if getattr(self, "swagger_fake_view", False):
+            return Artifact.objects.none()
+        return runs.find(project=self.project(), number=self.kwargs["number"]).artifacts.all()
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {
+            **super().get_serializer_context(),
+            "prefix": self.request.build_absolute_uri(self.request.path),
+        }
+
+
+class RunArtifactDownload(RunView):
+    @extend_schema(
+        responses={200: OpenApiResponse(OpenApiTypes.BINARY)}, summary="Download one of its files"
+    )
+    def get(self, request: Request, project_slug: str, number: int, name: str) -> FileResponse:
+        artifact = artifacts.find(run=self.run(), name=name)
+        return FileResponse(
+            artifacts.open_file(artifact=artifact),
+            as_attachment=True,
+            filename=artifact.name.rsplit("/", 1)[-1],
+            content_type="application/octet-stream",
+            headers={
+                "Content-Length": str(artifact.bytes),
+                "ETag": f'"{artifact.sha256}"',
+                "X-Content-Type-Options": "nosniff",
+                "Content-Security-Policy": "sandbox",
+            },
+        )
+
+
+class RunEvaluation(RunView):
+    @extend_schema(
+        responses={200: OpenApiResponse(EVALUATION)}, summary="Evaluation and fidelity report"
+    )
+    def get(self, request: Request, project_slug: str, number: int) -> Response:
+        return Response(artifacts.evaluation(run=self.run()))
+
+
+class RunLineage(RunView):
+    @extend_schema(responses=LineageShape, summary="Where it comes from, back to the data")
+    def get(self, request: Request, project_slug: str, number: int) -> Response:
+        return Response(artifacts.lineage(run=self.run()))
+
+
+def _query(request: Request, shape: Any) -> dict[str, Any]:
+    """The parameters of an address, checked. Raises Invalid for one that is not known."""
+    unknown = sorted(set(request.query_params) - set(shape().fields))
+    if unknown:
+        known = ", ".join(shape().fields)
+        fields = {name: [f"There is no such parameter; there are {known}."] for name in unknown}
+        raise Invalid(f"{unknown[0]}: {fields[unknown[0]][0]}", fields=fields)
+    query = shape(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    return dict(query.validated_data)
+
+
+def _changes(request: Request) -> dict[str, Any]:
+    if request.data and not isinstance(request.data, dict):
+        raise Invalid("What to change is a JSON object with keys of a run configuration.")
+    return dict(request.data or {})
+
+
+def _time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
