@@ -28,7 +28,8 @@ class Wish:
     size: int = 0
     channels: int = 0
     multiple: int = 1  # a side must be divisible by this (patches)
-    minimum: int = 1
+    minimum: int = 1  # pixels a side at least
+    square: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +95,7 @@ def measure(path: Path, rows: Indices, wish: Wish) -> ImagePreprocessing:
     elif max(width, height) > LARGEST:
         shrink = LARGEST / max(width, height)
         width, height = round(width * shrink), round(height * shrink)
-    if wish.multiple > 1 or wish.minimum > 1:
+    if wish.square:
         side = max(width, height, wish.minimum)
         width = height = -(-side // wish.multiple) * wish.multiple
     grey = all(image.mode in ("1", "L", "LA", "I;16") for image in images)

@@ -101,6 +101,22 @@ def labels(folder: Path) -> tuple[str, ...]:
     return tuple(names) or ("LABEL_0", "LABEL_1")
 
 
+def has_head(folder: Path) -> bool:
+    """Whether its last layer was trained for a classification, so that it can be asked: its own
+    labels (ours), or an architecture that names one and labels that are more than LABEL_0."""
+    if (folder / "distillhub.json").exists():
+        return True
+    kinds = config_of(folder).get("architectures") or []
+    classifies = any(str(kind).endswith("Classification") for kind in kinds)
+    return classifies and not all(name.startswith("LABEL_") for name in labels(folder))
+
+
+def plain_config(folder: Path) -> JSON:
+    """Its configuration's own numbers and words, for a page."""
+    kept = (int, float, str, bool)
+    return {name: value for name, value in config_of(folder).items() if isinstance(value, kept)}
+
+
 def preprocessing(folder: Path, task: str) -> TextPreprocessing | ImagePreprocessing:
     """How it wants its inputs, from its own files."""
     if task == "text-classification":

@@ -1,0 +1,142 @@
+"""What a model is, without training it: `python -m training.engine inspect JOB_DIR`.
+
+`config.json`: {"task", "source", "architecture", "config", "path"?}. `source` of kind `hub` is
+fetched into JOB_DIR/model; `path` is a folder of an upload; with neither, an architecture is built
+on torch's meta device, where weights take no memory. `result.json`: {"architecture", "config",
+"parameters", "size_bytes", "labels", "tokenizer", "assumes", "folder", "revision", "files"}, or
+{"failed": {"code", "sentence"}} and exit status 1.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+from training.engine import config as configs
+from training.engine import job
+from training.engine.errors import ConfigError, Fault, ModelError
+
+JSON = dict[str, Any]
+EXAMPLE_CLASSES = 10
+EXAMPLE_SIDE = 32
+
+
+def run(folder: Path) -> NoReturn:
+    """Inspect as the folder says, write `result.json`, and end the process."""
+    job.die_with_parent()
+    status = 0
+    try:
+        result = inspect(folder)
+    except BaseException as error:  # whatever it is, the result must say so
+        failed = job.explain(error)
+        result, status = {"failed": {"code": failed.code, "sentence": failed.sentence}}, 1
+    part = folder / ".result.json"
+    part.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+    part.rename(folder / "result.json")
+    job.leave(status)
+
+
+def inspect(folder: Path) -> JSON:
+    """Raises the errors of errors.py."""
+    raw = job.read_config(folder)
+    task, source = str(raw.get("task")), raw.get("source") or {}
+    if source.get("kind") == "hub":
+        from training.engine.teachers import hub  # noqa: PLC0415
+
+        fetched = hub.fetch(
+            str(source.get("id")),
+            str(source.get("revision") or "main"),
+            folder / "model",
+            endpoint=os.environ.get("HF_ENDPOINT") or None,
+        )
+        return {**_folder(folder, "model", task), "revision": fetched.commit}
+    if raw.get("path"):
+        return _folder(folder, str(raw["path"]), task)
+    return _architecture(task, str(raw.get("architecture")), raw.get("config") or {})
+
+
+def _architecture(task: str, key: str, values: JSON) -> JSON:
+    """An architecture drawn at random: counted for ten labels and a full vocabulary."""
+    from training.engine import methods, preflight  # noqa: PLC0415
+    from training.engine.students import ARCHITECTURES, Shape  # noqa: PLC0415
+
+    resolved, faults = configs.check_architecture(task, key, values, methods.describe())
+    if faults:
+        raise ConfigError(faults)
+    architecture = ARCHITECTURES[key]
+    classes = int(values.get("num_labels") or EXAMPLE_CLASSES)
+    tokenizer: JSON | None = None
+    if task == "text-classification":
+        wish = architecture.wished_words(resolved)
+        shape = Shape(classes=classes, vocabulary=wish.vocabulary, max_length=wish.max_length)
+        tokenizer = {"kind": wish.kind, "vocabulary": wish.vocabulary, "trained": False}
+        assumes = f"{classes} labels and a vocabulary of {wish.vocabulary:,}"
+    else:
+        pixels = architecture.wished_pixels(resolved)
+        side = pixels.size or max(EXAMPLE_SIDE, pixels.minimum)
+        side = -(-side // pixels.multiple) * pixels.multiple
+        channels = pixels.channels or 1
+        shape = Shape(classes=classes, channels=channels, height=side, width=side)
+        assumes = f"{classes} labels and images of {side} by {side} pixels, {channels} channel(s)"
+    weights = preflight.parameters(key, resolved, shape)
+    preflight.refuse_too_large(weights, "sgd", key)
+    return {
+        "architecture": key,
+        "config": resolved,
+        "parameters": weights,
+        "size_bytes": weights * preflight.FLOAT,
+        "labels": [],
+        "tokenizer": tokenizer,
+        "assumes": assumes,
+        "folder": None,
+        "revision": None,
+        "files": [],
+    }
+
+
+def _folder(home: Path, path: str, task: str) -> JSON:
+    """A folder with weights: checked, loaded once, and its files with their sha256."""
+    from training.engine import networks, preflight  # noqa: PLC0415
+    from training.engine.teachers import folder as checkpoints  # noqa: PLC0415
+    from training.engine.tokenization import TextPreprocessing  # noqa: PLC0415
+
+    folder = home / path
+    checkpoints.refuse_unsafe(folder)
+    if task not in ("text-classification", "image-classification"):
+        raise ConfigError([Fault("task", f"There is no task called {task}.")])
+    stored = sum(one.stat().st_size for one in folder.glob("*.safetensors"))
+    if not stored:
+        raise ModelError(
+            "The folder holds no .safetensors weights. Save the model with "
+            "save_pretrained(..., safe_serialization=True) and zip that folder."
+        )
+    if stored > preflight.free_memory() * preflight.SHARE:
+        raise ModelError(f"Its weights take {stored / 1e9:.1f} GB, more than this machine has.")
+    network = networks.load("The model", folder, task)
+    tokenizer: JSON | None = None
+    if isinstance(network.preprocessing, TextPreprocessing):
+        tokenizer = {
+            "kind": type(network.preprocessing.tokenizer.model).__name__.lower(),
+            "vocabulary": network.preprocessing.vocabulary,
+            "trained": True,
+        }
+    return {
+        "architecture": network.architecture,
+        "config": network.config or checkpoints.plain_config(folder),
+        "parameters": network.parameters,
+        "size_bytes": stored,
+        "labels": list(network.labels) if checkpoints.has_head(folder) else [],
+        "tokenizer": tokenizer,
+        "assumes": None,
+        "folder": path,
+        "revision": None,
+        "files": [_file(one, folder) for one in sorted(folder.rglob("*")) if one.is_file()],
+    }
+
+
+def _file(path: Path, folder: Path) -> JSON:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    name = str(path.relative_to(folder))
+    return {"name": name, "sha256": sha256, "bytes": path.stat().st_size}
