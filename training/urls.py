@@ -1,11 +1,12 @@
 from django.urls import URLPattern, path
 
-from training.views import home, models, patterns, run_form, runs, workers
+from training.views import home, models, patterns, run_actions, run_form, runs, workers
 
 app_name = "training"
 
 MODEL = "p/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/<int:number>"
+RUN = "p/<slug:project_slug>/runs/<int:number>"
 
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
@@ -24,6 +25,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),
-    path("p/<slug:project_slug>/runs/<int:number>/", runs.run_detail, name="run_detail"),
-    path("p/<slug:project_slug>/runs/<int:number>/live/", runs.run_live, name="run_live"),
+    path(f"{RUN}/", runs.run_detail, name="run_detail"),
+    path(f"{RUN}/live/", runs.run_live, name="run_live"),
+    path(f"{RUN}/cancel/", run_actions.run_cancel, name="run_cancel"),
+    path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
+    path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
+    path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]

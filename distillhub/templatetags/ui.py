@@ -1,6 +1,7 @@
 """How numbers, times and states are written on every page."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,10 +51,28 @@ def tone(status: str) -> str:
     return TONES.get(str(status), "mute")
 
 
+#: Words of names that are not written as they are spelt in code.
+SPELT = {"gpus": "GPUs", "gpu": "GPU", "kl": "KL", "mse": "MSE", "lr": "LR"}
+
+
 @register.filter
 def words(code: str) -> str:
     """`out_of_memory` as `out of memory`."""
-    return str(code).replace("_", " ").replace("-", " ")
+    return " ".join(SPELT.get(word, word) for word in re.split(r"[_\-\s]+", str(code)))
+
+
+@register.filter
+def setting(value: Any, nothing: str = NOTHING) -> str:
+    """A value of a configuration: `4.0` as `4`, yes and no in words."""
+    if value is None or value == "":
+        return nothing
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(one) for one in value) or nothing
+    return str(value)
 
 
 @register.filter

@@ -11,7 +11,7 @@ from training.charts.figures import PALETTE, Figure, Points, figure, finite, lin
 
 Series = Mapping[str, Points]
 
-STEP = {"title": {"text": "step", "standoff": 6}}
+STEP = {"title": {"text": "step", "standoff": 6}, "rangemode": "tozero"}
 SHARE = {"tickformat": ".0%", "hoverformat": ".2%"}
 
 #: What a term of the loss is called on a page, when it is not simply its key in words.

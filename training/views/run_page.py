@@ -6,11 +6,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from distillhub.lib import storage
 from distillhub.templatetags import ui
 from projects.models import ModelVersion
+from training import catalog
 from training.charts import curves, fidelity
 from training.models import Artifact, Run
+from training.services import artifacts as files
 from training.services import metrics
 
 CHART_POINTS = 1000
@@ -39,6 +40,7 @@ def overview(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> 
     return {
         "cast": cast(run, control=control, teachers=teachers),
         "verdict": verdict(run),
+        "speed_up": speed_up(run),
         "events": list(run.events.select_related("by")),
         "charts": charts(run, control=control, teachers=teachers)[:2],
     }
@@ -60,6 +62,7 @@ def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list
                 "name": " + ".join(str(teacher) for teacher in teachers),
                 "model": teachers[0] if len(teachers) == 1 else None,
                 "measured": measured,
+                "live": run.metrics.get("teacher/val/accuracy"),
                 "parameters": measured.get("parameters") or _sum(teachers, "parameters"),
                 "size_bytes": measured.get("size_bytes") or _sum(teachers, "size_bytes"),
             }
@@ -83,6 +86,15 @@ def _player(role: str, run: Run, split: str) -> dict[str, Any]:
         "size_bytes": measured.get("size_bytes") or (made.size_bytes if made else None),
         "status": run.status,
     }
+
+
+def speed_up(run: Run) -> float | None:
+    """How many times faster than its teacher the student answers one input on this machine."""
+    medians = [
+        (run.summary.get(role) or {}).get("latency_ms", {}).get("1", {}).get("median")
+        for role in ("teacher", "student")
+    ]
+    return medians[0] / medians[1] if all(medians) else None
 
 
 def verdict(run: Run) -> dict[str, Any] | None:
@@ -160,11 +172,10 @@ def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> li
 
 def evaluation(run: Run) -> dict[str, Any] | None:
     """The report of the test split with its figures, or None before there is one."""
-    artifact = run.artifacts.filter(kind="evaluation").first()
-    if artifact is None:
+    try:
+        report = files.evaluation(run=run)
+    except files.NotEvaluated:
         return None
-    with storage.open_blob(artifact.sha256) as file:
-        report = json.load(file)
     student, teacher = report["student"], report.get("teacher") or {}
     labels = report["labels"]
     return report | {
@@ -186,7 +197,7 @@ def evaluation(run: Run) -> dict[str, Any] | None:
 
 
 def configuration(run: Run) -> dict[str, Any]:
-    known: dict[str, Any] = {}
+    known = {method["key"]: method for method in catalog.methods()["losses"]}
     terms = [
         {
             "weight": loss.get("weight", 1),

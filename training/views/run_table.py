@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, Expression, F, OrderBy, Prefetch, Q
+from django.db.models import Count, F, OrderBy
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Coalesce, Now
 from django.http import QueryDict
@@ -19,6 +19,7 @@ from projects.models import ModelVersion, Project
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
+from training.services import run_filters, run_search
 
 PAGE = 50
 MOST_PARAMETERS = 4  # columns for what differs; the rest is counted
@@ -32,18 +33,14 @@ GROUPS: dict[str, list[str]] = {
 }
 
 
-def _measured(name: str) -> Expression:
-    return KeyTransform(name, "metrics")
-
-
 ORDERS: dict[str, Any] = {
     "number": F("number"),
     "name": F("name"),
     "status": F("status"),
-    "accuracy": _measured("test/accuracy"),
-    "validation": _measured("val/accuracy"),
-    "agreement": _measured("val/agreement"),
-    "loss": _measured("train/loss"),
+    "accuracy": run_filters.metric("test/accuracy"),
+    "validation": run_filters.metric("val/accuracy"),
+    "agreement": run_filters.metric("val/agreement"),
+    "loss": run_filters.metric("train/loss"),
     "student": F("student__model__name"),
     "dataset": F("dataset_version__dataset__name"),
     "duration": Coalesce(F("finished_at"), Now()) - F("started_at"),
@@ -88,7 +85,7 @@ class Table:
 
 
 def table(*, project: Project, asked: QueryDict) -> Table:
-    """Raises Invalid for a status or an order that does not exist. Five queries."""
+    """Raises Invalid for a status or an order that does not exist. Nine queries at most."""
     status, tag, q = asked.get("status", ""), asked.get("tag", ""), asked.get("q", "").strip()
     order = asked.get("order", "-number")
     counted = dict(
@@ -96,7 +93,9 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         .values_list("status")
         .annotate(Count("pk"))  # over all, not the page
     )
-    runs = _filtered(project, status=status, tag=tag, q=q)
+    runs = run_search.search(
+        project=project, status=",".join(GROUPS.get(status, [status])), tag=tag, q=q
+    )
     page = Paginator(runs.order_by(_order(order), "-number"), PAGE).get_page(asked.get("page"))
     rows = _rows(list(page.object_list))
     names = _differing([row.run.config for row in rows if row.run.control_of_id is None])
@@ -107,7 +106,7 @@ def table(*, project: Project, asked: QueryDict) -> Table:
     return Table(
         rows=rows,
         page=page,
-        parameters=shown,
+        parameters=_short(shown),
         more_parameters=len(names) - len(shown),
         order=order,
         status=status,
@@ -137,29 +136,6 @@ def flat(config: dict[str, Any]) -> dict[str, Any]:
         elif not isinstance(value, dict | list):
             flattened[key] = value
     return flattened
-
-
-def _filtered(project: Project, *, status: str, tag: str, q: str) -> Any:
-    runs = project.runs.select_related(
-        "project", "student__model", "dataset_version__dataset", "created_by", "control_of"
-    ).prefetch_related(Prefetch("teachers", queryset=ModelVersion.objects.select_related("model")))
-    if status:
-        statuses = GROUPS.get(status, [status])
-        if not set(statuses) <= set(Run.Status.values):
-            raise Invalid(f"There is no status called {status!r}.", fields={"status": ["Unknown."]})
-        runs = runs.filter(status__in=statuses)
-    if tag:  # a JSON list as text: PostgreSQL keeps letters as they are, SQLite as escapes
-        runs = runs.filter(
-            Q(tags__icontains=json.dumps(tag))
-            | Q(tags__icontains=json.dumps(tag, ensure_ascii=False))
-        )
-    if q:
-        found = Q(name__icontains=q) | Q(notes__icontains=q) | Q(student__model__name__icontains=q)
-        found |= Q(dataset_version__dataset__name__icontains=q)
-        if q.lstrip("#").isdigit() and len(q) < 10:
-            found |= Q(number=int(q.lstrip("#")))
-        runs = runs.filter(found)
-    return runs
 
 
 def _order(order: str) -> OrderBy:
@@ -227,13 +203,24 @@ def _sparks(runs: list[Run]) -> dict[int, str]:
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:
-    """Names of settings on which the listed runs differ, those most often set first."""
+    """Names of settings on which the listed runs differ. Of settings that differ in step, such as
+    the two weights of a pair of losses, the first stands for all."""
     settings = [flat(config) for config in configs]
-    names = list(dict.fromkeys(name for one in settings for name in one))
+    kept: dict[tuple[int, ...], str] = {}
+    for name in dict.fromkeys(name for one in settings for name in one):
+        values = [json.dumps(one.get(name), sort_keys=True) for one in settings]
+        pattern = tuple(values.index(value) for value in values)
+        if any(pattern):
+            kept.setdefault(pattern, name)
+    return list(kept.values())
+
+
+def _short(names: list[str]) -> list[str]:
+    """`soft_targets.temperature` as `temperature` where no other column would be called that."""
+    ends = [name.rsplit(".", 1)[-1] for name in names]
     return [
-        name
-        for name in names
-        if len({json.dumps(one.get(name), sort_keys=True) for one in settings}) > 1
+        end if ends.count(end) == 1 and end != "weight" else name.replace(".", " ")
+        for name, end in zip(names, ends, strict=True)
     ]
 
 

@@ -8,9 +8,9 @@ from django.urls import reverse
 
 from distillhub.lib.errors import Missing
 from projects import permissions
-from projects.models import ModelVersion, Project, Role
+from projects.models import ModelVersion, Role
 from training.models import Run
-from training.services import logs, metrics
+from training.services import logs, metrics, runs
 from training.views import run_page, run_table
 
 TABS = [
@@ -39,7 +39,7 @@ def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
 
 def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    run = _run(project, number)
+    run = runs.find(project=project, number=number)
     tab = request.GET.get("tab", "overview")
     if tab not in dict(TABS):
         raise Missing("A run has no such tab.")
@@ -60,7 +60,6 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "values": run_page.live_values(run),
         "advice": run_page.advice(run),
-        "reached": max(run.step, 0),
         **_tab(tab, run, control=control, teachers=teachers),
     }
     return render(request, "training/run_detail.html", context)
@@ -70,7 +69,7 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
     """What changed: points from `since_step` on (all of them, thinned, without it), console lines
     after line `after`, and every number on the page that moves."""
     project = permissions.project_for(request.user, project_slug)
-    run = _run(project, number)
+    run = runs.find(project=project, number=number)
     since = _whole(request.GET.get("since_step"))
     # A step's validation is written after its training, so the last step is asked for again.
     before = None if since is None else since - 1
@@ -96,25 +95,6 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
     )
 
 
-def _run(project: Project, number: int) -> Run:
-    run = (
-        project.runs.select_related(
-            "project",
-            "dataset_version__dataset",
-            "student__model",
-            "output__model",
-            "worker",
-            "control_of",
-            "created_by",
-        )
-        .filter(number=number)
-        .first()
-    )
-    if run is None:
-        raise Missing(f"There is no run {number} in this project.")
-    return run
-
-
 def _tab(
     tab: str, run: Run, *, control: Run | None, teachers: list[ModelVersion]
 ) -> dict[str, Any]:
@@ -126,7 +106,10 @@ def _tab(
         case "curves":
             return {"charts": run_page.charts(run, control=control, teachers=teachers)}
         case "evaluation":
-            return {"evaluation": run_page.evaluation(run)}
+            return {
+                "evaluation": run_page.evaluation(run),
+                "cast": run_page.cast(run, control=control, teachers=teachers),
+            }
         case "logs":
             return {"console": logs.last(run=run, count=TAIL)}
         case "configuration":

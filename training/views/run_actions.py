@@ -1,0 +1,77 @@
+"""What a person does to a run, and takes from it."""
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_POST
+
+from distillhub.lib import downloads
+from distillhub.lib.errors import DomainError
+from projects import permissions
+from projects.models import Role, User
+from training.models import Run
+from training.services import artifacts, runs
+
+
+@require_POST
+def run_cancel(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def cancel(run: Run, by: User) -> str:
+        runs.cancel(run=run, by=by)
+        return "Cancelled." if run.is_final else "It writes a checkpoint and stops."
+
+    return _done(request, project_slug, number, cancel)
+
+
+@require_POST
+def run_resume(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def resume(run: Run, by: User) -> str:
+        runs.resume(run=run, by=by)
+        return "Back in the queue, from its last sound checkpoint."
+
+    return _done(request, project_slug, number, resume)
+
+
+@require_POST
+def run_edit(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def edit(run: Run, by: User) -> str:
+        tags = [tag.strip() for tag in request.POST.get("tags", "").split(",")]
+        runs.edit(
+            run=run,
+            name=request.POST.get("name", "").strip(),
+            notes=request.POST.get("notes", ""),
+            tags=[tag for tag in tags if tag],
+            by=by,
+        )
+        return "Saved."
+
+    return _done(request, project_slug, number, edit)
+
+
+def artifact_download(
+    request: HttpRequest, project_slug: str, number: int, name: str
+) -> FileResponse:
+    run = runs.find(project=permissions.project_for(request.user, project_slug), number=number)
+    artifact = artifacts.find(run=run, name=name)
+    return downloads.attachment(
+        artifacts.open_file(artifact=artifact),
+        name=f"{project_slug}-run-{number}-{artifact.name.replace('/', '-')}",
+        media_type="application/octet-stream",
+        size=artifact.bytes,
+        sha256=artifact.sha256,
+    )
+
+
+def _done(
+    request: HttpRequest, project_slug: str, number: int, act: Callable[[Run, User], str]
+) -> HttpResponse:
+    """Do it as an editor, say what happened, and show the run again."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    assert isinstance(request.user, User)
+    run = runs.find(project=project, number=number)
+    try:
+        messages.success(request, act(run, request.user))
+    except DomainError as error:
+        messages.error(request, error.detail)
+    return redirect("training:run_detail", project.slug, run.number)
