@@ -139,12 +139,10 @@ def test_a_zip_is_uploaded_as_multipart(owner: APIClient) -> None:
 
 def test_a_list_can_be_narrowed_to_a_role(owner: APIClient, trained: ModelVersion) -> None:
     post(owner)
+    url = "/api/v1/projects/intents/models/"
     names = [
-        [
-            model["name"]
-            for model in owner.get(f"/api/v1/projects/intents/models/{q}").json()["results"]
-        ]
-        for q in ("", "?role=teacher", "?role=student")
+        [model["name"] for model in owner.get(url + asked).json()["results"]]
+        for asked in ("", "?role=teacher", "?role=student")
     ]
     assert names == [["tiny", "big"], ["big"], ["tiny"]]
     assert owner.get("/api/v1/projects/intents/models/?role=x").status_code == 400

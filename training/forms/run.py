@@ -123,7 +123,8 @@ class RunDraft:
         if not self.dataset and self.datasets:
             self.dataset = self.datasets[0].reference
         self.chosen_dataset = offered.get(self.dataset)
-        self.task = self.chosen_dataset.task if self.chosen_dataset else ""
+        shown = self.chosen_dataset or next(iter(self.datasets), None)
+        self.task = shown.task if shown else ""
         picked = [self.student, *self.teachers]
         self.models = run_choices.models(self.project, self.task, picked)
         self.teacher_choices = [choice for choice in self.models if choice.is_trained]
