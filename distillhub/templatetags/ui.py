@@ -76,7 +76,7 @@ def setting(value: Any, nothing: str = NOTHING) -> str:
 
 
 @register.filter
-def duration(value: float | timedelta | None) -> str:
+def duration(value: float | str | timedelta | None) -> str:
     """Seconds in the two largest units that matter: `3 h 05 m`, `2 m 10 s`, `8.4 s`, `12 ms`."""
     if value is None or value == "":
         return NOTHING
@@ -99,7 +99,7 @@ def duration(value: float | timedelta | None) -> str:
 
 
 @register.filter
-def filesize(value: float | None) -> str:
+def filesize(value: float | str | None) -> str:
     """Bytes in decimal units, as disks and downloads are sold: `25.1 MB`."""
     if value is None or value == "":
         return NOTHING
@@ -112,7 +112,7 @@ def filesize(value: float | None) -> str:
 
 
 @register.filter
-def compact(value: float | None) -> str:
+def compact(value: float | str | None) -> str:
     """`24397` as `24.4k`: for counts, not for measurements."""
     if value is None or value == "":
         return NOTHING
@@ -122,6 +122,12 @@ def compact(value: float | None) -> str:
             return f"{number:.0f}" if not unit else f"{number:.3g}{unit}"
         number /= 1000
     return f"{number:.3g}T"
+
+
+@register.filter
+def grouped(value: float | None) -> str:
+    """`13083` as `13 083`, with spaces that do not break: for exact counts."""
+    return NOTHING if value is None or value == "" else f"{int(value):,}".replace(",", "\u202f")
 
 
 @register.filter

@@ -88,8 +88,7 @@
     const place = chart.root.querySelector("[data-chart-legend]");
     if (!place) return;
     const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
-    if (drawable.length < 2 && !chart.figure.layout.meta?.log) return;
-    place.replaceChildren(...(drawable.length < 2 ? [] : drawable).map((trace) => {
+    place.replaceChildren(...drawable.map((trace) => {
       const button = document.createElement("button");
       const swatch = document.createElement("i");
       swatch.className = `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
@@ -120,7 +119,7 @@
         button.setAttribute("aria-pressed", String(chart.log));
         draw(chart);
       });
-      place.append(button);
+      (chart.root.querySelector("[data-chart-tools]") || place).append(button);
     }
   };
 

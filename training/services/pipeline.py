@@ -46,8 +46,8 @@ class Standing:
 def standing(*, project: Project) -> Standing:
     """Counts and health of each station, advice, and the best distilled result. Five queries."""
     data = _by_status(DatasetVersion.objects.filter(dataset__project=project))
-    models = {
-        row["model__role"]: row
+    models: dict[str, dict[str, Any]] = {
+        row["model__role"]: dict(row)
         for row in ModelVersion.objects.filter(model__project=project)
         .values("model__role")
         .annotate(

@@ -31,15 +31,15 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    recent = project.runs.select_related(
-        "project", "student__model", "created_by", "dataset_version__dataset"
-    )
+    runs = project.runs.select_related("project", "student__model", "created_by")
+    recent = list(runs.order_by("-number")[:RECENT])
     context = {
         "title": "Overview",
         "section": "overview",
         "project": project,
         "standing": pipeline.standing(project=project),
-        "recent": recent.order_by("-number")[:RECENT],
+        "recent": recent,
+        "is_live": any(not run.is_final for run in recent),
     }
     return render(request, "training/project_overview.html", context)
 

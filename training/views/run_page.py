@@ -99,12 +99,15 @@ def speed_up(run: Run) -> float | None:
 
 def verdict(run: Run) -> dict[str, Any] | None:
     """The comparison with the control, with its interval placed on a scale of 0 to 100."""
-    found = run.comparison
+    found: dict[str, Any] | None = run.comparison
     if not found or not found.get("interval"):
         return found
     low, high = found["interval"]
     reach = max(abs(low), abs(high), 1e-6) * 1.25
-    place = lambda value: round((value + reach) / (2 * reach) * 100, 2)  # noqa: E731
+
+    def place(value: float) -> float:
+        return round((value + reach) / (2 * reach) * 100, 2)
+
     return found | {
         "low_at": place(low),
         "high_at": place(high),
@@ -236,13 +239,13 @@ def advice(run: Run) -> str:
 
 def _mixups(labels: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
     """The commonest wrong answers."""
-    wrong = [
+    wrong: list[dict[str, Any]] = [
         {"true": labels[row], "answered": labels[column], "count": count, "of": sum(counts[row])}
         for row in range(len(labels))
         for column, count in enumerate(counts[row])
         if count and row != column
     ]
-    return sorted(wrong, key=lambda one: -one["count"])[:8]
+    return sorted(wrong, key=lambda one: one["count"], reverse=True)[:8]
 
 
 def _sum(versions: list[ModelVersion], name: str) -> int | None:

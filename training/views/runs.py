@@ -4,6 +4,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.views.decorators.vary import vary_on_headers
 from django.urls import reverse
 
 from distillhub.lib.errors import Missing
@@ -24,6 +25,7 @@ TABS = [
 TAIL = 400  # console lines a page begins with
 
 
+@vary_on_headers("HX-Request")
 def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     context = {
@@ -33,7 +35,11 @@ def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "table": run_table.table(project=project, asked=request.GET),
     }
     # The fragment has the page's own address: a filter is a link that can be shared.
-    name = "training/_run_table.html" if request.htmx else "training/run_list.html"
+    name = (
+        "training/_run_table.html"
+        if request.headers.get("HX-Request")
+        else "training/run_list.html"
+    )
     return render(request, name, context)
 
 

@@ -2,11 +2,13 @@
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.vary import vary_on_headers
 
 from projects.models import User
 from training.services import workers
 
 
+@vary_on_headers("HX-Request")
 def worker_list(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     listed = workers.listed(by=request.user)
@@ -16,5 +18,9 @@ def worker_list(request: HttpRequest) -> HttpResponse:
         "workers": [(worker, workers.state(worker)) for worker in listed],
         "queues": workers.queues(by=request.user),
     }
-    name = "training/_workers.html" if request.htmx else "training/worker_list.html"
+    name = (
+        "training/_workers.html"
+        if request.headers.get("HX-Request")
+        else "training/worker_list.html"
+    )
     return render(request, name, context)
