@@ -2,13 +2,8 @@
 stranger and must see nothing."""
 
 import os
-import tempfile
 from pathlib import Path
 
-# Before settings are read: a home of its own, never the developer's.
-os.environ["DISTILLHUB_HOME"] = os.environ.get("DISTILLHUB_TEST_HOME") or tempfile.mkdtemp(
-    prefix="distillhub-test-"
-)
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright runs an event loop
 
 import pytest
