@@ -200,6 +200,7 @@ def parse(
     training = _training(
         raw.get("training", {}), methods, recommended(methods, architecture, trained), faults
     )
+    _selection(training, bool(teachers), faults)
     exports = raw.get("exports", [])
     if not isinstance(exports, list):
         exports = []
@@ -446,6 +447,12 @@ def _training(raw: Any, methods: Methods, suited: JSON, faults: list[Fault]) -> 
     resolved, found = options.check(methods["training"], {**suited, **raw}, "training")
     faults += found
     return Training(**resolved)
+
+
+def _selection(training: Training, teachers: bool, faults: list[Fault]) -> None:
+    metric = training.selection_metric
+    if metric in ("val/agreement", "val/kl") and not teachers:
+        faults.append(Fault("training.selection_metric", f"{metric} needs a teacher."))
 
 
 def _resources(raw: Any, faults: list[Fault]) -> tuple[str, int]:

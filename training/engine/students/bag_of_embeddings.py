@@ -67,6 +67,8 @@ class BagOfEmbeddings(Architecture):
     paper = "Joulin et al.: Bag of Tricks for Efficient Text Classification, 1607.01759"
     tasks = ("text-classification",)
     default_for = ("text-classification",)
+    recommended: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 5e-3}
+    recommended_trained: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 2e-3}
     Options: ClassVar[type] = Options
 
     @classmethod

@@ -1,0 +1,155 @@
+"""Job folders of tiny data, as a worker would write them."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from training.engine import config, journal, loop, methods
+from training.engine.events import Event
+
+JSON = dict[str, Any]
+ROOT = Path(__file__).resolve().parent.parent.parent
+LABELS = ["cancel", "pay", "refund"]
+HARD: list[JSON] = [{"kind": "hard_labels", "weight": 1.0}]
+SOFT: list[JSON] = [
+    {"kind": "soft_targets", "weight": 0.9, "temperature": 2.0},
+    {"kind": "hard_labels", "weight": 0.1},
+]
+SMALL_BAG: JSON = {"dim": 8, "vocabulary": 60, "dropout": 0.1}
+SMALL_CONVNET: JSON = {"channels": [4], "hidden": 0}
+TRAINING: JSON = {"epochs": 2, "batch_size": 16, "learning_rate": 0.05, "schedule": "constant"}
+
+
+def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
+    """Sentences whose label is one of their words; the dataset's part of a job's configuration."""
+    chance = np.random.default_rng(0)
+    filler = ["please", "my", "the", "order", "now", "card", "help", "with", "a", "soon"]
+    written, labels = [], []
+    for row in range(rows):
+        label = LABELS[row % 3]
+        words = list(chance.choice(filler, size=int(chance.integers(2, 9)))) + [label]
+        written.append(" ".join(chance.permutation(words)))
+        hide = row % 10 < 8 and chance.random() < unlabelled
+        labels.append(None if hide else label)
+    return _write(path, "text", pa.array(written, pa.string()), labels)
+
+
+def images(path: Path, rows: int = 60) -> JSON:
+    """8x8 grey pictures with a bright third."""
+    import io
+
+    chance = np.random.default_rng(0)
+    pictures = []
+    for row in range(rows):
+        pixels = chance.integers(0, 90, size=(8, 8), dtype=np.uint8)
+        pixels[:, (row % 3) * 3 : (row % 3) * 3 + 2] = 220
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        pictures.append(file.getvalue())
+    return _write(
+        path, "image", pa.array(pictures, pa.binary()), [LABELS[i % 3] for i in range(rows)]
+    )
+
+
+def _write(path: Path, column: str, inputs: pa.Array, labels: list[str | None]) -> JSON:
+    splits = [
+        "test" if i % 10 == 9 else "validation" if i % 10 == 8 else "train"
+        for i in range(len(labels))
+    ]
+    table = pa.table(
+        {
+            "row_id": pa.array(range(len(labels)), pa.int64()),
+            "split": splits,
+            "label": pa.array(labels, pa.string()),
+            column: inputs,
+            "source": [str(i) for i in range(len(labels))],
+        }
+    )
+    pq.write_table(table, path, compression="zstd")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"path": str(path), "sha256": sha256, "fingerprint": sha256, "labels": LABELS}
+
+
+def write(
+    folder: Path,
+    dataset: JSON,
+    *,
+    task: str = "text-classification",
+    architecture: str = "bag_of_embeddings",
+    options: JSON | None = None,
+    path: str | None = None,
+    teachers: list[str] | None = None,
+    losses: list[JSON] | None = None,
+    training: JSON | None = None,
+    **others: Any,
+) -> Path:
+    """A job folder with its config.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if options is None:
+        options = SMALL_BAG if architecture == "bag_of_embeddings" else {}
+    raw = {
+        "format": 1,
+        "run": "intents/1",
+        "task": task,
+        "dataset": dataset,
+        "student": {
+            "name": "tiny@1",
+            "architecture": architecture,
+            "config": options,
+            "path": path,
+        },
+        "teachers": [
+            {
+                "name": f"big@{place + 1}",
+                "architecture": "",
+                "config": {},
+                "path": one,
+                "weight": 1.0,
+            }
+            for place, one in enumerate(teachers or [])
+        ],
+        "scheme": "offline",
+        "losses": losses or (SOFT if teachers else HARD),
+        "training": {**TRAINING, **(training or {})},
+        "teacher_outputs": {"mode": "auto", "store": str(folder / "store")},
+        "threads": 1,
+        "evaluate": True,
+        **others,
+    }
+    (folder / "config.json").write_text(json.dumps(raw))
+    return folder
+
+
+def run(folder: Path, **how: Any) -> list[Event]:
+    """Train in this process; every event."""
+    raw = json.loads((folder / "config.json").read_text())
+    return list(loop.distill(config.parse_job(raw, methods.describe()), folder, **how))
+
+
+def spawn(folder: Path, verb: str = "train") -> "subprocess.Popen[bytes]":
+    """Train as a worker does, in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "training.engine", verb, str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment)
+
+
+def lines(folder: Path, kind: str | None = None) -> list[JSON]:
+    told = list(journal.read(folder / "journal.jsonl"))
+    return [line for line in told if kind is None or line["type"] == kind]
+
+
+def of(told: list[Event], kind: type) -> list[Any]:
+    return [event for event in told if isinstance(event, kind)]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "output" / "model" / "model.safetensors").read_bytes()
