@@ -125,6 +125,7 @@ class Child:
     arguments: Sequence[str]  # after `distillhub`
     log: RollingLog
     pass_fds: tuple[int, ...] = ()
+    once: bool = False  # started when all others are ready, and not again
     process: subprocess.Popen[bytes] | None = None
     is_ready: bool = False
     started_at: float = 0.0
@@ -147,6 +148,11 @@ class Supervisor:
     def add(self, name: str, arguments: Sequence[str], *pass_fds: int) -> None:
         log = RollingLog(self.home / "logs" / f"{name}.log")
         self.children.append(Child(name, arguments, log, pass_fds))
+
+    def add_once(self, name: str, arguments: Sequence[str]) -> None:
+        """A command to run in the background when everything is ready."""
+        log = RollingLog(self.home / "logs" / f"{name}.log")
+        self.children.append(Child(name, arguments, log, once=True))
 
     def watch_signals(self) -> None:
         """SIGINT, SIGTERM and SIGHUP stop; the end of a child wakes the loop."""
@@ -201,22 +207,31 @@ class Supervisor:
             while not self.stopping:
                 self._keep_alive(told)
                 self._wait(self._next_pause())
-                if not told and all(child.is_ready for child in self.children):
+                if not told and all(one.is_ready or one.once for one in self.children):
                     told = True
                     on_ready()
+                    self._keep_alive(told)
         finally:
             self.stop()
         return 0
 
     def _keep_alive(self, all_were_ready: bool) -> None:
         now = time.monotonic()
-        for child in self.children:
-            if child.is_alive:
+        for child in list(self.children):
+            if child.is_alive or (child.once and not all_were_ready):
                 continue
-            if child.process is not None:
+            if child.process is not None and child.once:
+                self._finished(child)
+            elif child.process is not None:
                 self._buried(child, all_were_ready)
-            if now >= child.start_at:
+            elif now >= child.start_at:
                 self._start(child)
+
+    def _finished(self, child: Child) -> None:
+        assert child.process is not None
+        self.children.remove(child)
+        if child.process.returncode != 0:
+            self.say(f"The {child.name} did not come about; its log: {child.log.path}")
 
     def _buried(self, child: Child, all_were_ready: bool) -> None:
         """A child ended that nobody asked to end: note it, and when to try again."""
@@ -277,7 +292,7 @@ class Supervisor:
 
     def _next_pause(self) -> float | None:
         """Seconds the loop may sleep; None while every child lives."""
-        waiting = [child.start_at for child in self.children if not child.is_alive]
+        waiting = [one.start_at for one in self.children if not (one.is_alive or one.once)]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _wait(self, seconds: float | None) -> None:

@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     command("collect-static", "Hash and compress the static files (for images of containers).")
     prepare = command("prepare", None)
     prepare.add_argument("--demo", action="store_true")
+    command("demo", None)
     command("sign-in-link", "Print a link that signs in the local administrator, once.")
     token = command("create-token", "Make a REST token; it is alone on the last line.")
     token.add_argument("username")

@@ -17,6 +17,7 @@ COMMANDS = {
     "migrate": "distillhub.cli.prepare:migrate",
     "collect-static": "distillhub.cli.prepare:collect_static",
     "prepare": "distillhub.cli.prepare:prepare",
+    "demo": "distillhub.cli.prepare:make_demo",
     "sign-in-link": "distillhub.cli.people:sign_in_link",
     "create-token": "distillhub.cli.people:create_token",
     "doctor": "distillhub.cli.doctor:doctor",

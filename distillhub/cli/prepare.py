@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from distillhub.cli import people, safety
 from distillhub.lib import processes
+from training.services import demo
 
 BACKUPS_KEPT = 5
 
@@ -32,9 +33,14 @@ def prepare(options: argparse.Namespace) -> int:
     _migrate()
     _collect_static()
     user = people.administrator()
-    if options.demo:
-        _ask_for_demo()
-    print(json.dumps({"link": people.link(user)}))
+    print(json.dumps({"link": people.link(user), "demo": options.demo and demo.wanted()}))
+    return 0
+
+
+def make_demo(options: argparse.Namespace) -> int:
+    """In the background of `up`, while the worker does the work."""
+    processes.belong_to_parent()
+    demo.seed(by=people.administrator())
     return 0
 
 
@@ -99,7 +105,3 @@ def _collect_static() -> bool:
         stamp.write(found.hexdigest())
     print(f"Collected the static files into {root}.")
     return True
-
-
-def _ask_for_demo() -> None:
-    """The worker makes the demo project once it is up."""

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from distillhub import __version__, supervisor
 
@@ -35,6 +36,8 @@ def up(options: argparse.Namespace) -> int:
         name = "web" if number == 1 else f"web-{number}"
         keeper.add(name, ["web", "--fd", str(sock.fileno())], sock.fileno())
     keeper.add("worker", ["worker", "--beat", "--queues", "default,gpu"])
+    if told["demo"]:
+        keeper.add_once("demo", ["demo"])
 
     def ready() -> None:
         _greet(options, home, address, told, time.monotonic() - began)
@@ -44,7 +47,7 @@ def up(options: argparse.Namespace) -> int:
     return status
 
 
-def _prepare(keeper: supervisor.Supervisor, *, demo: bool) -> dict[str, str]:
+def _prepare(keeper: supervisor.Supervisor, *, demo: bool) -> dict[str, Any]:
     """Migrations, static files, the administrator and the link, in a process of their own, so
     that the supervisor never holds Django in memory. Nothing when asked to stop meanwhile."""
     status, output = keeper.once(["prepare", *(["--demo"] if demo else [])])
@@ -55,12 +58,12 @@ def _prepare(keeper: supervisor.Supervisor, *, demo: bool) -> dict[str, str]:
         raise supervisor.CannotStart("The database or the files could not be prepared (see above).")
     for line in lines:
         _say(line)
-    told: dict[str, str] = json.loads(last)
+    told: dict[str, Any] = json.loads(last)
     return told
 
 
 def _greet(
-    options: argparse.Namespace, home: Path, address: str, told: dict[str, str], seconds: float
+    options: argparse.Namespace, home: Path, address: str, told: dict[str, Any], seconds: float
 ) -> None:
     port = int(address.rpartition(":")[2])
     taken = f"  (port {options.port} was taken)" if port != options.port else ""
@@ -71,6 +74,8 @@ def _greet(
     _say(f"  Home      {home}  (logs in {home / 'logs'})")
     if options.host not in {"127.0.0.1", "localhost", "::1"}:
         _say(f"\n  Other machines can reach {options.host}; name the hosts in ALLOWED_HOSTS.")
+    if told["demo"]:
+        _say("  Demo      a project that trains on real images begins by itself")
     _say("\nCtrl-C stops everything.")
 
 
