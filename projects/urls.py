@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from projects.views import accounts, projects
+from projects.views import accounts, dataset_uploads, datasets, projects
 
 app_name = "projects"
 
@@ -30,5 +30,47 @@ urlpatterns: list[URLPattern] = [
     ),
     path(
         "p/<slug:project_slug>/settings/restore/", projects.project_restore, name="project_restore"
+    ),
+    path("p/<slug:project_slug>/datasets/", datasets.dataset_list, name="dataset_list"),
+    path("p/<slug:project_slug>/datasets/new/", dataset_uploads.dataset_new, name="dataset_new"),
+    path(
+        "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/",
+        dataset_uploads.dataset_mapping,
+        name="dataset_mapping",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/discard/",
+        dataset_uploads.dataset_discard,
+        name="dataset_discard",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/",
+        datasets.dataset_detail,
+        name="dataset_detail",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/new-version/",
+        dataset_uploads.dataset_new_version,
+        name="dataset_new_version",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/",
+        datasets.dataset_version,
+        name="dataset_version",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/download/",
+        datasets.dataset_download,
+        name="dataset_download",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/try-again/",
+        dataset_uploads.dataset_try_again,
+        name="dataset_try_again",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/image/",
+        datasets.dataset_image,
+        name="dataset_image",
     ),
 ]

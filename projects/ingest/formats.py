@@ -6,6 +6,7 @@ of whatever it cannot turn into a row.
 """
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, ClassVar
@@ -83,6 +84,8 @@ class Look:
     splits: dict[str, int] = field(default_factory=dict)
     pictures: list[dict[str, str]] = field(default_factory=list)
     """[{"address" (a data: URI), "label", "name"}]"""
+    values: dict[str, Counter[str]] = field(default_factory=dict)
+    """How often each value of each column was seen."""
     problems: list[dict[str, Any]] = field(default_factory=list)
     """[{"severity": error|warning|info, "detail", "line"?}]"""
 
@@ -124,9 +127,7 @@ class Format(ABC):
         """`Plan.columns` as a person would probably choose them."""
 
     @abstractmethod
-    def label_counts(
-        self, file: IO[bytes], dialect: dict[str, Any], columns: dict[str, Any], look: Look
-    ) -> dict[str, int]:
+    def label_counts(self, columns: dict[str, Any], look: Look) -> dict[str, int]:
         """How often each label stands in what was looked at."""
 
     @abstractmethod

@@ -127,9 +127,7 @@ class ImageFolder(Format):
     def guess_columns(self, look: Look) -> dict[str, Any]:
         return {}
 
-    def label_counts(
-        self, file: IO[bytes], dialect: dict[str, Any], columns: dict[str, Any], look: Look
-    ) -> dict[str, int]:
+    def label_counts(self, columns: dict[str, Any], look: Look) -> dict[str, int]:
         return look.labels
 
     def rows(

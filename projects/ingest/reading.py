@@ -91,8 +91,7 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
     for file in reading["files"]:
         with opened(file["sha256"]) as handle:
             look = form.look(handle, file["name"], file["dialect"])
-            counts = form.label_counts(handle, file["dialect"], reading["columns"], look)
-        for label, rows in counts.items():
+        for label, rows in form.label_counts(reading["columns"], look).items():
             labels[label] = labels.get(label, 0) + rows
         prefix = f"{file['name']}: " if several else ""
         problems += [one | {"detail": prefix + one["detail"]} for one in look.problems]

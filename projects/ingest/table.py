@@ -86,10 +86,10 @@ class Table(Format):
         _note_ragged(look, rows, len(names))
         fitting = [(line, values) for line, values in rows if len(values) == len(names)]
         look.seen = len(fitting)
-        look.columns = [
-            _described(column, [values[index] for _, values in fitting])
-            for index, column in enumerate(names)
-        ]
+        for index, column in enumerate(names):
+            filled = (values[index] for _, values in fitting)
+            look.values[column] = Counter(value for value in filled if value.strip())
+        look.columns = [_described(column, look.values[column]) for column in names]
         shown = fitting[:SHOWN_ROWS]
         look.lines = [line for line, _ in shown]
         look.rows = [[value[:SHOWN_CHARACTERS] for value in values] for _, values in shown]
@@ -111,20 +111,11 @@ class Table(Format):
     def guess_columns(self, look: Look) -> dict[str, Any]:
         return table_guesses.roles(look.columns, look.seen)
 
-    def label_counts(
-        self, file: IO[bytes], dialect: dict[str, Any], columns: dict[str, Any], look: Look
-    ) -> dict[str, int]:
-        head, whole = _head(file)
-        found, _ = records.of_head(head, whole, dialect)
-        rows = [(line, values) for line, values in found if any(map(str.strip, values))]
-        if not rows:
-            return {}
-        names, rows = _named(rows, dialect)
-        if columns.get("label") not in names:
-            return {}
-        at = names.index(columns["label"])
-        labels = (values[at].strip() for _, values in rows if len(values) == len(names))
-        return dict(Counter(label for label in labels if label).most_common())
+    def label_counts(self, columns: dict[str, Any], look: Look) -> dict[str, int]:
+        counts = Counter[str]()
+        for label, rows in look.values.get(columns.get("label") or "", Counter()).items():
+            counts[label.strip()] += rows
+        return dict(counts.most_common())
 
     def rows(
         self, file: IO[bytes], name: str, dialect: dict[str, Any], plan: Plan
@@ -174,16 +165,17 @@ def _named(
     return table_guesses.column_names(None, widths.most_common(1)[0][0]), rows
 
 
-def _described(name: str, values: list[str]) -> dict[str, Any]:
-    filled = [value for value in values if value.strip()]
-    counts = Counter(filled)
-    numeric = sum(bool(table_guesses.NUMBER.fullmatch(value)) for value in filled)
+def _described(name: str, counts: Counter[str]) -> dict[str, Any]:
+    filled = counts.total()
+    length = sum(len(value) * rows for value, rows in counts.items())
+    number = table_guesses.NUMBER.fullmatch
+    numeric = sum(rows for value, rows in counts.items() if number(value))
     return {
         "name": name,
-        "filled": len(filled),
+        "filled": filled,
         "distinct": len(counts),
-        "length": round(sum(map(len, filled)) / max(1, len(filled)), 1),
-        "numeric": bool(filled) and numeric >= 0.95 * len(filled),
+        "length": round(length / max(1, filled), 1),
+        "numeric": bool(filled) and numeric >= 0.95 * filled,
         "examples": [value[:80] for value, _ in counts.most_common(5)],
     }
 

@@ -23,6 +23,7 @@ from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
 
 FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
 MOST_ROWS = 1000  # of one page
+RESERVED_NAMES = frozenset({"new", "uploads"})  # they stand where names stand in addresses
 
 
 class NotReady(Conflict):
@@ -291,6 +292,9 @@ def _dataset_called(
             existing.task = task
             existing.save(update_fields=["task"])
         return existing
+    if name.strip() in RESERVED_NAMES:
+        sentence = f"{name.strip()} is a word of the addresses here; choose another name."
+        raise Invalid(sentence, fields={"name": [sentence]})
     dataset = Dataset(
         project=project,
         name=name.strip(),

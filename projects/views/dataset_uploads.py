@@ -1,0 +1,202 @@
+"""Bringing data: files, then the mapping that was understood, then a version."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+
+from distillhub.lib import forms as form_errors
+from distillhub.lib.errors import DomainError, Missing
+from projects import permissions
+from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
+from projects.ingest import encodings, records
+from projects.ingest.formats import SPLITS
+from projects.models import Dataset, Project, Role, StagedUpload
+from projects.permissions import person
+from projects.services import datasets
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+SHOWN_LABELS = 40
+ROLES = (("text", "Input text", False), ("label", "Label", False), ("split", "Split", True))
+
+
+@get_or_post
+def dataset_new(request: HttpRequest, project_slug: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    return _upload_page(request, project, None)
+
+
+@get_or_post
+def dataset_new_version(request: HttpRequest, project_slug: str, dataset_name: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    return _upload_page(request, project, datasets.get(project=project, name=dataset_name))
+
+
+@get_or_post
+def dataset_mapping(request: HttpRequest, project_slug: str, upload_id: UUID) -> HttpResponse:
+    """What was understood. A change of the form (through htmx) shows it again, read differently;
+    sending it makes the version."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    upload = (
+        StagedUpload.objects.select_related("dataset").filter(project=project, pk=upload_id).first()
+    )
+    if upload is None:
+        raise Missing("This upload is gone: it was discarded, or waited too long. Upload it again.")
+    files = len(upload.understood["reading"]["files"])
+    if request.method != "POST":
+        initial = {"name": suggested_name(upload.source_name, project.slug)}
+        form = MappingForm(initial=initial)
+        return _mapping_page(request, project, upload, form, datasets.preview(upload=upload))
+    changes = reading_from(request.POST, files)
+    looking = bool(request.headers.get("HX-Request")) or "look" in request.POST
+    posted = request.POST.copy()
+    if upload.dataset is not None:
+        posted["name"] = upload.dataset.name
+    form = MappingForm(posted)
+    if not looking and form.is_valid():
+        try:
+            version = datasets.confirm(
+                upload=upload,
+                name=form.cleaned_data["name"],
+                task=request.POST.get("task", ""),
+                reading=changes,
+                description=form.cleaned_data["description"],
+                by=person(request),
+            )
+        except DomainError as error:
+            form_errors.show(error, form)
+        else:
+            return redirect(
+                "projects:dataset_version", project.slug, version.dataset.name, version.number
+            )
+    if looking:
+        form = MappingForm(initial=request.POST.dict())
+    try:
+        shown = datasets.read_again(upload=upload, reading=changes)
+    except DomainError as error:
+        shown = datasets.preview(upload=upload)
+        shown["problems"].insert(0, {"severity": "error", "detail": error.detail})
+    return _mapping_page(request, project, upload, form, shown)
+
+
+@require_POST
+def dataset_discard(request: HttpRequest, project_slug: str, upload_id: UUID) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    upload = StagedUpload.objects.filter(project=project, pk=upload_id).first()
+    if upload is not None:
+        datasets.discard(upload=upload, by=person(request))
+        messages.success(request, f"{upload.source_name} is forgotten; nothing was stored.")
+    return redirect("projects:dataset_list", project.slug)
+
+
+@require_POST
+def dataset_try_again(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    upload = datasets.try_again(version=version, by=person(request))
+    return redirect("projects:dataset_mapping", project.slug, upload.pk)
+
+
+def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None) -> HttpResponse:
+    """The script of the page sends the form itself, to show how far it is, and wants JSON."""
+    by_script = request.headers.get("X-Requested-With") == "XMLHttpRequest"
+    form = FilesForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        file = form.cleaned_data["file"]
+        try:
+            upload = datasets.stage(
+                project=project,
+                file=file,
+                name=file.name,
+                dataset=dataset,
+                test_file=form.cleaned_data["test_file"],
+                by=person(request),
+            )
+        except DomainError as error:
+            form_errors.show(error, form)
+        else:
+            address = reverse("projects:dataset_mapping", args=[project.slug, upload.pk])
+            return JsonResponse({"location": address}) if by_script else redirect(address)
+    if request.method == "POST" and by_script:
+        sentences = [sentence for errors in form.errors.values() for sentence in errors]
+        detail = " ".join(dict.fromkeys(map(str, sentences))) or "Choose a file."
+        return JsonResponse({"detail": detail}, status=400)
+    crumbs = [("Datasets", reverse("projects:dataset_list", args=[project.slug]))]
+    if dataset is not None:
+        parts = [project.slug, dataset.name]
+        crumbs.append((dataset.name, reverse("projects:dataset_detail", args=parts)))
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": f"New version of {dataset.name}" if dataset else "New dataset",
+        "crumb": "New version" if dataset else "New dataset",
+        "crumbs": crumbs,
+        "form": form,
+        "dataset": dataset,
+        "most_bytes": settings.DISTILLHUB_MAX_UPLOAD_MIB << 20,
+    }
+    status = 400 if request.method == "POST" else 200
+    return render(request, "projects/dataset_new.html", context, status=status)
+
+
+def _mapping_page(
+    request: HttpRequest,
+    project: Project,
+    upload: StagedUpload,
+    form: MappingForm,
+    shown: dict[str, Any],
+) -> HttpResponse:
+    labels = list(shown["labels"].items())
+    highest = max((rows for _, rows in labels), default=1)
+    for file in shown["files"]:
+        names = [column["name"] for column in file["columns"]]
+        file["numbered"] = [
+            (line, list(zip(names, values, strict=True)))
+            for line, values in zip(file["lines"], file["rows"], strict=True)
+        ]
+    reading = shown["reading"]
+    crumbs = [("Datasets", reverse("projects:dataset_list", args=[project.slug]))]
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": f"Check {upload.source_name}",
+        "crumb": "Mapping",
+        "crumbs": crumbs,
+        "upload": upload,
+        "form": form,
+        "shown": shown,
+        "reading": reading,
+        "splits": SPLITS,
+        "roles": ROLES,
+        "loose": [*reading["others"], *reading["columns"].get("ignored", [])],
+        "columns": shown["files"][0]["columns"],
+        "labels": [(name, rows, rows / highest) for name, rows in labels[:SHOWN_LABELS]],
+        "label_count": len(labels),
+        "label_rest": max(0, len(labels) - SHOWN_LABELS),
+        "blocked": any(one["severity"] == "error" for one in shown["problems"]),
+        "ragged": any(one.get("code") == "ragged_line" for one in shown["problems"])
+        or shown["reading"]["ragged"] == "skip",
+        "encodings": encodings.ENCODINGS.items(),
+        "delimiters": [(key, words) for key, words in records.DELIMITERS.items()],
+        "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},
+        "divides": _divides(shown),
+    }
+    fragment = bool(request.headers.get("HX-Request"))
+    template = "projects/_dataset_mapping.html" if fragment else "projects/dataset_mapping.html"
+    return render(request, template, context)
+
+
+def _divides(shown: dict[str, Any]) -> bool:
+    """Whether splits are made here: nothing says of every row where it belongs."""
+    if shown["reading"]["columns"].get("split"):
+        return False
+    named = [set(file["splits"]) - {""} | ({file["split"]} - {None}) for file in shown["files"]]
+    return not all(named) or set().union(*named) == {"train"}

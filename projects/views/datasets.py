@@ -1,0 +1,252 @@
+"""Datasets and their versions, for reading."""
+
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Count, Prefetch
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from distillhub.lib import downloads
+from distillhub.lib.errors import DomainError, Missing
+from projects import permissions
+from projects.models import Dataset, DatasetVersion, Project
+from projects.services import datasets
+from projects.views import dataset_charts
+
+PAGE_ROWS = 50
+PAGE_PICTURES = 60
+SELECTABLE_LABELS = 500  # beyond, a label is typed
+ISSUE_ROWS = 5  # shown with each issue
+THUMBNAIL, MOST_PIXELS = 112, 1024
+MODES = {
+    "1": "Black and white",
+    "L": "Grey",
+    "LA": "Grey, transparent",
+    "P": "Palette",
+    "RGB": "Colour",
+    "RGBA": "Colour, transparent",
+}
+TABS = ("rows", "labels", "statistics", "issues", "details")
+
+
+@require_safe
+def dataset_list(request: HttpRequest, project_slug: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    newest = DatasetVersion.objects.newest_of_each().select_related("dataset", "created_by")
+    found = (
+        Dataset.objects.filter(project=project)
+        .annotate(version_count=Count("versions"))
+        .prefetch_related(Prefetch("versions", newest, to_attr="newest"))
+    )
+    lines = [(dataset, dataset.newest[0]) for dataset in found if dataset.newest]  # type: ignore[attr-defined]
+    lines.sort(key=lambda line: line[1].created_at, reverse=True)
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": "Datasets",
+        "lines": lines,
+        "busy": any(version.status == "ingesting" for _, version in lines),
+    }
+    return render(request, "projects/dataset_list.html", context)
+
+
+@require_safe
+def dataset_detail(request: HttpRequest, project_slug: str, dataset_name: str) -> HttpResponse:
+    """The newest version, at an address that does not change."""
+    project = permissions.project_for(request.user, project_slug)
+    dataset = datasets.get(project=project, name=dataset_name)
+    newest = dataset.versions.order_by("-number").first()
+    if newest is None:
+        raise Missing(f"{dataset.name} has no version.")
+    return redirect("projects:dataset_version", project.slug, dataset.name, newest.number)
+
+
+@require_safe
+def dataset_version(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    """The page, or what it polls: its progress while a worker reads, then a word to load anew."""
+    project = permissions.project_for(request.user, project_slug)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    polled = request.headers.get("HX-Target") == "ingestion"
+    if polled and version.status == DatasetVersion.Status.INGESTING:
+        return render(request, "projects/_dataset_progress.html", {"version": version})
+    if polled:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    context = _frame(project, version)
+    if version.is_ready:
+        tab = request.GET.get("tab", "rows")
+        context["tab"] = tab if tab in TABS else "rows"
+        context |= _content(request, version, context["tab"])
+        context["tabs"] = _tabs(project, version)
+    fragment = request.headers.get("HX-Target") == "rows" and version.is_ready
+    template = "projects/_dataset_rows.html" if fragment else "projects/dataset_version.html"
+    return render(request, template, context)
+
+
+@require_safe
+def dataset_download(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> FileResponse:
+    project = permissions.project_for(request.user, project_slug)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    return downloads.attachment(
+        datasets.open_file(version=version),
+        name=f"{version.dataset.name}-{version.number}.parquet",
+        media_type="application/vnd.apache.parquet",
+        size=version.file_bytes,
+        sha256=version.file_sha256,
+    )
+
+
+@require_safe
+def dataset_image(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    size = MOST_PIXELS if request.GET.get("size") == "full" else THUMBNAIL
+    return downloads.picture(datasets.picture(version=version, row_id=row_id, size=size))
+
+
+def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
+    """What stands around every tab."""
+    return {
+        "project": project,
+        "section": "datasets",
+        "title": version.dataset.name,
+        "crumb": version.reference,
+        "crumbs": [("Datasets", reverse("projects:dataset_list", args=[project.slug]))],
+        "dataset": version.dataset,
+        "version": version,
+        "versions": version.dataset.versions.select_related("created_by"),
+        "is_image": version.input_column == "image",
+        "worst": next((one["severity"] for one in version.issues), ""),
+    }
+
+
+def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, int | None]]:
+    parts = [project.slug, version.dataset.name, version.number]
+    address = reverse("projects:dataset_version", args=parts)
+    counts: dict[str, int | None] = {
+        "rows": version.rows,
+        "labels": len(version.labels),
+        "issues": version.issue_count,
+    }
+    return [(key, key.capitalize(), f"{address}?tab={key}", counts.get(key)) for key in TABS]
+
+
+def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[str, Any]:
+    if tab == "rows":
+        return _rows(request, version)
+    if tab == "labels":
+        figure, height = dataset_charts.labels(version)
+        return {"figure": figure, "height": height, "label_lines": _label_lines(version)}
+    if tab == "statistics":
+        kinds = version.statistics.get("kinds", {}).items()
+        return {
+            "measures": _measures(version),
+            "missing": _missing(version),
+            "kinds": [(MODES.get(mode, mode), rows) for mode, rows in kinds],
+        }
+    if tab == "issues":
+        return {
+            "issues": [issue | {"shown": _issue_rows(version, issue)} for issue in version.issues]
+        }
+    return {"reading": version.reading}
+
+
+def _rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
+    asked = {name: request.GET.get(name, "").strip()[:200] for name in ("split", "label", "q")}
+    issue = request.GET.get("issue", "")[:50]
+    unlabelled = asked["label"] == "" and "unlabelled" in request.GET
+    size = PAGE_PICTURES if version.input_column == "image" else PAGE_ROWS
+    number = _whole(request.GET.get("page"))
+    try:
+        rows, total = _page_of(version, asked, issue, unlabelled, number, size)
+        page = Paginator(range(total), size).get_page(number)
+        if page.number != number:
+            rows, _ = _page_of(version, asked, issue, unlabelled, page.number, size)
+        refused = ""
+    except DomainError as error:
+        rows, page, refused = [], Paginator([], size).get_page(1), error.detail
+    extras = [column["name"] for column in version.columns if column["role"] == "extra"]
+    for row in rows:
+        row["extras"] = [row.get(name) for name in extras]
+    return {
+        "rows": rows,
+        "page": page,
+        "asked": asked,
+        "issue": issue,
+        "refused": refused,
+        "filtered": any(asked.values()) or bool(issue),
+        "extras": extras,
+        "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
+    }
+
+
+def _page_of(
+    version: DatasetVersion,
+    asked: dict[str, str],
+    issue: str,
+    unlabelled: bool,
+    number: int,
+    size: int,
+) -> tuple[list[dict[str, Any]], int]:
+    return datasets.rows_and_total(
+        version=version,
+        split=asked["split"] or None,
+        label=asked["label"] or None,
+        unlabelled=unlabelled,
+        q=asked["q"] or None,
+        issue=issue or None,
+        offset=(number - 1) * size,
+        limit=size,
+    )
+
+
+def _label_lines(version: DatasetVersion) -> list[tuple[str, int, list[int]]]:
+    """(label, rows, rows of each split), the most frequent first."""
+    return [
+        (name, rows, [split["label_counts"].get(name, 0) for split in version.splits.values()])
+        for name, rows in dataset_charts.label_totals(version)
+    ]
+
+
+def _measures(version: DatasetVersion) -> list[dict[str, Any]]:
+    """Every measured length or size with its chart."""
+    units = {"characters": "characters", "words": "words", "width": "pixels", "height": "pixels"}
+    measures = version.statistics.get("measures", {})
+    return [
+        {
+            "name": name,
+            "unit": units.get(name, name),
+            "facts": facts,
+            "figure": dataset_charts.histogram(
+                facts["histogram"]["edges"], facts["histogram"]["counts"], units.get(name, name)
+            ),
+        }
+        for name, facts in measures.items()
+        if facts
+    ]
+
+
+def _missing(version: DatasetVersion) -> list[tuple[str, int, float]]:
+    """(column, rows without a value, their share) of the kept columns."""
+    missing = version.statistics.get("missing", {})
+    return [(name, rows, rows / max(1, version.rows)) for name, rows in missing.items()]
+
+
+def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first rows that an issue lists."""
+    if not issue["rows"]:
+        return []
+    rows, _ = datasets.rows_and_total(version=version, issue=issue["code"], limit=ISSUE_ROWS)
+    return rows
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1
