@@ -4,6 +4,7 @@ from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from projects import permissions
 from projects.models import Dataset, Project, RegisteredModel, User
@@ -13,6 +14,7 @@ from training.services import pipeline
 RECENT = 6  # rows of a short list
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     seen = Run.objects.visible_to(request.user).filter(project__archived_at=None)
@@ -29,6 +31,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "training/home.html", context)
 
 
+@require_safe
 def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     runs = project.runs.select_related("project", "student__model", "created_by")

@@ -8,14 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from distillhub.lib import downloads, storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
-from training.forms import run_choices
+from training.forms import fields, run_choices
 from training.forms.models import ModelDraft
 from training.models import Run
 from training.services import networks
@@ -23,10 +23,12 @@ from training.services import networks
 RECENT = 50  # runs listed on a version's page
 
 
+@require_safe
 def teacher_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     return _model_list(request, project_slug, RegisteredModel.ModelRole.TEACHER)
 
 
+@require_safe
 def student_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     return _model_list(request, project_slug, RegisteredModel.ModelRole.STUDENT)
 
@@ -110,6 +112,7 @@ def _form(request: HttpRequest, draft: ModelDraft) -> HttpResponse:
     return render(request, f"training/{'_model_form' if live else 'model_new'}.html", context)
 
 
+@require_safe
 def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     model = _model(project, model_name)
@@ -137,6 +140,7 @@ def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> Ht
     return render(request, "training/model_detail.html", context)
 
 
+@require_safe
 def model_version(
     request: HttpRequest, project_slug: str, model_name: str, number: int
 ) -> HttpResponse:
@@ -160,6 +164,7 @@ def _version_page(
         "model": model,
         "version": version,
         "accuracy": run_choices.accuracy(version.metrics),
+        "config": [(name, fields.written(value)) for name, value in version.config.items()],
         "made_by": Run.objects.filter(output=version).first(),
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
         "aliases": version.aliases.all(),
@@ -173,6 +178,7 @@ def _version_page(
     )
 
 
+@require_safe
 def model_download(
     request: HttpRequest, project_slug: str, model_name: str, number: int
 ) -> HttpResponseBase:
@@ -182,6 +188,7 @@ def model_download(
     return downloads.archive(files, name=f"{model_name}-{number}.zip")
 
 
+@require_safe
 def model_file(
     request: HttpRequest, project_slug: str, model_name: str, number: int, name: str
 ) -> HttpResponseBase:

@@ -6,6 +6,7 @@ from django import forms
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from training.charts import curves, fidelity
 from training.models import Run
@@ -21,6 +22,7 @@ class Sample(forms.Form):
     epochs = forms.IntegerField(max_value=1000)
 
 
+@require_safe
 def patterns(request: HttpRequest) -> HttpResponse:
     form = Sample({"name": "intents-small", "schedule": "cosine", "control": "on", "epochs": 5000})
     form.add_error(None, "Something about the whole form, said where it begins.")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError
@@ -49,6 +49,7 @@ def run_edit(request: HttpRequest, project_slug: str, number: int) -> HttpRespon
     return _done(request, project_slug, number, edit)
 
 
+@require_safe
 def artifact_download(
     request: HttpRequest, project_slug: str, number: int, name: str
 ) -> FileResponse:

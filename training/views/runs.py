@@ -4,8 +4,9 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.vary import vary_on_headers
 from django.urls import reverse
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from distillhub.lib.errors import Missing
 from projects import permissions
@@ -25,7 +26,9 @@ TABS = [
 TAIL = 400  # console lines a page begins with
 
 
+@require_safe
 @vary_on_headers("HX-Request")
+@require_safe
 def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     context = {
@@ -43,6 +46,7 @@ def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     return render(request, name, context)
 
 
+@require_safe
 def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     run = runs.find(project=project, number=number)
@@ -71,6 +75,7 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
     return render(request, "training/run_detail.html", context)
 
 
+@require_safe
 def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonResponse:
     """What changed: points from `since_step` on (all of them, thinned, without it), console lines
     after line `after`, and every number on the page that moves."""
