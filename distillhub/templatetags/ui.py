@@ -125,6 +125,14 @@ def compact(value: float | str | None) -> str:
 
 
 @register.filter
+def edges(text: str) -> str:
+    """A text with the line breaks at its ends as signs, which would show as nothing."""
+    inner = str(text).strip("\r\n")
+    begin, _, end = str(text).partition(inner) if inner else (str(text), "", "")
+    return "↵" * len(begin.splitlines()) + inner + "↵" * len(end.splitlines())
+
+
+@register.filter
 def grouped(value: float | None) -> str:
     """`13083` as `13 083`, with spaces that do not break: for exact counts."""
     return NOTHING if value is None or value == "" else f"{int(value):,}".replace(",", "\u202f")

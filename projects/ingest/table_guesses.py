@@ -16,6 +16,7 @@ LABEL_NAMES = {
     "label", "labels", "category", "class", "target", "intent", "sentiment", "type", "y", "tag",
     "topic", "status", "classification", "label_text", "label_name", "spam",
 }  # fmt: skip
+SURELY_LABEL = {"label", "labels", "category", "class", "intent", "sentiment", "target"}
 SPLIT_NAMES = {"split", "fold", "set", "subset", "partition"}
 
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?\s*%?\s*")
@@ -117,7 +118,8 @@ def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
 def _label(columns: list[dict[str, Any]], rows: int) -> str | None:
     """By its name, else the column of the fewest different, repeated, short values."""
     repeated = [one for one in columns if one["distinct"] <= max(2, one["filled"] / 2) or rows < 10]
-    named = [one for one in repeated if one["name"].lower() in LABEL_NAMES]
+    named = [one for one in columns if one["name"].lower() in SURELY_LABEL and one["length"] <= 60]
+    named = named or [one for one in repeated if one["name"].lower() in LABEL_NAMES]
     if named:
         return str(min(named, key=lambda one: one["length"])["name"])
     short = [one for one in repeated if one["length"] <= 60 and one["distinct"] > 1]

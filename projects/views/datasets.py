@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets
@@ -128,13 +129,13 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
     }
 
 
-def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, int | None]]:
+def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, str | None]]:
     parts = [project.slug, version.dataset.name, version.number]
     address = reverse("projects:dataset_version", args=parts)
-    counts: dict[str, int | None] = {
-        "rows": version.rows,
-        "labels": len(version.labels),
-        "issues": version.issue_count,
+    counts = {
+        "rows": ui.grouped(version.rows),
+        "labels": ui.grouped(len(version.labels)),
+        "issues": ui.grouped(version.issue_count),
     }
     return [(key, key.capitalize(), f"{address}?tab={key}", counts.get(key)) for key in TABS]
 
