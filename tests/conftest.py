@@ -31,6 +31,7 @@ def own_files(settings: LazySettings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = tmp_path / "files"
     settings.DISTILLHUB_HOME = tmp_path / "home"
     settings.DISTILLHUB_HOME.mkdir()
+    settings.WHITENOISE_AUTOREFRESH = True  # no walk over every static file for each client
     # Argon2 is slow on purpose, and nearly every test makes three people.
     quick = "django.contrib.auth.hashers.MD5PasswordHasher"
     settings.PASSWORD_HASHERS = [quick, *settings.PASSWORD_HASHERS]

@@ -1,5 +1,6 @@
 """Makers of rows for tests: real rows through the ORM, each with sensible defaults."""
 
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -15,7 +16,8 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Run
+from training.models import LogChunk, Run
+from training.worker import metrics
 
 _numbers = count(1)
 
@@ -120,3 +122,90 @@ def run(project: Project, **fields: Any) -> Run:
         "queued_at": timezone.now(),
     }
     return Run.objects.create(project=project, number=number, **defaults | fields)
+
+
+def distillation(project: Project, *, accuracy: float = 0.88, control: float = 0.85) -> Run:
+    """A finished distillation with its control, scores, verdict, curves, console and timeline."""
+    version = dataset_version(project)
+    teacher = model_version(project, role="teacher", parameters=2_500_000, size_bytes=10_000_000)
+    student = model_version(project, parameters=25_000, size_bytes=100_000)
+
+    def scores(name: str, value: float, parameters: int, milliseconds: float) -> dict[str, Any]:
+        latency = {"median": milliseconds, "p95": milliseconds * 1.2}
+        return {
+            "name": name,
+            "accuracy": value,
+            "macro_f1": value,
+            "log_loss": 0.4,
+            "ece": 0.03,
+            "parameters": parameters,
+            "size_bytes": parameters * 4,
+            "latency_ms": {"1": latency, "32": latency},
+            "samples_per_second": 4000.0,
+        }
+
+    summary = {
+        "steps": 100,
+        "epochs": 1,
+        "best_step": 90,
+        "selection_metric": "val/accuracy",
+        "best_value": accuracy,
+        "seconds": 60.0,
+        "student": scores(student.reference, accuracy, 25_000, 0.3),
+        "teacher": scores(teacher.reference, 0.9, 2_500_000, 4.2),
+        "agreement": 0.9,
+        "kl": 0.1,
+        "retention": accuracy / 0.9,
+        "compression": 100.0,
+        "split": "test",
+        "rows": 1000,
+    }
+    shared = {"dataset_version": version, "student": student, "status": Run.Status.FINISHED}
+    now = timezone.now()
+    times = {"started_at": now - timedelta(minutes=2), "finished_at": now, "fraction": 1.0}
+    made = run(project, summary=summary, step=100, steps=100, **shared, **times)
+    made.config |= {
+        "teachers": [teacher.reference],
+        "losses": [
+            {"kind": "soft_targets", "weight": 0.9, "temperature": 4.0},
+            {"kind": "hard_labels", "weight": 0.1},
+        ],
+    }
+    made.teachers.add(teacher)
+    alone = summary | {
+        "student": scores(student.reference, control, 25_000, 0.3),
+        "teacher": None,
+    }
+    other = run(project, summary=alone, control_of=made, **shared, **times)
+    made.comparison = {
+        "control": other.number,
+        "metric": "accuracy",
+        "split": "test",
+        "rows": 1000,
+        "student": accuracy,
+        "control_value": control,
+        "difference": accuracy - control,
+        "interval": [accuracy - control - 0.01, accuracy - control + 0.01],
+        "level": 0.95,
+        "answer": "helped",
+        "sentence": "The student beats its control by 3.0 points on the same 1000 rows.",
+    }
+    points = [
+        metrics.Measured(name, step, value, now.timestamp())
+        for step in range(10, 101, 10)
+        for name, value in (
+            ("train/loss", 4.0 / step),
+            ("train/soft_targets", 3.0 / step),
+            ("train/hard_labels", 5.0 / step),
+            ("val/accuracy", accuracy * step / 100),
+        )
+    ]
+    made.metrics = metrics.append(made, points) | {
+        "teacher/val/accuracy": 0.91,
+        "test/accuracy": accuracy,
+    }
+    made.save()
+    line = {"n": 1, "time": now.timestamp(), "level": "info", "text": "epoch 1 of 1"}
+    LogChunk.objects.create(run=made, index=0, first_line=1, count=1, lines=[line])
+    made.tell("created", "Launched.", by=project.created_by)
+    return made

@@ -1,7 +1,6 @@
 """The table of runs: what its address asks for, and the rows that answer it."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +15,7 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Invalid
 from projects.models import ModelVersion, Project
+from training import catalog
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
@@ -141,8 +141,9 @@ def flat(config: dict[str, Any]) -> dict[str, Any]:
 def _order(order: str) -> OrderBy:
     name = order.removeprefix("-")
     by = ORDERS.get(name)
-    if by is None and re.fullmatch(r"training\.[a-z_]{1,40}", name):
-        by = KeyTransform(name.removeprefix("training."), KeyTransform("training", "config"))
+    kind, _, setting = name.partition(".")
+    if kind == "training" and setting in catalog.training_defaults():
+        by = KeyTransform(setting, KeyTransform("training", "config"))
     if by is None:
         raise Invalid(f"Runs cannot be ordered by {name!r}.", fields={"order": ["Unknown."]})
     return OrderBy(by, descending=order.startswith("-"), nulls_last=True)

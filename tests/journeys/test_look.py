@@ -1,0 +1,213 @@
+"""The pages as a browser sees them: accessible, quiet in the console, at home in dark and on a
+phone, and nothing asked of another host."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from projects.models import Project, User
+from tests import make
+from tests.conftest import signed_in
+from tests.training.test_run_pages import evaluated
+from training.models import Run
+from training.worker import metrics
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Open]:
+    """Opens an address as a person; afterwards, nothing may have been said in the console and no
+    other host asked."""
+    contexts, said, hosts = [], [], set()
+
+    def open_page(path: str, *, by: User, dark: bool = False, width: int = 1440) -> Page:
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        value = signed_in(by).cookies[settings.SESSION_COOKIE_NAME].value
+        cookie = {"name": settings.SESSION_COOKIE_NAME, "value": value, "url": live_server.url}
+        context.add_cookies([cookie])  # type: ignore[list-item]
+        page = context.new_page()
+        page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        page.goto(live_server.url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert hosts - {""} <= {urlsplit(live_server.url).netloc}
+
+
+@pytest.fixture
+def run(project: Project, tmp_path: Path) -> Run:
+    made = make.distillation(project)
+    evaluated(made, tmp_path)
+    return made
+
+
+def is_accessible(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
+
+
+@pytest.mark.parametrize(
+    ("dark", "width"), [(False, 1440), (True, 1440), (False, 390), (True, 390)]
+)
+def test_every_page_is_accessible(
+    visit: Open, alice: User, run: Run, dark: bool, width: int
+) -> None:
+    here = f"/p/{run.project.slug}"
+    make.run(run.project, status=Run.Status.TRAINING, fraction=0.4, name="going")
+    failed = make.run(
+        run.project, status="failed", error={"code": "crashed", "detail": "It broke.", "trace": "x"}
+    )
+    page = visit("/", by=alice, dark=dark, width=width)
+    paths = ["/", f"{here}/", f"{here}/runs/", "/workers/", "/patterns/"]
+    paths += [f"{here}/runs/{one.number}/" for one in (run, failed)]
+    tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
+    paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
+    for path in paths:
+        page.goto(page.url.split("/p/")[0].rstrip("/") + path if path != "/" else page.url)
+        if page.locator("[data-chart]").count():
+            page.wait_for_selector("[data-drawn]")
+        is_accessible(page)
+        wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, f"{path} scrolls sideways"
+
+
+def test_a_stranger_to_the_product_finds_a_way_to_begin(visit: Open, charlie: User) -> None:
+    page = visit("/", by=charlie)
+    expect(page.get_by_role("link", name="Create a project")).to_be_visible()
+    is_accessible(page)
+
+
+def test_the_theme_is_the_systems_until_chosen_and_then_kept(visit: Open, alice: User) -> None:
+    page = visit("/", by=alice, dark=True)
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-bs-theme", "dark")
+    page.get_by_role("button", name="Change between light and dark").click()
+    expect(html).to_have_attribute("data-bs-theme", "light")
+    page.reload()
+    expect(html).to_have_attribute("data-bs-theme", "light")
+
+
+def test_the_keyboard_walks_the_table_and_goes_places(visit: Open, alice: User, run: Run) -> None:
+    page = visit(f"/p/{run.project.slug}/runs/", by=alice)
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(rf"/runs/{run.number}/$"))
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("o")
+    expect(page).to_have_url(re.compile(rf"/p/{run.project.slug}/$"))
+
+
+def test_a_search_narrows_the_table_and_is_in_the_address(
+    visit: Open, alice: User, run: Run
+) -> None:
+    make.run(run.project, name="needle", status=Run.Status.CANCELLED)
+    page = visit(f"/p/{run.project.slug}/runs/", by=alice)
+    page.get_by_role("searchbox").press_sequentially("needle")
+    expect(page.locator("[data-rows] tr")).to_have_count(1)
+    expect(page).to_have_url(re.compile("q=needle"))
+    page.get_by_role("link", name="Cancelled").click()
+    expect(page).to_have_url(re.compile("(?=.*status=cancelled)(?=.*q=needle)"))
+    page.reload()
+    expect(page.locator("[data-rows] tr")).to_have_count(1)
+
+
+def test_the_menu_of_a_phone_opens_and_closes(visit: Open, alice: User, run: Run) -> None:
+    page = visit("/", by=alice, width=390)
+    link = page.get_by_role("navigation", name="Main").get_by_role("link", name="Workers")
+    expect(link).not_to_be_visible()
+    page.get_by_role("button", name="Menu").click()
+    expect(link).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(link).not_to_be_visible()
+
+
+def test_a_live_page_draws_new_points_by_itself_and_shows_the_end(
+    visit: Open, alice: User, project: Project
+) -> None:
+    run = make.run(project, status=Run.Status.TRAINING, step=10, steps=100, fraction=0.1)
+    measured = [metrics.Measured("train/loss", step, 2.0, 0.0) for step in range(1, 11)]
+    metrics.append(run, measured)
+    page = visit(f"/p/{project.slug}/runs/{run.number}/", by=alice)
+    page.wait_for_selector("[data-chart-name=loss][data-drawn]")
+
+    latest = metrics.append(run, [metrics.Measured("train/loss", 50, 0.5, 0.0)])
+    Run.objects.filter(pk=run.pk).update(fraction=0.5, step=50, metrics=latest)
+    expect(page.locator("[data-live=percent]")).to_have_text("50 %")
+    expect(page.locator("[data-live=loss]")).to_have_text("0.5000")
+    last = "document.querySelector('[data-chart-name=loss] [data-chart-area]').data[0].x.at(-1)"
+    page.wait_for_function(f"{last} === 50")
+
+    Run.objects.filter(pk=run.pk).update(status=Run.Status.CANCELLED, fraction=0.5)
+    expect(page.locator("[data-status=cancelled]").first).to_be_visible()
+    expect(page.locator("[data-live-url]")).to_have_count(0)
+
+
+def test_a_lost_connection_is_said_quietly_and_mends_itself(
+    visit: Open, alice: User, project: Project
+) -> None:
+    run = make.run(project, status=Run.Status.TRAINING, fraction=0.1)
+    page = visit(f"/p/{project.slug}/runs/{run.number}/", by=alice)
+    page.route("**/live/**", lambda route: route.fulfill(status=200, body="not JSON"))
+    notice = page.get_by_text("The server does not answer")
+    expect(notice).to_be_visible()
+    page.unroute("**/live/**")
+    expect(notice).not_to_be_visible(timeout=10_000)
+
+
+def test_the_evaluation_draws_its_charts_under_the_strict_policy(
+    visit: Open, alice: User, run: Run
+) -> None:
+    page = visit(f"/p/{run.project.slug}/runs/{run.number}/?tab=evaluation", by=alice)
+    for name in ("confusion", "reliability", "per_class"):
+        page.wait_for_selector(f"[data-chart-name={name}] .main-svg")
+    response = page.request.get(page.url)
+    policy = response.headers["content-security-policy"]
+    assert "script-src 'self'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_smoothing_draws_an_average_over_the_faded_line(visit: Open, alice: User, run: Run) -> None:
+    page = visit(f"/p/{run.project.slug}/runs/{run.number}/?tab=curves", by=alice)
+    page.wait_for_selector("[data-chart-name=loss][data-drawn]")
+    lines = "document.querySelector('[data-chart-name=loss] [data-chart-area]').data.length"
+    before = page.evaluate(lines)
+    page.get_by_label("Smoothing").fill("0.6")
+    page.wait_for_function(f"{lines} === {before + 3}")

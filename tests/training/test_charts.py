@@ -1,0 +1,118 @@
+"""Every figure is one that Plotly itself accepts, and says no more than its numbers."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from training.charts import curves, fidelity
+from training.charts.figures import Figure
+
+POINTS = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
+MEASURED = """train/loss train/soft_targets train/hard_labels train/learning_rate
+train/samples_per_second val/loss val/accuracy val/agreement val/kl"""
+SERIES = dict.fromkeys(MEASURED.split(), POINTS)
+LABELS = ["a_b", "<b>bold</b>", "c"]
+COUNTS = [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
+PER_CLASS = [
+    {"label": label, "rows": 10, "precision": 0.9, "recall": 0.8, "f1": f1}
+    for label, f1 in zip(LABELS, [0.9, 0.4, 0.7], strict=True)
+]
+BINS = [
+    {"low": 0.5, "high": 0.6, "count": 4, "confidence": 0.55, "accuracy": 0.5},
+    {"low": 0.6, "high": 0.7, "count": 0, "confidence": None, "accuracy": None},
+]
+
+FIGURES = {
+    "losses": curves.losses(SERIES, terms=["soft_targets", "hard_labels"]),
+    "losses of nothing yet": curves.losses({}, terms=["hard_labels"]),
+    "quality": curves.quality(SERIES, teacher=0.9, control=POINTS, with_control=True),
+    "agreement": curves.agreement(SERIES),
+    "divergence": curves.divergence(SERIES),
+    "learning rate": curves.learning_rate(SERIES),
+    "throughput": curves.throughput(SERIES),
+    "confusion": fidelity.confusion(LABELS, COUNTS),
+    "reliability": fidelity.reliability(BINS, BINS),
+    "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
+}
+
+
+def names(figure: Figure) -> list[str]:
+    return [trace["name"] for trace in figure["data"]]
+
+
+@pytest.mark.parametrize("figure", FIGURES.values(), ids=FIGURES.keys())
+def test_plotly_accepts_the_figure(figure: Figure) -> None:
+    go.Figure(figure)
+
+
+def test_a_value_that_is_not_finite_is_a_break_and_never_a_zero() -> None:
+    line = curves.losses(SERIES, terms=[])["data"][0]
+    assert line["y"] == [0.5, None, 0.7]
+    assert line["connectgaps"] is False
+
+
+def test_each_term_of_the_loss_has_its_line() -> None:
+    drawn = names(curves.losses(SERIES, terms=["soft_targets", "hard_labels"]))
+    assert drawn == ["total", "soft targets", "hard labels", "validation"]
+
+
+def test_a_single_term_is_the_total_and_not_drawn_twice() -> None:
+    assert names(curves.losses(SERIES, terms=["hard_labels"])) == ["total", "validation"]
+
+
+def test_the_teacher_is_a_dashed_line_across_the_accuracy_chart() -> None:
+    layout = curves.quality(SERIES, teacher=0.9, teacher_name="big")["layout"]
+    (shape,) = layout["shapes"]
+    assert (shape["y0"], shape["y1"], shape["line"]["dash"]) == (0.9, 0.9, "dash")
+    assert layout["annotations"][0]["text"] == "big 90.0%"
+
+
+@pytest.mark.parametrize("teacher", [None, "NaN", float("nan")])
+def test_a_teacher_not_yet_scored_draws_no_line(teacher: Any) -> None:
+    assert "shapes" not in curves.quality(SERIES, teacher=teacher)["layout"]
+
+
+def test_the_control_lies_over_the_student_under_a_series_of_its_own() -> None:
+    figure = curves.quality(SERIES, control=POINTS, with_control=True)
+    assert [trace["meta"]["series"] for trace in figure["data"]] == [
+        "val/accuracy",
+        "control/val/accuracy",
+    ]
+
+
+def test_a_line_is_there_before_its_first_point_so_that_a_live_page_only_appends() -> None:
+    figure = curves.losses({}, terms=["soft_targets", "hard_labels"])
+    assert all(trace["x"] == [] for trace in figure["data"])
+    assert len(figure["data"]) == 4
+
+
+def test_peoples_words_are_never_markup() -> None:
+    heat = fidelity.confusion(LABELS, COUNTS)["data"][0]
+    assert heat["x"] == ["a b", "&lt;b&gt;bold&lt;/b&gt;", "c"]
+
+
+def test_confusion_is_a_share_of_each_true_class_and_an_empty_class_is_no_fault() -> None:
+    assert fidelity.confusion(LABELS, COUNTS)["data"][0]["z"] == [
+        [0.8, 0.2, 0.0],
+        [0.1, 0.9, 0.0],
+        [0.0, 0.0, 0.0],
+    ]
+
+
+def test_the_worst_classes_come_first() -> None:
+    assert fidelity.per_class(PER_CLASS)["data"][0]["x"] == [0.4, 0.7, 0.9]
+
+
+def test_classes_whose_shortened_names_are_equal_stay_apart() -> None:
+    rows = [row | {"label": "a" * 40 + str(place)} for place, row in enumerate(PER_CLASS)]
+    assert len(set(fidelity.per_class(rows)["data"][0]["y"])) == 3
+
+
+def test_empty_bins_are_not_drawn() -> None:
+    assert fidelity.reliability(BINS)["data"][1]["x"] == [0.55]
+
+
+def test_a_spark_needs_two_points_and_stays_in_its_box() -> None:
+    assert curves.spark({"values": [0.5]}) == ""
+    assert curves.spark({"values": [0.0, "NaN", 1.0]}) == "0.0,22.0 100.0,2.0"
