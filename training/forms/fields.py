@@ -8,6 +8,7 @@ from typing import Any
 Faults = Mapping[str, Sequence[str]]
 
 UNWRITTEN = object()
+MOST_TOLD = 20_000
 
 
 @dataclass(slots=True)
@@ -40,12 +41,13 @@ class OptionField:
 
     @property
     def limits(self) -> str:
-        """`0 to 0.95`, `at least 1`, or nothing."""
-        if self.minimum is not None and self.maximum is not None:
+        """`0 to 0.95`, `at least 1`, or nothing. A maximum that only guards memory is not told."""
+        told = self.maximum is not None and self.maximum <= MOST_TOLD
+        if self.minimum is not None and told:
             return f"{written(self.minimum)} to {written(self.maximum)}"
         if self.minimum is not None:
             return f"at least {written(self.minimum)}"
-        return f"at most {written(self.maximum)}" if self.maximum is not None else ""
+        return f"at most {written(self.maximum)}" if told else ""
 
 
 def written(value: Any) -> str:

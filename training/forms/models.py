@@ -43,6 +43,12 @@ SOURCES: list[Mapping[str, str]] = [
     },
 ]
 
+TYPED = (
+    "source", "architecture", "model_type", "more", "initialise_from", "hub_id", "revision", "run",
+    "name", "description",
+)  # fmt: skip
+#: What a list of transformers' model types begins with.
+FAMILIAR = ("distilbert", "bert", "resnet", "mobilenet_v2", "vit")
 #: Fields of the page whose faults stand beside them.
 NAMED = {
     "name", "task", "role", "description", "id", "revision", "file", "run", "more", "architecture",
@@ -62,7 +68,7 @@ class ModelDraft:
         self.task = model.task if model else ""
         self.name = self.description = ""
         self.source = "architecture"
-        self.architecture = self.applied_architecture = ""
+        self.architecture = self.applied_architecture = self.model_type = ""
         self.config: Texts = {}
         self.more = ""  # JSON of what an open architecture takes beyond its options
         self.initialise_from = self.hub_id = self.revision = self.run = ""
@@ -92,8 +98,7 @@ class ModelDraft:
         return draft
 
     def _take(self, texts: Mapping[str, str]) -> None:
-        for name in ("source", "architecture", "more", "initialise_from", "hub_id", "revision",
-                     "run", "name", "description"):  # fmt: skip
+        for name in TYPED:
             setattr(self, name, texts.get(name, getattr(self, name)))
         if self.model is None:
             self.role = texts.get("role", self.role)
@@ -112,11 +117,19 @@ class ModelDraft:
             self.task = newest if newest is not None and newest in tasks else tasks[0]
         if self.source not in {source["key"] for source in SOURCES}:
             self.source = "architecture"
-        self.architectures = catalog.architectures(self.task)
-        offered = {one["key"]: one for one in self.architectures}
+        architectures = catalog.architectures(self.task)
+        self.small = [one for one in architectures if one["kind"] == "small"]
+        self.transformers = [one for one in architectures if one["kind"] != "small"]
+        offered = {one["key"]: one for one in architectures}
+        if self.architecture == "transformers":  # the card, with a list of its own
+            known = [one["key"] for one in self.transformers]
+            familiar = [key for key in FAMILIAR if key in known]
+            self.architecture = (
+                self.model_type if self.model_type in known else (familiar or known or [""])[0]
+            )
         if self.architecture not in offered:
-            suited = [one for one in self.architectures if self.task in one["default_for"]]
-            self.architecture = (suited or self.architectures)[0]["key"]
+            suited = [one for one in architectures if self.task in one["default_for"]]
+            self.architecture = (suited or architectures)[0]["key"]
         self.chosen = offered[self.architecture]
         if self.applied_architecture != self.architecture:
             self.config = {}
@@ -197,6 +210,10 @@ class ModelDraft:
     def address(self) -> str:
         """What the form's address says besides its path."""
         return f"?{urlencode({'model': self.model.name})}" if self.model else ""
+
+    @property
+    def uses_transformers(self) -> bool:
+        return bool(self.chosen["kind"] != "small")
 
     @property
     def tasks(self) -> list[Mapping[str, Any]]:

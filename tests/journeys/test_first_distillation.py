@@ -1,0 +1,135 @@
+"""A newcomer distils a model in the browser: data, teacher, student, two runs, the file."""
+
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import FilePayload, Page, expect
+from safetensors import safe_open
+
+from tests.journeys.conftest import Stack
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SOON = 30_000  # ms: something a worker does in the background
+TRAINED = 120_000  # ms: a run on a busy machine with one core
+
+
+def make_project(page: Page, name: str) -> None:
+    page.locator("main a[href='/projects/new/']").first.click()
+    page.locator("#id_name").fill(name)
+    page.get_by_role("button", name="Make project").click()
+    expect(page).to_have_url(re.compile(r"/p/[a-z0-9-]+/"))
+
+
+def bring_data(page: Page, name: str, file: FilePayload) -> None:
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Datasets").click()
+    page.locator("main a[href$='/datasets/new/']").first.click()
+    page.locator("input[name=file]").set_input_files(file)
+    page.get_by_role("button", name="Upload and look").click()
+    expect(page.get_by_role("heading", name="This is what was understood")).to_be_visible()
+    page.locator("#mapping input[name=name]").fill(name)
+    page.get_by_role("button", name="Make the dataset").click()
+    expect(page.locator("[data-status=ready]").first).to_be_visible(timeout=SOON)
+
+
+def register(page: Page, role: str, name: str, options: dict[str, str]) -> None:
+    listed = f"{role.capitalize()}s"
+    page.get_by_role("navigation", name="Main").get_by_role("link", name=listed).click()
+    page.get_by_role("link", name=f"New {role}").first.click()
+    page.locator("#id_name").fill(name)
+    for label, value in options.items():
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name=f"Register {role}").click()
+    expect(page.get_by_role("heading", name=f"{name}@1")).to_be_visible()
+    expect(page.locator("[data-status=ready]")).to_be_visible(timeout=SOON)
+
+
+def start(page: Page, button: str, **typed: str) -> None:
+    """Type into the run form as it stands, wait for its live check, and start."""
+    for name, value in typed.items():
+        page.locator(f"[name='training.{name}']").fill(value)
+    expect(page.locator("#run-summary .problems")).to_have_count(0)
+    page.get_by_role("button", name=button, exact=True).click()
+    expect(page).to_have_url(re.compile(r"/runs/\d+/$"))
+
+
+def finished(page: Page) -> None:
+    expect(page.locator(".run-head [data-status=finished]").last).to_be_visible(timeout=TRAINED)
+
+
+def distil(page: Page, *, teacher: str, student: str, folder: Path) -> Path:
+    """Fine-tune the teacher, distil it with a control, and download the student."""
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Runs").click()
+    page.locator("main a[href$='/runs/new/']").first.click()
+    page.locator(f"[name=student][value='{teacher}@1']").check()
+    start(page, "Start run", epochs="6", learning_rate="0.01")
+    page.reload()  # nothing is lost by it
+    finished(page)
+
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Runs").click()
+    page.locator("main a[href$='/runs/new/']").first.click()
+    expect(page.locator("[name=preset][value=soft_targets]")).to_be_checked()
+    expect(page.locator(f"[name=teachers][value='{teacher}@2']")).to_be_checked()
+    page.locator(f"[name=student][value='{student}@1']").check()
+    expect(page.locator("#run-summary .sentence")).to_contain_text(
+        f"Distil {teacher}@2 into {student}@1"
+    )
+    page.locator("[name='losses.0.temperature']").fill("0")
+    expect(page.locator("[data-fault='losses.0.temperature']")).to_contain_text("between")
+    page.locator("[name='losses.0.temperature']").fill("2")
+    expect(page.locator("#run-formula")).to_contain_text("2² · KL(softmax(t/2) ‖ softmax(s/2))")
+    start(page, "Start run and control", epochs="6", learning_rate="0.01")
+    finished(page)
+    control = page.get_by_role("link", name=re.compile("control")).first
+    control.click()
+    finished(page)
+    page.go_back()
+    page.reload()
+    expect(page.get_by_text(re.compile(r"[Dd]istilling (helped|hurt)")).first).to_be_visible()
+
+    page.get_by_role("navigation", name="Main").get_by_role("link", name="Students").click()
+    page.get_by_role("link", name=student, exact=True).click()
+    page.get_by_role("link", name=f"{student}@2").click()
+    with page.expect_download() as coming:
+        page.get_by_role("link", name="Download", exact=True).first.click()
+    archive = folder / "student.zip"
+    coming.value.save_as(archive)
+    return archive
+
+
+def check_model(archive: Path) -> None:
+    """The student opens with safetensors alone, and says what it is."""
+    folder = archive.parent / "student"
+    with zipfile.ZipFile(archive) as packed:
+        assert packed.testzip() is None
+        packed.extractall(folder)
+    with safe_open(folder / "model.safetensors", framework="np") as weights:
+        assert sum(weights.get_tensor(name).size for name in weights.keys()) > 100  # noqa: SIM118
+    assert '"labels"' in (folder / "distillhub.json").read_text()
+
+
+def test_a_newcomer_distils_a_text_classifier(
+    stack: Stack, visitor: Page, texts: bytes, tmp_path: Path
+) -> None:
+    make_project(visitor, "Intents")
+    bring_data(visitor, "intents", {"name": "intents.csv", "mimeType": "text/csv", "buffer": texts})
+    register(visitor, "teacher", "large", {"Vocabulary": "2000", "Width": "64"})
+    register(visitor, "student", "tiny", {"Vocabulary": "500", "Width": "4"})
+    check_model(distil(visitor, teacher="large", student="tiny", folder=tmp_path))
+
+
+def test_a_newcomer_distils_an_image_classifier(
+    stack: Stack, visitor: Page, pictures: bytes, tmp_path: Path
+) -> None:
+    make_project(visitor, "Digits")
+    zipped: FilePayload = {
+        "name": "digits.zip",
+        "mimeType": "application/zip",
+        "buffer": pictures,
+    }
+    bring_data(visitor, "digits", zipped)
+    register(visitor, "teacher", "convnet", {"Channels": "16, 32", "Hidden": "64"})
+    register(visitor, "student", "small", {"Channels": "4", "Hidden": "0"})
+    check_model(distil(visitor, teacher="convnet", student="small", folder=tmp_path))
