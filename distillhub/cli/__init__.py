@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--create", action="store_true", help="make the user when there is none")
     token.add_argument("--name", default="command line", help="to recognise the token by")
     token.add_argument("--scope", choices=["read", "write"], default="write")
-    command("doctor", "Check that everything DistillHub needs is there, and say what to do.")
+    doctor = command("doctor", "Check that everything needed is there, and say what to do.")
+    doctor.add_argument("--only", metavar="PART", help="python, settings, database, broker, ...")
+    doctor.add_argument("--strict", action="store_true", help="a warning is a failure, too")
     return parser
 
 

@@ -44,9 +44,13 @@ class Finding:
 
 
 def doctor(options: argparse.Namespace) -> int:
+    chosen = [options.only] if options.only else list(PARTS)
+    if unknown := set(chosen) - set(PARTS):
+        print(f"There is no part {unknown.pop()!r}; the parts are {', '.join(PARTS)}.")
+        return 2
     worst = OK
-    for part, examine in PARTS.items():
-        for finding in _examined(examine):
+    for part in chosen:
+        for finding in _examined(PARTS[part]):
             print(f"{finding.verdict:4}  {part:9} {finding.what}")
             if finding.todo:
                 print(f"{'':16}-> {finding.todo}")
@@ -60,7 +64,7 @@ def doctor(options: argparse.Namespace) -> int:
             FAIL: "DistillHub cannot work properly until the lines marked FAIL are mended.",
         }[worst]
     )
-    return 1 if worst == FAIL else 0
+    return 1 if worst == FAIL or (options.strict and worst == WARN) else 0
 
 
 def _examined(examine: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -114,12 +118,15 @@ def _broker() -> Iterator[Finding]:
         yield Finding(FAIL, f"{name}: {error}", "Check REDIS_URL, and that Redis is running.")
         return
     yield Finding(OK, name)
+
+
+def _workers() -> Iterator[Finding]:
     answers = app.control.ping(timeout=1.0)
     if answers:
         names = ", ".join(sorted(name for answer in answers for name in answer))
-        yield Finding(OK, f"workers answer: {names}")
+        yield Finding(OK, names)
     else:
-        yield Finding(WARN, "no worker answers", "Start one: distillhub up, or distillhub worker.")
+        yield Finding(WARN, "none answers", "Start one: distillhub up, or distillhub worker.")
 
 
 def _storage() -> Iterator[Finding]:
@@ -204,6 +211,7 @@ PARTS = {
     "settings": _settings,
     "database": _database,
     "broker": _broker,
+    "workers": _workers,
     "storage": _storage,
     "torch": _torch,
     "machine": _machine,

@@ -32,8 +32,8 @@ DESCRIPTION = (
     "A convolutional teacher learns them; then a student 68 times smaller learns from the teacher, "
     "and once more from the labels alone, to see whether the teacher helped. Archive it any time."
 )
-TEACHER_CONFIG = {"channels": [48, 96], "hidden": 256}
-STUDENT_CONFIG = {"channels": [8, 24], "hidden": 0, "dropout": 0.0}
+TEACHER_CONFIG = {"image_size": 8, "channels": [48, 96], "hidden": 256}
+STUDENT_CONFIG = {"image_size": 8, "channels": [8, 24], "hidden": 0, "dropout": 0.0}
 
 
 class Unready(Exception):
