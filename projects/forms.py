@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from typing import Any, ClassVar
-from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib.auth import authenticate
@@ -10,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from projects.models import ApiToken, Role, User
+from projects.services import accounts
 
 
 class SignInForm(forms.Form):
@@ -58,7 +58,7 @@ class ProfileForm(forms.Form):
         widget=forms.EmailInput({"autocomplete": "email"}),
     )
     time_zone = forms.ChoiceField(
-        choices=lambda: [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones())],
+        choices=lambda: [(zone, zone.replace("_", " ")) for zone in accounts.time_zones()],
         help_text="Times on pages are shown in it. The API always says UTC.",
     )
 

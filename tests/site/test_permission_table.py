@@ -1,0 +1,255 @@
+"""Every route, every method, as everybody: generated from the URL resolver, held to the table in
+permission_table.py. Real requests against real rows; each is undone before the next."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from django.conf import settings
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
+from django.http.response import HttpResponseBase, StreamingHttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from distillhub.lib import storage
+from projects.models import Dataset, Project, RegisteredModel, StagedUpload, User
+from projects.services import accounts, datasets
+from tests import make
+from tests.conftest import signed_in
+from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
+from training.models import Artifact
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+RULES = PAGES | REST
+
+
+@dataclass(frozen=True)
+class Route:
+    name: str
+    kwargs: tuple[str, ...]
+
+
+def _routes(patterns: list[Any], namespace: str = "") -> Iterator[Route]:
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            inner = f"{namespace}{pattern.namespace}:" if pattern.namespace else namespace
+            if not inner.startswith("admin:"):
+                yield from _routes(pattern.url_patterns, inner)
+        elif isinstance(pattern, URLPattern):
+            name = f"{namespace}{pattern.name or pattern.pattern}"
+            yield Route(name, tuple(pattern.pattern.converters))
+
+
+ROUTES = [route for route in _routes(get_resolver().url_patterns) if route.name != NOWHERE]
+NESTED = [r for r in ROUTES if "project_slug" in r.kwargs and len(r.kwargs) > 1]
+
+
+@dataclass
+class World:
+    """A project with one of everything, and the people around it."""
+
+    sessions: dict[str, str]  # of those who are signed in
+    values: dict[str, Any]
+
+    def address(self, route: Route, **other: Any) -> str:
+        values = {**self.values, **self._own_values(route), **other}
+        return reverse(route.name, kwargs={name: values[name] for name in route.kwargs})
+
+    def _own_values(self, route: Route) -> dict[str, Any]:
+        """Where one word of an address means different things at different routes."""
+        if route.name in {"training:artifact_download", "api_run_artifact"}:
+            return {"name": "model/config.json"}
+        return {}
+
+
+@pytest.fixture
+def world(project: Project, alice: User, erin: User, vera: User, charlie: User) -> World:
+    folder = storage.working_folder("making")
+    rows = pa.table({"row_id": [0], "split": ["test"], "label": ["yes"], "text": ["hello"]})
+    pq.write_table(rows, folder / "rows.parquet")
+    parquet = storage.put(folder / "rows.parquet")
+    (folder / "config.json").write_text('{"format": 1}')
+    blob = storage.put(folder / "config.json")
+    file = {"name": "config.json", "sha256": blob.sha256, "bytes": blob.bytes}
+    make.dataset_version(
+        project, "messages", file_sha256=parquet.sha256, file_bytes=parquet.bytes, rows=1
+    )
+    make.model_version(project, "small", files=[file], labels=["no", "yes"])
+    run = make.run(project, number=1)
+    Artifact.objects.create(
+        run=run, kind="model", name="model/config.json", sha256=blob.sha256, bytes=blob.bytes
+    )
+    Artifact.objects.create(
+        run=run, kind="evaluation", name="evaluation.json", sha256=blob.sha256, bytes=blob.bytes
+    )
+    table = SimpleUploadedFile("more.csv", b"text,label\nhello,yes\ngoodbye,no\n")
+    staged = datasets.stage(project=project, file=table, name="more", by=erin)
+    token, _ = accounts.create_token(user=alice, name="mine")
+    version = RegisteredModel.objects.get(name="small").versions.get()
+    version.aliases.create(model=version.model, name="production")
+    sessions = {}
+    for person in (charlie, vera, erin, alice):
+        client = signed_in(person)
+        sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
+    return World(
+        sessions,
+        {
+            "project_slug": project.slug,
+            "dataset_name": Dataset.objects.get(name="messages").name,
+            "model_name": "small",
+            "number": 1,
+            "alias": "production",
+            "name": "config.json",
+            "row_id": 0,
+            "upload_id": staged.pk,
+            "username": "vera",
+            "pk": token.pk,
+            "token": "spent",
+            "method_kind": "losses",
+        },
+    )
+
+
+HELD = {
+    "anonymous": Needs.NOTHING,
+    "charlie": Needs.ACCOUNT,
+    "vera": Needs.VIEWER,
+    "erin": Needs.EDITOR,
+    "alice": Needs.OWNER,
+}
+
+
+def ask(
+    world: World, who: str, method: str, address: str, body: dict[str, Any] | None = None
+) -> HttpResponseBase:
+    """One request whose effects are undone."""
+    client = Client()
+    if who in world.sessions:
+        client.cookies[settings.SESSION_COOKIE_NAME] = world.sessions[who]
+    data: dict[str, Any] = {} if method == "GET" else {"data": body}
+    if method not in {"GET", "POST"} or body is not None:
+        data["content_type"] = "application/json"
+    with transaction.atomic():
+        response: HttpResponseBase = getattr(client, method.lower())(address, **data)
+        if isinstance(response, StreamingHttpResponse):
+            b"".join(response)  # read to its end, which closes the file
+        transaction.set_rollback(True)
+    return response
+
+
+def verdict(response: HttpResponseBase, *, rest: bool) -> str:
+    """What an answer means for who asked."""
+    status = response.status_code
+    if status == 302 and response.headers["Location"].startswith("/sign-in/?next="):
+        return "sign in first"
+    named = {401: "sign in first", 403: "forbidden", 404: "missing", 405: "no such method"}
+    if status in named:
+        return named[status] if rest or status != 401 else f"{status} on a page"
+    return "allowed" if status < 500 else f"failed with {status}"
+
+
+def expected(needs: Needs, held: Needs) -> str:
+    if held >= needs:
+        return "allowed"
+    if held == Needs.NOTHING:
+        return "sign in first"
+    return "missing" if held == Needs.ACCOUNT else "forbidden"
+
+
+def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
+    names = {route.name for route in ROUTES}
+    without_rule = sorted(names - set(RULES))
+    assert not without_rule, f"add these to tests/site/permission_table.py: {without_rule}"
+    assert not sorted(set(RULES) - names), "rules for routes that do not exist"
+
+
+# What an empty request cannot reach although it is allowed: (route, method, person).
+SPECIAL = {
+    ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
+    ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
+    ("api_token", "DELETE"): {"missing", "allowed"},
+    ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
+    ("api_dataset_image", "GET"): {"missing", "allowed"},
+}
+# A viewer may remove herself: the rule speaks of others.
+LEAVING = {("projects:member_remove", "POST", "vera"), ("api_member", "DELETE", "vera")}
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World) -> None:
+    rest, rules = route.name in REST, RULES[route.name]
+    address = world.address(route)
+    wrong = []
+    for method in METHODS:
+        for who in HELD:
+            answer = ask(world, who, method, address)
+            found = verdict(answer, rest=rest)
+            if method in rules:
+                wanted = {expected(rules[method], HELD[who])}
+                if wanted == {"allowed"}:
+                    wanted |= SPECIAL.get((route.name, method), set())
+                if (route.name, method, who) in LEAVING:
+                    wanted = {"allowed"}
+            elif who == "alice":
+                wanted = {"no such method"}
+            else:  # refused one way or the other, and never carried out
+                wanted = {"no such method", "sign in first", "missing", "forbidden"}
+            if found not in wanted:
+                wrong.append(f"{method} as {who}: {found} ({answer.status_code}), not {wanted}")
+            if rest and answer.status_code >= 400:
+                body = answer.json()  # type: ignore[attr-defined]
+                assert set(body) == {"detail", "code", "fields"}, (method, who, body)
+    assert not wrong, "\n".join([address, *wrong])
+
+
+# Bodies with which the request would be carried out, if the address were one's own.
+GOOD_BODIES: dict[str, dict[str, Any]] = {
+    "api_member": {"role": "viewer"},
+    "api_model": {"description": "mine now"},
+    "api_model_alias": {"version": 1},
+    "api_model_versions": {"source": {"kind": "architecture", "architecture": "mlp"}},
+}
+
+
+@pytest.mark.parametrize("route", NESTED, ids=lambda route: route.name)
+def test_what_is_in_one_project_does_not_exist_in_another(
+    route: Route, world: World, alice: User
+) -> None:
+    """Alice owns both projects; the nested names and numbers are those of the first."""
+    make.project("elsewhere", owner=alice)
+    address = world.address(route, project_slug="elsewhere")
+    for method in RULES[route.name]:
+        if route.name == "projects:dataset_discard":  # what is not there is gone already
+            assert signed_in(alice).post(address).status_code == 302
+            assert StagedUpload.objects.exists()
+            continue
+        answer = ask(world, "alice", method, address, GOOD_BODIES.get(route.name))
+        assert answer.status_code == 404, f"{method} {address}: {answer.status_code}"
+
+
+@pytest.mark.parametrize(
+    "part", ["index", "projects_user_changelist", "projects_apitoken_changelist"]
+)
+def test_the_administration_is_for_staff(part: str, world: World) -> None:
+    address = reverse(f"admin:{part}")
+    for who in HELD:
+        answer = ask(world, who, "GET", address)
+        assert answer.status_code == 302, who
+        assert (
+            "/admin/login/" in answer.headers["Location"]
+            or "/sign-in/" in (answer.headers["Location"])
+        )
+    assert signed_in(User.objects.create_superuser("root")).get(address).status_code == 200
+
+
+def test_any_other_rest_address_is_404_in_the_one_shape(world: World) -> None:
+    for address in ("/api/v1/", "/api/v1/nothing/", "/api/v1/projects", "/api/v1/me/x/y"):
+        for method in METHODS:
+            for who in HELD:
+                answer = ask(world, who, method, address)
+                assert answer.status_code == 404
+                assert set(answer.json()) == {"detail", "code", "fields"}  # type: ignore[attr-defined]
