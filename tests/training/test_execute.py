@@ -1,24 +1,287 @@
-"""Whole runs through the real job code: a child process trains, its journal becomes rows."""
+"""Whole runs through the real job code: a child process trains, its journal becomes rows.
 
+Each training starts a process that imports torch, so the stories are few, and each tells much.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
 import pytest
+from django.conf import LazySettings
+from django.db import connection
 
-from projects.models import DatasetVersion, ModelVersion, Project
-from tests.training.conftest import launch
-from training.models import Run
-from training.services import metrics
+from distillhub.lib import storage
+from projects.models import DatasetVersion, ModelVersion, Project, User
+from tests import make
+from tests.training.conftest import SMALL, launch
+from training import jobs
+from training.models import MetricSeries, Run
+from training.services import artifacts, logs, metrics, runs
+from training.worker import folders, registration
 from training.worker import runs as working
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
 
+#: Long enough to be met in the middle.
+LONG = {"epochs": 200, "checkpoint_every_steps": 25}
 
-def test_a_run_trains_and_leaves_a_model(
+
+def execute(run: Run) -> threading.Thread:
+    """Carry out a run in another thread, as the worker does."""
+
+    def carry_out() -> None:
+        try:
+            working.execute(run.pk)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=carry_out)
+    thread.start()
+    return thread
+
+
+def until(
+    run: Run, reached: Callable[[Run], bool], *, thread: threading.Thread, seconds: float = 60
+) -> None:
+    """Wait for a run to be where a story needs it."""
+    end = time.monotonic() + seconds
+    while True:
+        run.refresh_from_db()
+        if reached(run):
+            return
+        assert thread.is_alive(), (run.status, run.error)
+        assert time.monotonic() < end, (run.status, run.step)
+        time.sleep(0.05)
+
+
+def child_of(run: Run) -> psutil.Process:
+    return psutil.Process(folders.read_json(folders.of(run.pk) / "child.json")["pid"])
+
+
+def weights_of(run: Run) -> str:
+    return run.artifacts.get(name="model/model.safetensors").sha256
+
+
+def steps_once(run: Run) -> None:
+    """Every step of every series of the training, once and in order."""
+    read = metrics.read(run=run, max_points=20_000)["series"]
+    for name, series in read.items():
+        assert series["steps"] == sorted(set(series["steps"])), name
+        assert series["count"] == len(series["steps"]), name
+    assert read["train/loss"]["steps"] == list(range(1, run.summary["steps"] + 1))
+
+
+def test_a_teacher_is_trained_and_distilled_with_its_control(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    """One wake-up call carries out everything that waits, in the right order; others that come
+    while the only slot is taken end at once."""
+    first = launch(project, name="teacher", student="big", training={"epochs": 20})
+    second = launch(project, name="small", teachers=["run/1"], training={"epochs": 8})
+    control = second.controls.get()
+    assert (first.status, second.status, control.status) == ("queued", "waiting", "queued")
+    thread = execute(first)
+    until(first, lambda run: run.status != "queued", thread=thread)
+    began = time.monotonic()
+    working.execute(control.pk)
+    assert time.monotonic() - began < 1
+    thread.join(180)
+    for run in (first, second, control):
+        run.refresh_from_db()
+        assert (run.status, run.error, run.fraction, run.attempt) == ("finished", None, 1.0, 1)
+        steps_once(run)
+    assert first.output is not None
+    assert (first.output.reference, first.output.labels) == ("big@2", dataset.labels)
+    assert first.output.parameters is not None
+    assert {file["name"] for file in first.output.files} == {
+        "config.json",
+        "distillhub.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+    assert first.output.metrics["test/accuracy"] == first.summary["student"]["accuracy"] > 0.8
+    assert second.config["teachers"] == ["big@2"]
+    assert second.output is not None
+    assert second.output.reference == "tiny@2"
+    assert control.output is None
+    assert {"train/soft_targets", "train/hard_labels", "val/agreement", "val/kl"} <= set(
+        second.metrics
+    )
+    compared = second.comparison
+    assert compared is not None
+    assert (compared["control"], compared["rows"]) == (control.number, 30)
+    assert compared["interval"][0] <= compared["difference"] <= compared["interval"][1]
+    assert compared["answer"] in ("helped", "no_evidence", "hurt")
+    report = artifacts.evaluation(run=second)
+    assert report["control"]["run"] == control.number
+    assert report["comparison"] == compared
+    told = [event.kind for event in second.events.all()]
+    assert told == ["waiting", "queued", "started", "finished", "compared"]
+    assert logs.read(run=second)["lines"]
+    assert not (folders.of(first.pk) / "checkpoints").exists()
+    assert (folders.of(first.pk) / "journal.jsonl").exists()
+
+
+def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     project: Project, dataset: DatasetVersion, student: ModelVersion
 ) -> None:
-    run = launch(project, name="first")
+    undisturbed = launch(project, name="undisturbed", training=LONG)
+    working.execute(undisturbed.pk)
+    undisturbed.refresh_from_db()
+    assert undisturbed.status == "finished", undisturbed.error
+
+    run = launch(project, name="disturbed", training=LONG)
+    thread = execute(run)
+    until(run, lambda run: run.step > 30, thread=thread)
+    registration.stopping.set()  # SIGTERM to the worker
+    thread.join(30)
+    run.refresh_from_db()
+    assert (run.status, run.losses_of_worker, run.attempt) == ("queued", 0, 1)
+    registration.stopping.clear()
+
+    reached = run.step
+    thread = execute(run)
+    until(run, lambda run: run.step > reached + 60, thread=thread)
+    assert run.attempt == 2
+    assert any("going on from step" in line["text"] for line in logs.last(run=run)["lines"])
+    child_of(run).send_signal(signal.SIGKILL)
+    thread.join(30)
+    run.refresh_from_db()
+    assert (run.status, run.losses_of_worker) == ("queued", 1)
+    assert run.retry_at is not None
+
+    Run.objects.update(retry_at=None)
     working.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.error) == (Run.Status.FINISHED, None)
-    print(run.summary, run.metrics)
-    print([e.sentence for e in run.events.all()])
-    print(metrics.read(run=run))
-    print(run.output.files, run.output)
+    assert (run.status, run.attempt) == ("finished", 3)
+    steps_once(run)
+    assert weights_of(run) == weights_of(undisturbed)
+    assert run.metrics["test/accuracy"] == undisturbed.metrics["test/accuracy"]
+
+
+def test_a_training_is_cancelled_within_seconds_and_can_go_on(
+    project: Project,
+    dataset: DatasetVersion,
+    student: ModelVersion,
+    alice: User,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: LazySettings,
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://canary")
+    run = launch(project, training=LONG | {"epochs": 5000})
+    thread = execute(run)
+    until(run, lambda run: run.step > 20, thread=thread)
+    child = child_of(run)
+    environment = "".join(child.environ().values())
+    began = time.monotonic()
+    runs.cancel(run=run, by=alice)
+    assert run.status == "cancelling"
+    thread.join(30)
+    assert time.monotonic() - began < 8
+    run.refresh_from_db()
+    assert (run.status, run.output) == ("cancelled", None)
+    assert not child.is_running()
+    assert runs.resume(run=run, by=alice).status == "queued"
+
+    written = b"".join(
+        path.read_bytes() for path in folders.of(run.pk).rglob("*") if path.is_file()
+    )
+    assert b"canary" not in written + environment.encode()
+    assert settings.SECRET_KEY.encode() not in written + environment.encode()
+
+
+def test_a_diverging_training_fails_with_a_reason(
+    project: Project, dataset: DatasetVersion, student: ModelVersion
+) -> None:
+    run = launch(
+        project,
+        training={
+            "optimizer": "sgd",
+            "learning_rate": 100.0,
+            "max_grad_norm": None,
+            "weight_decay": 10.0,
+            "epochs": 300,
+        },
+    )
+    working.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error["code"] == "diverged"
+    assert MetricSeries.objects.filter(run=run, name="train/loss").exists()
+    assert run.events.order_by("-pk")[0].sentence == run.error["detail"][:500]
+
+
+def test_a_training_without_memory_fails_with_a_reason_and_harms_no_other(
+    project: Project,
+    dataset: DatasetVersion,
+    settings: LazySettings,
+) -> None:
+    settings.DISTILLHUB_RUN_MEMORY_MIB = 2500
+    make.model_version(project, "huge", config=SMALL | {"dim": 4096, "bigrams": 150_000})
+    run = launch(project, student="huge")
+    working.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error["code"] == "out_of_memory", run.error
+    assert "memory" in run.error["detail"]
+
+
+def test_a_changed_dataset_file_is_noticed_before_anything_is_trained(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, settings: LazySettings
+) -> None:
+    run = launch(project)
+    blob = Path(settings.MEDIA_ROOT) / storage.key(dataset.file_sha256)
+    content = bytearray(blob.read_bytes())
+    content[len(content) // 2] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(content)
+    working.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error["code"] == "dataset_changed"
+    assert not (folders.of(run.pk) / "journal.jsonl").exists()
+
+
+def test_what_another_machine_measured_is_not_mixed_and_an_ending_is_not_trained_again(
+    project: Project, dataset: DatasetVersion, student: ModelVersion
+) -> None:
+    run = launch(project)
+    metrics.append(run, [metrics.Measured("train/loss", step, 9.0, 0.0) for step in range(1, 900)])
+    Run.objects.filter(pk=run.pk).update(job_home="elsewhere", journal_offset=5000, step=899)
+    working.execute(run.pk)
+    run.refresh_from_db()
+    assert run.status == "finished", run.error
+    steps_once(run)
+    assert 9.0 not in metrics.read(run=run)["series"]["train/loss"]["values"]
+    assert any("begins again" in event.sentence for event in run.events.all())
+
+    # Killed between the engine's last word and the row: the journal has everything.
+    offset = run.journal_offset
+    Run.objects.filter(pk=run.pk).update(
+        status="queued", output=None, summary={}, journal_offset=offset // 2
+    )
+    began = time.monotonic()
+    working.execute(run.pk)
+    assert time.monotonic() - began < 3
+    run.refresh_from_db()
+    assert (run.status, run.attempt, run.journal_offset) == ("finished", 2, offset)
+    steps_once(run)
+
+
+def test_a_version_is_inspected(project: Project) -> None:
+    version = make.model_version(
+        project, config=SMALL, status=ModelVersion.Status.INSPECTING, parameters=None
+    )
+    jobs.inspect_model_version(version_id=version.pk, from_the_future=1)
+    version.refresh_from_db()
+    assert version.status == "ready", version.error
+    assert version.parameters is not None
+    assert version.size_bytes == 4 * version.parameters
+    assert version.config["dim"] == SMALL["dim"]

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,7 +96,14 @@ class Child:
         self.peak_bytes = max(self.peak_bytes, used)
 
 
-def spawn(folder: Path, *, verb: str, name: str, threads: int = 1) -> Child:
+def spawn(
+    folder: Path,
+    *,
+    verb: str,
+    name: str,
+    threads: int = 1,
+    extra: Mapping[str, str] | None = None,
+) -> Child:
     """Start `python -m training.engine VERB FOLDER` in a process group of its own.
 
     What it prints goes to `console-NAME.log` in the folder.
@@ -109,7 +117,7 @@ def spawn(folder: Path, *, verb: str, name: str, threads: int = 1) -> Child:
         process = subprocess.Popen(  # noqa: S603 - our own command; no part of it is user input
             [sys.executable, "-I", "-S", str(guard), str(os.getpid()), str(memory), "--", *engine],
             cwd=folder,
-            env=environment(threads),
+            env=environment(threads) | dict(extra or {}),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

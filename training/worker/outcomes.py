@@ -182,9 +182,10 @@ def compare(run: Run) -> None:
     except (storage.Damaged, OSError, ValueError) as error:
         log.warning("Run %s could not be compared with its control: %s", target.pk, error)
         return
-    if found is not None and Run.objects.filter(pk=target.pk, comparison=None).update(
-        comparison=found
-    ):
+    if found is None:
+        return
+    # Of two that finish at the same moment one tells it. (`comparison=None` would mean JSON's null.)
+    if Run.objects.filter(pk=target.pk, comparison__isnull=True).update(comparison=found):
         target.tell("compared", found["sentence"])
 
 

@@ -30,7 +30,7 @@ def reap() -> None:
         with transaction.atomic():
             waiting.look_again(run)
     _call_again()
-    _inspect_again()
+    _inspect_again(INSPECTION_LOST)
 
 
 def at_start() -> None:
@@ -47,6 +47,7 @@ def at_start() -> None:
         if idle and child.end_orphan(folder):
             log.warning("Ended a training that a dead worker had left in %s.", folder)
     reap()
+    _inspect_again(timedelta(0))
 
 
 def _lost(run_id: int) -> None:
@@ -67,9 +68,9 @@ def _call_again() -> None:
         dispatch.send(run_id, queue)
 
 
-def _inspect_again() -> None:
+def _inspect_again(age: timedelta) -> None:
     lost = ModelVersion.objects.filter(
-        status=ModelVersion.Status.INSPECTING, created_at__lt=Now() - INSPECTION_LOST
+        status=ModelVersion.Status.INSPECTING, created_at__lt=Now() - age
     )
     for version_id in lost.values_list("pk", flat=True)[:50]:
         networks.ask(version_id)
