@@ -320,9 +320,9 @@ def test_metrics_come_thinned_since_a_step_and_by_name(client: APIClient, projec
         "count": 1,
         "thinned": False,
     }
-    one = client.get(address, {"names": "val/loss,absent", "max_points": 5}).json()["series"]
+    one = client.get(f"{address}?names=val/loss,absent&max_points=5").json()["series"]
     assert set(one) == {"val/loss"}
-    late = client.get(address, {"since_step": 4997, "names": "train/loss"}).json()["series"]
+    late = client.get(f"{address}?since_step=4997&names=train/loss").json()["series"]
     assert late["train/loss"]["steps"] == [4998, 4999]
     assert client.get(address, {"max_points": "all"}).status_code == 400
     assert client.get(address, {"colour": "red"}).status_code == 400

@@ -53,6 +53,11 @@ def held(project: Project, machine: Worker) -> claims.Held:
     return found
 
 
+def broker_queue() -> Path:
+    """The folder that holds a file for every message."""
+    return Path(str(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"]))
+
+
 def write(folder: Path, *events: dict[str, Any], torn: str = "") -> Path:
     """Append events to a job folder's journal, as the engine does."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -377,7 +382,7 @@ class TestReaper:
         assert Run.objects.get().status == "cancelled"
 
     def test_a_queued_run_whose_message_was_lost_is_called_again(self, project: Project) -> None:
-        queue = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+        queue = broker_queue()
         before = len(list(queue.iterdir()))
         make.run(project)  # just queued: its message may still be on its way
         make.run(project, queued_at=timezone.now() - timedelta(minutes=1))
@@ -546,7 +551,7 @@ def test_launching_works_while_the_broker_is_away(project: Project, alice: User)
     make.dataset_version(project, "tickets")
     make.model_version(project, "tiny")
     asked = {"task": "text-classification", "dataset": "tickets", "student": "tiny"}
-    queue = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+    queue = broker_queue()
     away = queue.rename(queue.with_name("away"))
     try:
         run = runs.launch(project=project, configuration=asked, by=alice)
@@ -564,7 +569,7 @@ def _state(pid: int) -> str:
 
 
 def test_inspected_versions_are_never_left_waiting_for_a_lost_message(project: Project) -> None:
-    queue = Path(settings.CELERY_BROKER_TRANSPORT_OPTIONS["data_folder_out"])
+    queue = broker_queue()
     version = make.model_version(project, status=ModelVersion.Status.INSPECTING)
     before = len(list(queue.iterdir()))
     reaper.reap()

@@ -24,7 +24,6 @@ from training.api.run_serializers import (
     LogsShape,
     MetricsQuery,
     MetricsShape,
-    ObjectField,
     RunShape,
     SearchShape,
 )
@@ -110,7 +109,7 @@ class RunResume(RunView):
 class RunClone(RunView):
     @idempotent
     @extend_schema(
-        request=ObjectField,
+        request=OpenApiTypes.OBJECT,
         responses={201: RunShape},
         summary="Launch a run again",
         description="The body may hold keys of a run configuration to change.",
