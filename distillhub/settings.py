@@ -284,6 +284,14 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "MemberRole": "projects.models.project.Role",
+        "ModelRole": "projects.models.registry.RegisteredModel.ModelRole",
+        "ColumnRole": ["id", "split", "label", "input", "source", "extra"],
+        "RunStatus": "training.models.run.Run.Status",
+        "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
+        "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "distillhub.lib.openapi.describe_errors",

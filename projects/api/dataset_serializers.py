@@ -212,7 +212,11 @@ class NextVersionSerializer(serializers.Serializer[Any]):
 class UploadSerializer(NextVersionSerializer):
     name = serializers.CharField(max_length=100)
     task = serializers.CharField(
-        max_length=50, required=False, default="", help_text="Guessed from the file if left out."
+        max_length=50,
+        required=False,
+        allow_blank=True,
+        default="",
+        help_text="Guessed from the file if left out.",
     )
     description = serializers.CharField(max_length=2000, allow_blank=True, default="")
 

@@ -1,7 +1,7 @@
 """A person's own tokens."""
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -14,6 +14,7 @@ from projects.models import ApiToken
 from projects.services import accounts
 
 
+@extend_schema_view(get=extend_schema(summary="My tokens"))
 class TokenList(generics.ListAPIView[ApiToken]):
     serializer_class = TokenSerializer
 

@@ -132,7 +132,7 @@ class NewVersion(serializers.Serializer[Any]):
 
 class NewModel(NewVersion):
     name = serializers.CharField(max_length=100)
-    role = serializers.ChoiceField(RegisteredModel.ModelRole.values)
+    role = serializers.ChoiceField(RegisteredModel.ModelRole.choices)
     task = serializers.CharField(max_length=50)
     description = serializers.CharField(max_length=2000, default="", allow_blank=True)
 
@@ -143,7 +143,7 @@ class NewUploadedVersion(serializers.Serializer[Any]):
 
 class NewUploadedModel(NewUploadedVersion):
     name = serializers.CharField(max_length=100)
-    role = serializers.ChoiceField(RegisteredModel.ModelRole.values)
+    role = serializers.ChoiceField(RegisteredModel.ModelRole.choices)
     task = serializers.CharField(max_length=50)
     description = serializers.CharField(max_length=2000, required=False)
 

@@ -66,6 +66,7 @@ class ModelList(ProjectMixin, generics.ListAPIView[RegisteredModel]):
 
     @extend_schema(
         operation_id="models_list",
+        summary="Teachers and students",
         parameters=[OpenApiParameter("role", str, enum=["teacher", "student"])],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -73,6 +74,7 @@ class ModelList(ProjectMixin, generics.ListAPIView[RegisteredModel]):
 
     @extend_schema(
         operation_id="models_create",
+        summary="Register a teacher or a student",
         request={
             "application/json": shapes.NewModel,
             "multipart/form-data": shapes.NewUploadedModel,
@@ -91,12 +93,17 @@ class ModelList(ProjectMixin, generics.ListAPIView[RegisteredModel]):
 class ModelDetail(ModelMixin, APIView):
     """One model with its versions."""
 
-    @extend_schema(operation_id="models_retrieve", responses=shapes.ModelShape)
+    @extend_schema(
+        operation_id="models_retrieve",
+        summary="A model with its versions",
+        responses=shapes.ModelShape,
+    )
     def get(self, request: Request, project_slug: str, model_name: str) -> Response:
         return Response(shapes.ModelShape(self.model()).data)
 
     @extend_schema(
         operation_id="models_update",
+        summary="Describe a model",
         request=shapes.ModelChange,
         responses=shapes.ModelShape,
         description="Change the description; names and versions are for ever.",
@@ -123,12 +130,13 @@ class VersionList(ModelMixin, generics.ListAPIView[ModelVersion]):
             return ModelVersion.objects.none()
         return shapes.versions().filter(model=self.model())
 
-    @extend_schema(operation_id="model_versions_list")
+    @extend_schema(operation_id="model_versions_list", summary="The versions of a model")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
     @extend_schema(
         operation_id="model_versions_create",
+        summary="Add a version",
         request={
             "application/json": shapes.NewVersion,
             "multipart/form-data": shapes.NewUploadedVersion,
@@ -145,7 +153,11 @@ class VersionList(ModelMixin, generics.ListAPIView[ModelVersion]):
 class VersionDetail(ModelMixin, APIView):
     """One version of a model."""
 
-    @extend_schema(operation_id="model_versions_retrieve", responses=shapes.VersionShape)
+    @extend_schema(
+        operation_id="model_versions_retrieve",
+        summary="A version of a model",
+        responses=shapes.VersionShape,
+    )
     def get(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
         return Response(shapes.VersionShape(self.version()).data)
 
@@ -153,7 +165,11 @@ class VersionDetail(ModelMixin, APIView):
 class VersionDownload(ModelMixin, APIView):
     """All files of a version as one zip."""
 
-    @extend_schema(operation_id="model_versions_download", responses={200: FILE})
+    @extend_schema(
+        operation_id="model_versions_download",
+        summary="All files of a version, as one zip",
+        responses={200: FILE},
+    )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int
     ) -> HttpResponseBase:
@@ -165,7 +181,9 @@ class VersionDownload(ModelMixin, APIView):
 class VersionFile(ModelMixin, APIView):
     """One file of a version."""
 
-    @extend_schema(operation_id="model_versions_file", responses={200: FILE})
+    @extend_schema(
+        operation_id="model_versions_file", summary="One file of a version", responses={200: FILE}
+    )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int, name: str
     ) -> HttpResponseBase:
@@ -182,7 +200,11 @@ class VersionFile(ModelMixin, APIView):
 class AliasList(ModelMixin, APIView):
     """Movable names for versions."""
 
-    @extend_schema(operation_id="model_aliases_list", responses=shapes.AliasShape(many=True))
+    @extend_schema(
+        operation_id="model_aliases_list",
+        summary="The aliases of a model",
+        responses=shapes.AliasShape(many=True),
+    )
     def get(self, request: Request, project_slug: str, model_name: str) -> Response:
         aliases = self.model().aliases.select_related("version")
         answer = {"results": shapes.AliasShape(aliases, many=True).data}
@@ -194,6 +216,7 @@ class AliasDetail(ModelMixin, APIView):
 
     @extend_schema(
         operation_id="model_aliases_set",
+        summary="Point an alias at a version",
         request=shapes.AliasChange,
         responses=shapes.AliasShape,
     )
@@ -208,7 +231,9 @@ class AliasDetail(ModelMixin, APIView):
         moved = registry.set_alias(model=model, name=alias, version=version, by=person(request))
         return Response(shapes.AliasShape(moved).data)
 
-    @extend_schema(operation_id="model_aliases_remove", responses={204: None})
+    @extend_schema(
+        operation_id="model_aliases_remove", summary="Remove an alias", responses={204: None}
+    )
     def delete(self, request: Request, project_slug: str, model_name: str, alias: str) -> Response:
         registry.remove_alias(model=self.model(), name=alias, by=person(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
