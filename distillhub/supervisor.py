@@ -47,7 +47,8 @@ class HomeLock:
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise CannotStart(self._who(home)) from None
+            with self.file:
+                raise CannotStart(self._who(home)) from None
 
     def _who(self, home: Path) -> str:
         self.file.seek(0)
