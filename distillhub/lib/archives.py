@@ -78,7 +78,7 @@ def _refuse_name(info: zipfile.ZipInfo) -> None:
         or ":" in name.split("/")[0]
         or path.is_absolute()
         or any(part in {"..", "."} for part in name.split("/"))
-        or any(not character.isprintable() for character in name)
+        or not name.isprintable()
     ):
         raise UnsafeArchive(f"The archive holds a file with an unsafe name: {name[:100]!r}.")
 

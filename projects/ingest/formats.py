@@ -45,7 +45,7 @@ class BadFile(Invalid):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that would triple the time to make one, and there are many
 class Row:
     """One example as the file gives it."""
 
@@ -106,6 +106,7 @@ class Format(ABC):
     tasks: ClassVar[tuple[str, ...]]
     suffixes: ClassVar[tuple[str, ...]]
     measures: ClassVar[tuple[str, ...]]  # names of `Row.measures`
+    has_columns: ClassVar[bool] = True  # whether roles are given to columns
 
     @abstractmethod
     def recognises(self, head: bytes, name: str) -> bool:

@@ -14,7 +14,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import IO, Any, ClassVar
 
 from PIL import Image, ImageOps
@@ -39,7 +38,7 @@ MOST_PIXELS = 25_000_000  # of one picture: 75 MB in memory
 SHOWN_PICTURES = 12
 THUMBNAIL = 96  # pixels
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 KEPT_MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
@@ -78,6 +77,7 @@ class ImageFolder(Format):
     tasks: ClassVar[tuple[str, ...]] = ("image-classification",)
     suffixes: ClassVar[tuple[str, ...]] = (".zip",)
     measures: ClassVar[tuple[str, ...]] = ("width", "height")
+    has_columns: ClassVar[bool] = False
 
     def recognises(self, head: bytes, name: str) -> bool:
         return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
@@ -263,12 +263,12 @@ def _placed(archive: zipfile.ZipFile, name: str) -> tuple[list[Placed], list[Lef
     if office := _office(name, {info.filename for info in infos}):
         raise BadFile(office)
     visible = [info for info in infos if not _hidden(info.filename)]
-    pictures = [i for i in visible if PurePosixPath(i.filename).suffix.lower() in SUFFIXES]
+    pictures = [info for info in visible if info.filename.lower().endswith(SUFFIXES)]
     chosen = set(map(id, pictures))
     others = [info for info in visible if id(info) not in chosen]
     if not pictures:
         raise BadFile(_without_pictures(name, others))
-    folders = [PurePosixPath(info.filename).parts[:-1] for info in pictures]
+    folders = [tuple(filter(None, info.filename.split("/")[:-1])) for info in pictures]
     folders = _unwrapped(folders)
     has_splits = all(len(f) >= 2 and f[0].lower() in SPLIT_WORDS for f in folders)
     if not any(folders):
@@ -298,8 +298,7 @@ def _unwrapped(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return "__MACOSX" in parts or any(part.startswith(".") for part in parts)
+    return name.startswith((".", "__MACOSX/")) or "/." in name or "/__MACOSX/" in name
 
 
 def _office(name: str, names: set[str]) -> str:

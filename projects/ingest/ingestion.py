@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 CLAIM = timedelta(seconds=90)  # a worker that is silent for longer has lost its turn
 BEAT = 0.5  # seconds between two reports of progress
+STEP = 64  # rows between two looks at how far reading is
 MOST_ATTEMPTS = 5
 
 READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
@@ -232,7 +234,8 @@ def _rows(
     """Every row with its source and the share of bytes read; what is left out goes to `tally`."""
     several = len(files) > 1
     size = sum(path.stat().st_size for _, path in files) or 1
-    before = 0
+    done = before = 0  # bytes of earlier files, and bytes read
+    steps = count(1)
     for file, path in files:
         prefix = f"{file['name']}:" if several else ""
         with path.open("rb") as handle:
@@ -241,29 +244,15 @@ def _rows(
                     if isinstance(one, LeftOut):
                         tally.place(one.code, prefix + one.source)
                         continue
-                    row = one
-                    if file.get("split") and row.split is None:
-                        row = _with_split(row, file["split"])
-                    yield row, prefix + row.source, (before + handle.tell()) / size
+                    one.split = one.split or file["split"]
+                    yield one, prefix + one.source, before / size
+                    if not next(steps) % STEP:
+                        before = done + handle.tell()
             except BadFile as error:
                 if several and file["name"] not in error.detail:
                     error.detail = f"{file['name']}: {error.detail}"
                 raise
-        before += path.stat().st_size
-
-
-def _with_split(row: Row, split: str) -> Row:
-    return Row(
-        source=row.source,
-        input=row.input,
-        key=row.key,
-        label=row.label,
-        split=split,
-        others=row.others,
-        measures=row.measures,
-        kind=row.kind,
-        remarks=row.remarks,
-    )
+        before = done = done + path.stat().st_size
 
 
 class _Columns:

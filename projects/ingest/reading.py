@@ -28,8 +28,7 @@ def first(form: Format, files: list[dict[str, Any]], opened: Opener) -> dict[str
         with opened(file["sha256"]) as handle:
             file["dialect"] = form.sniff(handle, file["name"])
     guessed = {"files": files, "ragged": "refuse", "splits": dict(splits.DEFAULT), "seed": 0}
-    look = _look(form, files[0], opened)
-    return guessed | _columns(form, look, {}, strict=False)
+    return guessed | _columns(form, _look(form, files[0], opened), {}, strict=False)
 
 
 def corrected(
@@ -142,6 +141,9 @@ def check_usable(form: Format, reading: dict[str, Any], opened: Opener) -> None:
 
 
 def _look(form: Format, file: dict[str, Any], opened: Opener) -> Look:
+    """What is needed to give roles to columns; of formats without any, nothing."""
+    if not form.has_columns:
+        return Look()
     with opened(file["sha256"]) as handle:
         return form.look(handle, file["name"], file["dialect"])
 
