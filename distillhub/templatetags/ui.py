@@ -226,7 +226,7 @@ def ago(moment: datetime | float | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         at.isoformat(),
-        at.strftime("%d %b %Y, %H:%M:%S UTC"),
+        timezone.localtime(at).strftime("%d %b %Y, %H:%M:%S %Z"),  # the reader's own zone
         _since(timezone.now() - at),
     )
 
@@ -237,7 +237,7 @@ def clock(moment: datetime | float | None) -> str:
     if moment is None or moment == "":
         return ""
     at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, tz=UTC)
-    return at.strftime("%H:%M:%S")
+    return timezone.localtime(at).strftime("%H:%M:%S")
 
 
 def _since(passed: timedelta) -> str:

@@ -1,7 +1,8 @@
 """A person's own account: profile and password."""
 
+from datetime import UTC, datetime
+
 from django.test import Client
-from django.utils import timezone
 
 from projects.models import User
 from tests.conftest import api_of, signed_in
@@ -86,7 +87,7 @@ def test_weak_or_unequal_passwords_are_refused_at_their_field(alice: User) -> No
 
 def test_pages_show_times_in_the_persons_own_zone(alice: User) -> None:
     alice.time_zone = "Asia/Tokyo"
-    alice.date_joined = timezone.datetime(2026, 3, 1, 20, 0, tzinfo=timezone.get_fixed_timezone(0))
+    alice.date_joined = datetime(2026, 3, 1, 20, 0, tzinfo=UTC)
     alice.save()
     page = signed_in(alice).get("/account/").content.decode()
     assert "2 March 2026" in page  # five in the morning there

@@ -1,16 +1,17 @@
 """A POST with an Idempotency-Key is one creation, however often it is sent."""
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from django.utils import timezone
-from rest_framework.response import Response
 
 from projects.models import IdempotencyKey, Project, User
 from projects.services import idempotency
 from tests.conftest import api_of
 
 
-def post(user: User, body: dict[str, object], key: str = "k1") -> Response:
+def post(user: User, body: dict[str, object], key: str = "k1") -> Any:
     return api_of(user).post("/api/v1/projects/", body, headers={"Idempotency-Key": key})
 
 
@@ -42,11 +43,11 @@ def test_a_refused_post_frees_its_key(alice: User) -> None:
 
 
 def test_while_the_first_is_in_progress_the_second_is_told_to_wait(
-    alice: User, monkeypatch: object
+    alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(alice, {"name": "a"})
     IdempotencyKey.objects.update(status=None)
-    monkeypatch.setattr(idempotency, "PATIENCE", 0.1)  # type: ignore[attr-defined]
+    monkeypatch.setattr(idempotency, "PATIENCE", 0.1)
     refused = post(alice, {"name": "a"})
     assert (refused.status_code, refused.json()["code"]) == (409, "in_progress")
     assert refused.headers["Retry-After"] == "1"

@@ -3,25 +3,25 @@ a path, SQL or a secret, and quickly."""
 
 import json
 import time
+from typing import Any
 
 import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 from django.test import Client
-from rest_framework.response import Response
 
-from projects.models import Project, User
+from projects.models import Membership, Project, User
 from tests.conftest import api_of, signed_in
 
 PROJECTS = "/api/v1/projects/"
 LEAKS = ["Traceback", "/work/", "/home/", "site-packages", "SELECT ", "django.", "sqlite", ".py"]
 
 
-def send(user: User, body: bytes, content_type: str = "application/json") -> Response:
-    return api_of(user).generic("POST", PROJECTS, body, content_type=content_type)
+def send(user: User, body: bytes, content_type: str = "application/json") -> Any:
+    return api_of(user).generic("POST", PROJECTS, body, content_type=content_type)  # type: ignore[arg-type]
 
 
-def assert_refused(answer: Response, *statuses: int) -> None:
+def assert_refused(answer: Any, *statuses: int) -> None:
     assert answer.status_code in statuses, answer.content[:300]
     assert set(answer.json()) == {"detail", "code", "fields"}
     assert answer.json()["detail"]
@@ -128,10 +128,6 @@ def test_no_list_is_longer_than_a_thousand(alice: User, vera: User) -> None:
     Project.objects.bulk_create(
         Project(name=str(n), slug=f"p{n}", created_by=alice) for n in range(1001)
     )
-    for project in Project.objects.all():
-        project.my_role = None
-    from projects.models import Membership
-
     Membership.objects.bulk_create(
         Membership(project=project, user=alice, role="owner") for project in Project.objects.all()
     )
