@@ -179,6 +179,24 @@ class TestRecord:
             "hello� there",
         ]
 
+    def test_progress_does_not_fall_back_while_a_resumed_attempt_prepares(
+        self, held: claims.Held, tmp_path: Path
+    ) -> None:
+        path = write(
+            tmp_path,
+            {"type": "progress", "step": 8, "steps": 10, "fraction": 0.8, "eta_seconds": 2.0},
+        )
+        batch = journal.read(path, 0)
+        record.record(held, tmp_path, batch)
+        write(
+            tmp_path,
+            {"type": "resumed", "step": 6},
+            {"type": "progress", "step": 0, "steps": 0, "fraction": 0.0, "eta_seconds": None},
+        )
+        record.record(held, tmp_path, journal.read(path, batch.offset))
+        run = Run.objects.get()
+        assert (run.step, run.steps, run.fraction, run.eta_seconds) == (6, 10, 0.8, None)
+
     def test_a_batch_recorded_twice_changes_nothing(
         self, held: claims.Held, tmp_path: Path
     ) -> None:
@@ -579,3 +597,21 @@ def test_inspected_versions_are_never_left_waiting_for_a_lost_message(project: P
     )
     reaper.reap()
     assert len(list(queue.iterdir())) == before + 1
+
+
+def test_a_message_that_is_no_message_does_not_end_a_worker() -> None:
+    from celery import current_app
+    from kombu.exceptions import KombuError
+
+    name = "garbage-test"
+    for content in (b"", b"\x80\x04pickle", b'{"half'):
+        (broker_queue() / f"1_{len(content)}.{name}.msg").write_bytes(content)
+    with current_app.connection_for_read() as connected:
+        simple = connected.SimpleQueue(name)
+        for _ in range(3):
+            with pytest.raises((simple.Empty, KombuError)):
+                simple.get(block=False)
+        simple.put({"run_id": 1})
+        assert not list(broker_queue().glob(".*"))
+        assert simple.get(block=False).payload == {"run_id": 1}
+        simple.close()

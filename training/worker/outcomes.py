@@ -184,7 +184,7 @@ def compare(run: Run) -> None:
         return
     if found is None:
         return
-    # Of two that finish at the same moment one tells it. (`comparison=None` would mean JSON's null.)
+    # Of two that finish at the same moment one tells it. (`comparison=None` would be JSON's null.)
     if Run.objects.filter(pk=target.pk, comparison__isnull=True).update(comparison=found):
         target.tell("compared", found["sentence"])
 

@@ -71,10 +71,15 @@ def _facts(before: Run, events: Iterable[dict[str, Any]]) -> dict[str, Any]:
             case "stage":
                 facts["stage"] = str(event.get("name", ""))[:100]
             case "progress":
-                facts["step"] = whole(event.get("step"))
-                facts["steps"] = whole(event.get("steps")) or None
-                fraction = metrics.from_json(event.get("fraction"))
-                if 0 <= fraction <= 1:
+                steps, fraction = (
+                    whole(event.get("steps")),
+                    metrics.from_json(event.get("fraction")),
+                )
+                known = steps > 0
+                if known:
+                    facts["step"], facts["steps"] = whole(event.get("step")), steps
+                # A resumed attempt that does not know its steps yet begins its count at nought.
+                if 0 <= fraction <= 1 and (known or fraction > before.fraction):
                     facts["fraction"] = fraction
                 eta = metrics.from_json(event.get("eta_seconds"))
                 facts["eta_seconds"] = eta if 0 <= eta < 1e10 else None
