@@ -209,6 +209,7 @@ def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World)
 # Bodies with which the request would be carried out, if the address were one's own.
 GOOD_BODIES: dict[str, dict[str, Any]] = {
     "api_member": {"role": "viewer"},
+    "api_run": {"name": "mine now"},
     "api_model": {"description": "mine now"},
     "api_model_alias": {"version": 1},
     "api_model_versions": {"source": {"kind": "architecture", "architecture": "mlp"}},
