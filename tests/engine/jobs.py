@@ -1,6 +1,7 @@
 """Job folders of tiny data, as a worker would write them."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -36,7 +37,7 @@ def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
     written, labels = [], []
     for row in range(rows):
         label = LABELS[row % 3]
-        words = list(chance.choice(filler, size=int(chance.integers(2, 9)))) + [label]
+        words = [*chance.choice(filler, size=int(chance.integers(2, 9))), label]
         written.append(" ".join(chance.permutation(words)))
         hide = row % 10 < 8 and chance.random() < unlabelled
         labels.append(None if hide else label)
@@ -45,8 +46,6 @@ def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
 
 def images(path: Path, rows: int = 60) -> JSON:
     """8x8 grey pictures with a bright third."""
-    import io
-
     chance = np.random.default_rng(0)
     pictures = []
     for row in range(rows):
@@ -96,27 +95,18 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     if options is None:
         options = SMALL_BAG if architecture == "bag_of_embeddings" else {}
+    student = {"name": "tiny@1", "architecture": architecture, "config": options, "path": path}
+    taught = [
+        {"name": f"big@{place}", "architecture": "", "config": {}, "path": one, "weight": 1.0}
+        for place, one in enumerate(teachers or [], 1)
+    ]
     raw = {
         "format": 1,
         "run": "intents/1",
         "task": task,
         "dataset": dataset,
-        "student": {
-            "name": "tiny@1",
-            "architecture": architecture,
-            "config": options,
-            "path": path,
-        },
-        "teachers": [
-            {
-                "name": f"big@{place + 1}",
-                "architecture": "",
-                "config": {},
-                "path": one,
-                "weight": 1.0,
-            }
-            for place, one in enumerate(teachers or [])
-        ],
+        "student": student,
+        "teachers": taught,
         "scheme": "offline",
         "losses": losses or (SOFT if teachers else HARD),
         "training": {**TRAINING, **(training or {})},

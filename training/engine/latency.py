@@ -11,8 +11,8 @@ from training.engine.data import Indices, Inputs
 from training.engine.errors import Stopped
 from training.engine.networks import Network, Place
 
-SECONDS = 1.0  # spent on each batch size
-MOST = 100  # repetitions
+SECONDS = 0.5  # spent on each batch size
+MOST = 60  # repetitions
 BATCHES = (1, 32)
 
 

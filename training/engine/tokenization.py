@@ -6,7 +6,7 @@ deterministic: the same rows give the same file, byte for byte.
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,31 @@ def train(path: Path, rows: Indices, wish: Wish) -> TextPreprocessing:
                     yield text
             start += len(piece)
 
-    tokenizer, trainer = _empty(wish)
-    tokenizer.train_from_iterator(texts(), trainer=trainer)
+    return learn(texts, wish)
+
+
+def learn(texts: Callable[[], Iterable[str]], wish: Wish) -> TextPreprocessing:
+    """A tokenizer of these texts, which may be gone through more than once."""
+    tokenizer = _empty(wish)
+    special = SPECIAL if wish.framed else SPECIAL[:2]
+    settings: dict[str, Any] = {"vocab_size": wish.vocabulary, "show_progress": False}
+    if wish.kind == "wordpiece":
+        # The library numbers the inner letters in the order of a hash map, which differs from
+        # process to process, and breaks ties by number: giving them first, sorted, settles both.
+        letters = {letter for text in texts() for letter in _letters(tokenizer, text)}
+        first = [*special, *sorted(f"##{letter}" for letter in letters)]
+        trainer = trainers.WordPieceTrainer(special_tokens=first, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=trainer)
+        vocabulary = tokenizer.get_vocab()
+        tokenizer = _empty(wish)
+        tokenizer.model = models.WordPiece(vocabulary, unk_token=UNKNOWN)
+        tokenizer.add_special_tokens(special)
+    elif wish.kind == "bpe":
+        trainer = trainers.BpeTrainer(special_tokens=special, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=trainer)
+    else:
+        trainer = trainers.WordLevelTrainer(special_tokens=special, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=trainer)
     if wish.framed:
         ends = [(one, tokenizer.token_to_id(one)) for one in (START, END)]
         tokenizer.post_processor = processors.TemplateProcessing(
@@ -119,27 +142,22 @@ def load(folder: Path, max_length: int, pad: int = 0) -> TextPreprocessing:
     return ready(Tokenizer.from_file(str(folder / "tokenizer.json")), max_length, pad)
 
 
-def _empty(wish: Wish) -> tuple[Tokenizer, Any]:
-    special = SPECIAL if wish.framed else SPECIAL[:2]
-    settings: dict[str, Any] = {
-        "vocab_size": wish.vocabulary,
-        "special_tokens": special,
-        "show_progress": False,
-    }
-    trainer: Any
+def _letters(tokenizer: Tokenizer, text: str) -> set[str]:
+    return set("".join(tokenizer.normalizer.normalize_str(text).split()))
+
+
+def _empty(wish: Wish) -> Tokenizer:
+    """Untrained, with its way of cleaning and splitting text."""
     if wish.kind == "bpe":
         tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         tokenizer.decoder = decoders.BPEDecoder()
-        trainer = trainers.BpeTrainer(**settings)
     elif wish.kind == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
         tokenizer.decoder = decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(**settings)
     else:
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
-        trainer = trainers.WordLevelTrainer(**settings)
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=wish.lowercase, strip_accents=wish.lowercase
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    return tokenizer, trainer
+    return tokenizer

@@ -21,35 +21,50 @@ class Options(Words):
         label="Buckets for pairs of words",
         help="Neighbouring tokens are hashed into this many more embeddings; 0 for none.",
     )
-    dropout: float = option(0.2, minimum=0.0, maximum=0.95, help="Of the text's mean embedding.")
+    dropout: float = option(0.3, minimum=0.0, maximum=0.95, help="Of the text's mean embedding.")
+    word_dropout: float = option(
+        0.1,
+        minimum=0.0,
+        maximum=0.9,
+        help="Share of words left out in training, anew each time, so that no word decides alone.",
+    )
+
+
+GAIN = 90.0  # found on banking77 and sms_spam for widths 8 to 1024
 
 
 class Bag(nn.Module):
     """Mean of the embeddings of a text's tokens (and hashed pairs), then one linear layer.
 
-    The mean is multiplied by the square root of the width, as transformers multiply theirs
-    (1706.03762, section 3.4): an optimizer that takes steps of one size for every weight, as Adam
-    does, would otherwise need a learning rate ten times higher here than anywhere else.
+    Weights are stored small and multiplied by constants: the mean by GAIN, the answer by GAIN over
+    the square root of the width. An optimizer that takes steps of one size for every weight, as
+    Adam does, then moves logits as far as it does in any other network, and the usual learning rate
+    of 0.0005 suits every width (the idea of maximal update parametrisation, 2203.03466).
     """
 
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__()
         self.vocabulary, self.bigrams = shape.vocabulary, options.bigrams
+        self.word_dropout = options.word_dropout
         self.embedding = nn.Embedding(shape.vocabulary + options.bigrams, options.dim)
-        nn.init.normal_(self.embedding.weight, std=options.dim**-0.5)
-        with torch.no_grad():
-            self.embedding.weight[0].zero_()
-        self.gain = options.dim**0.5
+        nn.init.normal_(self.embedding.weight, std=1.0 / GAIN)
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(options.dim, shape.classes)
+        self.head_gain = GAIN / options.dim**0.5
+        with torch.no_grad():
+            self.embedding.weight[0].zero_()
+            self.head.weight.div_(self.head_gain)
+            self.head.bias.zero_()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """input_ids: `[batch, length]`, 0 where padded."""
         ids = input_ids
+        if self.training and self.word_dropout:
+            ids = ids.masked_fill(torch.rand_like(ids, dtype=torch.float32) < self.word_dropout, 0)
         if self.bigrams:
-            ids = torch.cat([ids, self._pairs(input_ids)], dim=1)
+            ids = torch.cat([ids, self._pairs(ids)], dim=1)
         mean = F.embedding_bag(ids, self.embedding.weight, mode="mean", padding_idx=0)
-        logits: Tensor = self.head(self.dropout(mean * self.gain))
+        logits: Tensor = self.head(self.dropout(mean * GAIN)) * self.head_gain
         return logits
 
     def _pairs(self, ids: Tensor) -> Tensor:
@@ -67,8 +82,8 @@ class BagOfEmbeddings(Architecture):
     paper = "Joulin et al.: Bag of Tricks for Efficient Text Classification, 1607.01759"
     tasks = ("text-classification",)
     default_for = ("text-classification",)
-    recommended: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 5e-3}
-    recommended_trained: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 2e-3}
+    recommended: ClassVar[dict[str, Any]] = {"epochs": 15}
+    recommended_trained: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 2e-4}
     Options: ClassVar[type] = Options
 
     @classmethod
