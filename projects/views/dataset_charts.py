@@ -17,6 +17,7 @@ Figure = dict[str, Any]
 TONES = {"train": "student", "validation": "series-2", "test": "series-3"}
 COLOURS = {"student": "#3f4fd6", "series-2": "#0c8276", "series-3": "#b8437a"}
 MOST_BARS = 200
+MOST_OF_NAME = 24  # characters of a label beside its bar; the whole name shows on hover
 BAR = 18  # pixels
 FRAME = 76  # pixels of axis and margins
 
@@ -43,13 +44,23 @@ def labels(version: DatasetVersion) -> tuple[Figure, int]:
         )
     figure = _figure(
         traces,
-        x={"title": {"text": "rows"}, "rangemode": "tozero"},
-        y={"showgrid": False, "type": "category", "ticks": "", "tickfont": {"size": 11}},
+        x={"rangemode": "tozero"},
+        y={
+            "showgrid": False,
+            "type": "category",
+            "tickmode": "array",
+            "tickvals": names,
+            "ticktext": [html.escape(_cut(name)) for name, _ in reversed(totals)],
+        },
         barmode="stack",
         bargap=0.3,
         hovermode="y unified",
     )
     return figure, max(160, BAR * len(names) + FRAME)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= MOST_OF_NAME else f"{name[: MOST_OF_NAME - 1]}…"
 
 
 def label_totals(version: DatasetVersion) -> list[tuple[str, int]]:
@@ -79,8 +90,8 @@ def histogram(edges: Sequence[int], counts: Sequence[int], unit: str) -> Figure:
     }
     return _figure(
         [trace],
-        x={"title": {"text": unit}, "showgrid": False},
-        y={"title": {"text": "rows"}, "rangemode": "tozero"},
+        x={"showgrid": False},
+        y={"rangemode": "tozero"},
         bargap=0.08,
         hovermode="closest",
     )
