@@ -6,7 +6,7 @@
   const show = () => {
     const told = document.getElementById("run-faults");
     if (!told) return;
-    const faults = JSON.parse(told.textContent);
+    const faults = JSON.parse(told.dataset.faults);
     for (const slot of document.querySelectorAll("#run-form [data-fault]")) {
       const sentences = faults[slot.dataset.fault] || [];
       slot.textContent = sentences.join(" ");
@@ -19,7 +19,5 @@
     }
   };
 
-  document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.target.id === "run-summary" || event.target.id === "run-form") show();
-  });
+  document.addEventListener("htmx:afterSettle", show);
 })();

@@ -356,6 +356,10 @@ class RunDraft:
         return told
 
     @property
+    def faults_json(self) -> str:
+        return json.dumps(self.faults)
+
+    @property
     def resolved_json(self) -> str:
         return json.dumps(self.resolved or self.configuration(), indent=2, ensure_ascii=False)
 
