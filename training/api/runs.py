@@ -89,9 +89,10 @@ class RunDetail(RunView):
 
     @extend_schema(request=EditShape, responses=RunShape, summary="Change its name, notes or tags")
     def patch(self, request: Request, project_slug: str, number: int) -> Response:
+        run = self.run()
         body = EditShape(data=request.data)
         body.is_valid(raise_exception=True)
-        return self.answer(runs.edit(run=self.run(), **body.validated_data, by=person(request)))
+        return self.answer(runs.edit(run=run, **body.validated_data, by=person(request)))
 
 
 class RunCancel(RunView):
