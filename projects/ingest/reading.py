@@ -93,7 +93,10 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
         for label, rows in form.label_counts(reading["columns"], look).items():
             labels[label] = labels.get(label, 0) + rows
         prefix = f"{file['name']}: " if several else ""
-        problems += [one | {"detail": prefix + one["detail"]} for one in look.problems]
+        for one in look.problems:
+            skipped = one.get("code") == "ragged_line" and reading["ragged"] == "skip"
+            severity = "warning" if skipped else one["severity"]
+            problems.append(one | {"severity": severity, "detail": prefix + one["detail"]})
         problems += _absent(file["name"], look, reading) if several else []
         shown.append(
             {
@@ -130,8 +133,7 @@ def check_usable(form: Format, reading: dict[str, Any], opened: Opener) -> None:
     Invalid when a role that the task needs is not given to a column."""
     shown = preview(form, reading, opened)
     for problem in shown["problems"]:
-        skipped = problem.get("code") == "ragged_line" and reading["ragged"] == "skip"
-        if problem["severity"] == "error" and "field" not in problem and not skipped:
+        if problem["severity"] == "error" and "field" not in problem:
             raise BadFile(problem["detail"], line=problem.get("line"))
     wrong = {
         problem["field"]: [problem["detail"]] for problem in shown["problems"] if "field" in problem

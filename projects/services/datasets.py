@@ -215,7 +215,7 @@ def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
         source_sha256=version.source_sha256,
         source_bytes=version.source_bytes,
         format=version.format,
-        understood={"reading": version.reading},
+        understood={"reading": version.reading, "failed": (version.error or {}).get("detail")},
     )
 
 

@@ -182,8 +182,6 @@ def _mapping_page(
         "label_count": len(labels),
         "label_rest": max(0, len(labels) - SHOWN_LABELS),
         "blocked": any(one["severity"] == "error" for one in shown["problems"]),
-        "ragged": any(one.get("code") == "ragged_line" for one in shown["problems"])
-        or shown["reading"]["ragged"] == "skip",
         "encodings": encodings.ENCODINGS.items(),
         "delimiters": [(key, words) for key, words in records.DELIMITERS.items()],
         "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},

@@ -69,6 +69,19 @@ def test_a_change_is_shown_and_stores_nothing(project: Project, erin: User) -> N
     assert not DatasetVersion.objects.exists()
 
 
+def test_broken_lines_stop_until_they_are_to_be_left_out(project: Project, erin: User) -> None:
+    client = signed_in(erin)
+    upload = staged(client, file=file_of(TABLE + b"now,three,values\n"))
+    body = {"known": ["text", "label"], "role-text": "text", "role-label": "label"}
+    button = '<button class="btn btn-primary w-100" type="submit"{}>'
+    looks = {"HX-Request": "true"}
+    stopped = client.post(mapping(upload), body, headers=looks).content.decode()
+    assert button.format(" disabled") in stopped
+    assert "Line 102 has 3 values" in stopped
+    free = client.post(mapping(upload), body | {"ragged": "skip"}, headers=looks).content.decode()
+    assert button.format("") in free
+
+
 def test_a_wrong_name_stands_at_its_field(project: Project, erin: User) -> None:
     client = signed_in(erin)
     upload = staged(client)
