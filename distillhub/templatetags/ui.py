@@ -133,13 +133,13 @@ def edges(text: str) -> str:
 
 
 @register.filter
-def grouped(value: float | None) -> str:
+def grouped(value: float | str | None) -> str:
     """`13083` as `13 083`, with spaces that do not break: for exact counts."""
     return NOTHING if value is None or value == "" else f"{int(value):,}".replace(",", "\u202f")
 
 
 @register.filter
-def percent(value: float | None, places: int = 1) -> str:
+def percent(value: float | str | None, places: int = 1) -> str:
     """A fraction as a percentage; what is below one never shows as 100 %."""
     number = _number(value)
     if number is None:
@@ -154,6 +154,13 @@ def percent(value: float | None, places: int = 1) -> str:
 def progress_percent(fraction: float | None) -> str:
     """Whole percents, rounded down: 100 only when it is over."""
     return str(math.floor(min(max(float(fraction or 0), 0.0), 1.0) * 100))
+
+
+@register.filter
+def share(fraction: float | None) -> str:
+    """The length of a bar: a fraction in percent, as CSS takes it."""
+    number = _number(fraction)
+    return f"{min(max(number or 0.0, 0.0), 1.0) * 100:.2f}"
 
 
 @register.filter
@@ -220,7 +227,7 @@ def less_is_better(name: str) -> bool:
 @register.filter
 def ago(moment: datetime | float | None) -> SafeString | str:
     """How long since, with the exact moment on hover."""
-    if moment is None or moment == "":
+    if not moment:
         return NOTHING
     at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, tz=UTC)
     return format_html(
@@ -234,7 +241,7 @@ def ago(moment: datetime | float | None) -> SafeString | str:
 @register.filter
 def clock(moment: datetime | float | None) -> str:
     """The time of day, for lines of a log."""
-    if moment is None or moment == "":
+    if not moment:
         return ""
     at = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, tz=UTC)
     return timezone.localtime(at).strftime("%H:%M:%S")

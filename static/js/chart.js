@@ -88,6 +88,7 @@
     const place = chart.root.querySelector("[data-chart-legend]");
     if (!place) return;
     const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
+    place.hidden = !drawable.length;
     place.replaceChildren(...drawable.map((trace) => {
       const button = document.createElement("button");
       const swatch = document.createElement("i");

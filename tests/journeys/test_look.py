@@ -1,9 +1,7 @@
 """The pages as a browser sees them: accessible, quiet in the console, at home in dark and on a
 phone, and nothing asked of another host."""
 
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from projects.models import Project, User
@@ -26,23 +24,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def visit(chromium: Browser, live_server: LiveServer) -> Iterator[Open]:
+def visit(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
     """Opens an address as a person; afterwards, nothing may have been said in the console and no
     other host asked."""
     contexts, said, hosts = [], [], set()
 
     def open_page(path: str, *, by: User, dark: bool = False, width: int = 1440) -> Page:
-        context = chromium.new_context(
+        context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
         )
         contexts.append(context)
@@ -79,7 +68,7 @@ def is_accessible(page: Page) -> None:
     ("dark", "width"), [(False, 1440), (True, 1440), (False, 390), (True, 390)]
 )
 def test_every_page_is_accessible(
-    visit: Open, alice: User, run: Run, dark: bool, width: int
+    visit: Open, alice: User, run: Run, live_server: LiveServer, dark: bool, width: int
 ) -> None:
     here = f"/p/{run.project.slug}"
     make.run(run.project, status=Run.Status.TRAINING, fraction=0.4, name="going")
@@ -92,9 +81,10 @@ def test_every_page_is_accessible(
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
     for path in paths:
-        page.goto(page.url.split("/p/")[0].rstrip("/") + path if path != "/" else page.url)
-        if page.locator("[data-chart]").count():
-            page.wait_for_selector("[data-drawn]")
+        page.goto(live_server.url + path)
+        for chart in page.locator("[data-chart]").all():  # those below wait until they are near
+            chart.scroll_into_view_if_needed()
+            expect(chart).to_have_attribute("data-drawn", "yes")
         is_accessible(page)
         wider = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wider <= 0, f"{path} scrolls sideways"

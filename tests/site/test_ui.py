@@ -157,3 +157,9 @@ def test_a_moment_says_how_long_ago_and_exactly_when() -> None:
     assert ">3 h ago<" in shown
     assert "UTC" in shown
     assert ui.ago(None) == "–"
+
+
+def test_bars_and_counts() -> None:
+    assert ui.share(0.93164) == "93.16"
+    assert ui.share(None) == "0.00"
+    assert ui.grouped(13083) == "13\u202f083"

@@ -8,7 +8,7 @@ import pytest
 from training.charts import curves, fidelity
 from training.charts.figures import Figure
 
-POINTS = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
+POINTS: dict[str, list[Any]] = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
 MEASURED = """train/loss train/soft_targets train/hard_labels train/learning_rate
 train/samples_per_second val/loss val/accuracy val/agreement val/kl"""
 SERIES = dict.fromkeys(MEASURED.split(), POINTS)
@@ -18,7 +18,7 @@ PER_CLASS = [
     {"label": label, "rows": 10, "precision": 0.9, "recall": 0.8, "f1": f1}
     for label, f1 in zip(LABELS, [0.9, 0.4, 0.7], strict=True)
 ]
-BINS = [
+BINS: list[dict[str, Any]] = [
     {"low": 0.5, "high": 0.6, "count": 4, "confidence": 0.55, "accuracy": 0.5},
     {"low": 0.6, "high": 0.7, "count": 0, "confidence": None, "accuracy": None},
 ]
@@ -65,7 +65,7 @@ def test_the_teacher_is_a_dashed_line_across_the_accuracy_chart() -> None:
     layout = curves.quality(SERIES, teacher=0.9, teacher_name="big")["layout"]
     (shape,) = layout["shapes"]
     assert (shape["y0"], shape["y1"], shape["line"]["dash"]) == (0.9, 0.9, "dash")
-    assert layout["annotations"][0]["text"] == "big 90.0%"
+    assert layout["annotations"][0]["text"] == "big 90.0 %"
 
 
 @pytest.mark.parametrize("teacher", [None, "NaN", float("nan")])

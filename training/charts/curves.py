@@ -77,7 +77,7 @@ def quality(
     parts: dict[str, Any] = {}
     shown = finite(teacher)
     if shown is not None:
-        parts = reference(shown, label=f"{plain(teacher_name)} {shown:.1%}")
+        parts = reference(shown, label=f"{plain(teacher_name)} {shown * 100:.1f} %")
     return figure(lines, x=STEP, y=SHARE, **parts)
 
 
@@ -123,9 +123,11 @@ def throughput(series: Series) -> Figure:
 def spark(points: Points | None, *, most: int = 40) -> str:
     """The points of an SVG polyline in a box of 100 by 24, for a row of a table."""
     values = list(map(finite, points["values"])) if points else []
-    drawn = [value for value in values if value is not None][-most:]
-    if len(drawn) < 2:
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
         return ""
+    count = min(most, len(known))
+    drawn = [known[round(place * (len(known) - 1) / (count - 1))] for place in range(count)]
     low, high = min(drawn), max(drawn)
     span = (high - low) or 1.0
     last = len(drawn) - 1

@@ -94,7 +94,7 @@ def speed_up(run: Run) -> float | None:
         (run.summary.get(role) or {}).get("latency_ms", {}).get("1", {}).get("median")
         for role in ("teacher", "student")
     ]
-    return medians[0] / medians[1] if all(medians) else None
+    return float(medians[0] / medians[1]) if all(medians) else None
 
 
 def verdict(run: Run) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ def verdict(run: Run) -> dict[str, Any] | None:
     reach = max(abs(low), abs(high), 1e-6) * 1.25
 
     def place(value: float) -> float:
-        return round((value + reach) / (2 * reach) * 100, 2)
+        return round(float((value + reach) / (2 * reach) * 100), 2)
 
     return found | {
         "low_at": place(low),
@@ -183,7 +183,7 @@ def evaluation(run: Run) -> dict[str, Any] | None:
     labels = report["labels"]
     return report | {
         "confusion": fidelity.confusion(labels, student["confusion"]),
-        "confusion_height": max(320, min(640, 26 * len(labels) + 90)),
+        "confusion_height": max(440, min(680, 26 * len(labels) + 90)),
         "reliability": fidelity.reliability(student["reliability"], teacher.get("reliability")),
         "per_class": fidelity.per_class(student["per_class"], teacher.get("per_class")),
         "per_class_height": max(200, min(640, 22 * min(len(labels), 24) + 60)),
@@ -263,7 +263,7 @@ def live_values(run: Run) -> dict[str, str]:
         "stage": run.stage or ui.words(run.status),
         "percent": f"{ui.progress_percent(run.fraction)} %",
         "eta": f"about {ui.duration(run.eta_seconds)} left" if run.eta_seconds is not None else "",
-        "step": f"step {run.step:,} of {run.steps:,}" if run.steps else "",
+        "step": f"step {ui.grouped(run.step)} of {ui.grouped(run.steps)}" if run.steps else "",
         "elapsed": ui.duration(elapsed),
         "loss": ui.metric(latest.get("train/loss")),
         "validation": ui.percent(latest.get("val/accuracy")),
