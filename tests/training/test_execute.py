@@ -45,7 +45,7 @@ def execute(run: Run) -> threading.Thread:
 
 
 def until(
-    run: Run, reached: Callable[[Run], bool], *, thread: threading.Thread, seconds: float = 60
+    run: Run, reached: Callable[[Run], bool], *, thread: threading.Thread, seconds: float = 120
 ) -> None:
     """Wait for a run to be where a story needs it."""
     end = time.monotonic() + seconds
@@ -56,6 +56,11 @@ def until(
         assert thread.is_alive(), (run.status, run.error)
         assert time.monotonic() < end, (run.status, run.step)
         time.sleep(0.05)
+
+
+def over(thread: threading.Thread) -> None:
+    thread.join(120)
+    assert not thread.is_alive()
 
 
 def child_of(run: Run) -> psutil.Process:
@@ -89,7 +94,7 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
     began = time.monotonic()
     working.execute(control.pk)
     assert time.monotonic() - began < 1
-    thread.join(180)
+    over(thread)
     for run in (first, second, control):
         run.refresh_from_db()
         assert (run.status, run.error, run.fraction, run.attempt) == ("finished", None, 1.0, 1)
@@ -138,7 +143,7 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     thread = execute(run)
     until(run, lambda run: run.step > 30, thread=thread)
     registration.stopping.set()  # SIGTERM to the worker
-    thread.join(30)
+    over(thread)
     run.refresh_from_db()
     assert (run.status, run.losses_of_worker, run.attempt) == ("queued", 0, 1)
     registration.stopping.clear()
@@ -149,7 +154,7 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     assert run.attempt == 2
     assert any("going on from step" in line["text"] for line in logs.last(run=run)["lines"])
     child_of(run).send_signal(signal.SIGKILL)
-    thread.join(30)
+    over(thread)
     run.refresh_from_db()
     assert (run.status, run.losses_of_worker) == ("queued", 1)
     assert run.retry_at is not None
@@ -180,8 +185,8 @@ def test_a_training_is_cancelled_within_seconds_and_can_go_on(
     began = time.monotonic()
     runs.cancel(run=run, by=alice)
     assert run.status == "cancelling"
-    thread.join(30)
-    assert time.monotonic() - began < 8
+    over(thread)
+    assert time.monotonic() - began < 20  # 5 on a machine that does nothing else
     run.refresh_from_db()
     assert (run.status, run.output) == ("cancelled", None)
     assert not child.is_running()
