@@ -57,7 +57,7 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
     task = serializers.CharField(source="dataset.task", read_only=True)
     status = serializers.ChoiceField(choices=DatasetVersion.Status.choices, read_only=True)
     progress = serializers.SerializerMethodField()
-    error = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field of that name
+    error = serializers.SerializerMethodField()
     splits = serializers.SerializerMethodField(help_text="Rows of each split.")
     created_by = serializers.CharField(source="created_by.username", read_only=True)
 
@@ -109,10 +109,10 @@ class VersionSerializer(VersionSummarySerializer):
     issues = serializers.ListField(child=IssueSerializer(), read_only=True)
     statistics = serializers.JSONField(read_only=True)
     reading = serializers.JSONField(read_only=True, help_text="How the upload was read.")
-    source = serializers.SerializerMethodField()  # type: ignore[assignment]
+    source = serializers.SerializerMethodField()  # type: ignore[assignment]  # DRF's own attribute
     sha256 = serializers.CharField(source="file_sha256", read_only=True)
     size_bytes = serializers.IntegerField(source="file_bytes", read_only=True)
-    parent = serializers.SerializerMethodField()
+    parent = serializers.SerializerMethodField()  # type: ignore[assignment]  # likewise
     operation = serializers.JSONField(read_only=True, allow_null=True)
 
     class Meta(VersionSummarySerializer.Meta):

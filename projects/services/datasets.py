@@ -1,25 +1,22 @@
 """Datasets: uploads are staged, understood, corrected, confirmed; workers make the versions."""
 
-import tempfile
-from collections.abc import Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path, PurePosixPath
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Max, Prefetch
 from django.utils import timezone
 
 from distillhub.lib import storage
-from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
+from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
 from projects.ingest import image_folder, page, registry
 from projects.ingest import reading as readings
 from projects.ingest.formats import TEST, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
+from projects.services import upload_files
 
 FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
 MOST_ROWS = 1000  # of one page
@@ -32,24 +29,16 @@ class NotReady(Conflict):
     code = "not_ready"
 
 
-class Upload(Protocol):
-    """What Django calls an uploaded file."""
-
-    name: str | None
-
-    def chunks(self) -> Iterable[bytes]: ...
-
-
 # Staging --------------------------------------------------------------------------------------
 
 
 def stage(
     *,
     project: Project,
-    file: Upload,
+    file: upload_files.Upload,
     name: str,
     dataset: Dataset | None = None,
-    test_file: Upload | None = None,
+    test_file: upload_files.Upload | None = None,
     by: User,
 ) -> StagedUpload:
     """Keep an uploaded file and understand its beginning; nothing becomes a dataset yet.
@@ -58,10 +47,10 @@ def stage(
     Raises BadFile (with what the file is instead, where that is known) and TooLarge.
     """
     _forget_old_uploads()
-    kept = [_keep(file, name)]
+    kept = [upload_files.keep(file, name)]
     if test_file is not None:
         try:
-            kept.append(_keep(test_file, test_file.name or "test"))
+            kept.append(upload_files.keep(test_file, test_file.name or "test"))
         except BadFile as error:
             raise Invalid(error.detail, fields={"test_file": [error.detail]}) from None
     forms = {one["format"] for one in kept}
@@ -159,11 +148,11 @@ def upload(
     project: Project,
     name: str,
     task: str,
-    file: Upload,
+    file: upload_files.Upload,
     columns: Mapping[str, Any] | None = None,
     splits: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
-    test_file: Upload | None = None,
+    test_file: upload_files.Upload | None = None,
     dataset: Dataset | None = None,
     description: str = "",
     by: User,
@@ -227,45 +216,6 @@ def discard(*, upload: StagedUpload, by: User) -> None:
 
 def _forget_old_uploads() -> None:
     StagedUpload.objects.filter(created_at__lt=timezone.now() - FORGOTTEN).delete()
-
-
-def _keep(file: Upload, name: str) -> dict[str, Any]:
-    """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}."""
-    name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
-    name = "".join(one if one.isprintable() else "_" for one in name)
-    most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
-    with _on_disk(file, name, most) as path:
-        with path.open("rb") as handle:
-            head = handle.read(registry.HEAD)
-            form = registry.recognise(head, name)
-        blob = storage.put(path)
-    return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
-
-
-@contextmanager
-def _on_disk(file: Upload, name: str, most: int) -> Any:
-    """A path with the upload's bytes: Django's own temporary file where there is one."""
-    size = getattr(file, "size", None)
-    if size is not None and size > most:
-        raise _too_large(name, most)
-    temporary = getattr(file, "temporary_file_path", None)
-    if temporary is not None:
-        yield Path(temporary())
-        return
-    with tempfile.NamedTemporaryFile(dir=storage.working_folder("uploading")) as out:
-        written = 0
-        for piece in file.chunks():
-            written += len(piece)
-            if written > most:
-                raise _too_large(name, most)
-            out.write(piece)
-        out.flush()
-        yield Path(out.name)
-
-
-def _too_large(name: str, most: int) -> TooLarge:
-    sentence = f"{name} is larger than {most >> 20} MiB, the most that may be uploaded."
-    return TooLarge(sentence, fields={"file": [sentence]})
 
 
 def _refuse_taken(project: Project, name: str) -> Dataset | None:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
+from kombu.exceptions import OperationalError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from distillhub.lib import storage
@@ -35,8 +37,8 @@ def file_of(content: bytes | Path, name: str = "words.csv") -> SimpleUploadedFil
 
 def uploaded(project: Project, content: bytes | Path = TABLE, **more: Any) -> DatasetVersion:
     """The version after a worker has been at it."""
-    more = {"name": "words", "task": "", "by": project.created_by} | more
-    version = datasets.upload(project=project, file=file_of(content), **more)
+    asked: dict[str, Any] = {"name": "words", "task": "", "by": project.created_by} | more
+    version = datasets.upload(project=project, file=file_of(content), **asked)
     ingestion.ingest(version_id=version.pk)
     version.refresh_from_db()
     return version
@@ -45,6 +47,12 @@ def uploaded(project: Project, content: bytes | Path = TABLE, **more: Any) -> Da
 def table_of(version: DatasetVersion) -> Any:
     with datasets.open_file(version=version) as file:
         return pq.read_table(file)
+
+
+def error_of(version: DatasetVersion) -> dict[str, Any]:
+    assert version.error is not None
+    error: dict[str, Any] = version.error
+    return error
 
 
 def issues_of(version: DatasetVersion) -> dict[str, int]:
@@ -228,7 +236,7 @@ def test_a_name_is_free_again_when_all_its_uploads_failed(project: Project) -> N
 def test_too_many_labels_are_not_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingestion, "MOST_LABELS", 50)
     content = b"text,label\n" + b"".join(b"words,%d\n" % n for n in range(60))
-    assert "different labels" in uploaded(project, content).error["detail"]
+    assert "different labels" in error_of(uploaded(project, content))["detail"]
 
 
 def test_a_ready_version_refuses_to_become_another(project: Project) -> None:
@@ -281,7 +289,7 @@ def test_a_version_that_kills_its_workers_fails_in_the_end(project: Project) -> 
         DatasetVersion.objects.filter(pk=version.pk).update(claimed_until=None)
     assert ingestion.claim(version.pk) is None
     version.refresh_from_db()
-    assert (version.status, version.error["code"]) == ("failed", "killed")
+    assert (version.status, error_of(version)["code"]) == ("failed", "killed")
 
 
 def test_versions_nobody_works_on_are_sent_again(
@@ -311,7 +319,7 @@ def test_the_message_is_sent_on_commit_and_a_missing_broker_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def away(**_: Any) -> None:
-        raise jobs.OperationalError("no broker")
+        raise OperationalError("no broker")
 
     monkeypatch.setattr(jobs.ingest_dataset_version, "delay", away)
     with django_capture_on_commit_callbacks(execute=True) as callbacks:
@@ -326,10 +334,10 @@ def test_a_damaged_upload_says_so(project: Project) -> None:
     version = datasets.upload(
         project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
     )
-    Path(storage.default_storage.path(storage.key(version.source_sha256))).unlink()
+    Path(default_storage.path(storage.key(version.source_sha256))).unlink()
     ingestion.ingest(version_id=version.pk)
     version.refresh_from_db()
-    assert version.error["code"] == "upload_missing"
+    assert error_of(version)["code"] == "upload_missing"
 
 
 def test_confirming_twice_is_one_version(project: Project) -> None:

@@ -177,7 +177,7 @@ def test_a_line_of_a_hundred_megabytes_is_refused_in_little_memory() -> None:
     dialect = {"encoding": "utf-8", "delimiter": ",", "quoting": "double", "header": True}
     tracemalloc.start()
     with pytest.raises(BadFile, match="Line 1 is longer"):
-        list(TABLE.rows(io.BufferedReader(Endless()), "x.csv", dialect, PLAN))  # type: ignore[arg-type]
+        list(TABLE.rows(io.BufferedReader(Endless()), "x.csv", dialect, PLAN))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 60 << 20

@@ -1,0 +1,63 @@
+"""Uploaded files on their way into storage: named safely, bounded, recognised."""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from django.conf import settings
+
+from distillhub.lib import storage
+from distillhub.lib.errors import TooLarge
+from projects.ingest import registry
+
+
+class Upload(Protocol):
+    """What Django calls an uploaded file."""
+
+    name: str | None
+
+    def chunks(self) -> Iterable[bytes]: ...
+
+
+def keep(file: Upload, name: str) -> dict[str, Any]:
+    """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}.
+
+    Raises BadFile for what no format reads, and TooLarge.
+    """
+    name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
+    name = "".join(one if one.isprintable() else "_" for one in name)
+    most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
+    with _on_disk(file, name, most) as path:
+        with path.open("rb") as handle:
+            head = handle.read(registry.HEAD)
+            form = registry.recognise(head, name)
+        blob = storage.put(path)
+    return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
+
+
+@contextmanager
+def _on_disk(file: Upload, name: str, most: int) -> Iterator[Path]:
+    """A path with the upload's bytes: Django's own temporary file where there is one."""
+    size = getattr(file, "size", None)
+    if size is not None and size > most:
+        raise _too_large(name, most)
+    temporary = getattr(file, "temporary_file_path", None)
+    if temporary is not None:
+        yield Path(temporary())
+        return
+    with tempfile.NamedTemporaryFile(dir=storage.working_folder("uploading")) as out:
+        written = 0
+        for piece in file.chunks():
+            written += len(piece)
+            if written > most:
+                raise _too_large(name, most)
+            out.write(piece)
+        out.flush()
+        yield Path(out.name)
+
+
+def _too_large(name: str, most: int) -> TooLarge:
+    sentence = f"{name} is larger than {most >> 20} MiB, the most that may be uploaded."
+    return TooLarge(sentence, fields={"file": [sentence]})
