@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
@@ -172,3 +173,15 @@ def test_a_stranger_gets_404_and_a_viewer_may_not_upload(
     b"".join(seen)  # a download closes its file when it has been sent
     assert post(api_of(vera)).status_code == 403
     assert post(api_of(charlie)).status_code == 404
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
+    project: Project, erin: User, settings: Any
+) -> None:
+    settings.DISTILLHUB_MAX_UPLOAD_MIB = 0
+    answer = post(api_of(erin))
+    assert (answer.status_code, answer.data["code"]) == (413, "too_large")
+    client = Client()
+    client.force_login(erin)
+    page = client.post("/p/intents/datasets/new/", {"file": file_of(TABLE)})
+    assert 400 <= page.status_code < 500
