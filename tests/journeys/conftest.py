@@ -133,8 +133,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(GONE_WITHIN)
     finally:
         _, left = psutil.wait_procs(started, timeout=5)
-        for orphan in [*left, *([process] if process.poll() is None else [])]:
+        for orphan in left:
             orphan.kill()
+        if process.poll() is None:
+            process.kill()
     assert not left, f"processes outlived `distillhub up`: {left}"
 
 

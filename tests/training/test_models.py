@@ -74,7 +74,7 @@ def test_a_model_is_registered_with_every_option_resolved(owner: APIClient) -> N
     body = answer.json()
     assert (body["name"], body["version"], body["reference"]) == ("tiny", 1, "tiny@1")
     assert body["config"]["dim"] == 8
-    assert body["config"]["dropout"] == 0.2  # the catalog's default
+    assert body["config"]["max_length"] == 128  # the catalog's default
     assert body["created_by"] == "alice"
     assert owner.get("/api/v1/projects/intents/models/tiny/versions/1/").json() == body
 
@@ -341,3 +341,13 @@ def test_json_of_an_open_architecture_is_checked(alices: Client) -> None:
         form(architecture="bert", more=more) | {"applied.architecture": "bert"},
     )
     assert "could load code" in page.content.decode()
+
+
+def test_a_quick_size_fills_the_fields(alices: Client) -> None:
+    url = reverse("training:model_new", args=["intents"])
+    page = alices.get(url, {"role": "teacher", "task": "text-classification"}).content.decode()
+    assert "Teacher-size" in page
+    assert "about 2.56M" in page
+    page = alices.post(url, form(action="size:teacher")).content.decode()
+    assert 'name="config.dim" value="256"' in page
+    assert 'name="config.vocabulary" value="10000"' in page

@@ -165,8 +165,8 @@ class RunDraft:
             suited.sort(key=lambda choice: choice.role != role)
             self.student = suited[0].reference if suited else ""
         # The cast's own role first: students where somebody teaches them.
-        first = "student" if self.uses_teachers else "teacher"
-        self.models.sort(key=lambda choice: choice.role != first)
+        shown_first = "student" if self.uses_teachers else "teacher"
+        self.models.sort(key=lambda choice: choice.role != shown_first)
         self.chosen_student = known.get(self.student)
         self.chosen_teachers = [known[one] for one in self.teachers]
 

@@ -4,7 +4,7 @@ A module's forward takes the batch's inputs by name and returns logits `[batch, 
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
@@ -26,12 +26,22 @@ class Shape:
     width: int = 0
 
 
+class Size(NamedTuple):
+    """A size to begin from. `parameters` are counted as `inspect` does, for ten labels."""
+
+    key: str
+    label: str
+    parameters: int
+    config: JSON
+
+
 class Architecture(Method):
     kind: ClassVar[str] = "small"
     open: ClassVar[bool] = False  # takes keys beyond its described options
     default_for: ClassVar[tuple[str, ...]] = ()
     recommended: ClassVar[JSON] = {}  # training options that suit it, drawn at random
     recommended_trained: ClassVar[JSON] = {}  # and when it starts from trained weights
+    sizes: ClassVar[tuple[Size, ...]] = ()  # the smallest first
     channels_last: ClassVar[bool] = False  # convolutions run faster on that memory format
 
     @classmethod
@@ -63,6 +73,7 @@ class Architecture(Method):
             "default_for": list(cls.default_for),
             "recommended": cls.recommended,
             "recommended_trained": cls.recommended_trained,
+            "sizes": [size._asdict() for size in cls.sizes],
         }
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from training.engine import options as opt
 from training.engine.options import option
-from training.engine.students import ARCHITECTURES, Architecture, Shape
+from training.engine.students import ARCHITECTURES, Architecture, Shape, Size
 from training.engine.students.text_options import Words
 
 
@@ -82,6 +82,11 @@ class BagOfEmbeddings(Architecture):
     paper = "Joulin et al.: Bag of Tricks for Efficient Text Classification, 1607.01759"
     tasks = ("text-classification",)
     default_for = ("text-classification",)
+    sizes = (
+        Size("tiny", "Tiny", 24_090, {"vocabulary": 3000, "dim": 8}),
+        Size("small", "Small", 256_330, {"vocabulary": 8000, "dim": 32}),
+        Size("teacher", "Teacher-size", 2_562_570, {"vocabulary": 10_000, "dim": 256}),
+    )
     recommended: ClassVar[dict[str, Any]] = {"epochs": 15}
     recommended_trained: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 2e-4}
     Options: ClassVar[type] = Options

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from training.engine import options as opt
 from training.engine.options import option
-from training.engine.students import ARCHITECTURES, Architecture, Shape
+from training.engine.students import ARCHITECTURES, Architecture, Shape, Size
 from training.engine.students.image_options import Pixels
 
 
@@ -43,6 +43,11 @@ class MLPArchitecture(Architecture):
     summary = "Plain layers on the flattened image: the simplest network there is."
     paper = "Rumelhart, Hinton, Williams: Learning representations by back-propagating errors, 1986"
     tasks = ("image-classification",)
+    sizes = (
+        Size("tiny", "Tiny", 16_570, {"hidden": [16]}),
+        Size("small", "Small", 132_490, {"hidden": [128]}),
+        Size("teacher", "Teacher-size", 792_586, {"hidden": [512, 512]}),
+    )
     Options: ClassVar[type] = Options
 
     @classmethod

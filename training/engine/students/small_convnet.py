@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from training.engine import options as opt
 from training.engine.options import option
-from training.engine.students import ARCHITECTURES, Architecture, Shape
+from training.engine.students import ARCHITECTURES, Architecture, Shape, Size
 from training.engine.students.image_options import Pixels
 
 
@@ -66,6 +66,11 @@ class SmallConvnet(Architecture):
     paper = "LeCun et al.: Gradient-Based Learning Applied to Document Recognition, 1998"
     tasks = ("image-classification",)
     default_for = ("image-classification",)
+    sizes = (
+        Size("tiny", "Tiny", 1_442, {"channels": [8, 16], "hidden": 0}),
+        Size("small", "Small", 136_634, {"channels": [16, 32], "hidden": 64}),
+        Size("teacher", "Teacher-size", 1_421_514, {"channels": [64, 128, 256], "hidden": 256}),
+    )
     channels_last = True
     Options: ClassVar[type] = Options
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from training.engine import options as opt
 from training.engine.options import option
-from training.engine.students import ARCHITECTURES, Architecture, Shape
+from training.engine.students import ARCHITECTURES, Architecture, Shape, Size
 from training.engine.students.text_options import Words
 
 
@@ -59,6 +59,13 @@ class TextCNNArchitecture(Architecture):
     summary = "Filters over neighbouring words: sees short phrases, quick on a CPU."
     paper = "Kim: Convolutional Neural Networks for Sentence Classification, 1408.5882"
     tasks = ("text-classification",)
+    sizes = (
+        Size("tiny", "Tiny", 50_842, {"vocabulary": 3000, "dim": 16, "filters": 16}),
+        Size("small", "Small", 550_986, {"vocabulary": 8000, "dim": 64, "filters": 64}),
+        Size(
+            "teacher", "Teacher-size", 3_158_282, {"vocabulary": 10_000, "dim": 256, "filters": 256}
+        ),
+    )
     Options: ClassVar[type] = Options
 
     @classmethod
