@@ -59,7 +59,7 @@ def put(path: Path) -> Blob:
 def open_blob(sha256: str) -> IO[bytes]:
     """A readable binary stream; raises Damaged when the file is gone."""
     try:
-        return default_storage.open(key(sha256), "rb")  # type: ignore[no-any-return]
+        return default_storage.open(key(sha256), "rb")
     except FileNotFoundError:
         raise Damaged(f"The stored file {sha256[:12]} is missing.") from None
 
