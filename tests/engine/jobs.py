@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from training.engine import config, journal, loop, methods
+from training.engine import job_config, journal, loop, methods
 from training.engine.events import Event
 
 JSON = dict[str, Any]
@@ -122,7 +122,7 @@ def write(
 def run(folder: Path, **how: Any) -> list[Event]:
     """Train in this process; every event."""
     raw = json.loads((folder / "config.json").read_text())
-    return list(loop.distill(config.parse_job(raw, methods.describe()), folder, **how))
+    return list(loop.distill(job_config.parse_job(raw, methods.describe()), folder, **how))
 
 
 def spawn(folder: Path, verb: str = "train") -> "subprocess.Popen[bytes]":

@@ -128,7 +128,8 @@ def test_a_fault_is_named_at_its_field(changes: dict[str, Any], field: str) -> N
 
 
 def test_what_is_no_object_is_refused() -> None:
-    for raw in (None, [], "x", 3):
+    refused: list[Any] = [None, [], "x", 3]
+    for raw in refused:
         assert catalog.faults(raw)
 
 

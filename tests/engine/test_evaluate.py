@@ -53,9 +53,9 @@ def test_calibration_by_hand() -> None:
     assert error == pytest.approx(0.05)
     [filled] = [one for one in bins if one["count"]]
     assert filled["low"] < 0.8 <= filled["high"]
-    assert (filled["count"], filled["confidence"], filled["accuracy"]) == (
-        4, pytest.approx(0.8), 0.75,
-    )  # fmt: skip
+    assert filled["count"] == 4
+    assert filled["confidence"] == pytest.approx(0.8)
+    assert filled["accuracy"] == 0.75
 
 
 def test_a_teacher_agrees_with_itself() -> None:

@@ -39,7 +39,7 @@ def test_it_answers_one_finite_number_for_each_row(key: str) -> None:
 def test_its_gradient_reaches_the_student_only(key: str) -> None:
     student, teacher, labels = batch()
     teacher.requires_grad_(True)
-    loss(key).per_row(student, teacher.detach(), labels).sum().backward()
+    loss(key).per_row(student, teacher.detach(), labels).sum().backward()  # type: ignore[no-untyped-call]
     assert student.grad is not None
     assert student.grad.abs().sum() > 0
     assert teacher.grad is None
@@ -117,7 +117,7 @@ def test_soft_targets_tend_to_logit_differences_at_high_temperatures() -> None:
     for temperature in (1.0, 4.0, 20.0, 1000.0):
         wide = student.detach().double().requires_grad_(True)
         term = loss("soft_targets", temperature=temperature)
-        term.per_row(wide, teacher.double(), labels).sum().backward()
+        term.per_row(wide, teacher.double(), labels).sum().backward()  # type: ignore[no-untyped-call]
         assert wide.grad is not None
         errors.append(float((wide.grad - limit).norm() / limit.norm()))
     assert errors == sorted(errors, reverse=True)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from tests.engine import jobs
-from training.engine import config, data, networks
+from training.engine import data, networks
 from training.engine.data import Dataset
 from training.engine.errors import Stopped
 from training.engine.events import Logged
+from training.engine.job_config import DatasetInput
 from training.engine.networks import Place
 from training.engine.teacher_outputs import Teacher
 
@@ -22,9 +23,7 @@ CPU = Place(torch.device("cpu"))
 def dataset(texts: jobs.JSON) -> Dataset:
     return data.open_dataset(
         Path("/"),
-        config.DatasetInput(
-            path=texts["path"], sha256="", fingerprint="f", labels=tuple(texts["labels"])
-        ),
+        DatasetInput(path=texts["path"], sha256="", fingerprint="f", labels=tuple(texts["labels"])),
     )
 
 
@@ -34,7 +33,10 @@ def asked(teacher: Path, dataset: Dataset) -> Teacher:
 
 
 def ask(one: Teacher, folder: Path) -> bool:
-    return one.ask("train", folder / "store", folder / "prepared", lambda rows: None, lambda: False)
+    """Ask for all training rows; whether the teacher had to answer."""
+    heard = list(one.ask("train", folder / "store", folder / "prepared", lambda: False))
+    assert sum(heard) in (0, len(one.dataset.splits["train"]))
+    return bool(heard)
 
 
 def test_stored_answers_equal_a_live_teacher(
@@ -135,7 +137,7 @@ def test_one_that_waits_for_another_can_be_stopped(
         fcntl.flock(file, fcntl.LOCK_EX)
         began = time.monotonic()
         with pytest.raises(Stopped):
-            waiting.ask("train", tmp_path / "store", tmp_path, lambda rows: None, lambda: True)
+            next(waiting.ask("train", tmp_path / "store", tmp_path, lambda: True))
         assert time.monotonic() - began < 1
 
 

@@ -1,8 +1,8 @@
-"""The configuration of a run and of a job: typed, and every fault named at once.
+"""The configuration of a run: typed, and every fault named at once.
 
 `parse(raw, methods)` reads what a person or a program asks for (docs/api.md, "A run
-configuration"); `parse_job(raw, methods)` reads the `config.json` of a job folder, in which every
-reference is already a file. `methods` is the catalog (`methods.describe()`, or its JSON file), so
+configuration"); job_config.py reads the `config.json` of a job folder, in which every reference is
+already a file. `methods` is the catalog (`methods.describe()`, or its JSON file), so
 that this module needs no torch.
 """
 
@@ -120,43 +120,6 @@ class RunConfig:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInput:
-    path: str
-    sha256: str
-    fingerprint: str
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkInput:
-    """A student or teacher of a job: an architecture's options, or a folder with weights."""
-
-    name: str
-    architecture: str
-    config: JSON
-    path: str | None = None
-    weight: float = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobConfig:
-    """One job folder's `config.json`: everything resolved, files relative to the folder."""
-
-    run: str
-    task: str
-    dataset: DatasetInput
-    student: NetworkInput
-    teachers: tuple[NetworkInput, ...]
-    scheme: str
-    losses: tuple[Loss, ...]
-    training: Training
-    teacher_outputs: str
-    store: str | None
-    threads: int
-    evaluate: bool
-
-
 def find(methods: Methods, kind: str, key: Any) -> JSON | None:
     """The catalog's entry of a method, or None."""
     return next((method for method in methods[kind] if method["key"] == key), None)
@@ -194,10 +157,10 @@ def parse(
         for name in raw
         if name not in KNOWN
     ]
-    task = _task(raw, methods, faults)
+    task = read_task(raw, methods, faults)
     teachers = _teachers(raw.get("teachers", []), faults)
-    losses = _losses(raw.get("losses"), methods, task, len(teachers), faults)
-    training = _training(
+    losses = read_losses(raw.get("losses"), methods, task, len(teachers), faults)
+    training = read_training(
         raw.get("training", {}), methods, recommended(methods, architecture, trained), faults
     )
     _selection(training, bool(teachers), faults)
@@ -288,67 +251,7 @@ FORBIDDEN = frozenset(
 )
 
 
-def parse_job(raw: Any, methods: Methods) -> JobConfig:
-    """The `config.json` of a job folder. Raises ConfigError naming every fault."""
-    if not isinstance(raw, Mapping) or raw.get("format") != 1:
-        raise ConfigError([Fault("format", "This engine reads job folders of format 1.")])
-    faults: list[Fault] = []
-    task = _task(raw, methods, faults)
-    student = _network(raw.get("student"), "student", task, methods, faults)
-    teachers = [
-        _network(one, f"teachers.{place}", task, methods, faults)
-        for place, one in enumerate(raw.get("teachers", []))
-    ]
-    losses = _losses(raw.get("losses"), methods, task, len(teachers), faults)
-    training = _training(raw.get("training", {}), methods, {}, faults)
-    outputs = raw.get("teacher_outputs") or {}
-    dataset = raw.get("dataset") or {}
-    labels = dataset.get("labels") or []
-    if len(labels) < 2:
-        faults.append(Fault("dataset.labels", "Classification needs at least two labels."))
-    if find(methods, "schemes", raw.get("scheme", "offline")) is None:
-        faults.append(Fault("scheme", f"It must be one of {keys(methods, 'schemes')}."))
-    if faults:
-        raise ConfigError(faults)
-    return JobConfig(
-        run=str(raw.get("run", "")),
-        task=task,
-        dataset=DatasetInput(
-            path=dataset["path"],
-            sha256=dataset.get("sha256") or "",
-            fingerprint=dataset.get("fingerprint") or dataset.get("sha256") or "",
-            labels=tuple(labels),
-        ),
-        student=student,
-        teachers=tuple(teachers),
-        scheme=raw.get("scheme", "offline"),
-        losses=tuple(losses),
-        training=training,
-        teacher_outputs=outputs.get("mode", "auto"),
-        store=outputs.get("store"),
-        threads=int(raw.get("threads") or 1),
-        evaluate=bool(raw.get("evaluate", True)),
-    )
-
-
-def _network(raw: Any, at: str, task: str, methods: Methods, faults: list[Fault]) -> NetworkInput:
-    if not isinstance(raw, Mapping):
-        faults.append(Fault(at, "It must be an object."))
-        raw = {}
-    config, architecture = dict(raw.get("config") or {}), str(raw.get("architecture") or "")
-    if not raw.get("path"):
-        config, found = check_architecture(task, architecture, config, methods)
-        faults += [Fault(f"{at}.{fault.field}", fault.sentence) for fault in found]
-    return NetworkInput(
-        name=str(raw.get("name", at)),
-        architecture=architecture,
-        config=config,
-        path=raw.get("path"),
-        weight=float(raw.get("weight", 1.0)),
-    )
-
-
-def _task(raw: Mapping[str, Any], methods: Methods, faults: list[Fault]) -> str:
+def read_task(raw: Mapping[str, Any], methods: Methods, faults: list[Fault]) -> str:
     task = raw.get("task")
     if find(methods, "tasks", task) is None:
         faults.append(Fault("task", f"It must be one of {keys(methods, 'tasks')}."))
@@ -404,7 +307,7 @@ DISTIL = [
 FINE_TUNE = [{"kind": "hard_labels", "weight": 1.0}]
 
 
-def _losses(
+def read_losses(
     raw: Any, methods: Methods, task: str, teachers: int, faults: list[Fault]
 ) -> list[Loss]:
     if raw is None:
@@ -440,7 +343,7 @@ def _losses(
     return chosen
 
 
-def _training(raw: Any, methods: Methods, suited: JSON, faults: list[Fault]) -> Training:
+def read_training(raw: Any, methods: Methods, suited: JSON, faults: list[Fault]) -> Training:
     if not isinstance(raw, Mapping):
         faults.append(Fault("training", "It must be an object of options."))
         raw = {}

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.engine.config import DatasetInput
 from training.engine.errors import DataError
+from training.engine.job_config import DatasetInput
 
 Indices = NDArray[np.int64]
 Batch = dict[str, Tensor]

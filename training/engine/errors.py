@@ -10,8 +10,10 @@ EngineError                 code, and a sentence that says what to do
 Stopped is no error: the job was asked to leave, and did so between two steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+AskedToStop = Callable[[], bool]
 
 
 class Fault(NamedTuple):

@@ -1,6 +1,6 @@
 """What a network answers, and how good that is. All divergences in float64, in nats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -23,33 +23,35 @@ def predict(
     inputs: Inputs,
     rows: Indices,
     place: Place,
-    *,
-    heard: Callable[[int], None] = lambda rows: None,
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Logits:
     """Logits `[len(rows), classes]` in the order of `rows`, the network in evaluation mode. Raises
     Stopped between two batches when asked to leave."""
-    if not len(rows):
-        return np.zeros((0, len(network.labels)), dtype=np.float32)
-    network.module.eval()
-    order = {row: at for at, row in enumerate(rows.tolist())}
-    answers: Logits | None = None
-    size = AT_ONCE if inputs.lengths is not None or len(rows) < 10 else _fitting(inputs, rows)
-    with torch.inference_mode():
-        for batch in data.steady_order(rows, inputs.lengths, size):
-            if asked_to_stop():
-                raise Stopped
-            logits = place.logits(network, inputs.batch(batch)).cpu().numpy()
-            if answers is None:
-                answers = np.empty((len(rows), logits.shape[1]), dtype=np.float32)
-            answers[[order[row] for row in batch.tolist()]] = logits
-            heard(len(batch))
-    assert answers is not None
+    answers = np.zeros((len(rows), len(network.labels)), dtype=np.float32)
+    for places, logits in in_batches(network, inputs, rows, place):
+        if asked_to_stop():
+            raise Stopped
+        answers[places] = logits
     return answers
 
 
+def in_batches(
+    network: Network, inputs: Inputs, rows: Indices, place: Place
+) -> Iterator[tuple[Indices, Logits]]:
+    """Logits batch by batch, each with the places within `rows` of the rows it answers."""
+    network.module.eval()
+    lengths = inputs.lengths[rows] if inputs.lengths is not None else None
+    size = _fitting(inputs, rows)
+    for places in data.steady_order(np.arange(len(rows)), lengths, size):
+        with torch.inference_mode():
+            logits = place.logits(network, inputs.batch(rows[places]))
+        yield places, logits.cpu().numpy()
+
+
 def _fitting(inputs: Inputs, rows: Indices) -> int:
-    """Fewer large images at once: about 16 million numbers."""
+    """Rows asked together: fewer large images, about 16 million numbers."""
+    if inputs.lengths is not None or not len(rows):
+        return AT_ONCE
     one = sum(value[0].numel() for value in inputs.batch(rows[:1]).values())
     return int(min(AT_ONCE, max(1, 16_000_000 // max(1, one))))
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-from training.engine import config as configs
+from training.engine import job_config
 from training.engine import journal as journals
 from training.engine.errors import ConfigError, EngineError, Fault, Stopped
 from training.engine.events import Event, Failed, Halted, Logged, Measured, Resumed
@@ -79,7 +79,7 @@ def events(folder: Path, asked: Asked, *, resuming: bool) -> Iterator[Event]:
         return
     from training.engine import loop, methods  # noqa: PLC0415 - torch, after the threads are set
 
-    config = configs.parse_job(raw, methods.describe())
+    config = job_config.parse_job(raw, methods.describe())
     yield from loop.distill(config, folder, resuming=resuming, asked_to_stop=asked)
 
 

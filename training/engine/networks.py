@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine.config import NetworkInput
 from training.engine.data import Batch, Dataset
 from training.engine.errors import ModelError
+from training.engine.job_config import NetworkInput
 from training.engine.students import ARCHITECTURES, Architecture
 from training.engine.tasks import TASKS, Preprocessing
 from training.engine.teachers import folder as checkpoints

@@ -13,7 +13,8 @@ class Clock:
     """Counts the seconds of all attempts, and estimates those that are left.
 
     Left are: teachers' answers, training steps, evaluations after each epoch, and the end
-    (evaluation and latency). A step costs the median of the last hundred.
+    (evaluation and latency). A step costs the median of the last hundred; before the first one, a
+    guess from one forward pass.
     """
 
     def __init__(self, spent: float = 0.0) -> None:
@@ -23,7 +24,9 @@ class Clock:
         self._step_seconds: deque[float] = deque(maxlen=100)
         self.step = 0
         self.steps = 0
-        self.asking_left: float | None = None  # seconds of the teachers' answers still to come
+        self.guess: float | None = None  # of a step's seconds
+        self.rows_left = 0  # that teachers have still to answer
+        self.row_seconds = 0.0  # of one teacher's answer to one row
         self.epochs_left = 0.0
         self.epoch_seconds = 0.0  # of one evaluation between epochs
         self.end_seconds = 5.0  # of evaluation, latency and saving
@@ -44,10 +47,12 @@ class Clock:
         """Seconds until the job is over, or None while that cannot be said."""
         if self.steps and self.step >= self.steps:
             return self.end_seconds
-        if not self._step_seconds:
+        known = median(self._step_seconds) if self._step_seconds else self.guess
+        if known is None:
             return None
-        steps = (self.steps - self.step) * median(self._step_seconds)
-        return steps + self.epochs_left * self.epoch_seconds + self.end_seconds
+        asking = self.rows_left * self.row_seconds
+        steps = (self.steps - self.step) * known
+        return asking + steps + self.epochs_left * self.epoch_seconds + self.end_seconds
 
     def due(self) -> bool:
         return time.monotonic() - self._shown_at >= SHOW_EVERY

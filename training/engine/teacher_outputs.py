@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,23 +62,28 @@ class Teacher:
         return rounded(live)[:, self.columns].float().clone()
 
     def ask(
-        self,
-        split: str,
-        store: Path,
-        home: Path,
-        heard: Callable[[int], None],
-        asked_to_stop: Callable[[], bool],
-    ) -> bool:
-        """Store what it says about a split, unless the store has it. Whether it was asked."""
+        self, split: str, store: Path, home: Path, asked_to_stop: Callable[[], bool]
+    ) -> Generator[int, None, bool]:
+        """Store what it says about a split, unless the store has it: yields the number of rows
+        after each batch of answers, and returns whether it had to be asked."""
         folder = store / self.key(split)[:2] / self.key(split)
         folder.parent.mkdir(parents=True, exist_ok=True)
+        rows = self.dataset.splits[split]
         with _alone(folder.with_suffix(".lock"), asked_to_stop):
-            found = _read(folder, self.dataset.row_ids[self.dataset.splits[split]])
+            found = _read(folder, self.dataset.row_ids[rows])
             asked = found is None
-            if asked:
-                logits = self._hear(split, home, heard, asked_to_stop)
-                found = self._keep(folder, split, logits)
-        assert found is not None
+            if found is None:
+                self.prepare(home)
+                assert self.inputs is not None
+                said = np.empty((len(rows), len(self.network.labels)), dtype=np.float16)
+                for places, logits in evaluate.in_batches(
+                    self.network, self.inputs, rows, self.place
+                ):
+                    said[places] = rounded(torch.from_numpy(logits)).numpy()
+                    yield len(places)
+                    if asked_to_stop():
+                        raise Stopped
+                found = self._keep(folder, split, said)
         self._stored[split] = found
         return asked
 
@@ -86,22 +91,6 @@ class Teacher:
         """Tokens or pixels as this teacher wants them; not needed when all is in the store."""
         if self.inputs is None:
             self.inputs = self.network.preprocessing.prepare(self.dataset.path, home)
-
-    def _hear(
-        self,
-        split: str,
-        home: Path,
-        heard: Callable[[int], None],
-        asked_to_stop: Callable[[], bool],
-    ) -> Logits:
-        self.prepare(home)
-        assert self.inputs is not None
-        rows = self.dataset.splits[split]
-        logits = evaluate.predict(
-            self.network, self.inputs, rows, self.place, heard=heard, asked_to_stop=asked_to_stop
-        )
-        answers: Logits = rounded(torch.from_numpy(logits)).numpy()
-        return answers
 
     def _keep(self, folder: Path, split: str, logits: Logits) -> Logits:
         part = folder.with_name(f".{folder.name}.{os.getpid()}.part")

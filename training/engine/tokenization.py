@@ -111,18 +111,18 @@ def learn(texts: Callable[[], Iterable[str]], wish: Wish) -> TextPreprocessing:
         # process to process, and breaks ties by number: giving them first, sorted, settles both.
         letters = {letter for text in texts() for letter in _letters(tokenizer, text)}
         first = [*special, *sorted(f"##{letter}" for letter in letters)]
-        trainer = trainers.WordPieceTrainer(special_tokens=first, **settings)
-        tokenizer.train_from_iterator(texts(), trainer=trainer)
+        pieces = trainers.WordPieceTrainer(special_tokens=first, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=pieces)
         vocabulary = tokenizer.get_vocab()
         tokenizer = _empty(wish)
         tokenizer.model = models.WordPiece(vocabulary, unk_token=UNKNOWN)
         tokenizer.add_special_tokens(special)
     elif wish.kind == "bpe":
-        trainer = trainers.BpeTrainer(special_tokens=special, **settings)
-        tokenizer.train_from_iterator(texts(), trainer=trainer)
+        pairs = trainers.BpeTrainer(special_tokens=special, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=pairs)
     else:
-        trainer = trainers.WordLevelTrainer(special_tokens=special, **settings)
-        tokenizer.train_from_iterator(texts(), trainer=trainer)
+        words = trainers.WordLevelTrainer(special_tokens=special, **settings)
+        tokenizer.train_from_iterator(texts(), trainer=words)
     if wish.framed:
         ends = [(one, tokenizer.token_to_id(one)) for one in (START, END)]
         tokenizer.post_processor = processors.TemplateProcessing(

@@ -95,8 +95,9 @@ def load(folder: Path, task: str, classes: int) -> nn.Module:
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     refuse_absurd(said)
     with _quiet(), _explained(said.get("model_type", "model")):
-        model = _auto(task).from_pretrained(
+        model, loaded = _auto(task).from_pretrained(
             folder,
+            output_loading_info=True,
             num_labels=classes,
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
@@ -104,6 +105,8 @@ def load(folder: Path, task: str, classes: int) -> nn.Module:
             local_files_only=True,
             dtype=torch.float32,
         )
+    if len(loaded["missing_keys"]) > len(model.state_dict()) / 2:
+        raise ModelError("Its weights are not those of the model that its config.json describes.")
     return Wrapped(model)
 
 

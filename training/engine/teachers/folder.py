@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path.name} is not JSON: {error}") from error
+        raise ModelError(f"{path.name} is not plain JSON ({error}).") from error
 
 
 NAMES_CODE = {"auto_map", "custom_pipelines", "trust_remote_code"}

@@ -56,7 +56,9 @@ def fetch(repository: str, revision: str, folder: Path, *, endpoint: str | None 
         raise ModelError(f"The hub has no public model called {repository}.") from error
     except errors.RevisionNotFoundError as error:
         raise ModelError(f"{repository} has no revision {revision}.") from error
-    except (errors.HfHubHTTPError, errors.OfflineModeIsEnabled, OSError) as error:
+    except ModelError:
+        raise
+    except Exception as error:  # its HTTP client has a tree of exceptions of its own
         raise ModelError(
             f"The hub did not answer for {repository} ({type(error).__name__}). Try again later, "
             "set HF_ENDPOINT to a mirror, or upload the model's folder as a zip."
