@@ -351,3 +351,9 @@ def test_a_quick_size_fills_the_fields(alices: Client) -> None:
     page = alices.post(url, form(action="size:teacher")).content.decode()
     assert 'name="config.dim" value="256"' in page
     assert 'name="config.vocabulary" value="10000"' in page
+
+
+def test_a_model_page_begins_with_its_newest_version(alices: Client, trained: ModelVersion) -> None:
+    page = alices.get(reverse("training:model_detail", args=["intents", "big"]))
+    assert [row["version"].number for row in page.context["versions"]] == [2, 1]
+    assert "?student=big@2" in page.content.decode()

@@ -123,6 +123,7 @@ def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> Ht
             as_student=Count("runs_as_student", distinct=True),
             as_teacher=Count("runs_as_teacher", distinct=True),
         )
+        .order_by("-number")
     )
     context = {
         "title": model.name,
