@@ -81,7 +81,7 @@ def test_without_a_trained_teacher_it_begins_with_fine_tuning(
     page = alices.get(url())
     sent = inputs(page)
     assert (sent["preset"], sent["dataset"], sent["student"]) == ("fine_tune", "mails@1", "tiny@1")
-    assert "Needs a trained teacher" in page.content.decode()
+    assert "Distilling needs a teacher" in page.content.decode()
 
 
 def test_with_a_teacher_it_begins_with_distillation_and_a_control(
