@@ -1,5 +1,5 @@
 """A zip of images in class folders: `cat/1.png`, `train/cat/1.png`, or either inside a folder that
-wraps them all.
+wraps them all. A picture outside of every class folder has no label.
 
 PNG and JPEG files are kept as they are; other kinds, turned photographs (EXIF), sixteen-bit and
 CMYK pictures are stored as PNG (reported). Pictures that do not decode and files that are no
@@ -270,7 +270,8 @@ def _placed(archive: zipfile.ZipFile, name: str) -> tuple[list[Placed], list[Lef
         raise BadFile(_without_pictures(name, others))
     folders = [tuple(filter(None, info.filename.split("/")[:-1])) for info in pictures]
     folders = _unwrapped(folders)
-    has_splits = all(len(f) >= 2 and f[0].lower() in SPLIT_WORDS for f in folders)
+    inside = any(len(folder) >= 2 for folder in folders)
+    has_splits = inside and all(f and f[0].lower() in SPLIT_WORDS for f in folders)
     if not any(folders):
         raise BadFile(
             f"The pictures of {name} lie in no class folders. Put the pictures of each class into "
@@ -279,7 +280,8 @@ def _placed(archive: zipfile.ZipFile, name: str) -> tuple[list[Placed], list[Lef
     placed: list[Placed] = []
     for info, parts in zip(pictures, folders, strict=True):
         split = SPLIT_WORDS[parts[0].lower()] if has_splits else None
-        label = (parts[1] if has_splits else parts[0]).strip() if parts else None
+        classes = parts[1:] if has_splits else parts
+        label = classes[0].strip() if classes else None
         if label is not None and len(label) > MOST_LABEL:
             raise BadFile(f"The class folder {label[:60]!r}... has too long a name.")
         placed.append(Placed(info, label or None, split))

@@ -28,7 +28,7 @@ def test_up_starts_idles_and_stops(tmp_path: Path) -> None:
             ready = time.monotonic() - began
             time.sleep(3)
             print(f"\n{start}: ready after {ready:.1f} s")
-            total = shared = 0
+            total = shared = 0.0
             for process in sorted(family(home), key=lambda one: one.pid):
                 memory = process.memory_full_info()
                 held, part = memory.rss / MIB, memory.pss / MIB

@@ -86,6 +86,16 @@ def test_a_picture_outside_of_class_folders_has_no_label() -> None:
     assert placed(archive(("cat/1.png", PIXEL), ("2.png", PIXEL))) == [(None, "cat"), (None, None)]
 
 
+def test_a_picture_right_inside_a_split_has_no_label() -> None:
+    file = archive(("train/cat/1.png", PIXEL), ("train/2.png", PIXEL), ("test/dog/3.png", PIXEL))
+    assert placed(file) == [("train", "cat"), ("train", None), ("test", "dog")]
+
+
+def test_folders_called_like_splits_are_classes_where_nothing_is_inside_them() -> None:
+    file = archive(("train/1.png", PIXEL), ("test/2.png", PIXEL))
+    assert placed(file) == [(None, "train"), (None, "test")]
+
+
 def test_pictures_without_any_class_folder_are_refused() -> None:
     refused(archive(("1.png", PIXEL), ("2.png", PIXEL)), "no class folders")
 

@@ -25,7 +25,7 @@ def read() -> set[str]:
     """Names handed to `env.text`, `env.integer`, … in settings.py."""
     tree = ast.parse((ROOT / "distillhub/settings.py").read_text())
     return {
-        node.args[0].value
+        str(node.args[0].value)
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)

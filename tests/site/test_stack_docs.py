@@ -71,6 +71,7 @@ def test_the_demo_trains_and_the_documents_can_be_pasted(tmp_path: Path) -> None
         print(f"the demo took {time.monotonic() - began:.0f} s")
         distilled = ask(up.address, f"{DEMO}/runs/2/", token=token)[1]
         assert distilled["metrics"]["test/accuracy"] > 0.85
+        assert distilled["comparison"]["answer"] in {"helped", "no_evidence", "hurt"}
         evaluation = ask(up.address, f"{DEMO}/runs/2/evaluation/", token=token)[1]
         assert evaluation["compression"] > 50
 
