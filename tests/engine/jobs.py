@@ -44,13 +44,14 @@ def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
     return _write(path, "text", pa.array(written, pa.string()), labels)
 
 
-def images(path: Path, rows: int = 60) -> JSON:
-    """8x8 grey pictures with a bright third."""
+def images(path: Path, rows: int = 60, side: int = 8) -> JSON:
+    """Small grey pictures with a bright third."""
     chance = np.random.default_rng(0)
     pictures = []
     for row in range(rows):
-        pixels = chance.integers(0, 90, size=(8, 8), dtype=np.uint8)
-        pixels[:, (row % 3) * 3 : (row % 3) * 3 + 2] = 220
+        pixels = chance.integers(0, 90, size=(side, side), dtype=np.uint8)
+        third = -(-side // 3)
+        pixels[:, (row % 3) * third : (row % 3) * third + third - 1] = 220
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         pictures.append(file.getvalue())

@@ -128,7 +128,8 @@ class TextInputs:
     """Token ids of every row, end to end, in one memory-mapped array."""
 
     def __init__(self, folder: Path, pad: int = 0) -> None:
-        self.ids = np.load(folder / "ids.npy", mmap_mode="r")  # [tokens], int32
+        # [tokens], int32; as a plain array: slicing a memmap costs ten times as much
+        self.ids = np.load(folder / "ids.npy", mmap_mode="r").view(np.ndarray)
         self.offsets = np.load(folder / "offsets.npy")  # [rows + 1], int64
         self.lengths = np.diff(self.offsets)
         self.pad = pad
@@ -158,7 +159,8 @@ class ImageInputs:
     lengths: None = None
 
     def __init__(self, folder: Path, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")  # [rows, c, h, w], uint8
+        pixels = np.load(folder / "pixels.npy", mmap_mode="r")
+        self.pixels = pixels.view(np.ndarray)  # [rows, channels, height, width], uint8
         mean_, std_ = torch.tensor(mean), torch.tensor(std)
         self.scale = (1.0 / (255.0 * std_)).view(1, -1, 1, 1)
         self.shift = (-mean_ / std_).view(1, -1, 1, 1)

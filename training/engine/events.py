@@ -2,7 +2,7 @@
 name in lower case, its fields are the line's fields."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 SavedKind = Literal["model", "evaluation", "predictions", "checkpoint"]
@@ -76,10 +76,9 @@ Event = Stage | Progress | Measured | Logged | Saved | Resumed | Halted | Failed
 
 
 def as_line(event: Event) -> dict[str, Any]:
-    """The event as JSON can hold it: NaN and infinities become the strings NaN, Infinity and
-    -Infinity."""
+    """The event as a flat object, its type first."""
     kind = "stopped" if isinstance(event, Halted) else type(event).__name__.lower()
-    return {"type": kind, **finite(asdict(event))}
+    return {"type": kind, **{one.name: getattr(event, one.name) for one in fields(event)}}
 
 
 def finite(value: Any) -> Any:

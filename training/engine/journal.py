@@ -15,6 +15,9 @@ from training.engine import events
 LASTING = {"Resumed", "Saved", "Halted", "Failed", "Finished"}  # also survive a power cut
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class Journal:
     """Open for appending; opening an existing journal cuts a torn last line and goes on counting.
 
@@ -30,7 +33,10 @@ class Journal:
         """Append one event. Raises OSError when the disk is full."""
         self.seq += 1
         line = {"seq": self.seq, "at": round(time.time(), 3), **events.as_line(event)}
-        text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            text = _ENCODER.encode(line)
+        except ValueError:  # NaN and infinities, which JSON has no numbers for, as words
+            text = _ENCODER.encode(events.finite(line))
         self._file.write(text.encode("utf-8", "replace") + b"\n")
         if type(event).__name__ in LASTING:
             os.fsync(self._file.fileno())

@@ -33,6 +33,7 @@ class Lesson:
         ]
         self.needs_teacher = any(loss.needs_teacher for _, _, loss in self.terms)
         self.teachers: list[Teacher] = []
+        self.all_labelled = bool((dataset.labels >= 0).all())
 
     def rows(self) -> Indices:
         """The rows of an epoch: those that at least one term speaks about.
@@ -100,17 +101,22 @@ class Lesson:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted total and each term's mean, where `counts` are the rows each term speaks
         about in the whole optimizer step, of which this may be one micro-batch."""
-        total = logits.sum() * 0.0  # keeps the graph when no term speaks here
+        total: Tensor | None = None
         parts: dict[str, Tensor] = {}
         for kind, weight, loss in self.terms:
             if not counts[kind]:
                 continue
             part = loss.per_row(logits, target, labels).sum() / counts[kind]
-            total = total + weight * part
+            total = part * weight if total is None else total + part * weight
             parts[kind] = part.detach()
+        if total is None:  # no term speaks about these rows
+            total = logits.sum() * 0.0
         return total, parts
 
     def counts(self, labels: Tensor) -> dict[str, int]:
+        """The rows that each term speaks about."""
+        if self.all_labelled:
+            return {kind: len(labels) for kind, _, _ in self.terms}
         return {kind: int(loss.speaks(labels).sum()) for kind, _, loss in self.terms}
 
 

@@ -81,13 +81,20 @@ class Place:
 
     def logits(self, network: Network, batch: Batch) -> Tensor:
         """`[batch, classes]`, float32, whatever the network computes in."""
-        inputs = {name: value.to(self.device) for name, value in batch.items()}
+        inputs = batch
+        if self.device.type != "cpu":
+            inputs = {
+                name: value.to(self.device, non_blocking=True) for name, value in batch.items()
+            }
         if network.channels_last:
             inputs = {
                 name: value.contiguous(memory_format=torch.channels_last)
                 for name, value in inputs.items()
             }
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        if not self.bfloat16:
+            plain: Tensor = network.module(**inputs)
+            return plain
+        with torch.autocast(self.device.type, torch.bfloat16):
             logits: Tensor = network.module(**inputs)
         return logits.float()
 

@@ -41,6 +41,7 @@ class Teacher:
         self.dataset = dataset
         self.digest = networks.digest(folder)
         self.columns = networks.columns(network, dataset.names)
+        self.in_order = self.columns == list(range(len(network.labels)))
         self.inputs: Inputs | None = None
         self._stored: dict[str, Logits] = {}
         network.module.requires_grad_(False).eval()
@@ -54,7 +55,9 @@ class Teacher:
         """`[len(rows), classes]`, float32: stored where the split was asked, live otherwise, and
         rounded to float16 either way, so that both are the same numbers."""
         if split in self._stored:
-            answers = self._stored[split][self.dataset.place[rows]][:, self.columns]
+            answers = self._stored[split][self.dataset.place[rows]]
+            if not self.in_order:
+                answers = answers[:, self.columns]
             return torch.from_numpy(answers.astype(np.float32))
         assert self.inputs is not None
         with torch.inference_mode():
@@ -139,7 +142,7 @@ def _read(folder: Path, row_ids: data.Indices) -> Logits | None:
             return None
         if not np.array_equal(np.load(folder / "row_ids.npy"), row_ids):
             return None
-        logits: Logits = np.load(folder / "logits.npy", mmap_mode="r")
+        logits: Logits = np.load(folder / "logits.npy", mmap_mode="r").view(np.ndarray)
     except (OSError, ValueError, KeyError):
         return None
     return logits
