@@ -32,9 +32,7 @@ class Project(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True)
-    members = models.ManyToManyField(
-        User, through="Membership", related_name="projects"
-    )
+    members = models.ManyToManyField(User, through="Membership", related_name="projects")
 
     #: The role of the person asking; set by `permissions.project_for`, not stored.
     my_role: Role | None = None
