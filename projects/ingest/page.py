@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+
+from distillhub.lib.later import Later
+
+pa, pc, pq = Later("pyarrow"), Later("pyarrow.compute"), Later("pyarrow.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +49,13 @@ def one(stream: IO[bytes], row_id: int) -> dict[str, Any] | None:
     return _rows(file, np.array([row_id]), file.schema_arrow.names)[0]
 
 
-def _starts(file: pq.ParquetFile) -> np.ndarray[Any, Any]:
+def _starts(file: Any) -> np.ndarray[Any, Any]:
     """The first row id of every row group, and the number of rows."""
     sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
     return np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
 
 
-def _rows(
-    file: pq.ParquetFile, row_ids: np.ndarray[Any, Any], columns: list[str]
-) -> list[dict[str, Any]]:
+def _rows(file: Any, row_ids: np.ndarray[Any, Any], columns: list[str]) -> list[dict[str, Any]]:
     """The rows in the order of `row_ids`, which are increasing."""
     if not len(row_ids):
         return []
@@ -70,7 +69,7 @@ def _rows(
     return rows
 
 
-def _matching(file: pq.ParquetFile, wanted: Filter) -> np.ndarray[Any, Any]:
+def _matching(file: Any, wanted: Filter) -> np.ndarray[Any, Any]:
     """The ids of all matching rows, increasing, reading only the columns that are asked about."""
     searched = "text" if "text" in file.schema_arrow.names else "source"
     needed = [

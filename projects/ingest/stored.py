@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from distillhub.lib.later import Later
 from projects.ingest.formats import SPLITS, Row
+
+pa, pq = Later("pyarrow"), Later("pyarrow.parquet")
 
 GROUP_ROWS = 2000
 GROUP_BYTES = 8 << 20  # a group is what one page or one picture costs to read

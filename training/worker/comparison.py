@@ -10,11 +10,13 @@ import math
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as parquet
 from numpy.typing import NDArray
 
 from distillhub.lib import storage
+from distillhub.lib.later import Later
 from training.models import Artifact, Run
+
+parquet = Later("pyarrow.parquet")
 
 LEVEL = 0.95
 RESAMPLES = 10_000
