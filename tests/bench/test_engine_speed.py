@@ -5,6 +5,7 @@ pieces; on a CPU its own time is counted, which a busy machine stretches less. P
 asserted (goal: at most 1.05): `pytest -m bench tests/bench -s`.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -31,7 +32,7 @@ TEMPERATURE = 4.0
 
 def prepared(folder: Path) -> trainer.Trainer:
     """A trainer at its first step, as `loop.distill` makes it, its teachers asked."""
-    raw = jobs.json.loads((folder / "config.json").read_text())
+    raw = json.loads((folder / "config.json").read_text())
     config = job_config.parse_job(raw, methods.describe())
     dataset = data.open_dataset(folder, config.dataset)
     place = Place.choose("auto")
