@@ -91,9 +91,9 @@ def test_with_a_teacher_it_begins_with_distillation_and_a_control(
     sent = inputs(page)
     assert sent["preset"] == "soft_targets"
     assert (sent["teachers"], sent["student"]) == (["big@1"], "tiny@1")
-    assert (sent["losses.0.weight"], sent["losses.0.temperature"]) == ("0.9", "4")
+    assert (sent["losses.0.weight"], sent["losses.0.temperature"]) == ("0.9", "2")
     assert sent["control"] == "true"
-    assert "4² · KL(softmax(t/4) ‖ softmax(s/4))" in page.content.decode()
+    assert "2² · KL(softmax(t/2) ‖ softmax(s/2))" in page.content.decode()
     assert "90× smaller" in page.content.decode()
 
 
@@ -105,7 +105,7 @@ def test_the_form_as_it_stands_launches_a_run_and_its_control(
     run, control = Run.objects.order_by("number")
     assert answer["Location"] == reverse("training:run_detail", args=["intents", run.number])
     assert (run.student, list(run.teachers.all())) == (student, [teacher])
-    assert run.config["losses"][0]["temperature"] == 4.0
+    assert run.config["losses"][0]["temperature"] == 2.0
     assert control.control_of == run
 
 

@@ -83,7 +83,7 @@ class BagOfEmbeddings(Architecture):
     tasks = ("text-classification",)
     default_for = ("text-classification",)
     sizes = (
-        Size("tiny", "Tiny", 24_090, {"vocabulary": 3000, "dim": 8}),
+        Size("tiny", "Tiny", 22_570, {"vocabulary": 1400, "dim": 16, "dropout": 0.1}),
         Size("small", "Small", 256_330, {"vocabulary": 8000, "dim": 32}),
         Size("teacher", "Teacher-size", 2_562_570, {"vocabulary": 10_000, "dim": 256}),
     )
