@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
+from django.conf import LazySettings, settings
 from django.db import OperationalError
 from django.test import Client
 
@@ -14,7 +14,16 @@ from projects.models import Membership, Project, User
 from tests.conftest import api_of, signed_in
 
 PROJECTS = "/api/v1/projects/"
-LEAKS = ["Traceback", "/work/", "/home/", "site-packages", "SELECT ", "django.", "sqlite", ".py"]
+LEAKS = [
+    "Traceback",
+    str(settings.BASE_DIR),
+    "/home/",
+    "site-packages",
+    "SELECT ",
+    "django.",
+    "sqlite",
+    ".py",
+]
 
 
 def send(user: User, body: bytes, content_type: str = "application/json") -> Any:
