@@ -1,11 +1,12 @@
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training import catalog
-from training.engine import config, methods
+from training.engine import config, method_docs, methods
 from training.engine.config import RunConfig
 from training.engine.errors import ConfigError
 from training.engine.registry import Duplicate, Method, Registry
@@ -20,6 +21,13 @@ def faults(**changes: Any) -> dict[str, str]:
 def test_the_catalogs_file_is_what_the_engine_offers() -> None:
     assert catalog.methods() == json.loads(json.dumps(methods.describe())), (
         "run: python -m training.engine methods > training/catalog.json"
+    )
+
+
+def test_the_page_of_methods_is_made_from_the_catalog() -> None:
+    page = Path(__file__).parents[2] / "docs" / "methods.md"
+    assert page.read_text(encoding="utf-8") == method_docs.markdown(methods.describe()), (
+        "run: python -m training.engine methods --markdown > docs/methods.md"
     )
 
 

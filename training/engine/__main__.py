@@ -1,10 +1,10 @@
-"""python -m training.engine train|inspect JOB_DIR, python -m training.engine methods"""
+"""python -m training.engine train JOB_DIR | inspect JOB_DIR | methods [--markdown]"""
 
 import json
 import sys
 from pathlib import Path
 
-USAGE = "usage: python -m training.engine (train JOB_DIR | inspect JOB_DIR | methods)"
+USAGE = "usage: python -m training.engine (train JOB_DIR | inspect JOB_DIR | methods [--markdown])"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +26,10 @@ def main(arguments: list[str]) -> int:
 
             text = json.dumps(methods.describe(), indent=1, ensure_ascii=False)
             sys.stdout.write(text + "\n")
+        case ["methods", "--markdown"]:
+            from training.engine import method_docs, methods  # noqa: PLC0415
+
+            sys.stdout.write(method_docs.markdown(methods.describe()))
         case _:
             sys.stderr.write(USAGE + "\n")
             return 2

@@ -156,9 +156,14 @@ def _whole(value: Any) -> int:
 def _within(one: JSON, value: Number) -> Number:
     lowest, highest = one["minimum"], one["maximum"]
     if lowest is not None and highest is not None and not lowest <= value <= highest:
-        raise ValueError(f"It must be between {lowest} and {highest}.")
+        raise ValueError(f"It must be between {_spelt(lowest)} and {_spelt(highest)}.")
     if lowest is not None and value < lowest:
-        raise ValueError(f"It must be at least {lowest}.")
+        raise ValueError(f"It must be at least {_spelt(lowest)}.")
     if highest is not None and value > highest:
-        raise ValueError(f"It must be at most {highest}.")
+        raise ValueError(f"It must be at most {_spelt(highest)}.")
     return value
+
+
+def _spelt(limit: Number) -> str:
+    """`1000.0` as `1000`."""
+    return str(int(limit)) if limit == int(limit) else str(limit)

@@ -72,6 +72,7 @@ class SmallConvnet(Architecture):
         Size("teacher", "Teacher-size", 1_421_514, {"channels": [64, 128, 256], "hidden": 256}),
     )
     channels_last = True
+    recommended: ClassVar[dict[str, Any]] = {"epochs": 8, "learning_rate": 2e-3}
     Options: ClassVar[type] = Options
 
     @classmethod

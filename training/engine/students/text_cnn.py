@@ -59,6 +59,7 @@ class TextCNNArchitecture(Architecture):
     summary = "Filters over neighbouring words: sees short phrases, quick on a CPU."
     paper = "Kim: Convolutional Neural Networks for Sentence Classification, 1408.5882"
     tasks = ("text-classification",)
+    recommended: ClassVar[dict[str, Any]] = {"epochs": 15, "learning_rate": 1e-3}
     sizes = (
         Size("tiny", "Tiny", 50_842, {"vocabulary": 3000, "dim": 16, "filters": 16}),
         Size("small", "Small", 550_986, {"vocabulary": 8000, "dim": 64, "filters": 64}),

@@ -1,0 +1,96 @@
+"""docs/methods.md, made from the catalog: `python -m training.engine methods --markdown`."""
+
+from typing import Any
+
+JSON = dict[str, Any]
+HEAD = """# Methods
+
+Everything the engine offers, made from its registries by
+`python -m training.engine methods --markdown` (a test keeps this page current). The same
+catalog is served at `/api/v1/methods/`. How to add one: [extending.md](extending.md).
+
+The total is a weighted sum, `total = Σ weight · term`: every term is logged on its own as
+`train/<key>`, in a readable unit. There is no free alpha: libraries disagree on which side it
+weighs. Divergences are computed in float32 whatever the model's precision.
+"""
+SECTIONS = (
+    (
+        "losses",
+        "Losses",
+        "`s` and `t` are the student's and the teacher's logits, `T` the temperature.",
+    ),
+    ("schemes", "Schemes", "Who teaches whom."),
+    ("tasks", "Tasks", "Keys are Hugging Face's pipeline tags."),
+    ("optimizers", "Optimizers", ""),
+    ("schedules", "Schedules", "The learning rate after the warm-up; `p` runs from 0 to 1."),
+)
+
+
+def markdown(catalog: JSON) -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for kind, title, said in SECTIONS:
+        parts.append(f"## {title}\n")
+        if said:
+            parts.append(f"{said}\n")
+        parts += [_method(method) for method in catalog[kind]]
+    parts.append("## Training options\n\nOf every run, whatever its losses.\n")
+    parts.append(_options(catalog["training"]))
+    parts.append("## Presets\n\n| preset | what | losses |\n|---|---|---|")
+    for preset in catalog["presets"]:
+        losses = ", ".join(f"{one['weight']:g} · `{one['kind']}`" for one in preset["losses"])
+        parts.append(f"| {preset['label']} | {preset['summary']} | {losses} |")
+    parts.append("")
+    parts.append(_architectures(catalog["architectures"]))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _method(method: JSON) -> str:
+    lines = [f"### {method['label']} (`{method['key']}`)\n", f"{method['summary']}\n"]
+    if method["formula"]:
+        lines.append(f"    {method['formula']}\n")
+    if method["paper"]:
+        lines.append(f"Source: {method['paper']}.\n")
+    if method["options"]:
+        lines.append(_options(method["options"]))
+    return "\n".join(lines)
+
+
+def _options(options: list[JSON]) -> str:
+    lines = ["| option | default | limits | what |", "|---|---|---|---|"]
+    for one in options:
+        default = "empty" if one["default"] is None else str(one["default"])
+        lines.append(f"| `{one['name']}` | {default} | {_limits(one)} | {one['help']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _limits(one: JSON) -> str:
+    if one["choices"]:
+        return ", ".join(one["choices"])
+    low, high = one["minimum"], one["maximum"]
+    if low is None and high is None:
+        return str(one["type"])
+    return f"{low if low is not None else ''} to {high if high is not None else ''}".strip()
+
+
+def _architectures(architectures: list[JSON]) -> str:
+    lines = [
+        "## Architectures\n",
+        "Small ones of our own come first. An architecture of transformers takes every key of its "
+        "own configuration\nbesides the options shown; its weights are drawn at random, or come "
+        "from a checkpoint.\n",
+    ]
+    lines += [_method(one) for one in architectures if one["kind"] == "small"]
+    lines += [
+        "### From transformers\n",
+        "| key | name | task | source | options |",
+        "|---|---|---|---|---|",
+    ]
+    for one in architectures:
+        if one["kind"] == "transformers":
+            options = ", ".join(f"`{part['name']}`" for part in one["options"])
+            lines.append(
+                f"| `{one['key']}` | {one['label']} | {', '.join(one['tasks'])} | {one['paper']} | "
+                f"{options} |"
+            )
+    return "\n".join(lines)
