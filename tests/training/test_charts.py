@@ -89,7 +89,7 @@ def test_a_line_is_there_before_its_first_point_so_that_a_live_page_only_appends
 
 def test_peoples_words_are_never_markup() -> None:
     heat = fidelity.confusion(LABELS, COUNTS)["data"][0]
-    assert heat["x"] == ["a b", "&lt;b&gt;bold&lt;/b&gt;", "c"]
+    assert heat["x"] == ["a_b", "&lt;b&gt;bold&lt;/b&gt;", "c"]
 
 
 def test_confusion_is_a_share_of_each_true_class_and_an_empty_class_is_no_fault() -> None:
@@ -116,3 +116,20 @@ def test_empty_bins_are_not_drawn() -> None:
 def test_a_spark_needs_two_points_and_stays_in_its_box() -> None:
     assert curves.spark({"values": [0.5]}) == ""
     assert curves.spark({"values": [0.0, "NaN", 1.0]}) == "0.0,22.0 100.0,2.0"
+
+
+def test_labels_are_shown_as_they_are_spelt() -> None:
+    labels = ["-1", "1", "a_b"]
+    heat = fidelity.confusion(labels, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])["data"][0]
+    assert heat["x"] == labels
+    worst = fidelity.per_class([PER_CLASS[0] | {"label": label} for label in labels])
+    assert worst["data"][0]["y"] == labels
+
+
+@pytest.mark.parametrize("made", [curves.quality, curves.agreement])
+def test_a_share_is_drawn_between_nothing_and_all(made: Any) -> None:
+    """Left to itself Plotly draws an empty accuracy from -100 to 400 %."""
+    for series in ({}, SERIES):
+        clip = made(series)["layout"]["yaxis"]["autorangeoptions"]
+        assert clip["clipmin"] == 0
+        assert 1 <= clip["clipmax"] < 1.1

@@ -34,7 +34,7 @@ def listed(client: Client, project: Project, **asked: str) -> str:
     return response.content.decode()
 
 
-def evaluated(run: Run, folder: Path, **changes: Any) -> None:
+def evaluated(run: Run, folder: Path, *, taught: bool = True, **changes: Any) -> None:
     """Give the run the report of an evaluation."""
     part = run.summary["student"] | {
         "per_class": [
@@ -59,7 +59,7 @@ def evaluated(run: Run, folder: Path, **changes: Any) -> None:
     report = run.summary | {
         "labels": ["no", "yes"],
         "student": part,
-        "teacher": part,
+        "teacher": part if taught else None,
         "examples": [example | changes],
     }
     path = folder / "evaluation.json"
@@ -142,6 +142,27 @@ def test_the_evaluation_shows_examples_as_text(
     assert "Lost to the teacher" in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "<script>alert(1)" not in shown
+
+
+def test_the_evaluation_spells_labels_as_the_data_does(
+    vera: User, project: Project, tmp_path: Path
+) -> None:
+    """`-1` and `1` are two labels; so are `no_show` and `no-show`."""
+    run = make.distillation(project)
+    evaluated(run, tmp_path, label="-1", student="no_show", teacher="no-show")
+    shown = page(signed_in(vera), run, "evaluation")
+    for label in ("-1", "no_show", "no-show"):
+        assert f">{label}<" in shown
+
+
+def test_without_a_teacher_examples_are_simply_wrong(
+    vera: User, project: Project, tmp_path: Path
+) -> None:
+    run = make.distillation(project)
+    evaluated(run, tmp_path, taught=False, kind="both_wrong")
+    shown = page(signed_in(vera), run, "evaluation")
+    assert "Wrong answers" in shown
+    assert "Both wrong" not in shown
 
 
 def test_the_configuration_shows_formula_weights_and_json(vera: User, project: Project) -> None:

@@ -12,7 +12,12 @@ from training.charts.figures import PALETTE, Figure, Points, figure, finite, lin
 Series = Mapping[str, Points]
 
 STEP = {"title": {"text": "step", "standoff": 6}, "rangemode": "tozero"}
-SHARE = {"tickformat": ".0%", "hoverformat": ".2%"}
+SHARE = {
+    "tickformat": ".0%",
+    "hoverformat": ".2%",
+    # Around one point, or none, Plotly would draw shares below nothing and above all.
+    "autorangeoptions": {"clipmin": 0, "clipmax": 1.02},
+}
 
 #: What a term of the loss is called on a page, when it is not simply its key in words.
 TERM_NAMES = {"soft_targets": "soft targets", "hard_labels": "hard labels"}

@@ -11,7 +11,7 @@ MOST_CLASSES_NAMED = 40  # beyond, axis labels would overlap; hovering still nam
 def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
     """Rows are true classes, columns answers; colour is the share of the row, so that rare
     classes are seen as well as common ones."""
-    names = [plain(_words(label), 20) for label in labels]
+    names = [plain(str(label), 20) for label in labels]
     shares, texts = [], []
     for place, row in enumerate(counts):
         total = sum(row)
@@ -81,7 +81,7 @@ def per_class(
 ) -> Figure:
     """F1 of each class, the student's worst first, with the teacher's as a mark on the bar."""
     worst = sorted(student, key=lambda row: finite(row.get("f1")) or 0.0)[:most]
-    names = _unique([plain(_words(row["label"]), 24) for row in worst])
+    names = _unique([plain(str(row["label"]), 24) for row in worst])
     bars: Trace = {
         "type": "bar",
         "orientation": "h",
@@ -148,11 +148,6 @@ def _bins(bins: Sequence[Mapping[str, Any]], tone: str) -> Trace:
         ),
         "meta": {"tone": tone},
     }
-
-
-def _words(label: Any) -> str:
-    """Labels are often names from code."""
-    return str(label).replace("_", " ")
 
 
 def _unique(names: Sequence[str]) -> list[str]:

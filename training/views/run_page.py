@@ -193,7 +193,7 @@ def evaluation(run: Run) -> dict[str, Any] | None:
             for kind, label in (
                 ("lost", "Lost to the teacher"),
                 ("beat", "Beat the teacher"),
-                ("both_wrong", "Both wrong"),
+                ("both_wrong", "Both wrong" if teacher else "Wrong answers"),
             )
         ],
     }
