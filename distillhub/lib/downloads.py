@@ -8,6 +8,7 @@ from typing import IO
 
 from asgiref.sync import sync_to_async
 from django.http import FileResponse, HttpResponse
+from django.utils.http import content_disposition_header
 
 SANDBOX = "default-src 'none'; sandbox"
 A_YEAR = 31536000  # seconds: what is named by its content never changes
@@ -45,9 +46,9 @@ def archive(files: Iterable[tuple[str, Callable[[], IO[bytes]]]], *, name: str) 
 
     Stored, not compressed: weights hardly shrink, and made again it is the same to the byte.
     """
-    response = Streamed(
-        _zipped(files), as_attachment=True, filename=name, content_type="application/zip"
-    )
+    response = Streamed(_zipped(files), content_type="application/zip")
+    # Django names a download by itself only where it reads a file.
+    response.headers["Content-Disposition"] = content_disposition_header(True, name) or ""
     return _guarded(response)
 
 

@@ -167,6 +167,7 @@ def test_files_come_one_by_one_and_as_a_zip(owner: APIClient, trained: ModelVers
     assert one.headers["Content-Disposition"].startswith("attachment")
     assert one.headers["Content-Length"] == "5"
     whole = owner.get(f"{base}/download/")
+    assert whole.headers["Content-Disposition"] == 'attachment; filename="big-2.zip"'
     content = b"".join(whole.streaming_content)  # type: ignore[attr-defined]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
