@@ -89,7 +89,8 @@ def test_a_web_process_never_holds_torch() -> None:
             "-c",
             "import django, sys; django.setup()\n"
             "from django.urls import get_resolver; get_resolver().url_patterns\n"
-            "print(sorted({'torch', 'transformers', 'sklearn', 'plotly', 'pyarrow'} & set(sys.modules)))",
+            "heavy = {'torch', 'transformers', 'sklearn', 'plotly', 'pyarrow'}\n"
+            "print(sorted(heavy & set(sys.modules)))",
         ],
         cwd=ROOT,
         capture_output=True,
