@@ -2,10 +2,10 @@
 ended by pid."""
 
 import contextlib
-import getpass
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,17 +29,18 @@ def _as_nobody_special(folder: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     shutil.chown(folder, "postgres")
-    for above in folder.parents:
-        if above.owner() == getpass.getuser() and str(above) not in {"/", "/tmp"}:
-            above.chmod(above.stat().st_mode | 0o011)
     return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Its address as DATABASE_URL has it."""
+def postgres() -> Iterator[str]:
+    """Its address as DATABASE_URL has it. Its folder is not pytest's, which keeps others out."""
+    with tempfile.TemporaryDirectory(prefix="distillhub-postgres-") as folder:
+        yield from _serve_postgres(Path(folder))
+
+
+def _serve_postgres(folder: Path) -> Iterator[str]:
     initdb, server = _binary("initdb"), _binary("postgres")
-    folder.mkdir(parents=True)
     become = _as_nobody_special(folder)
     port, rows = free_port(), folder / "rows"
     subprocess.run(

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 def test_web_worker_and_beat_on_postgres_and_redis_train_a_run(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with (
-        servers.postgres(tmp_path / "postgres") as database,
+        servers.postgres() as database,
         servers.redis(tmp_path / "redis") as broker,
     ):
         port = free_port()
