@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
@@ -350,8 +351,8 @@ def test_a_quick_size_fills_the_fields(alices: Client) -> None:
     assert "Teacher-size" in page
     assert "about 2.56M" in page
     page = alices.post(url, form(action="size:teacher")).content.decode()
-    assert 'name="config.dim" value="256"' in page
-    assert 'name="config.vocabulary" value="10000"' in page
+    assert re.search(r'name="config.dim"\s+value="256"', page)
+    assert re.search(r'name="config.vocabulary"\s+value="10000"', page)
 
 
 def test_a_model_page_begins_with_its_newest_version(alices: Client, trained: ModelVersion) -> None:
