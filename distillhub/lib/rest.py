@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 DEEPEST = 32  # levels of nesting; deeper JSON makes Python's decoder recurse until it fails
 MOST_BYTES = 10 << 20
+MOST_PARTS = 500_000  # lists and objects; millions of empty ones fit into 10 MB and cost seconds
 TOO_DEEP = f"JSON is nested deeper than {DEEPEST} levels."
 
 
@@ -30,6 +31,8 @@ class SafeJSONParser(JSONParser):
         body = stream.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise RequestDataTooBig
+        if body.count(b"[") + body.count(b"{") > MOST_PARTS:
+            raise exceptions.ParseError(f"JSON holds more than {MOST_PARTS:,} lists and objects.")
         try:
             # Always UTF-8, whatever charset the header claims: the contract knows no other.
             parsed = json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
@@ -44,7 +47,7 @@ class SafeJSONParser(JSONParser):
 
 
 def _refuse_depth(parsed: Any) -> None:
-    """Level by level, looking only into containers: 10 MB of `[[],[],...]` take half a second."""
+    """Level by level, looking only into containers."""
     level = [parsed] if isinstance(parsed, dict | list) else []
     for _ in range(DEEPEST):
         level = [

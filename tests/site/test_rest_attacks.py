@@ -65,13 +65,13 @@ def assert_refused(answer: Any, *statuses: int) -> None:
     ids=lambda body: repr(body[:24]),
 )
 def test_a_broken_body_is_400(alice: User, body: bytes) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     answer = send(alice, body)
     if answer.status_code == 201:  # DRF reads a boolean or number as its text
         assert body.startswith(b'{"name": true')
         return
     assert_refused(answer, 400)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_brackets_inside_text_are_only_text(alice: User) -> None:
@@ -84,11 +84,10 @@ def test_another_charset_does_not_slip_past_the_checks(alice: User) -> None:
     assert_refused(send(alice, body, "application/json; charset=utf-16"), 400)
 
 
-def test_ten_megabytes_of_brackets_are_answered_quickly(alice: User) -> None:
-    body = b"[" + b"[]," * 1_000_000 + b"[]]"
-    began = time.process_time()
-    assert_refused(send(alice, body), 400)
-    assert time.process_time() - began < 2
+def test_millions_of_brackets_are_refused_before_they_are_read(alice: User) -> None:
+    answer = send(alice, b"[" + b"[]," * 3_000_000 + b"[]]")
+    assert_refused(answer, 400)
+    assert "more than 500,000 lists and objects" in answer.data["detail"]
 
 
 def test_a_body_that_is_too_large_is_413(alice: User) -> None:
