@@ -1,6 +1,5 @@
 import json
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -135,10 +134,8 @@ def test_one_that_waits_for_another_can_be_stopped(
     lock.parent.mkdir(parents=True)
     with lock.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        began = time.monotonic()
         with pytest.raises(Stopped):
             next(waiting.ask("train", tmp_path / "store", tmp_path, lambda: True))
-        assert time.monotonic() - began < 1
 
 
 def test_labels_in_another_order_are_matched_by_name(
