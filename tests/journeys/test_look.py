@@ -117,6 +117,7 @@ def test_the_keyboard_walks_the_table_and_goes_places(visit: Open, alice: User, 
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(rf"/runs/{run.number}/$"))
+    page.wait_for_load_state()  # the address changes before the new page listens
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
