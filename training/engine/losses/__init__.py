@@ -1,38 +1,84 @@
 """Terms of the total: `total = sum of weight * term`, one file a term.
 
-A term answers one number per row; the loop divides the sum over a whole optimizer step, all its
-micro-batches together, by the number of rows the term speaks about. So accumulation changes no
-gradient, and rows without a label count only for terms that need none.
+A term answers one number per unit (a row, or a token where tokens have labels); the loop divides
+the sum over a whole optimizer step, all its micro-batches together, by the number of units the term
+speaks about. So accumulation changes no gradient, and units without a label count only for terms
+that need none. Terms whose units speak to each other (`is_joint`) see the whole step at once.
 """
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.registry import Method, Registry
+
+#: What a label is, in the words of transformers' `problem_type`: one class of several; any number
+#: of them; a number.
+Problem = Literal["single_label", "multi_label", "regression"]
 
 
 class Loss(Method):
-    """One term. `options` is an instance of the class's own Options."""
+    """One term. `options` is an instance of the class's own Options.
 
-    is_divergence = False  # 0 exactly where student and teacher agree, in every option's range
+    Most terms compare logits, and write `per_row`. One that looks at layers writes `wants` and
+    `values`, and `fit` where it has weights of its own.
+    """
 
-    def __init__(self, options: Any) -> None:
+    is_divergence: ClassVar[bool] = False  # 0 exactly where student and teacher agree
+    is_joint: ClassVar[bool] = False  # a unit's value depends on the units beside it
+    problems: ClassVar[tuple[str, ...]] = ("single_label",)
+    unit: ClassVar[str] = "nats"  # of its value, for charts
+
+    def __init__(self, options: Any, problem: Problem = "single_label") -> None:
         self.options = options
+        self.problem = problem
+
+    @property
+    def wants(self) -> Wanted:
+        """What it looks at beside the logits, of student and teacher alike."""
+        return NOTHING
+
+    def fit(self, student: Answer, teacher: Answer | None) -> nn.Module | None:
+        """Weights of its own, such as projections, made once from the shapes of a first batch.
+
+        They are trained with the student, kept in checkpoints, and no part of the student that is
+        saved. Keep a reference. Raises ConfigError when the two cannot be compared.
+        """
+        return None
+
+    def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
+        """One value per unit, `[units]`, 0 where it does not speak. What the teacher says carries
+        no gradient. labels: as in `per_row`. Terms over rows, where units are tokens, answer
+        `[batch]`."""
+        said = None if teacher is None else teacher.logits
+        return self.per_row(student.logits, said, labels)
 
     def per_row(
         self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
     ) -> Tensor:
-        """One value per row, 0 where it does not speak.
+        """One value per unit, 0 where it does not speak.
 
-        student_logits, teacher_logits: `[batch, classes]`, float32 (the loop casts). labels:
-        `[batch]`, int64, -1 where a row has none. The teacher's logits carry no gradient.
+        student_logits, teacher_logits: `[units, classes]`, float32 (the loop casts). labels, by
+        problem: single_label `[units]`, int64, -1 where unknown; multi_label `[units, classes]`,
+        float32, NaN where unknown; regression `[units, 1]`, float32, NaN where unknown. The
+        teacher's logits carry no gradient.
         """
         raise NotImplementedError
 
     def speaks(self, labels: Tensor) -> Tensor:
-        """`[batch]` of bool: the rows this term counts."""
-        return labels >= 0 if self.needs_labels else labels >= -1
+        """`[units]` of bool: those this term counts."""
+        known = labels >= 0 if labels.ndim == 1 else ~labels.isnan().any(dim=1)
+        return known if self.needs_labels else known | True
+
+    @classmethod
+    def described(cls) -> dict[str, Any]:
+        return {
+            **super().described(),
+            "problems": list(cls.problems),
+            "is_joint": cls.is_joint,
+            "unit": cls.unit,
+        }
 
 
 LOSSES: Registry[type[Loss]] = Registry("loss", "training.engine.losses")
