@@ -1,0 +1,416 @@
+"""The loss of a language model's last layer, a few tokens at a time.
+
+The plain way holds `[tokens, vocabulary]` several times over: logits of student and teacher, their
+logarithms, their gradients; at 2 048 tokens and 32 000 words that is 2 GB. Here the last layer and
+the loss are one function: it makes the logits of some 128 tokens in buffers that are used again,
+and adds what they say to the gradients of hidden states and last layer at once, so that nothing of
+them is kept for the backward pass. Same numbers to 1e-6, in a fraction of the memory and half the
+time. (The idea of Liger's fused linear loss, 2410.10989, with the teacher's last layer inside.)
+
+Hard labels and soft targets have formulas of their own here; any other term that looks at the
+logits of one token at a time is asked chunk by chunk.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.engine.answers import Answer
+from training.engine.losses import Loss
+
+AT_ONCE = 4_194_304  # numbers in a buffer of logits: 131 tokens by 32 000 words
+FEWEST = 64  # tokens in a chunk; fewer leave the products of matrices too thin
+TINY = 1e-37
+
+Term = tuple[str, float, Loss]  # its kind, its weight now, and the loss
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Logits that are not there yet: `hidden @ weight.T + bias`, `[units, vocabulary]`."""
+
+    hidden: Tensor  # [units, width]
+    weight: Tensor  # [vocabulary, width]
+    bias: Tensor | None = None  # [vocabulary]
+
+    def logits(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """`[stop - start, vocabulary]`, float32."""
+        part = self.hidden[start:stop].to(self.weight.dtype)
+        return torch.nn.functional.linear(part, self.weight, self.bias).float()
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """The largest logits of each unit, and what all the others weigh together.
+
+    Without the rest, renormalised probabilities have a gradient that is 10 to 90 % wrong; with it
+    the rest is one more word, and the divergence is that of k + 1 words.
+    """
+
+    values: Tensor  # [units, k], float32
+    indices: Tensor  # [units, k], int64, distinct
+    rest: Mapping[float, Tensor]  # by temperature T: log Σ exp(t / T) over the others, [units]
+
+    def bucketed(self, temperature: float, start: int, stop: int) -> Tensor:
+        """`[units, k + 1]` logits whose softmax at this temperature is the teacher's."""
+        rest = self.rest[temperature][start:stop].unsqueeze(1) * temperature
+        return torch.cat([self.values[start:stop], rest], dim=1)
+
+    def bucket(self, logits: Tensor, temperature: float, start: int, stop: int) -> Tensor:
+        """A student's logits `[units, vocabulary]`, with the same words together: `[units, k + 1]`.
+        Carries a gradient."""
+        indices = self.indices[start:stop]
+        others = logits.scatter(1, indices, -torch.inf) / temperature
+        rest = others.logsumexp(dim=1, keepdim=True) * temperature
+        return torch.cat([logits.gather(1, indices), rest], dim=1)
+
+
+Taught = Head | TopK | None
+
+
+def fits(terms: Sequence[Term], teacher_is_top_k: bool = False) -> str:
+    """Why these terms cannot be had chunk by chunk, or nothing when they can."""
+    for kind, _, loss in terms:
+        if loss.is_joint:
+            return f"{kind} compares tokens with each other"
+        if loss.wants:
+            return f"{kind} looks at more than logits"
+        if teacher_is_top_k and loss.needs_teacher and not of_probabilities(loss):
+            return f"{kind} needs the teacher's logit of every word"
+    return ""
+
+
+def of_probabilities(loss: Loss) -> bool:
+    """Whether a term compares probabilities alone, so that words may share a bucket."""
+    return bool(getattr(loss, "of_probabilities", False))
+
+
+def total(
+    student: Head,
+    teacher: Taught,
+    labels: Tensor,
+    terms: Sequence[Term],
+    counts: Mapping[str, int],
+    *,
+    bfloat16: bool = False,
+    at_once: int | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted total, and each term's mean over its `counts` units.
+
+    The total carries the gradients of the student's hidden states and last layer, nothing else
+    does. labels: `[units]`, int64, -1 where unknown. `bfloat16` multiplies in that type and keeps
+    every divergence in float32. `at_once` is the number of tokens in a chunk.
+    """
+    wanted = [term for term in terms if counts[term[0]]]
+    work = _Work(student, teacher, labels, wanted, counts, bfloat16, at_once)
+    value: Tensor = _Total.apply(  # type: ignore[no-untyped-call]
+        student.hidden, student.weight, student.bias, work
+    )
+    return value, work.parts
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, work: "_Work"
+    ) -> Tensor:
+        value = work.done(*ctx.needs_input_grad[:3])
+        ctx.gradients = work.gradients
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        # The gradients are this function's own, so scaling them in place harms nobody; a second
+        # backward pass would find them scaled, and is refused.
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError("The gradients of a head's loss can be had once.")
+        if float(outer) != 1.0:
+            for one in gradients:
+                if one is not None:
+                    one.mul_(outer)
+        return (*gradients, None)
+
+
+class _Work:
+    """One evaluation of the total, from the first chunk to the last."""
+
+    def __init__(
+        self,
+        student: Head,
+        teacher: Taught,
+        labels: Tensor,
+        terms: Sequence[Term],
+        counts: Mapping[str, int],
+        bfloat16: bool,
+        at_once: int | None,
+    ) -> None:
+        self.student, self.teacher = student, teacher
+        self.labels, self.terms, self.counts = labels, terms, counts
+        self.wide = torch.bfloat16 if bfloat16 else torch.float32
+        self.theirs = teacher.weight.to(self.wide) if isinstance(teacher, Head) else None
+        units, vocabulary = len(student.hidden), len(student.weight)
+        size = at_once or max(FEWEST, AT_ONCE // vocabulary)
+        self.size = max(1, min(units, size))
+        self.device = student.hidden.device
+        self.sums = {kind: torch.zeros((), device=self.device) for kind, _, _ in terms}
+        self.parts: dict[str, Tensor] = {}
+        self.gradients: tuple[Tensor | None, ...] = ()
+        self._buffers: dict[str, Tensor] = {}
+
+    @property
+    def soft(self) -> tuple[float, Loss] | None:
+        return next(((w, loss) for kind, w, loss in self.terms if kind == "soft_targets"), None)
+
+    @property
+    def hard(self) -> tuple[float, Loss] | None:
+        return next(((w, loss) for kind, w, loss in self.terms if kind == "hard_labels"), None)
+
+    def done(self, of_hidden: bool, of_weight: bool, of_bias: bool) -> Tensor:
+        """Every chunk's share added up: the total, with `parts` and `gradients` left behind."""
+        student = self.student
+        hidden, weight = student.hidden, student.weight
+        wide = self.wide
+        weight_ = weight.detach().to(wide)
+        grad_hidden = torch.empty_like(hidden, dtype=torch.float32) if of_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if of_weight else None
+        bias = student.bias
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if of_bias else None  # type: ignore[arg-type]
+        plain = all(kind in ("hard_labels", "soft_targets") for kind, _, _ in self.terms)
+        for start, stop in self._chunks():
+            part = hidden[start:stop].detach().to(wide)
+            if plain:
+                slope = self._hard_and_soft(part, weight_, start, stop)
+            else:
+                slope = self._any(part, weight_, start, stop)
+            thin = slope.to(wide)
+            if grad_hidden is not None:
+                grad_hidden[start:stop] = thin @ weight_
+            if grad_weight is not None:
+                if wide is torch.float32:
+                    grad_weight.addmm_(thin.T, part)
+                else:
+                    grad_weight += thin.T @ part
+            if grad_bias is not None:
+                grad_bias += slope.sum(dim=0)
+        self.gradients = (
+            None if grad_hidden is None else grad_hidden.to(hidden.dtype),
+            None if grad_weight is None else grad_weight.to(weight.dtype),
+            None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
+        )
+        value = torch.zeros((), device=self.device)
+        for kind, by, _ in self.terms:
+            self.parts[kind] = self.sums[kind] / self.counts[kind]
+            value = value + self.parts[kind] * by
+        self._buffers.clear()
+        return value
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        units = len(self.student.hidden)
+        for start in range(0, units, self.size):
+            yield start, min(units, start + self.size)
+
+    def _buffer(self, name: str, rows: int) -> Tensor:
+        """`[rows, vocabulary]`, float32, the same memory each time."""
+        if name not in self._buffers:
+            shape = (self.size, len(self.student.weight))
+            self._buffers[name] = torch.empty(shape, device=self.device)
+        return self._buffers[name][:rows]
+
+    def _product(
+        self, name: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, by: float
+    ) -> Tensor:
+        """`by * (hidden @ weight.T + bias)` in the buffer `name`."""
+        into = self._buffer(name, len(hidden))
+        if hidden.dtype is torch.float32:
+            torch.mm(hidden * by if by != 1.0 else hidden, weight.T, out=into)
+        else:
+            into.copy_(hidden @ weight.T)
+            if by != 1.0:
+                into.mul_(by)
+        if bias is not None:
+            into.add_(bias.detach().float(), alpha=by)
+        return into
+
+    def _taught(self, start: int, stop: int, by: float) -> Tensor:
+        """The teacher's logits of these units, times `by`."""
+        assert isinstance(self.teacher, Head)
+        assert self.theirs is not None
+        part = self.teacher.hidden[start:stop].to(self.wide)
+        return self._product("teacher", part, self.theirs, self.teacher.bias, by)
+
+    # -- hard labels and soft targets -------------------------------------------------------------
+
+    def _hard_and_soft(self, hidden: Tensor, weight: Tensor, start: int, stop: int) -> Tensor:
+        """Adds the two terms' sums, and answers d total / d logits, `[units, vocabulary]`."""
+        soft, hard = self.soft, self.hard
+        temperature = float(soft[1].options.temperature) if soft else 1.0
+        # Softened logits come out of the product where nobody needs the plain ones.
+        by = 1.0 / temperature if soft and not hard else 1.0
+        logits = self._product("student", hidden, weight, self.student.bias, by)
+        softened = logits
+        if soft and hard and temperature != 1.0:
+            softened = torch.mul(logits, 1.0 / temperature, out=self._buffer("soft", len(logits)))
+        slope = None
+        if soft:
+            slope = self._soft(softened, soft, temperature, start, stop, logits if hard else None)
+        if hard:
+            slope = self._hard(logits, slope, hard, self.labels[start:stop])
+        assert slope is not None
+        return slope
+
+    def _soft(
+        self,
+        student: Tensor,
+        term: tuple[float, Loss],
+        temperature: float,
+        start: int,
+        stop: int,
+        plain: Tensor | None,
+    ) -> Tensor:
+        """T² KL of softened logits; its slope overwrites them. `plain` are the unsoftened ones,
+        which hard labels look at afterwards: where they are the same tensor (T = 1), they are
+        copied before."""
+        by, _ = term
+        by *= temperature / self.counts["soft_targets"]  # d/ds of T² KL(s / T) is T (q - p)
+        if plain is student:
+            student = self._buffer("soft", len(student)).copy_(student)
+        if isinstance(self.teacher, TopK):
+            value = self._soft_top_k(student, self.teacher, temperature, start, stop)
+        else:
+            teacher = self._taught(start, stop, 1.0 / temperature)
+            apart = torch.sub(teacher, student, out=self._buffer("apart", len(student)))
+            log_p, log_q = _settle(teacher), _settle(student)
+            value = torch.bmm(teacher.unsqueeze(1), apart.unsqueeze(2)).flatten()
+            value += log_q - log_p
+            student.sub_(teacher)
+        self.sums["soft_targets"] += value.sum() * temperature**2
+        return student.mul_(by)
+
+    def _soft_top_k(
+        self, student: Tensor, teacher: TopK, temperature: float, start: int, stop: int
+    ) -> Tensor:
+        """KL over k + 1 words, `[units]`; softened logits become q - p."""
+        indices = teacher.indices[start:stop]
+        said = (teacher.bucketed(temperature, start, stop) / temperature).log_softmax(dim=1)
+        log_p, log_rest = said[:, :-1], said[:, -1:]
+        ours = student.gather(1, indices)
+        log_q = ours - _settle(student).unsqueeze(1)
+        q = student.gather(1, indices)
+        student.scatter_(1, indices, 0.0)
+        rest = student.sum(dim=1, keepdim=True).clamp_(min=TINY)
+        p, p_rest = log_p.exp(), log_rest.exp()
+        value = (p * (log_p - log_q)).sum(dim=1)
+        value += (p_rest * (log_rest - rest.log())).squeeze(1)
+        student.mul_(1.0 - p_rest / rest).scatter_(1, indices, q - p)
+        return value
+
+    def _hard(
+        self,
+        logits: Tensor,
+        slope: Tensor | None,
+        term: tuple[float, Loss],
+        labels: Tensor,
+    ) -> Tensor:
+        """Cross-entropy of plain logits, whose slope is added to `slope`."""
+        by, loss = term
+        smoothing = float(loss.options.label_smoothing)
+        known = labels >= 0
+        place = labels.clamp(min=0).unsqueeze(1)
+        right = logits.gather(1, place).squeeze(1)
+        even = logits.mean(dim=1) if smoothing else right
+        said = _settle(logits) - (1.0 - smoothing) * right - smoothing * even
+        self.sums["hard_labels"] += torch.where(known, said, 0.0).sum()
+        each = (known * (by / self.counts["hard_labels"])).unsqueeze(1)  # [units, 1]
+        if slope is None:
+            slope = logits.mul_(each)
+        elif bool(known.all()):
+            slope.add_(logits, alpha=by / self.counts["hard_labels"])
+        else:
+            slope.addcmul_(logits, each.expand_as(logits))
+        slope.scatter_add_(1, place, -(1.0 - smoothing) * each)
+        if smoothing:
+            slope.sub_(smoothing / logits.shape[1] * each)
+        return slope
+
+    # -- any other term of single tokens ----------------------------------------------------------
+
+    def _any(self, hidden: Tensor, weight: Tensor, start: int, stop: int) -> Tensor:
+        """The terms' own values; d total / d logits from autograd, for this chunk alone."""
+        logits = self._product("student", hidden, weight, self.student.bias, 1.0)
+        labels = self.labels[start:stop]
+        taught = None
+        if isinstance(self.teacher, Head):
+            taught = Answer(self._taught(start, stop, 1.0))
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_(True)
+            value = leaf.new_zeros(())
+            for kind, by, loss in self.terms:
+                ours, theirs = Answer(leaf), taught
+                if isinstance(self.teacher, TopK) and loss.needs_teacher:
+                    at = float(getattr(loss.options, "temperature", 1.0))
+                    ours = Answer(self.teacher.bucket(leaf, at, start, stop))
+                    theirs = Answer(self.teacher.bucketed(at, start, stop))
+                part = loss.values(ours, theirs, labels).sum()
+                self.sums[kind] += part.detach()
+                value = value + part * (by / self.counts[kind])
+            slope: Tensor = torch.autograd.grad(value, leaf)[0]
+        return slope
+
+
+def _settle(logits: Tensor) -> Tensor:
+    """Logits become probabilities in place; answers `log Σ exp`, `[units]`.
+
+    From the largest one, whose probability is at least 1 / vocabulary and so never 0.
+    """
+    highest, where = logits.max(dim=1, keepdim=True)
+    torch.softmax(logits, dim=1, out=logits)
+    return (highest - logits.gather(1, where).log()).squeeze(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a student says of each unit, `[units]`; the last two are empty without a teacher."""
+
+    nll: Tensor  # nats; NaN where the label is unknown
+    right: Tensor  # whether its likeliest word is the label
+    agrees: Tensor  # whether its likeliest word is the teacher's
+    kl: Tensor  # KL(teacher ‖ student) at T = 1; of k + 1 words for a teacher's top k
+
+
+@torch.no_grad()
+def judge(student: Head, teacher: Taught, labels: Tensor) -> Judged:
+    """Answers of a few units at a time, so that their logits are never all in memory."""
+    size = max(FEWEST, AT_ONCE // len(student.weight))
+    nll, right, agrees, kl = [], [], [], []
+    for start in range(0, len(student.hidden), size):
+        stop = min(len(student.hidden), start + size)
+        logs = student.logits(start, stop).log_softmax(dim=1)
+        some = labels[start:stop]
+        said = logs.argmax(dim=1)
+        found = -logs.gather(1, some.clamp(min=0).unsqueeze(1)).squeeze(1)
+        nll.append(torch.where(some >= 0, found, torch.nan))
+        right.append(said == some)
+        if teacher is None:
+            continue
+        if isinstance(teacher, TopK):
+            theirs = teacher.bucketed(1.0, start, stop).log_softmax(dim=1)
+            ours = teacher.bucket(logs, 1.0, start, stop).log_softmax(dim=1)
+            first = teacher.indices[start:stop].gather(
+                1, teacher.values[start:stop].argmax(dim=1, keepdim=True)
+            )
+            agrees.append(first.squeeze(1) == said)
+        else:
+            theirs, ours = teacher.logits(start, stop).log_softmax(dim=1), logs
+            agrees.append(theirs.argmax(dim=1) == said)
+        kl.append((theirs.exp() * (theirs - ours)).sum(dim=1))
+    nothing = student.hidden.new_zeros(0)
+    return Judged(
+        torch.cat(nll) if nll else nothing,
+        torch.cat(right) if right else nothing.bool(),
+        torch.cat(agrees) if agrees else nothing.bool(),
+        torch.cat(kl) if kl else nothing,
+    )
