@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.engine import config
+from training.engine import config, terms
 from training.engine.config import RunConfig
 from training.engine.errors import ConfigError, Fault
 
@@ -26,7 +26,7 @@ def methods() -> JSON:
 
 def find(kind: str, key: str) -> JSON | None:
     """One method's description, or None."""
-    return config.find(methods(), kind, key)
+    return terms.find(methods(), kind, key)
 
 
 def options(kind: str, key: str) -> list[JSON]:

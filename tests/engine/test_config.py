@@ -34,7 +34,7 @@ def test_the_page_of_methods_is_made_from_the_catalog() -> None:
 def test_all_but_three_keys_have_a_default() -> None:
     resolved = catalog.resolve(LEAST)
     assert [loss.kind for loss in resolved.losses] == ["hard_labels"]
-    assert resolved.training == config.Training()
+    assert resolved.training == config.Training(selection_metric="val/accuracy")
     assert resolved.control is False
 
 

@@ -74,7 +74,9 @@ def test_without_a_label_nothing_is_scored() -> None:
 
 def test_several_teachers_are_the_weighted_mean_of_their_probabilities() -> None:
     one, two = torch.randn(5, 4), torch.randn(5, 4)
-    joined = Offline.target([one, two], [3.0, 1.0])
+    labels = torch.full((5,), -1)
+    scheme = Offline(Offline.Options())
+    joined = scheme.join([one, two], [3.0, 1.0], labels, None)
     by_hand = 0.75 * one.softmax(-1) + 0.25 * two.softmax(-1)
     assert torch.allclose(joined.softmax(-1), by_hand, atol=1e-6)
-    assert torch.equal(Offline.target([one], [0.5]), one)
+    assert torch.equal(scheme.join([one], [0.5], labels, None), one)

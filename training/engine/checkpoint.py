@@ -27,16 +27,34 @@ class State:
     """Where a training stands, all of it that is not a tensor. JSON."""
 
     step: int = 0  # optimizer steps done
-    epoch: int = 0  # the epoch it is in, from 0
+    stage: int = 0  # the stage it is in, from 0
+    began: int = 0  # steps done before this stage
+    epochs_before: int = 0  # epochs done before this stage
+    epoch: int = 0  # the epoch of the stage it is in, from 0
     batch: int = 0  # steps done within this epoch
-    steps: int = 0  # of the whole training
+    steps: int = 0  # of this stage, and of those before it
     best_step: int = 0
     best_value: float | None = None
     stale_epochs: int = 0  # since the best, for early stopping
-    over: bool = False  # training has ended, by its last step or by early stopping
+    over: bool = False  # the stage has ended, by its last step or by early stopping
     seconds: float = 0.0  # spent by all attempts
     config: str = ""  # sha256 of what must not change between attempts
     sums: dict[str, float] = field(default_factory=dict)  # of the metrics since the last line
+
+    @property
+    def epochs(self) -> int:
+        """Epochs done, of all stages."""
+        return self.epochs_before + self.epoch
+
+    def next_stage(self) -> "State":
+        """Where the stage after this one begins."""
+        return State(
+            step=self.step,
+            stage=self.stage + 1,
+            began=self.step,
+            epochs_before=self.epochs,
+            seconds=self.seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +71,11 @@ def save(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: Weights | None,
+    beside: nn.Module | None = None,
 ) -> Checkpoint:
-    """Write `home/<step>` and forget all but the newest three. Raises OSError or RuntimeError when
-    the disk is full (torch raises the latter); the older checkpoints are then untouched."""
+    """Write `home/<step>` and forget all but the newest three. `beside` is what is trained or kept
+    with the student and is no part of it. Raises OSError or RuntimeError when the disk is full
+    (torch raises the latter); the older checkpoints are then untouched."""
     home.mkdir(exist_ok=True)
     name = f"{state.step:09d}"
     part = home / f".{name}.part"
@@ -64,6 +84,8 @@ def save(
     save_file(_plain(module.state_dict()), part / "model.safetensors")
     if best is not None and state.best_step != state.step:
         save_file(_plain(best), part / "best.safetensors")
+    if beside is not None and (others := beside.state_dict()):
+        save_file(_plain(others), part / "beside.safetensors")
     torch.save(optimizer.state_dict(), part / "optimizer.pt")
     save_file(_random_state(), part / "random.safetensors")
     (part / "state.json").write_text(json.dumps(asdict(state)))
@@ -118,10 +140,16 @@ def verify(folder: Path) -> str | None:
 
 
 def restore(
-    found: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    found: Checkpoint,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    beside: nn.Module | None = None,
 ) -> Weights | None:
     """Put weights, optimizer and random numbers back; the best weights so far, if there are."""
     module.load_state_dict(load_file(found.folder / "model.safetensors"))
+    if beside is not None and beside.state_dict():
+        beside.load_state_dict(load_file(found.folder / "beside.safetensors"))
     saved = torch.load(  # noqa: TID251 - the one place that may, and with weights_only
         found.folder / "optimizer.pt", map_location=device, weights_only=True
     )

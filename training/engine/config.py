@@ -8,14 +8,26 @@ that this module needs no torch.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from training.engine import options
 from training.engine.errors import ConfigError, Fault
 from training.engine.options import JSON, option
+from training.engine.terms import (
+    Loss,
+    Methods,
+    Stage,
+    find,
+    is_taught,
+    keys,
+    read_scheme,
+    read_terms,
+    read_text,
+    read_weight,
+    scheme_as_dict,
+)
 
-Methods = Mapping[str, Any]
 MOST_TEACHERS = 16
 
 
@@ -45,33 +57,37 @@ class Training:
     )
     precision: str = option(
         "auto",
-        choices=("auto", "float32", "bfloat16"),
-        help="auto: bfloat16 on a GPU that has it, float32 elsewhere. Divergences: always float32.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="auto: bfloat16 on a GPU that has it, float32 elsewhere; float16 on a GPU only. "
+        "Divergences: always float32.",
     )
     seed: int = option(0, minimum=0, maximum=2**31 - 1, help="Of weights, order and dropout.")
     early_stopping: int | None = option(
         None, minimum=1, maximum=10_000, help="Epochs without a better value; empty for never."
     )
     selection_metric: str = option(
-        "val/accuracy",
-        choices=("val/accuracy", "val/macro_f1", "val/loss", "val/agreement", "val/kl"),
-        help="Names the best checkpoint. Always on validation rows: test rows are scored once.",
+        "auto",
+        help="Names the best checkpoint, on validation rows: test rows are scored once. auto: what "
+        "the task is judged by, such as val/accuracy.",
     )
     checkpoint_every_steps: int = option(
         200, minimum=1, maximum=10_000_000, help="Steps lost at most when a machine dies."
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """One term of the total: `weight * term`."""
-
-    kind: str
-    weight: float
-    options: JSON = field(default_factory=dict)
-
-    def as_dict(self) -> JSON:
-        return {"kind": self.kind, "weight": self.weight, **self.options}
+    augmentation: str = option(
+        "none",
+        choices=("none", "light", "strong"),
+        help="Pictures moved and mirrored, sounds shifted, anew in every epoch. The teacher then "
+        "sees what the student sees, and cannot be asked ahead.",
+    )
+    gradient_checkpointing: bool = option(
+        False,
+        help="Compute activations twice instead of keeping them: a third slower, a fraction of the "
+        "memory. Transformers only.",
+    )
+    compile: bool = option(
+        False,
+        help="torch.compile the student: pays on a GPU after a minute, seldom on a CPU.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +108,9 @@ class RunConfig:
     student: str
     teachers: tuple[TeacherChoice, ...]
     scheme: str
+    scheme_options: JSON
     losses: tuple[Loss, ...]
+    stages: tuple[Stage, ...]
     training: Training
     teacher_outputs: str
     control: bool
@@ -110,8 +128,9 @@ class RunConfig:
             "teachers": [
                 one.model if one.weight == 1.0 else dataclasses.asdict(one) for one in self.teachers
             ],
-            "scheme": self.scheme,
+            "scheme": scheme_as_dict(self.scheme, self.scheme_options),
             "losses": [loss.as_dict() for loss in self.losses],
+            **({"stages": [one.as_dict() for one in self.stages]} if self.stages else {}),
             "training": dataclasses.asdict(self.training),
             "teacher_outputs": self.teacher_outputs,
             "control": self.control,
@@ -120,21 +139,9 @@ class RunConfig:
         }
 
 
-def find(methods: Methods, kind: str, key: Any) -> JSON | None:
-    """The catalog's entry of a method, or None."""
-    return next((method for method in methods[kind] if method["key"] == key), None)
-
-
-def keys(methods: Methods, kind: str, task: str | None = None) -> str:
-    """The keys on offer, as a sentence lists them."""
-    return ", ".join(
-        method["key"] for method in methods[kind] if task is None or task in method["tasks"]
-    )
-
-
 KNOWN = (
     *("name", "task", "dataset", "student", "teachers", "scheme", "losses", "training"),
-    *("teacher_outputs", "control", "exports", "resources"),
+    *("stages", "teacher_outputs", "control", "exports", "resources"),
 )
 
 
@@ -144,11 +151,12 @@ def parse(
     *,
     architecture: str | None = None,
     trained: bool = False,
+    problem: str = "single_label",
 ) -> RunConfig:
     """What is asked, with every default filled in. Raises ConfigError naming every fault.
 
     `architecture` is the student's, `trained` whether it already has weights: what its architecture
-    recommends (its learning rate above all) is then the default.
+    recommends (its learning rate above all) is then the default. `problem` is the dataset's.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError([Fault("", "A run configuration is a JSON object.")])
@@ -159,11 +167,13 @@ def parse(
     ]
     task = read_task(raw, methods, faults)
     teachers = _teachers(raw.get("teachers", []), faults)
-    losses = read_losses(raw.get("losses"), methods, task, len(teachers), faults)
+    scheme, scheme_options = read_scheme(raw.get("scheme", "offline"), methods, task, faults)
+    spoken = is_taught(methods, scheme, len(teachers), faults)
+    losses, stages = read_terms(raw, methods, task, scheme, spoken, problem, faults)
     training = read_training(
         raw.get("training", {}), methods, recommended(methods, architecture, trained), faults
     )
-    _selection(training, bool(teachers), faults)
+    training = select(training, methods, task, problem, spoken, faults)
     exports = raw.get("exports", [])
     if not isinstance(exports, list):
         exports = []
@@ -174,19 +184,16 @@ def parse(
             faults.append(
                 Fault(f"exports.{place}", f"There is no such export; on offer: {offered}.")
             )
-    scheme = raw.get("scheme", "offline")
-    if find(methods, "schemes", scheme) is None:
-        faults.append(Fault("scheme", f"It must be one of {keys(methods, 'schemes')}."))
     outputs = raw.get("teacher_outputs", "auto")
     if outputs not in ("auto", "live"):
         faults.append(Fault("teacher_outputs", "It must be auto (asked once, stored) or live."))
-    control = raw.get("control", bool(teachers))
+    control = raw.get("control", spoken)
     if not isinstance(control, bool):
         control = False
         faults.append(Fault("control", "It must be true or false."))
     queue, gpus = _resources(raw.get("resources", {}), faults)
-    name = _text(raw, "name", faults, optional=True)
-    dataset, student = _text(raw, "dataset", faults), _text(raw, "student", faults)
+    name = read_text(raw, "name", faults, optional=True)
+    dataset, student = read_text(raw, "dataset", faults), read_text(raw, "student", faults)
     if faults:
         raise ConfigError(faults)
     return RunConfig(
@@ -196,10 +203,12 @@ def parse(
         student=student,
         teachers=tuple(teachers),
         scheme=scheme,
+        scheme_options=scheme_options,
         losses=tuple(losses),
+        stages=tuple(stages),
         training=training,
         teacher_outputs=outputs,
-        control=control and bool(teachers),
+        control=control and spoken,
         exports=tuple(exports),
         queue=queue,
         gpus=gpus,
@@ -258,16 +267,6 @@ def read_task(raw: Mapping[str, Any], methods: Methods, faults: list[Fault]) -> 
     return str(task)
 
 
-def _text(raw: Mapping[str, Any], name: str, faults: list[Fault], *, optional: bool = False) -> str:
-    value = raw.get(name, "" if optional else None)
-    if not isinstance(value, str) or (not value.strip() and not optional):
-        faults.append(Fault(name, "It must be given." if value is None else "It must be a text."))
-        return ""
-    if len(value) > 200:
-        faults.append(Fault(name, "It must have at most 200 characters."))
-    return value.strip()
-
-
 def _teachers(raw: Any, faults: list[Fault]) -> list[TeacherChoice]:
     if not isinstance(raw, list):
         faults.append(Fault("teachers", "It must be a list of models."))
@@ -283,63 +282,10 @@ def _teachers(raw: Any, faults: list[Fault]) -> list[TeacherChoice]:
             )
             continue
         inner: list[Fault] = []
-        model = _text(given, "model", inner)
-        weight = _positive(given.get("weight", 1.0), "weight", inner)
+        model = read_text(given, "model", inner)
+        weight = read_weight(given.get("weight", 1.0), "weight", inner)
         faults += [Fault(f"teachers.{place}.{fault.field}", fault.sentence) for fault in inner]
         chosen.append(TeacherChoice(model=model, weight=weight))
-    return chosen
-
-
-def _positive(value: Any, name: str, faults: list[Fault], *, zero: bool = False) -> float:
-    described = {"type": "float", "nullable": False, "minimum": 0.0, "maximum": 1e6, "name": name}
-    resolved, found = options.check([{**described, "default": 1.0}], {name: value})
-    faults += found
-    number = float(resolved.get(name, 1.0))
-    if number == 0.0 and not zero:
-        faults.append(Fault(name, "It must be more than 0."))
-    return number
-
-
-DISTIL = [
-    {"kind": "soft_targets", "weight": 0.9, "temperature": 4.0},
-    {"kind": "hard_labels", "weight": 0.1},
-]
-FINE_TUNE = [{"kind": "hard_labels", "weight": 1.0}]
-
-
-def read_losses(
-    raw: Any, methods: Methods, task: str, teachers: int, faults: list[Fault]
-) -> list[Loss]:
-    if raw is None:
-        raw = DISTIL if teachers else FINE_TUNE
-    if not isinstance(raw, list) or not raw:
-        faults.append(Fault("losses", "It must be a list of at least one loss."))
-        return []
-    chosen: list[Loss] = []
-    for place, one in enumerate(raw):
-        at = f"losses.{place}"
-        kind = one.get("kind") if isinstance(one, Mapping) else None
-        found = find(methods, "losses", kind)
-        if found is None or task not in found["tasks"]:
-            faults.append(
-                Fault(f"{at}.kind", f"It must be one of {keys(methods, 'losses', task)}.")
-            )
-            continue
-        if found["needs_teacher"] and not teachers:
-            faults.append(
-                Fault(f"{at}.kind", "It needs a teacher: choose one, or train on hard labels only.")
-            )
-        if any(loss.kind == kind for loss in chosen):
-            faults.append(Fault(f"{at}.kind", "It is there twice; give it one weight."))
-        inner: list[Fault] = []
-        weight = _positive(one.get("weight", 1.0), "weight", inner, zero=True)
-        faults += [Fault(f"{at}.{fault.field}", fault.sentence) for fault in inner]
-        values = {name: value for name, value in one.items() if name not in ("kind", "weight")}
-        resolved, inner = options.check(found["options"], values, at)
-        faults += inner
-        chosen.append(Loss(kind=str(kind), weight=weight, options=resolved))
-    if chosen and all(loss.weight == 0.0 for loss in chosen):
-        faults.append(Fault("losses", "At least one weight must be more than 0."))
     return chosen
 
 
@@ -352,10 +298,36 @@ def read_training(raw: Any, methods: Methods, suited: JSON, faults: list[Fault])
     return Training(**resolved)
 
 
-def _selection(training: Training, teachers: bool, faults: list[Fault]) -> None:
-    metric = training.selection_metric
-    if metric in ("val/agreement", "val/kl") and not teachers:
-        faults.append(Fault("training.selection_metric", f"{metric} needs a teacher."))
+OF_A_TEACHER = ("agreement", "kl")
+
+
+def metrics_of(methods: Methods, task: str, problem: str) -> list[str]:
+    """What a task's answers are judged by, the first one first: accuracy, macro_f1, ..."""
+    found = find(methods, "tasks", task) or {}
+    return list(found.get("metrics", {}).get(problem, ["loss"]))
+
+
+def select(
+    training: Training,
+    methods: Methods,
+    task: str,
+    problem: str,
+    taught: bool,
+    faults: list[Fault],
+) -> Training:
+    """The training with its selection metric resolved: `auto` is the task's first."""
+    judged = metrics_of(methods, task, problem)
+    if training.selection_metric == "auto":
+        return dataclasses.replace(training, selection_metric=f"val/{judged[0]}")
+    name = training.selection_metric.removeprefix("val/")
+    if name in OF_A_TEACHER and not taught:
+        faults.append(
+            Fault("training.selection_metric", f"{training.selection_metric} needs a teacher.")
+        )
+    elif name not in (*judged, "loss", *OF_A_TEACHER):
+        offered = ", ".join(f"val/{one}" for one in (*judged, "loss", *OF_A_TEACHER))
+        faults.append(Fault("training.selection_metric", f"It must be one of {offered}."))
+    return training
 
 
 def _resources(raw: Any, faults: list[Fault]) -> tuple[str, int]:

@@ -10,9 +10,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.engine.errors import DataError
-from training.engine.job_config import DatasetInput
+from training.engine.job_config import DatasetInput, Problem
 
 Indices = NDArray[np.int64]
 Batch = dict[str, Tensor]
@@ -39,29 +39,51 @@ class Inputs(Protocol):
         ...
 
     def batch(self, rows: Indices) -> Batch:
-        """The inputs of these rows by the names a network's forward takes."""
+        """The inputs of these rows by the names a network's forward takes.
+
+        Where tokens have labels there is also `targets`, `[batch, time]`, int64: -100 at a place
+        that is no unit, -1 at a unit without a label, else its label.
+        """
         ...
+
+
+#: What a label belongs to: a row; a word of a row; a token, whose label is the next token.
+Unit = Literal["row", "word", "token"]
+Targets = NDArray[Any]
+NO_UNIT = -100
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Rows in the order of the file. `labels` holds class ids, -1 where a row has none."""
+    """Rows in the order of the file.
+
+    `labels`, by problem: single_label `[rows]`, int64, -1 where a row has none; multi_label
+    `[rows, classes]` and regression `[rows, 1]`, float32, NaN where a row has none.
+    """
 
     path: Path
     fingerprint: str
     names: tuple[str, ...]  # of the classes, by id
     row_ids: Indices  # [rows]
-    labels: Indices  # [rows]
+    labels: Targets
+    labelled: NDArray[np.bool_]  # [rows]
     splits: dict[str, Indices]  # positions of each split's rows, in the order of their row ids
     place: Indices  # [rows]: where a row stands within its split
+    problem: Problem = "single_label"
+    columns: dict[str, str] = field(default_factory=dict)  # of tables
 
     def __len__(self) -> int:
         return len(self.row_ids)
 
+    @property
+    def outputs(self) -> int:
+        """Numbers a network answers for a unit."""
+        return 1 if self.problem == "regression" else len(self.names)
 
-def open_dataset(folder: Path, described: DatasetInput) -> Dataset:
-    """Rows, labels and splits of a job's dataset. Raises DataError when the file is not the one
-    that was promised."""
+
+def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> Dataset:
+    """Rows, labels and splits of a job's dataset; `unit` is what a label belongs to. Raises
+    DataError when the file is not the one that was promised."""
     path = folder / described.path
     if not path.is_file():
         raise DataError("The dataset's file is missing from the job's folder.")
@@ -75,8 +97,12 @@ def open_dataset(folder: Path, described: DatasetInput) -> Dataset:
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"The dataset's file cannot be read as Parquet: {error}") from error
     row_ids = table["row_id"].to_numpy().astype(np.int64)
-    names = {name: place for place, name in enumerate(described.labels)}
-    labels = np.array([names.get(name, -1) for name in table["label"].to_pylist()], dtype=np.int64)
+    written = table["label"].to_pylist()
+    if unit == "row":
+        labels, labelled = _labels(written, described)
+    else:
+        labels = np.full(len(written), -1, dtype=np.int64)
+        labelled = np.array([unit == "token" or text is not None for text in written])
     split_of = np.array(table["split"].to_pylist())
     splits, place = {}, np.zeros(len(row_ids), dtype=np.int64)
     for split in SPLITS:
@@ -87,8 +113,44 @@ def open_dataset(folder: Path, described: DatasetInput) -> Dataset:
     for split in SPLITS[:2]:
         if not len(splits[split]):
             raise DataError(f"The dataset has no {split} rows; make a version that has some.")
-    fingerprint = described.fingerprint or described.sha256
-    return Dataset(path, fingerprint, described.labels, row_ids, labels, splits, place)
+    return Dataset(
+        path=path,
+        fingerprint=described.fingerprint or described.sha256,
+        names=described.labels,
+        row_ids=row_ids,
+        labels=labels,
+        labelled=labelled,
+        splits=splits,
+        place=place,
+        problem=described.problem,
+        columns=dict(described.columns),
+    )
+
+
+def _labels(
+    written: list[str | None], described: DatasetInput
+) -> tuple[Targets, NDArray[np.bool_]]:
+    """A file's labels as targets, and which rows have one. Raises DataError."""
+    names = {name: place for place, name in enumerate(described.labels)}
+    if described.problem == "regression":
+        numbers = np.full((len(written), 1), np.nan, dtype=np.float32)
+        for row, text in enumerate(written):
+            if text is not None:
+                try:
+                    numbers[row] = float(text)
+                except ValueError:
+                    raise DataError(f"The label of row {row} is no number: {text!r}.") from None
+        return numbers, np.isfinite(numbers[:, 0])
+    if described.problem == "multi_label":
+        several = np.full((len(written), len(names)), np.nan, dtype=np.float32)
+        for row, text in enumerate(written):
+            if text is not None:
+                parts = [part.strip() for part in text.split(described.separator)]
+                several[row] = 0.0
+                several[row, [names[part] for part in parts if part in names]] = 1.0
+        return several, np.array([text is not None for text in written])
+    labels = np.array([names.get(name or "", -1) for name in written], dtype=np.int64)
+    return labels, labels >= 0
 
 
 def column(path: Path, name: str, rows_at_once: int = 2000) -> Iterator[list[Any]]:
@@ -189,6 +251,21 @@ def epoch_order(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[place : place + size] for place in range(0, len(pool), size)]
     return [batches[place] for place in chance.permutation(len(batches))]
+
+
+def offsets(inputs: Inputs, rows: Indices) -> Indices:
+    """`[len(rows) + 1]`: where each row's units begin among the units of all these rows."""
+    units = getattr(inputs, "units", None)  # [rows of the dataset]; None: one each
+    counts = np.ones(len(rows), dtype=np.int64) if units is None else units[rows]
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def places(starts: Indices, which: Indices) -> Indices:
+    """The places of the units of some rows, row by row, from `offsets`."""
+    if starts[-1] == len(starts) - 1:  # one unit a row
+        return which
+    spans = [np.arange(starts[one], starts[one + 1]) for one in which.tolist()]
+    return np.concatenate(spans) if spans else np.empty(0, dtype=np.int64)
 
 
 def steady_order(rows: Indices, lengths: NDArray[np.int64] | None, size: int) -> list[Indices]:

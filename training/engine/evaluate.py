@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from training.engine import data
-from training.engine.data import Indices, Inputs
+from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.errors import Stopped
+from training.engine.job_config import Problem
 from training.engine.networks import Network, Place
 
 Logits = NDArray[np.float32]
@@ -24,28 +26,45 @@ def predict(
     rows: Indices,
     place: Place,
     asked_to_stop: Callable[[], bool] = lambda: False,
+    module: nn.Module | None = None,
 ) -> Logits:
-    """Logits `[len(rows), classes]` in the order of `rows`, the network in evaluation mode. Raises
-    Stopped between two batches when asked to leave."""
-    answers = np.zeros((len(rows), len(network.labels)), dtype=np.float32)
-    for places, logits in in_batches(network, inputs, rows, place):
+    """Logits `[units, classes]` in the order of `rows`, the network (or another `module` of its
+    kind) in evaluation mode. Raises Stopped between two batches when asked to leave."""
+    starts = data.offsets(inputs, rows)
+    answers = np.zeros((int(starts[-1]), network.outputs), dtype=np.float32)
+    for which, logits in in_batches(network, inputs, rows, place, module):
         if asked_to_stop():
             raise Stopped
-        answers[places] = logits
+        answers[data.places(starts, which)] = logits
     return answers
 
 
+def truths(dataset: Dataset, inputs: Inputs, rows: Indices) -> Targets:
+    """The labels of these rows' units, in the order of `rows`, as a loss sees them."""
+    if getattr(inputs, "units", None) is None:
+        return dataset.labels[rows]
+    said = []
+    for start in range(0, len(rows), AT_ONCE):
+        targets = inputs.batch(rows[start : start + AT_ONCE])["targets"]
+        said.append(targets[targets != data.NO_UNIT].numpy())
+    return np.concatenate(said) if said else np.empty(0, dtype=np.int64)
+
+
 def in_batches(
-    network: Network, inputs: Inputs, rows: Indices, place: Place
+    network: Network,
+    inputs: Inputs,
+    rows: Indices,
+    place: Place,
+    module: nn.Module | None = None,
 ) -> Iterator[tuple[Indices, Logits]]:
     """Logits batch by batch, each with the places within `rows` of the rows it answers."""
-    network.module.eval()
+    (module or network.module).eval()
     lengths = inputs.lengths[rows] if inputs.lengths is not None else None
     size = _fitting(inputs, rows)
-    for places in data.steady_order(np.arange(len(rows)), lengths, size):
+    for which in data.steady_order(np.arange(len(rows)), lengths, size):
         with torch.inference_mode():
-            logits = place.logits(network, inputs.batch(rows[places]))
-        yield places, logits.cpu().numpy()
+            logits = place.logits(network, inputs.batch(rows[which]), module)
+        yield which, logits.cpu().numpy()
 
 
 def _fitting(inputs: Inputs, rows: Indices) -> int:
@@ -62,11 +81,31 @@ def log_probabilities(logits: NDArray[Any]) -> Values:
     return wide - np.log(np.exp(wide).sum(axis=1, keepdims=True))  # type: ignore[no-any-return]
 
 
-def score(logits: NDArray[Any], labels: Indices) -> dict[str, float]:
-    """accuracy, macro_f1, log_loss and ece of the rows that have a label; NaN where none has.
+def score(
+    logits: NDArray[Any], labels: Targets, problem: Problem = "single_label"
+) -> dict[str, float]:
+    """What the answers to the labelled units are worth; NaN where none has a label.
 
-    macro_f1 is the mean over the labels that are true or answered somewhere, as scikit-learn's.
+    single_label: accuracy, macro_f1, log_loss, ece. multi_label: accuracy (all labels right),
+    macro_f1, micro_f1, log_loss (per label, nats), at a threshold of one half. regression: rmse,
+    mae, r2, spearman. macro_f1 is the mean over the labels that are true or answered somewhere, as
+    scikit-learn's.
     """
+    if problem == "single_label":
+        return _score_single(logits, labels)
+    known = ~np.isnan(labels).any(axis=1)
+    names = ("rmse", "mae", "r2", "spearman") if problem == "regression" else MULTI
+    if not known.any():
+        return dict.fromkeys(names, float("nan"))
+    if problem == "regression":
+        return _score_numbers(logits[known, 0].astype(np.float64), labels[known, 0])
+    return _score_several(logits[known].astype(np.float64), labels[known])
+
+
+MULTI = ("accuracy", "macro_f1", "micro_f1", "log_loss")
+
+
+def _score_single(logits: NDArray[Any], labels: Targets) -> dict[str, float]:
     known = labels >= 0
     if not known.any():
         return dict.fromkeys(("accuracy", "macro_f1", "log_loss", "ece"), float("nan"))
@@ -81,6 +120,38 @@ def score(logits: NDArray[Any], labels: Indices) -> dict[str, float]:
         "log_loss": float(-logs[np.arange(len(truth)), truth].mean()),
         "ece": calibration(logs, truth)[0],
     }
+
+
+def _score_several(logits: Values, labels: Targets) -> dict[str, float]:
+    from sklearn.metrics import f1_score  # noqa: PLC0415 - half a second, and few runs need it
+
+    said, truth = logits > 0, labels > 0.5
+    return {
+        "accuracy": float((said == truth).all(axis=1).mean()),
+        "macro_f1": float(f1_score(truth, said, average="macro", zero_division=0)),
+        "micro_f1": float(f1_score(truth, said, average="micro", zero_division=0)),
+        "log_loss": float(binary_log_loss(logits, truth).mean()),
+    }
+
+
+def _score_numbers(said: Values, truth: Targets) -> dict[str, float]:
+    from scipy.stats import spearmanr  # noqa: PLC0415 - as above
+    from sklearn import metrics  # noqa: PLC0415
+
+    several = len(truth) > 1
+    steady = not several or np.ptp(said) == 0 or np.ptp(truth) == 0
+    return {
+        "rmse": float(np.sqrt(np.mean((said - truth) ** 2))),
+        "mae": float(np.abs(said - truth).mean()),
+        "r2": float(metrics.r2_score(truth, said)) if several else float("nan"),
+        "spearman": float("nan") if steady else float(spearmanr(truth, said).statistic),
+    }
+
+
+def binary_log_loss(logits: Values, truth: NDArray[np.bool_]) -> Values:
+    """`[units, classes]`, nats: −log sigmoid of the logit on the side that is true."""
+    signed: Values = np.where(truth, -logits, logits)
+    return np.logaddexp(0.0, signed)
 
 
 def confusion(truth: Indices, said: Indices, classes: int) -> Indices:
@@ -145,10 +216,46 @@ def per_class(
     return table, counts.tolist()
 
 
-def fidelity(student: NDArray[Any], teacher: NDArray[Any]) -> dict[str, float]:
-    """agreement, the share of equal answers, and kl = KL(teacher ‖ student) at T = 1, per row."""
+def per_label(
+    logits: NDArray[Any], labels: Targets, names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each label where a row may have several, at one half."""
+    known = ~np.isnan(labels).any(axis=1)
+    said, truth = logits[known] > 0, labels[known] > 0.5
+    right = (said & truth).sum(axis=0).astype(np.float64)
+    answered, true = said.sum(axis=0), truth.sum(axis=0)
+    return [
+        {
+            "label": name,
+            "rows": int(true[i]),
+            "precision": float(right[i] / max(answered[i], 1)),
+            "recall": float(right[i] / max(true[i], 1)),
+            "f1": float(2 * right[i] / max(answered[i] + true[i], 1)),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def fidelity(
+    student: NDArray[Any], teacher: NDArray[Any], problem: Problem = "single_label"
+) -> dict[str, float]:
+    """How close the student is to the teacher, per unit: agreement, the share of equal answers, and
+    kl = KL(teacher ‖ student) at T = 1, in nats. With several labels agreement is that of each
+    label, and kl the sum over labels. Numbers have teacher_rmse alone, how far they lie apart."""
+    if problem == "regression":
+        apart = float(np.sqrt(np.square(student - teacher).mean())) if len(student) else np.nan
+        return {"teacher_rmse": apart}
     if not len(student):
         return {"agreement": np.nan, "kl": np.nan}
+    if problem == "multi_label":
+        ours, theirs = student.astype(np.float64), teacher.astype(np.float64)
+        sure = 1.0 / (1.0 + np.exp(-theirs))
+        crossed = sure * np.logaddexp(0.0, -ours) + (1 - sure) * np.logaddexp(0.0, ours)
+        own = sure * np.logaddexp(0.0, -theirs) + (1 - sure) * np.logaddexp(0.0, theirs)
+        return {
+            "agreement": float(((ours > 0) == (theirs > 0)).mean()),
+            "kl": float((crossed - own).sum(axis=1).mean()),
+        }
     ours, theirs = log_probabilities(student), log_probabilities(teacher)
     divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
     return {

@@ -1,12 +1,17 @@
 """The `config.json` of a job folder: a run's configuration in which every reference is a file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from training.engine import config
+from training.engine import config, terms
 from training.engine.errors import ConfigError, Fault
 from training.engine.options import JSON
+from training.engine.terms import Loss, Methods, Stage
+
+#: What a label is, in the words of transformers' `problem_type`: one class of several; any number
+#: of them; a number.
+Problem = Literal["single_label", "multi_label", "regression"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +19,10 @@ class DatasetInput:
     path: str
     sha256: str
     fingerprint: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # none for regression, generation and embeddings
+    problem: Problem = "single_label"
+    separator: str = "|"  # between the labels of one row, where there may be several
+    columns: JSON = field(default_factory=dict)  # of tables: {name: numeric|categorical}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +46,9 @@ class JobConfig:
     student: NetworkInput
     teachers: tuple[NetworkInput, ...]
     scheme: str
-    losses: tuple[config.Loss, ...]
+    scheme_options: JSON
+    losses: tuple[Loss, ...]
+    stages: tuple[Stage, ...]
     training: config.Training
     teacher_outputs: str
     store: str | None
@@ -46,7 +56,7 @@ class JobConfig:
     evaluate: bool
 
 
-def parse_job(raw: Any, methods: config.Methods) -> JobConfig:
+def parse_job(raw: Any, methods: Methods) -> JobConfig:
     """The `config.json` of a job folder. Raises ConfigError naming every fault."""
     if not isinstance(raw, Mapping) or raw.get("format") != 1:
         raise ConfigError([Fault("format", "This engine reads job folders of format 1.")])
@@ -57,30 +67,25 @@ def parse_job(raw: Any, methods: config.Methods) -> JobConfig:
         _network(one, f"teachers.{place}", task, methods, faults)
         for place, one in enumerate(raw.get("teachers", []))
     ]
-    losses = config.read_losses(raw.get("losses"), methods, task, len(teachers), faults)
+    dataset = _dataset(raw.get("dataset") or {}, terms.find(methods, "tasks", task), faults)
+    scheme, scheme_options = terms.read_scheme(raw.get("scheme", "offline"), methods, task, faults)
+    taught = terms.is_taught(methods, scheme, len(teachers), faults)
+    losses, stages = terms.read_terms(raw, methods, task, scheme, taught, dataset.problem, faults)
     training = config.read_training(raw.get("training", {}), methods, {}, faults)
+    training = config.select(training, methods, task, dataset.problem, taught, faults)
     outputs = raw.get("teacher_outputs") or {}
-    dataset = raw.get("dataset") or {}
-    labels = dataset.get("labels") or []
-    if len(labels) < 2:
-        faults.append(Fault("dataset.labels", "Classification needs at least two labels."))
-    if config.find(methods, "schemes", raw.get("scheme", "offline")) is None:
-        faults.append(Fault("scheme", f"It must be one of {config.keys(methods, 'schemes')}."))
     if faults:
         raise ConfigError(faults)
     return JobConfig(
         run=str(raw.get("run", "")),
         task=task,
-        dataset=DatasetInput(
-            path=dataset["path"],
-            sha256=dataset.get("sha256") or "",
-            fingerprint=dataset.get("fingerprint") or dataset.get("sha256") or "",
-            labels=tuple(labels),
-        ),
+        dataset=dataset,
         student=student,
         teachers=tuple(teachers),
-        scheme=raw.get("scheme", "offline"),
+        scheme=scheme,
+        scheme_options=scheme_options,
         losses=tuple(losses),
+        stages=tuple(stages),
         training=training,
         teacher_outputs=outputs.get("mode", "auto"),
         store=outputs.get("store"),
@@ -89,9 +94,28 @@ def parse_job(raw: Any, methods: config.Methods) -> JobConfig:
     )
 
 
-def _network(
-    raw: Any, at: str, task: str, methods: config.Methods, faults: list[Fault]
-) -> NetworkInput:
+def _dataset(said: Mapping[str, Any], task: JSON | None, faults: list[Fault]) -> DatasetInput:
+    labels = tuple(said.get("labels") or ())
+    problem: Problem = said.get("problem") or "single_label"
+    if problem not in terms.PROBLEMS:
+        offered = ", ".join(terms.PROBLEMS)
+        faults.append(Fault("dataset.problem", f"It must be one of {offered}."))
+        problem = "single_label"
+    named = task is not None and task["needs_labels"] and problem != "regression"
+    if named and len(labels) < (1 if problem == "multi_label" else 2):
+        faults.append(Fault("dataset.labels", "Classification needs at least two labels."))
+    return DatasetInput(
+        path=str(said.get("path") or ""),
+        sha256=said.get("sha256") or "",
+        fingerprint=said.get("fingerprint") or said.get("sha256") or "",
+        labels=labels,
+        problem=problem,
+        separator=str(said.get("separator") or "|"),
+        columns=dict(said.get("columns") or {}),
+    )
+
+
+def _network(raw: Any, at: str, task: str, methods: Methods, faults: list[Fault]) -> NetworkInput:
     if not isinstance(raw, Mapping):
         faults.append(Fault(at, "It must be an object."))
         raw = {}

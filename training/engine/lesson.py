@@ -1,39 +1,65 @@
 """What the student is held against: the terms, the scheme, and what the teachers say."""
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from training.engine import data, evaluate, networks
-from training.engine.data import Dataset, Indices
-from training.engine.errors import AskedToStop, DataError
+from training.engine import data, evaluate, networks, terms
+from training.engine.answers import NOTHING, Answer, Wanted
+from training.engine.data import Batch, Dataset, Indices
+from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
 from training.engine.events import Event, Logged, Measured
-from training.engine.job_config import JobConfig
+from training.engine.job_config import JobConfig, Problem
 from training.engine.losses import LOSSES, Loss
-from training.engine.networks import Place
+from training.engine.networks import Network, Place
 from training.engine.progress import Clock
-from training.engine.schemes import SCHEMES, Scheme
+from training.engine.schemes import SCHEMES, Plan, Scheme, Total
+from training.engine.schemes.joining import names
+from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
+
+CLOSE = 0.02  # of the logits' range: how far stored answers may lie from live ones
 
 
 class Lesson:
-    """The weighted terms of a run, over the answers of its teachers."""
+    """The weighted terms of a stage, over the answers of its teachers."""
 
-    def __init__(self, config: JobConfig, dataset: Dataset) -> None:
-        self.config, self.dataset = config, dataset
-        self.scheme: type[Scheme] = SCHEMES[config.scheme]
-        self.terms: list[tuple[str, float, Loss]] = [
-            (one.kind, one.weight, _loss(one.kind, one.options))
-            for one in config.losses
-            if one.weight > 0
+    def __init__(self, config: JobConfig, dataset: Dataset, scheme: Scheme, plan: Plan) -> None:
+        self.config, self.dataset, self.scheme, self.plan = config, dataset, scheme, plan
+        self.terms: list[tuple[terms.Loss, Loss]] = [
+            (one, loss_of(one, dataset.problem)) for one in plan.losses if spoken(one)
         ]
-        self.needs_teacher = any(loss.needs_teacher for _, _, loss in self.terms)
+        frozen = plan.teacher == "previous" or (plan.teacher == "given" and bool(config.teachers))
+        self.needs_teacher = frozen and any(loss.needs_teacher for _, loss in self.terms)
+        self.wanted = NOTHING  # of student and teacher, by the terms
+        for _, loss in self.terms:
+            self.wanted = self.wanted | loss.wants
+        self.is_joint = any(loss.is_joint for _, loss in self.terms)
         self.teachers: list[Teacher] = []
-        self.all_labelled = bool((dataset.labels >= 0).all())
+        self.own = nn.ModuleDict()  # weights of the terms, such as projections
+        self.all_labelled = bool(dataset.labelled.all()) and TASKS[config.task].unit == "row"
+        self.augments = config.training.augmentation != "none"
+        self._route: Tensor | None = None
+        self._check()
+
+    def _check(self) -> None:
+        if self.wanted and not self.scheme.compares_layers:
+            faulty = next(one.kind for one, loss in self.terms if loss.wants)
+            sentence = f"{self.scheme.label} compares answers only; {faulty} compares layers."
+            raise ConfigError([Fault("losses", sentence)])
+
+    @property
+    def shares_inputs(self) -> bool:
+        """Whether student and teacher must see the very same inputs: place by place, or the same
+        augmented picture."""
+        layers = self.wanted.hidden or self.wanted.attention or self.wanted.relations
+        tokens = TASKS[self.config.task].unit == "token"
+        return self.needs_teacher and (layers or self.augments or tokens)
 
     def rows(self) -> Indices:
         """The rows of an epoch: those that at least one term speaks about.
@@ -43,26 +69,68 @@ class Lesson:
         teacher speaks about all of them.
         """
         rows = self.dataset.splits["train"]
-        if self.needs_teacher:
+        if self.needs_teacher or any(not loss.needs_labels for _, loss in self.terms):
             return rows
-        labelled = rows[self.dataset.labels[rows] >= 0]
+        labelled = rows[self.dataset.labelled[rows]]
         if not len(labelled):
             raise DataError("No training row has a label, and there is no teacher to speak.")
         return np.resize(labelled, len(rows))
 
+    # -- teachers --------------------------------------------------------------------------------
+
+    def enter(self, folder: Path, place: Place, previous: Path | None) -> None:
+        """Load the teachers: the given ones, or the student that the stage before has left."""
+        asked: list[tuple[str, Path, float]] = []
+        if self.plan.teacher == "previous":
+            assert previous is not None
+            asked = [(f"generation of {self.config.student.name}", previous, 1.0)]
+        elif self.plan.teacher == "given":
+            for one in self.config.teachers:
+                assert one.path is not None
+                asked.append((one.name, folder / one.path, one.weight))
+        for name, path, weight in asked:
+            network = networks.load(name, path, self.config.task)
+            if network.problem != self.dataset.problem:
+                raise DataError(
+                    f"{name} answers {terms.PROBLEMS[network.problem]}, and this dataset has "
+                    f"{terms.PROBLEMS[self.dataset.problem]}."
+                )
+            self.teachers.append(Teacher(network, path, weight, self.dataset, place))
+        if len(self.teachers) > 1 and self.wanted:
+            sentence = "Layers are compared with one teacher's; choose one."
+            raise ConfigError([Fault("teachers", sentence)])
+
+    def check_inputs(self, student: Network) -> None:
+        """Raises ConfigError when the terms compare places of different inputs."""
+        if not self.shares_inputs:
+            return
+        for teacher in self.teachers:
+            if teacher.network.preprocessing.digest != student.preprocessing.digest:
+                sentence = (
+                    f"{teacher.network.name} reads its inputs in another way (tokens or size) than "
+                    f"{student.name}, so their layers cannot be compared place by place. Begin "
+                    "with a student without weights, which takes over its teacher's way."
+                )
+                raise ConfigError([Fault("student", sentence)])
+
     def ask(
-        self, folder: Path, place: Place, clock: Clock, asked_to_stop: AskedToStop
+        self,
+        folder: Path,
+        place: Place,
+        clock: Clock,
+        asked_to_stop: AskedToStop,
+        *,
+        first: bool = True,
     ) -> Iterator[Event]:
-        """Have every teacher's answers to all splits stored; tell how good the teachers are."""
+        """Have every teacher's answers to all splits stored; tell, at the first stage, how good the
+        teachers are."""
         config, dataset = self.config, self.dataset
         store = Path(config.store) if config.store else folder / "teacher-outputs"
-        live = config.teacher_outputs == "live"
-        for asked in config.teachers:
-            assert asked.path is not None
-            network = networks.load(asked.name, folder / asked.path, config.task)
-            one = Teacher(network, folder / asked.path, asked.weight, dataset, place)
-            self.teachers.append(one)
-            if live:
+        if self.plan.teacher == "previous":
+            store = folder / "teacher-outputs"
+        live = config.teacher_outputs == "live" or self.augments or bool(self.wanted)
+        if live:
+            for one in self.teachers:
                 one.prepare(folder / "prepared")
         splits = [one for one in data.SPLITS if len(dataset.splits[one])]
         if live or not self.needs_teacher:
@@ -78,46 +146,142 @@ class Lesson:
                 rows = f"{len(dataset.splits[split]):,} {split} rows"
                 how = "answered" if asked_now else "had answered before (stored):"
                 yield Logged(f"{teacher.network.name} {how} {rows}.")
+                if not asked_now and split == "train":
+                    yield self._prove(teacher, folder)
+        self._read_route()
+        if self.plan.teacher == "given" and first:
+            yield Measured(0, 0.0, self._scores())
+
+    def _prove(self, teacher: Teacher, folder: Path) -> Event:
+        """Stored answers are those of a live teacher, on a sample. Raises DataError."""
+        apart = teacher.proven("train", folder / "prepared")
+        if apart > CLOSE:
+            raise DataError(
+                f"The stored answers of {teacher.network.name} differ from what it says now by "
+                f"{apart:.0%} of their range. Remove them from the store, and run again."
+            )
+        return Logged(f"Stored answers of {teacher.network.name} equal live ones on a sample.")
+
+    def _scores(self) -> dict[str, float]:
         values = {}
         for split, short in (("validation", "val"), ("test", "test")):
-            rows_ = dataset.splits[split]
-            if len(rows_) and (split != "test" or config.evaluate):
-                scores = evaluate.score(self.target(rows_, split).numpy(), dataset.labels[rows_])
-                values[f"teacher/{short}/accuracy"] = scores["accuracy"]
-                values[f"teacher/{short}/macro_f1"] = scores["macro_f1"]
-        yield Measured(0, 0.0, values)
+            rows = self.dataset.splits[split]
+            if len(rows) and (split != "test" or self.config.evaluate):
+                truth = self.truths(rows)
+                said = self.target(rows, split, torch.from_numpy(truth)).logits
+                scores = evaluate.score(said.cpu().numpy(), truth, self.dataset.problem)
+                for name in TASKS[self.config.task].metrics[self.dataset.problem]:
+                    values[f"teacher/{short}/{name}"] = scores[name]
+        return values
 
-    def target(self, rows: Indices, split: str) -> Tensor:
-        """The teachers' logits for these rows, as the scheme joins them: `[rows, classes]`."""
-        said = [teacher.logits(rows, split) for teacher in self.teachers]
-        return self.scheme.target(said, [teacher.weight for teacher in self.teachers])
+    def truths(self, rows: Indices) -> data.Targets:
+        """The labels of these rows' units."""
+        if TASKS[self.config.task].unit == "row":
+            return self.dataset.labels[rows]
+        inputs = self.teachers[0].inputs
+        assert inputs is not None
+        return evaluate.truths(self.dataset, inputs, rows)
+
+    def _read_route(self) -> None:
+        column = self.scheme.route_column
+        if not column or len(self.teachers) < 2:
+            return
+        every = np.arange(len(self.dataset), dtype=np.int64)
+        values = data.values(self.dataset.path, column, every)
+        self._route = names(values, [one.network.name for one in self.teachers])
+        if not bool((self._route >= 0).any()):
+            known = ", ".join(one.network.name for one in self.teachers)
+            raise DataError(f"No row's {column} names a teacher; they are {known}.")
+
+    def target(
+        self, rows: Indices, split: str, labels: Tensor, batch: Batch | None = None
+    ) -> Answer:
+        """What the teachers say of these rows, as the scheme joins them. `labels` are those of the
+        rows' units. `batch` holds the inputs where they were changed, such as augmented images."""
+        wanted = self.wanted if split == "train" or self.wanted else NOTHING
+        changed = batch if self.augments and split == "train" else None
+        said = [teacher.answer(rows, split, wanted, changed) for teacher in self.teachers]
+        if len(said) > 1 or self._route is not None:
+            route = None if self._route is None else self._route[torch.from_numpy(rows)]
+            weights = [teacher.weight for teacher in self.teachers]
+            joined = self.scheme.join([one.logits for one in said], weights, labels, route)
+            return Answer(joined)
+        return said[0]
+
+    # -- the total -------------------------------------------------------------------------------
+
+    def fit(self, student: Answer, teacher: Answer | None) -> None:
+        """Let the terms make weights of their own for these shapes."""
+        for one, loss in self.terms:
+            made = loss.fit(student, teacher)
+            if made is not None:
+                self.own[one.kind] = made
+
+    def weights_at(self, done: float) -> dict[str, float]:
+        """Each term's weight when this share of the stage's steps is done."""
+        return {one.kind: one.weight_at(done) for one, _ in self.terms}
 
     def total(
         self,
-        logits: Tensor,
-        target: Tensor | None,
+        student: Answer,
+        teacher: Answer | None,
         labels: Tensor,
         counts: dict[str, int],
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted total and each term's mean, where `counts` are the rows each term speaks
-        about in the whole optimizer step, of which this may be one micro-batch."""
+        weights: dict[str, float],
+    ) -> Total:
+        """The weighted total and each term's mean, where `counts` are the units (for terms about
+        layers, the rows) each term speaks about in the whole optimizer step, of which this may be
+        one micro-batch. Terms that need a teacher are silent where none speaks."""
         total: Tensor | None = None
         parts: dict[str, Tensor] = {}
-        for kind, weight, loss in self.terms:
-            if not counts[kind]:
+        for one, loss in self.terms:
+            if not counts[one.kind] or (loss.needs_teacher and teacher is None):
                 continue
-            part = loss.per_row(logits, target, labels).sum() / counts[kind]
-            total = part * weight if total is None else total + part * weight
-            parts[kind] = part.detach()
+            part = loss.values(student, teacher, labels).sum() / counts[one.kind]
+            weighted = part * weights[one.kind]
+            total = weighted if total is None else total + weighted
+            parts[one.kind] = part
         if total is None:  # no term speaks about these rows
-            total = logits.sum() * 0.0
+            total = student.logits.sum() * 0.0
         return total, parts
 
-    def counts(self, labels: Tensor) -> dict[str, int]:
-        """The rows that each term speaks about."""
+    def counts(self, labels: Tensor, rows: int) -> dict[str, int]:
+        """The units that each term speaks about, of the given labels; the rows for terms about
+        layers."""
         if self.all_labelled:
-            return {kind: len(labels) for kind, _, _ in self.terms}
-        return {kind: int(loss.speaks(labels).sum()) for kind, _, loss in self.terms}
+            return {one.kind: rows for one, _ in self.terms}
+        return {
+            one.kind: rows if loss.wants else int(loss.speaks(labels).sum())
+            for one, loss in self.terms
+        }
+
+
+def spoken(one: terms.Loss) -> bool:
+    """Whether a term's weight is ever more than 0."""
+    return one.weight > 0 or bool(one.final_weight)
+
+
+def loss_of(one: terms.Loss, problem: Problem) -> Loss:
+    """The term with its options. Raises ConfigError."""
+    method = LOSSES[one.kind]
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in one.options.items()
+    }
+    return method(method.Options(**values), problem)
+
+
+def scheme_of(config: JobConfig) -> Scheme:
+    method = SCHEMES[config.scheme]
+    return method(method.Options(**config.scheme_options))
+
+
+def wanted_by(losses: Sequence[terms.Loss], problem: Problem) -> Wanted:
+    """What these terms look at beside the logits."""
+    wanted = NOTHING
+    for one in losses:
+        wanted = wanted | loss_of(one, problem).wants
+    return wanted
 
 
 def _watched(answering: Generator[int, None, bool], clock: Clock) -> Generator[Event, None, bool]:
@@ -132,8 +296,3 @@ def _watched(answering: Generator[int, None, bool], clock: Clock) -> Generator[E
         clock.row_seconds = (time.perf_counter() - began) / rows
         if clock.due():
             yield clock.show()
-
-
-def _loss(kind: str, values: dict[str, Any]) -> Loss:
-    method = LOSSES[kind]
-    return method(method.Options(**values))

@@ -4,14 +4,27 @@
 decides what to do with them. Without teachers the same loop is fine-tuning.
 """
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
-from training.engine import checkpoint, data, evaluate, networks, preflight, report
+from training.engine import (
+    checkpoint,
+    data,
+    evaluate,
+    networks,
+    optimization,
+    preflight,
+    ranks,
+    report,
+)
+from training.engine import lesson as lessons
 from training.engine.data import Dataset, Inputs
 from training.engine.errors import AskedToStop, Stopped
 from training.engine.events import Event, Finished, Halted, Logged, Measured, Resumed, Stage
@@ -20,7 +33,7 @@ from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.tasks import TASKS
-from training.engine.trainer import Trainer, identity
+from training.engine.trainer import FALLING, Trainer, identity
 
 
 def distill(
@@ -61,45 +74,119 @@ def _distill(
     torch.set_num_threads(config.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
     place = Place.choose(config.training.precision)
+    crowd = ranks.join(place.device)
     yield Logged(f"Training on {place}, {config.threads} thread(s) for the CPU's part.")
 
-    # -- data and student ------------------------------------------------------------------------
+    # -- data, teachers and student --------------------------------------------------------------
     yield Stage("preparing data")
-    dataset = data.open_dataset(folder, config.dataset)
     task = TASKS[config.task]
-    if task.trains_tokenizer and config.student.path is None:
+    dataset = data.open_dataset(folder, config.dataset, task.unit)
+    scheme = lessons.scheme_of(config)
+    plans = scheme.plan(config.losses, config.stages, config.training.epochs)
+    state = found.state if found else checkpoint.State()
+    lesson = Lesson(config, dataset, scheme, plans[state.stage])
+    lesson.enter(folder, place, _left_by(folder, state.stage - 1))
+    if task.trains_tokenizer and config.student.path is None and not lesson.shares_inputs:
         yield Stage("training tokenizer")
     said: list[str] = []
     torch.manual_seed(config.training.seed)
-    student = networks.student(config.student, folder, dataset, config.task, said.append)
+    shared = lesson.teachers[0].network.preprocessing if lesson.shares_inputs else None
+    student = networks.student(config.student, folder, dataset, config.task, said.append, shared)
     yield from map(Logged, said)
     preflight.refuse_too_large(student.parameters, config.training.optimizer, student.name)
+    lesson.check_inputs(student)
     inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
     yield Logged(f"{student.name}: {student.parameters:,} weights, {student.architecture}.")
+    optimization.prepare(student, config.training)
 
-    # -- teachers --------------------------------------------------------------------------------
-    lesson = Lesson(config, dataset)
-    trainer = Trainer(config, folder, dataset, student, inputs, lesson, place, clock, asked_to_stop)
-    clock.guess = trainer.guess()
-    yield clock.show()
-    if config.teachers:
-        yield Stage("asking the teacher")
-        yield from lesson.ask(folder, place, clock, asked_to_stop)
+    def draw(number: int) -> nn.Module:
+        """The student's network anew, from another seed."""
+        with torch.random.fork_rng():
+            torch.manual_seed(config.training.seed + 1_000_003 * number)
+            fresh = networks.student(
+                config.student, folder, dataset, config.task, lambda _: None, student.preprocessing
+            )
+        optimization.prepare(fresh, config.training)
+        return place.settle(fresh)
 
-    # -- training --------------------------------------------------------------------------------
-    if found:
-        trainer.restore(found)
-    yield Stage("training")
-    yield from trainer.train()
-    if trainer.halted:
-        yield Halted(trainer.state.step)
-        return
-    trainer.use_best()
+    # -- training, stage by stage ----------------------------------------------------------------
+    for number in range(state.stage, len(plans)):
+        plan = plans[number]
+        if number > state.stage:
+            state = state.next_stage()
+            lesson = Lesson(config, dataset, scheme, plan)
+            lesson.enter(folder, place, _left_by(folder, number - 1))
+            if plan.fresh:
+                student.module.load_state_dict(draw(number).state_dict())
+        beside = scheme.prepare(student, draw)
+        trainer = Trainer(
+            config, folder, dataset, student, inputs, lesson, place, clock, asked_to_stop,
+            scheme=scheme, state=state, beside=beside, ranks=crowd,
+        )  # fmt: skip
+        clock.guess = trainer.guess()
+        clock.later_steps = sum(
+            (one.epochs or config.training.epochs) * trainer.per_epoch
+            for one in plans[number + 1 :]
+        )
+        yield clock.show()
+        if lesson.teachers:
+            yield Stage("asking the teacher")
+            yield from lesson.ask(folder, place, clock, asked_to_stop, first=number == 0)
+        if found:
+            trainer.restore(found)
+            state, found = trainer.state, None
+        yield Stage("training" if len(plans) == 1 else plan.name)
+        yield from trainer.train()
+        if trainer.halted:
+            yield Halted(trainer.state.step)
+            return
+        trainer.use_best()
+        if number + 1 < len(plans):
+            _leave(student, folder, number, trainer.state)
 
     # -- the test, scored once, and what is kept -------------------------------------------------
+    if plans[-1].fresh:
+        yield from _use_best_stage(config, folder, student, trainer)
     yield Stage("evaluating")
     yield clock.show()
     yield from finish(config, folder, dataset, student, inputs, lesson, place, trainer)
+
+
+def _left_by(folder: Path, stage: int) -> Path | None:
+    """The model folder that a stage has left."""
+    return folder / "stages" / str(stage) if stage >= 0 else None
+
+
+def _leave(student: Network, folder: Path, stage: int, state: checkpoint.State) -> None:
+    """Keep the student of a stage that is over, whole or not at all, and how good it was."""
+    home = folder / "stages"
+    home.mkdir(exist_ok=True)
+    part = home / f".{stage}.part"
+    for old in (part, home / str(stage)):
+        shutil.rmtree(old, ignore_errors=True)
+    networks.save(student, part)
+    (home / f"{stage}.json").write_text(json.dumps({"best_value": state.best_value}))
+    part.rename(home / str(stage))
+
+
+def _use_best_stage(
+    config: JobConfig, folder: Path, student: Network, trainer: Trainer
+) -> Iterator[Event]:
+    """Where every stage began anew, an earlier student is kept when validation rows prefer it."""
+    metric = config.training.selection_metric
+    falls = metric.removeprefix("val/") in FALLING
+    values = [
+        json.loads((folder / "stages" / f"{stage}.json").read_text())["best_value"]
+        for stage in range(trainer.state.stage)
+    ]
+    best, chosen = trainer.state.best_value, trainer.state.stage
+    for stage, value in enumerate(values):
+        if best is None or (value < best if falls else value > best):
+            best, chosen = value, stage
+    if chosen != trainer.state.stage:
+        kept = networks.load(student.name, folder / "stages" / str(chosen), config.task)
+        student.module.load_state_dict(kept.module.state_dict())
+    yield Logged(f"Generation {chosen} is kept: {metric} {best:.4f} on validation rows.")
 
 
 def finish(
@@ -116,68 +203,77 @@ def finish(
     state = trainer.state
     split = "test" if len(dataset.splits["test"]) else "validation"
     rows = dataset.splits[split]
-    labels = dataset.labels[rows]
+    labels = evaluate.truths(dataset, inputs, rows)
     ours: report.Scored | None = None
     theirs: report.Scored | None = None
     if config.evaluate:
         speed = report.speed_of(student, inputs, rows, place, trainer.asked_to_stop)
         logits = evaluate.predict(student, inputs, rows, place, asked_to_stop=trainer.asked_to_stop)
-        ours = report.scored(student, logits, labels, dataset.names, speed)
-        values = {f"test/{name}": ours.summary[name] for name in TESTED}
+        ours = report.scored(student, logits, labels, dataset, speed)
+        judged = TASKS[config.task].metrics[dataset.problem]
+        values = {f"test/{name}": ours.summary[name] for name in judged}
         if lesson.teachers:
-            theirs = _teachers_scored(folder, dataset, lesson, split, place, trainer.asked_to_stop)
-            close = evaluate.fidelity(ours.logits, theirs.logits)
+            theirs = _teachers_scored(folder, lesson, split, labels, place, trainer.asked_to_stop)
+            close = evaluate.fidelity(ours.logits, theirs.logits, dataset.problem)
             values |= {f"test/{name}": value for name, value in close.items()}
         if split == "test":
-            yield Measured(state.step, float(state.epoch), values)
+            yield Measured(state.step, float(state.epochs), values)
+    headline = TASKS[config.task].metrics[dataset.problem][0]
     summary = {
         "steps": state.step,
-        "epochs": state.epoch,
+        "epochs": state.epochs,
         "best_step": state.best_step,
         "selection_metric": config.training.selection_metric,
         "best_value": state.best_value,
         "seconds": round(trainer.clock.seconds, 2),
         "student": ours.summary if ours else None,
         "teacher": theirs.summary if theirs else None,
-        **(report.compared(ours, theirs) if ours else {}),
+        **(report.compared(ours, theirs, dataset.problem, headline) if ours else {}),
+        "problem": dataset.problem,
+        "headline": headline,
         "split": split,
         "rows": len(rows),
     }
     yield Stage("saving")
     column = TASKS[config.task].column
     yield from report.write(
-        folder, dataset, split, column, student, ours, theirs, summary, state.step
+        folder,
+        dataset,
+        split,
+        column,
+        labels,
+        data.offsets(inputs, rows),
+        student,
+        ours,
+        theirs,
+        summary,
+        state.step,
     )
     yield trainer.clock.show(over=True)
     yield Finished(summary)
 
 
-TESTED = ("accuracy", "macro_f1", "log_loss", "ece")
-
-
 def _teachers_scored(
-    folder: Path, dataset: Dataset, lesson: Lesson, split: str, place: Place, asked: AskedToStop
+    folder: Path,
+    lesson: Lesson,
+    split: str,
+    labels: data.Targets,
+    place: Place,
+    asked: AskedToStop,
 ) -> report.Scored:
     """The teachers together, as the scheme joins them, with the sum of what each costs."""
-    rows = dataset.splits[split]
+    dataset = lesson.dataset
+    rows, truth = dataset.splits[split], torch.from_numpy(labels)
     each = []
     for teacher in lesson.teachers:
         teacher.prepare(folder / "prepared")
         assert teacher.inputs is not None
         speed = report.speed_of(teacher.network, teacher.inputs, rows, place, asked)
-        each.append(
-            report.scored(
-                teacher.network,
-                teacher.logits(rows, split).numpy(),
-                dataset.labels[rows],
-                dataset.names,
-                speed,
-            )
-        )
-    joined = lesson.target(rows, split).numpy()
-    whole = report.scored(
-        lesson.teachers[0].network, joined, dataset.labels[rows], dataset.names, {}
-    )
+        logits = teacher.logits(rows, split).numpy()
+        each.append(report.scored(teacher.network, logits, labels, dataset, speed))
+    joined = lesson.target(rows, split, truth).logits.cpu().numpy()
+    whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {})
     sizes = report.combined(lesson.teachers, each)
-    summary = {**sizes, **{name: whole.summary[name] for name in TESTED}}
+    judged = TASKS[lesson.config.task].metrics[dataset.problem]
+    summary = {**sizes, **{name: whole.summary[name] for name in judged}}
     return report.Scored(np.asarray(joined), summary, whole.details)

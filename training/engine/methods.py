@@ -84,7 +84,12 @@ def describe() -> dict[str, Any]:
 
 def _training() -> list[dict[str, Any]]:
     described = options.describe(Training)
-    choices = {"optimizer": sorted(OPTIMIZERS), "schedule": sorted(SCHEDULES)}
+    judged = {f"val/{name}" for task in TASKS for names in task.metrics.values() for name in names}
+    choices = {
+        "optimizer": sorted(OPTIMIZERS),
+        "schedule": sorted(SCHEDULES),
+        "selection_metric": ["auto", *sorted(judged | {"val/loss", "val/agreement", "val/kl"})],
+    }
     for one in described:
         if one["name"] in choices:
             one |= {"type": "choice", "choices": choices[one["name"]]}

@@ -18,9 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine.data import Batch, Dataset
-from training.engine.errors import ModelError
-from training.engine.job_config import NetworkInput
+from training.engine import features
+from training.engine.answers import NOTHING, Answer, Wanted
+from training.engine.data import NO_UNIT, Batch, Dataset
+from training.engine.errors import ConfigError, Fault, ModelError
+from training.engine.job_config import NetworkInput, Problem
 from training.engine.students import ARCHITECTURES, Architecture
 from training.engine.tasks import TASKS, Preprocessing
 from training.engine.teachers import folder as checkpoints
@@ -38,6 +40,12 @@ class Network:
     task: str
     labels: tuple[str, ...]
     preprocessing: Preprocessing
+    problem: Problem = "single_label"
+
+    @property
+    def outputs(self) -> int:
+        """Numbers it answers for a unit."""
+        return outputs(self.labels)
 
     @property
     def parameters(self) -> int:
@@ -49,28 +57,37 @@ class Network:
         return ARCHITECTURES[self.architecture].channels_last
 
 
+def outputs(labels: tuple[str, ...]) -> int:
+    """One for each label; one number where there are none."""
+    return len(labels) or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a network computes, and how precisely."""
 
     device: torch.device
-    bfloat16: bool = False
+    half: torch.dtype | None = None  # bfloat16 or float16 where autocast is on
 
     @classmethod
     def choose(cls, precision: str) -> "Place":
-        """A GPU when there is one; bfloat16 where asked, or where `auto` finds it pays."""
-        if torch.cuda.is_available():
-            able = torch.cuda.is_bf16_supported()
-            return cls(
-                torch.device("cuda"), able if precision == "auto" else precision != "float32"
-            )
-        return cls(torch.device("cpu"), precision == "bfloat16")
+        """A GPU when there is one; bfloat16 where asked, or where `auto` finds it pays. Raises
+        ConfigError for float16 without a GPU, where it is slower than float32."""
+        cuda = torch.cuda.is_available()
+        if precision == "float16" and not cuda:
+            sentence = "float16 needs a GPU: on a CPU it is slower than float32. Take bfloat16."
+            raise ConfigError([Fault("training.precision", sentence)])
+        device = torch.device("cuda" if cuda else "cpu")
+        if precision == "auto":
+            able = cuda and torch.cuda.is_bf16_supported()
+            return cls(device, torch.bfloat16 if able else None)
+        return cls(device, None if precision == "float32" else getattr(torch, precision))
 
     def __str__(self) -> str:
         device = self.device.type
         if device == "cuda":
             device = torch.cuda.get_device_name(self.device)
-        return f"{device} in {'bfloat16' if self.bfloat16 else 'float32'}"
+        return f"{device} in {str(self.half or torch.float32).removeprefix('torch.')}"
 
     def settle(self, network: Network) -> nn.Module:
         """The network's module on this device, in the memory format its convolutions like."""
@@ -79,47 +96,90 @@ class Place:
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return module
 
-    def logits(self, network: Network, batch: Batch) -> Tensor:
-        """`[batch, classes]`, float32, whatever the network computes in."""
-        inputs = batch
+    def logits(self, network: Network, batch: Batch, module: nn.Module | None = None) -> Tensor:
+        """`[units, classes]`, float32, whatever the network computes in; of `module` where another
+        one of the network's kind is asked. Where tokens have labels, `batch` has `targets`, and the
+        units are its places that have one, row by row."""
+        inputs = {name: value for name, value in batch.items() if name != "targets"}
         if self.device.type != "cpu":
             inputs = {
-                name: value.to(self.device, non_blocking=True) for name, value in batch.items()
+                name: value.to(self.device, non_blocking=True) for name, value in inputs.items()
             }
         if network.channels_last:
             inputs = {
                 name: value.contiguous(memory_format=torch.channels_last)
                 for name, value in inputs.items()
             }
-        if not self.bfloat16:
-            plain: Tensor = network.module(**inputs)
-            return plain
-        with torch.autocast(self.device.type, torch.bfloat16):
-            logits: Tensor = network.module(**inputs)
-        return logits.float()
+        answering = module or network.module
+        if self.half is None:
+            logits: Tensor = answering(**inputs)
+        else:
+            with torch.autocast(self.device.type, self.half):
+                logits = answering(**inputs)
+            logits = logits.float()
+        targets = batch.get("targets")
+        if targets is not None:
+            logits = logits[(targets != NO_UNIT).to(self.device)]
+        return logits
+
+    def answer(
+        self,
+        network: Network,
+        batch: Batch,
+        wanted: Wanted = NOTHING,
+        module: nn.Module | None = None,
+    ) -> Answer:
+        """The logits, and what else is wanted. Raises ConfigError where it cannot be shown."""
+        mask = batch.get("attention_mask")
+        if mask is not None:
+            mask = mask.to(self.device).bool()
+        if not wanted:
+            return Answer(self.logits(network, batch, module), mask=mask)
+        watched = module or network.module
+        with features.watch(watched, wanted) as seen:
+            logits = self.logits(network, batch, module)
+        return features.answer(watched, seen, logits, mask)
 
 
 def student(
-    asked: NetworkInput, folder: Path, dataset: Dataset, task: str, say: Callable[[str], None]
+    asked: NetworkInput,
+    folder: Path,
+    dataset: Dataset,
+    task: str,
+    say: Callable[[str], None],
+    preprocessing: Preprocessing | None = None,
 ) -> Network:
     """The student a run trains: drawn at random, or from weights, whose last layer is kept when
-    they know exactly the dataset's labels and drawn anew otherwise. Raises ModelError."""
+    they know exactly the dataset's labels and drawn anew otherwise. `preprocessing` is taken over
+    from a teacher where both must see the same inputs. Raises ModelError."""
     if asked.path is None:
         architecture = ARCHITECTURES[asked.architecture]
-        preprocessing = TASKS[task].fit(dataset, architecture, asked.config)
+        seen = preprocessing or TASKS[task].fit(dataset, architecture, asked.config)
         return draw(
-            asked.name, asked.architecture, asked.config, task, dataset.names, preprocessing
+            asked.name,
+            asked.architecture,
+            asked.config,
+            task,
+            dataset.names,
+            seen,
+            dataset.problem,
         )
     known = load(asked.name, folder / asked.path, task)
-    if known.labels == dataset.names:
+    if known.labels == dataset.names and known.problem == dataset.problem:
         return known
     say(f"{asked.name} does not know this dataset's labels: its last layer starts anew.")
     if not (folder / asked.path / "distillhub.json").exists():
-        module = checkpoints.load(folder / asked.path, task, classes=len(dataset.names))
-        known.module, known.labels = module, dataset.names
+        module = checkpoints.load(folder / asked.path, task, classes=outputs(dataset.names))
+        known.module, known.labels, known.problem = module, dataset.names, dataset.problem
         return known
     fresh = draw(
-        asked.name, known.architecture, known.config, task, dataset.names, known.preprocessing
+        asked.name,
+        known.architecture,
+        known.config,
+        task,
+        dataset.names,
+        known.preprocessing,
+        dataset.problem,
     )
     weights = fresh.module.state_dict()
     kept = {
@@ -138,11 +198,12 @@ def draw(
     task: str,
     labels: tuple[str, ...],
     preprocessing: Preprocessing,
+    problem: Problem = "single_label",
 ) -> Network:
     """A network with weights from torch's generator."""
-    shape = TASKS[task].shape(preprocessing, len(labels))
+    shape = TASKS[task].shape(preprocessing, outputs(labels))
     module = ARCHITECTURES[architecture].build(config, shape)
-    return Network(name, module, architecture, config, task, labels, preprocessing)
+    return Network(name, module, architecture, config, task, labels, preprocessing, problem)
 
 
 def load(name: str, folder: Path, task: str) -> Network:
@@ -158,12 +219,13 @@ def load(name: str, folder: Path, task: str) -> Network:
         raise ModelError(f"{name} is a {said['architecture']}, which this engine does not know.")
     preprocessing = TASKS[task].load(folder, said["preprocessing"])
     labels = tuple(said["labels"])
+    problem: Problem = said.get("problem", "single_label")
     if ARCHITECTURES[said["architecture"]].kind == "transformers":
-        module = checkpoints.load(folder, task, classes=len(labels))
+        module = checkpoints.load(folder, task, classes=outputs(labels))
         return Network(
-            name, module, said["architecture"], said["config"], task, labels, preprocessing
+            name, module, said["architecture"], said["config"], task, labels, preprocessing, problem
         )
-    network = draw(name, said["architecture"], said["config"], task, labels, preprocessing)
+    network = draw(name, said["architecture"], said["config"], task, labels, preprocessing, problem)
     try:
         network.module.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -198,6 +260,7 @@ def save(network: Network, folder: Path) -> list[Path]:
         "config": network.config,
         "task": network.task,
         "labels": list(network.labels),
+        "problem": network.problem,
         "preprocessing": network.preprocessing.as_dict(),
         "parameters": network.parameters,
     }
@@ -219,6 +282,8 @@ def digest(folder: Path) -> str:
 
 def columns(network: Network, names: tuple[str, ...]) -> list[int]:
     """For each of the dataset's labels, the column of the network's logits. Raises ModelError."""
+    if not names:
+        return list(range(network.outputs))
     known = {label: place for place, label in enumerate(network.labels)}
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 
 from training.engine.config import Training
+from training.engine.errors import ConfigError, Fault
+from training.engine.networks import Network
 from training.engine.registry import Method
 
 
@@ -73,9 +75,19 @@ SCHEDULES: dict[str, type[Constant | Linear | Cosine]] = {
 }
 
 
-def optimizer(module: nn.Module, training: Training) -> torch.optim.Optimizer:
+def prepare(student: Network, training: Training) -> None:
+    """Have the student trained as asked. Raises ConfigError."""
+    if not training.gradient_checkpointing:
+        return
+    model = getattr(student.module, "model", None)
+    if model is None or not getattr(model, "supports_gradient_checkpointing", False):
+        sentence = f"{student.architecture} keeps all its activations; it is small enough to."
+        raise ConfigError([Fault("training.gradient_checkpointing", sentence)])
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def optimizer(weights: list[nn.Parameter], training: Training) -> torch.optim.Optimizer:
     """Weight decay for matrices only: decaying biases and norms (one dimension) helps nobody."""
-    weights = [one for one in module.parameters() if one.requires_grad]
     groups: list[dict[str, object]] = [
         {"params": [one for one in weights if one.ndim > 1], "weight_decay": training.weight_decay},
         {"params": [one for one in weights if one.ndim <= 1], "weight_decay": 0.0},

@@ -27,6 +27,7 @@ class Clock:
         self.guess: float | None = None  # of a step's seconds
         self.rows_left = 0  # that teachers have still to answer
         self.row_seconds = 0.0  # of one teacher's answer to one row
+        self.later_steps = 0  # of stages to come
         self.epochs_left = 0.0
         self.epoch_seconds = 0.0  # of one evaluation between epochs
         self.end_seconds = 5.0  # of evaluation, latency and saving
@@ -45,13 +46,13 @@ class Clock:
 
     def left(self) -> float | None:
         """Seconds until the job is over, or None while that cannot be said."""
-        if self.steps and self.step >= self.steps:
+        if self.steps and self.step >= self.steps and not self.later_steps:
             return self.end_seconds
         known = median(self._step_seconds) if self._step_seconds else self.guess
         if known is None:
             return None
         asking = self.rows_left * self.row_seconds
-        steps = (self.steps - self.step) * known
+        steps = (self.steps + self.later_steps - self.step) * known
         return asking + steps + self.epochs_left * self.epoch_seconds + self.end_seconds
 
     def due(self) -> bool:
@@ -64,4 +65,5 @@ class Clock:
             now = self.seconds / (self.seconds + left) if left else 1.0
             self._fraction = max(self._fraction, now if over else min(now, 0.999))
         eta = None if left is None else round(left, 1)
-        return Progress(self.step, self.steps, round(self._fraction, 4), eta)
+        steps = self.steps + self.later_steps
+        return Progress(self.step, steps, round(self._fraction, 4), eta)

@@ -12,6 +12,13 @@ from training.engine import options
 M = TypeVar("M", bound="type[Method]")
 
 
+CLASSIFICATION = (
+    *("text-classification", "image-classification", "audio-classification"),
+    *("tabular-classification", "token-classification"),
+)
+EVERY_TASK = (*CLASSIFICATION, "text-generation", "feature-extraction")
+
+
 class Duplicate(Exception):
     """Two methods claim one key."""
 
@@ -29,7 +36,7 @@ class Method:
     summary: ClassVar[str]
     formula: ClassVar[str] = ""
     paper: ClassVar[str] = ""
-    tasks: ClassVar[tuple[str, ...]] = ("text-classification", "image-classification")
+    tasks: ClassVar[tuple[str, ...]] = EVERY_TASK
     needs_teacher: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
     Options: ClassVar[type] = NoOptions

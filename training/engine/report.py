@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
-from training.engine import data, evaluate, latency, networks
-from training.engine.data import Dataset, Indices, Inputs
+from training.engine import evaluate, latency, networks, predictions
+from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
+from training.engine.job_config import Problem
 from training.engine.networks import Network, Place
 from training.engine.teacher_outputs import Teacher
 
 JSON = dict[str, Any]
-MOST_EXAMPLES = 200
+MOST_POINTS = 1000  # of a scatter of numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +30,35 @@ class Scored:
     details: JSON
 
 
-def scored(
-    network: Network, logits: Any, labels: Indices, names: tuple[str, ...], speed: JSON
-) -> Scored:
+def scored(network: Network, logits: Any, labels: Targets, dataset: Dataset, speed: JSON) -> Scored:
     """The contract's description of one network: summary for tables, details for its page."""
-    known = labels >= 0
     summary = {
         "name": network.name,
-        **evaluate.score(logits, labels),
+        **evaluate.score(logits, labels, dataset.problem),
         "parameters": network.parameters,
         "size_bytes": size_bytes(network),
         **speed,
     }
+    return Scored(logits, summary, details(logits, labels, dataset.names, dataset.problem))
+
+
+def details(logits: Any, labels: Targets, names: tuple[str, ...], problem: Problem) -> JSON:
+    """What the page of an evaluation draws: per label, confusion and reliability; or, of numbers,
+    truth and answer of some rows."""
+    if problem == "regression":
+        there = np.flatnonzero(~np.isnan(labels[:, 0]))
+        some = there[:: max(1, len(there) // MOST_POINTS)]
+        return {"truth": labels[some, 0].tolist(), "answers": logits[some, 0].tolist()}
+    if problem == "multi_label":
+        return {"per_class": evaluate.per_label(logits, labels, names)}
+    known = labels >= 0
     table, confusion = evaluate.per_class(logits, labels, names)
     _, bins = (
         evaluate.calibration(evaluate.log_probabilities(logits[known]), labels[known])
         if known.any()
         else (0.0, [])
     )
-    return Scored(
-        logits, summary, {"per_class": table, "confusion": confusion, "reliability": bins}
-    )
+    return {"per_class": table, "confusion": confusion, "reliability": bins}
 
 
 def size_bytes(network: Network) -> int:
@@ -95,14 +101,19 @@ def combined(teachers: list[Teacher], scored_teachers: list[Scored]) -> JSON:
     }
 
 
-def compared(student: Scored, teacher: Scored | None) -> JSON:
-    """agreement, kl, retention (student's accuracy / teacher's), compression (weights)."""
+def compared(student: Scored, teacher: Scored | None, problem: Problem, headline: str) -> JSON:
+    """How close the student is to the teacher: agreement and kl (teacher_rmse of numbers),
+    retention (student's headline metric / teacher's, where higher is better) and compression
+    (weights)."""
     if teacher is None:
         return {"agreement": None, "kl": None, "retention": None, "compression": None}
-    best = teacher.summary["accuracy"]
+    best = teacher.summary[headline]
+    rises = problem != "regression"
     return {
-        **evaluate.fidelity(student.logits, teacher.logits),
-        "retention": student.summary["accuracy"] / best if best else None,
+        "agreement": None,
+        "kl": None,
+        **evaluate.fidelity(student.logits, teacher.logits, problem),
+        "retention": student.summary[headline] / best if best and rises else None,
         "compression": teacher.summary["parameters"] / student.summary["parameters"],
     }
 
@@ -112,13 +123,16 @@ def write(
     dataset: Dataset,
     split: str,
     column: str,
+    labels: Targets,
+    starts: Indices,
     network: Network,
     student: Scored | None,
     teacher: Scored | None,
     summary: JSON,
     step: int,
 ) -> Iterator[Saved]:
-    """Fill `output/`, replacing what an interrupted attempt may have left, and tell each file."""
+    """Fill `output/`, replacing what an interrupted attempt may have left, and tell each file.
+    `labels` are those of the split's units, of which each row's begin at `starts`."""
     output = folder / "output"
     part = folder / ".output.part"
     shutil.rmtree(part, ignore_errors=True)
@@ -126,13 +140,17 @@ def write(
     files: list[tuple[SavedKind, Path]] = []
     files += [("model", path) for path in networks.save(network, part / "model")]
     if student is not None:
-        write_predictions(part / "predictions.parquet", dataset, split, student, teacher)
+        said = predictions.Said.of(dataset, split, student.logits, labels, starts)
+        theirs = None
+        if teacher is not None:
+            theirs = predictions.Said.of(dataset, split, teacher.logits, labels, starts)
+        predictions.write(part / "predictions.parquet", dataset, split, said, theirs)
         evaluation = {
             **summary,
             "labels": list(dataset.names),
             "student": {**student.summary, **student.details},
             "teacher": {**teacher.summary, **teacher.details} if teacher else None,
-            "examples": examples(dataset, split, column, student, teacher),
+            "examples": predictions.examples(dataset, split, column, said, theirs),
         }
         (part / "evaluation.json").write_text(
             json.dumps(finite(evaluation), ensure_ascii=False), encoding="utf-8"
@@ -146,85 +164,3 @@ def write(
         with written.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         yield Saved(kind, str(written.relative_to(folder)), sha256, written.stat().st_size, step)
-
-
-def write_predictions(
-    path: Path, dataset: Dataset, split: str, student: Scored, teacher: Scored | None
-) -> None:
-    """One row per row of the split: what is true, and what both say how surely."""
-    rows = dataset.splits[split]
-    labels = dataset.labels[rows]
-    ours = evaluate.log_probabilities(student.logits)
-    nll = np.where(labels >= 0, -ours[np.arange(len(rows)), np.maximum(labels, 0)], np.nan)
-    names = np.array([*dataset.names, None], dtype=object)
-    theirs = evaluate.log_probabilities(teacher.logits) if teacher else None
-    nothing: list[None] = [None] * len(rows)
-    table = pa.table(
-        {
-            "row_id": pa.array(dataset.row_ids[rows], pa.int64()),
-            "split": pa.array([split] * len(rows), pa.string()),
-            "label": pa.array(names[labels].tolist(), pa.string()),
-            "student": pa.array(names[ours.argmax(axis=1)].tolist(), pa.string()),
-            "student_confidence": pa.array(np.exp(ours.max(axis=1)), pa.float64()),
-            "teacher": pa.array(
-                nothing if theirs is None else names[theirs.argmax(axis=1)].tolist(), pa.string()
-            ),
-            "teacher_confidence": pa.array(
-                nothing if theirs is None else np.exp(theirs.max(axis=1)), pa.float64()
-            ),
-            "student_nll": pa.array(nll, pa.float64(), mask=labels < 0),
-        }
-    )
-    pq.write_table(table, path, compression="zstd")
-
-
-def examples(
-    dataset: Dataset, split: str, column: str, student: Scored, teacher: Scored | None
-) -> list[JSON]:
-    """Labelled rows that tell most: where the student lost to the teacher or beat it, and where
-    both are surely wrong; the surest of each kind first, at most 200."""
-    rows = dataset.splits[split]
-    labels = dataset.labels[rows]
-    ours = evaluate.log_probabilities(student.logits)
-    said, sure = ours.argmax(axis=1), np.exp(ours.max(axis=1))
-    right = said == labels
-    if teacher is None:
-        kinds = {"both_wrong": ~right & (labels >= 0)}
-        their_said, their_sure = said, sure
-    else:
-        theirs = evaluate.log_probabilities(teacher.logits)
-        their_said, their_sure = theirs.argmax(axis=1), np.exp(theirs.max(axis=1))
-        their_right = their_said == labels
-        kinds = {
-            "lost": ~right & their_right,
-            "beat": right & ~their_right & (labels >= 0),
-            "both_wrong": ~right & ~their_right & (labels >= 0),
-        }
-    chosen: list[tuple[str, int]] = []
-    for kind, where in kinds.items():
-        places = np.flatnonzero(where)
-        places = places[np.argsort(-sure[places], kind="stable")]
-        chosen += [(kind, int(at)) for at in places[: MOST_EXAMPLES // len(kinds)]]
-    if not chosen:
-        return []
-    places = np.array([at for _, at in chosen])
-    texts: list[Any] = [None] * len(chosen)
-    if column == "text":
-        texts = data.values(dataset.path, column, rows[places])
-    return [
-        {
-            "row_id": int(dataset.row_ids[rows[at]]),
-            "input": None if text is None else text[:2000],
-            "label": dataset.names[labels[at]],
-            "student": dataset.names[said[at]],
-            "student_confidence": float(sure[at]),
-            "teacher": dataset.names[their_said[at]] if teacher else None,
-            "teacher_confidence": float(their_sure[at]) if teacher else None,
-            "kind": kind,
-        }
-        for (kind, at), text in zip(chosen, texts, strict=True)
-    ]
-
-
-def as_tensor(logits: Any) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(logits, dtype=np.float32))

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.engine import data, evaluate, networks
+from training.engine.answers import Answer, Wanted
 from training.engine.data import Dataset, Inputs
 from training.engine.errors import Stopped
 from training.engine.networks import Network, Place
@@ -41,11 +42,45 @@ class Teacher:
         self.dataset = dataset
         self.digest = networks.digest(folder)
         self.columns = networks.columns(network, dataset.names)
-        self.in_order = self.columns == list(range(len(network.labels)))
+        self.in_order = self.columns == list(range(network.outputs))
         self.inputs: Inputs | None = None
         self._stored: dict[str, Logits] = {}
+        self._starts: dict[str, data.Indices] = {}
         network.module.requires_grad_(False).eval()
         place.settle(network)
+
+    def answer(
+        self, rows: data.Indices, split: str, wanted: Wanted, batch: data.Batch | None = None
+    ) -> Answer:
+        """Its logits in the dataset's order of labels, and what else is wanted; live where layers
+        are wanted, or where `batch` holds inputs that are no longer the stored rows'."""
+        if not wanted and batch is None:
+            return Answer(self.logits(rows, split))
+        assert self.inputs is not None
+        seen = self.inputs.batch(rows) if batch is None else batch
+        with torch.no_grad():
+            said = self.place.answer(self.network, seen, wanted).detached()
+        stored = batch is None and split in self._stored
+        said.logits = (
+            self.logits(rows, split)
+            if stored
+            else rounded(said.logits)[:, self.columns].float().cpu()
+        )
+        return said
+
+    def proven(self, split: str, home: Path, rows: int = 32) -> float:
+        """The largest difference between the stored answers to some rows, spread over the split,
+        and live ones, as a share of the logits' range."""
+        every = self.dataset.splits[split]
+        some = every[np.linspace(0, len(every) - 1, min(rows, len(every))).astype(np.int64)]
+        self.prepare(home)
+        assert self.inputs is not None
+        with torch.inference_mode():
+            live = self.place.logits(self.network, self.inputs.batch(some)).cpu()
+        now = rounded(live)[:, self.columns].float()
+        then = self.logits(some, split)
+        spread = float((now.max() - now.min()).clamp_min(1e-6))
+        return float((now - then).abs().max()) / spread
 
     def key(self, split: str) -> str:
         said = [self.dataset.fingerprint, split, self.digest, "logits", "float16"]
@@ -55,7 +90,7 @@ class Teacher:
         """`[len(rows), classes]`, float32: stored where the split was asked, live otherwise, and
         rounded to float16 either way, so that both are the same numbers."""
         if split in self._stored:
-            answers = self._stored[split][self.dataset.place[rows]]
+            answers = self._stored[split][self._places(split, rows)]
             if not self.in_order:
                 answers = answers[:, self.columns]
             return torch.from_numpy(answers.astype(np.float32))
@@ -78,17 +113,27 @@ class Teacher:
             if found is None:
                 self.prepare(home)
                 assert self.inputs is not None
-                said = np.empty((len(rows), len(self.network.labels)), dtype=np.float16)
-                for places, logits in evaluate.in_batches(
+                starts = data.offsets(self.inputs, rows)
+                said = np.empty((int(starts[-1]), self.network.outputs), dtype=np.float16)
+                for which, logits in evaluate.in_batches(
                     self.network, self.inputs, rows, self.place
                 ):
-                    said[places] = rounded(torch.from_numpy(logits)).numpy()
-                    yield len(places)
+                    said[data.places(starts, which)] = rounded(torch.from_numpy(logits)).numpy()
+                    yield len(which)
                     if asked_to_stop():
                         raise Stopped
                 found = self._keep(folder, split, said)
         self._stored[split] = found
         return asked
+
+    def _places(self, split: str, rows: data.Indices) -> data.Indices:
+        """Where the stored answers to these rows' units are."""
+        which = self.dataset.place[rows]
+        if self.inputs is None or getattr(self.inputs, "units", None) is None:
+            return which
+        if split not in self._starts:
+            self._starts[split] = data.offsets(self.inputs, self.dataset.splits[split])
+        return data.places(self._starts[split], which)
 
     def prepare(self, home: Path) -> None:
         """Tokens or pixels as this teacher wants them; not needed when all is in the store."""

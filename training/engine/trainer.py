@@ -4,25 +4,30 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.engine import checkpoint, data, evaluate, optimization
+from training.engine import augmentation, checkpoint, data, evaluate, jointly, optimization
+from training.engine.answers import Answer
 from training.engine.checkpoint import State
-from training.engine.data import Dataset, Indices, Inputs
+from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import AskedToStop, DataError, DivergedError
 from training.engine.events import Event, Logged, Measured, Saved
 from training.engine.job_config import JobConfig
 from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
+from training.engine.ranks import ALONE, Ranks
+from training.engine.schemes import Scheme, Step
 
 MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
-FALLING = ("val/loss", "val/kl")  # metrics that are better when lower
+SHARES = 20  # times in a stage that each term's share of the gradient is measured
+#: Metrics that are better when lower, after `val/`.
+FALLING = ("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse", "perplexity")
 
 
 def identity(config: JobConfig) -> str:
@@ -47,7 +52,7 @@ class Window:
 
 
 class Trainer:
-    """The student's optimizer steps, from wherever its state stands to the end."""
+    """The student's optimizer steps in one stage, from wherever its state stands to the end."""
 
     def __init__(
         self,
@@ -60,24 +65,70 @@ class Trainer:
         place: Place,
         clock: Clock,
         asked_to_stop: AskedToStop,
+        *,
+        scheme: Scheme | None = None,
+        state: State | None = None,
+        beside: nn.Module | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.asked_to_stop = asked_to_stop
-        self.config, self.training, self.folder = config, config.training, folder
+        self.config, self.folder, self.ranks = config, folder, ranks
+        plan = lesson.plan
+        self.training = replace(
+            config.training,
+            epochs=plan.epochs or config.training.epochs,
+            learning_rate=plan.learning_rate or config.training.learning_rate,
+        )
         self.dataset, self.student, self.inputs = dataset, student, inputs
         self.lesson, self.place, self.clock = lesson, place, clock
+        self.scheme = scheme or lesson.scheme
+        self.wanted = lesson.wanted | self.scheme.wants
         self.module = place.settle(student)
-        self.weights = [one for one in self.module.parameters() if one.requires_grad]
-        self.optimizer = optimization.optimizer(self.module, self.training)
         self.rows = lesson.rows()
+        self.beside = nn.ModuleDict()
+        if beside is not None:
+            self.beside["scheme"] = beside.to(place.device)
+        self._fit()
+        self.forward: nn.Module = self.module
+        if self.training.compile:
+            self.forward = torch.compile(self.module)  # type: ignore[assignment]
+        every = [*self.module.parameters(), *self.beside.parameters()]
+        self.weights = [one for one in every if one.requires_grad]
+        self.optimizer = optimization.optimizer(self.weights, self.training)
+        half = place.half is torch.float16
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=half)
         self.size = self.training.batch_size * self.training.gradient_accumulation
         self.per_epoch = -(-len(self.rows) // self.size)
-        steps = self.training.epochs * self.per_epoch
-        self.state = State(steps=steps, config=identity(config))
+        self.steps = self.training.epochs * self.per_epoch  # of this stage
+        self.state = state or State()
+        self.state.steps = self.state.began + self.steps
+        self.state.config = identity(config)
         self.best: checkpoint.Weights | None = None
-        self.lines_every = -(-steps // MOST_LINES)
+        self.lines_every = -(-self.steps // MOST_LINES)
+        self.shares_every = max(1, self.steps // SHARES) if len(lesson.terms) > 1 else 0
         self.window = Window()
         self.halted = False
-        clock.steps, clock.epochs_left = steps, self.training.epochs
+        clock.steps = self.state.steps
+        clock.epochs_left = self.training.epochs
+
+    def _fit(self) -> None:
+        """Weights of the terms and the scheme, whose shapes a first batch shows."""
+        if not self.wanted:
+            return
+        some = self.rows[: min(len(self.rows), self.training.batch_size)]
+        batch = self.inputs.batch(some)
+        self.module.eval()
+        with torch.no_grad():
+            answer = self.place.answer(self.student, batch, self.wanted)
+            teacher: Answer | None = None
+            if self.lesson.teachers and self.lesson.wanted:
+                teacher = self.lesson.teachers[0].answer(some, "train", self.lesson.wanted)
+                teacher = on(teacher, self.place.device)
+        if teacher is not None or not self.lesson.needs_teacher:
+            self.lesson.fit(answer, teacher)
+        self.scheme.fit(answer)
+        if len(self.lesson.own):
+            self.beside["terms"] = self.lesson.own.to(self.place.device)
 
     def guess(self) -> float:
         """Seconds of a step, before there was one: three forward passes."""
@@ -89,20 +140,26 @@ class Trainer:
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         self.state = found.state
-        self.best = checkpoint.restore(found, self.module, self.optimizer, self.place.device)
+        self.best = checkpoint.restore(
+            found, self.module, self.optimizer, self.place.device, self.beside
+        )
         self.clock.step = self.state.step
         self.clock.spent_before(self.state.seconds)
+
+    # -- training --------------------------------------------------------------------------------
 
     def train(self) -> Iterator[Event]:
         state = self.state
         saved_at = state.step
         while not state.over:
+            epoch = state.epochs_before + state.epoch
             order = data.epoch_order(
-                self.rows, self.inputs.lengths, self.size, self.training.seed, state.epoch
+                self.rows, self.inputs.lengths, self.size, self.training.seed, epoch
             )
             self.module.train()
+            self.beside.train()
             for rows in order[state.batch :]:
-                if self.asked_to_stop():
+                if self.ranks.agree(self.asked_to_stop()):
                     if saved_at != state.step:
                         yield from self.measure()
                         yield self.save()
@@ -125,30 +182,113 @@ class Trainer:
         """One optimizer step on these rows, in micro-batches that change nothing but memory."""
         began = time.perf_counter()
         state, training = self.state, self.training
-        rate = optimization.learning_rate(training, state.step, state.steps)
+        done = state.step - state.began
+        rate = optimization.learning_rate(training, done, self.steps)
         optimization.set_rate(self.optimizer, rate)
-        labels = torch.from_numpy(self.dataset.labels[rows])
-        counts = self.lesson.counts(labels)
-        sums: dict[str, Tensor] = {}
+        steps = self._micro_batches(rows, done)
         self.optimizer.zero_grad(set_to_none=True)
-        for start in range(0, len(rows), training.batch_size):
-            some = rows[start : start + training.batch_size]
-            target = None
-            if self.lesson.needs_teacher:
-                target = self.lesson.target(some, "train").to(self.place.device)
-            logits = self.place.logits(self.student, self.inputs.batch(some))
-            truth = labels[start : start + training.batch_size].to(self.place.device)
-            total, parts = self.lesson.total(logits, target, truth, counts)
-            total.backward()  # type: ignore[no-untyped-call]
-            for kind, part in {"loss": total.detach(), **parts}.items():
-                sums[kind] = sums[kind] + part if kind in sums else part
+        sums: dict[str, Tensor] = {}
+        if len(steps) > 1 and self.lesson.is_joint:
+            total, parts = jointly.backward(steps, self.scheme, self.module, self.scaler)
+            sums = {"loss": total, **parts}
+        else:
+            for place, one in enumerate(steps):
+                total, parts = self.scheme.teach(one)
+                if place == 0 and self.shares_every and done % self.shares_every == 0:
+                    sums |= self._shares(parts)
+                self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+                for kind, part in {"loss": total, **parts}.items():
+                    part = part.detach()
+                    sums[kind] = sums[kind] + part if kind in sums else part
+        self.ranks.sum_gradients(self.weights)
+        self.scaler.unscale_(self.optimizer)
         norm = optimization.gradient_norm(self.weights, training.max_grad_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         state.step += 1
         state.batch += 1
+        self.scheme.stepped(self.module, state.step - state.began)
         seconds = time.perf_counter() - began
         self._remember(sums, norm, len(rows), seconds)
         self.clock.stepped(state.step, seconds)
+
+    def _micro_batches(self, rows: Indices, done: int) -> list[Step]:
+        """The step's rows in pieces of a batch, as the scheme sees them."""
+        size = self.training.batch_size
+        pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
+        pieces = [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
+        batches = [self._inputs(piece) for piece in pieces]
+        labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
+        every = torch.cat(labels) if labels else torch.from_numpy(self.dataset.labels[:0])
+        counts = self.lesson.counts(every, sum(map(len, pieces)))
+        counts = self.ranks.sum_counts(counts)
+        weights = self.lesson.weights_at(done / max(1, self.steps))
+        return [
+            self._step(piece, batch, truth, counts, weights)
+            for piece, batch, truth in zip(pieces, batches, labels, strict=True)
+        ]
+
+    def _step(
+        self,
+        rows: Indices,
+        batch: Batch,
+        labels: Tensor,
+        counts: dict[str, int],
+        weights: dict[str, float],
+    ) -> Step:
+        device = self.place.device
+        truth = labels.to(device)
+
+        def ask(module: nn.Module) -> Answer:
+            return self.place.answer(self.student, batch, self.wanted, module)
+
+        def frozen() -> Answer | None:
+            if not self.lesson.needs_teacher:
+                return None
+            return on(self.lesson.target(rows, "train", labels, batch), device)
+
+        return Step(
+            rows=rows,
+            batch=batch,
+            labels=truth,
+            number=self.state.step,
+            ask=ask,
+            student=lambda: ask(self.forward),
+            frozen=frozen,
+            reckon=lambda student, teacher, labels: self.lesson.total(
+                student, teacher, labels, counts, weights
+            ),
+        )
+
+    def _inputs(self, rows: Indices) -> Batch:
+        batch = self.inputs.batch(rows)
+        if not self.lesson.augments:
+            return batch
+        epoch = self.state.epochs_before + self.state.epoch
+        chance = augmentation.Chance(self.training.seed, epoch, rows)
+        return augmentation.augment(batch, chance, self.training.augmentation)
+
+    def _labels(self, rows: Indices, batch: Batch) -> Tensor:
+        """Those of the batch's units, on the CPU."""
+        targets = batch.get("targets")
+        if targets is None:
+            return torch.from_numpy(self.dataset.labels[rows])
+        return targets[targets != data.NO_UNIT]
+
+    def _shares(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Each term's share of the lengths of the terms' gradients: what its weight really is."""
+        weights = self.lesson.weights_at((self.state.step - self.state.began) / max(1, self.steps))
+        spoken = [one for one in self.module.parameters() if one.requires_grad]
+        lengths = {}
+        for kind, part in parts.items():
+            if not part.requires_grad:
+                continue
+            found = torch.autograd.grad(part, spoken, retain_graph=True, allow_unused=True)
+            lengths[kind] = weights[kind] * length(found)
+        if not lengths:
+            return {}
+        whole = torch.stack(list(lengths.values())).sum().clamp_min(1e-30)
+        return {f"{kind}_share": one / whole for kind, one in lengths.items()}
 
     def _remember(self, sums: dict[str, Tensor], norm: Tensor, rows: int, seconds: float) -> None:
         window = self.window
@@ -167,16 +307,20 @@ class Trainer:
         window, state = self.window, self.state
         if not window.steps or window.sums is None or window.norms is None:
             return
+        sums = self.ranks.sum_values({k: float(v) for k, v in window.sums.items()})
         values = {
-            f"train/{kind}": float(value) / window.steps for kind, value in window.sums.items()
+            f"train/{kind}": value if kind.endswith("_share") else value / window.steps
+            for kind, value in sums.items()
         }
+        done = state.step - state.began - 1
         values["train/gradient_norm"] = float(window.norms) / window.steps
-        values["train/learning_rate"] = optimization.learning_rate(
-            self.training, state.step - 1, state.steps
-        )
+        values["train/learning_rate"] = optimization.learning_rate(self.training, done, self.steps)
         values["train/samples_per_second"] = round(window.rows / max(window.seconds, 1e-9), 1)
+        for one, _ in self.lesson.terms:
+            if one.weight_schedule != "constant":
+                values[f"train/{one.kind}_weight"] = one.weight_at(done / max(1, self.steps))
         self.window = Window()
-        yield Measured(state.step, round(state.step / self.per_epoch, 4), values)
+        yield Measured(state.step, self._epoch(), values)
         for name in ("train/loss", "train/gradient_norm"):
             if not math.isfinite(values[name]):
                 what = "loss" if name == "train/loss" else "gradient"
@@ -185,23 +329,36 @@ class Trainer:
                     "rate (a tenth is a good start), warm up longer, or clip gradients."
                 )
 
+    def _epoch(self) -> float:
+        """Epochs done, of all stages, with the share of the one that is going on."""
+        state = self.state
+        return round(state.epochs_before + (state.step - state.began) / self.per_epoch, 4)
+
+    # -- the end of an epoch ---------------------------------------------------------------------
+
     def end_epoch(self) -> Iterator[Event]:
         """Score the validation rows, remember the best weights, and decide whether to go on."""
         began = time.perf_counter()
         state = self.state
-        values = self.validate()
-        yield Measured(state.step, round(state.step / self.per_epoch, 4), values)
-        value = values.get(self.training.selection_metric, math.nan)
-        if math.isnan(value) and self.training.selection_metric != "val/loss":
+        metric = self.training.selection_metric
+        falls = metric.removeprefix("val/") in FALLING
+        scored = [(self.validate(one), one) for one in self.scheme.candidates(self.module)]
+        values, chosen = scored[0]
+        for others, module in scored[1:]:
+            ahead = others.get(metric, math.nan) - values.get(metric, math.nan)
+            if ahead < 0 if falls else ahead > 0:
+                values, chosen = others, module
+        yield Measured(state.step, self._epoch(), values)
+        value = values.get(metric, math.nan)
+        if math.isnan(value) and metric != "val/loss":
             raise DataError(
-                f"{self.training.selection_metric} cannot be measured: no validation row has a "
+                f"{metric} cannot be measured: no validation row has a "
                 "label. Label some, or select by val/agreement with a teacher."
             )
-        falls = self.training.selection_metric in FALLING
         best = state.best_value
         if best is None or (value < best if falls else value > best):
             state.best_value, state.best_step, state.stale_epochs = value, state.step, 0
-            self.best = checkpoint.copy(self.module)
+            self.best = checkpoint.copy(chosen)
         else:
             state.stale_epochs += 1
         state.epoch += 1
@@ -212,8 +369,8 @@ class Trainer:
         elif patience is not None and state.stale_epochs >= patience:
             state.over = True
             yield Logged(
-                f"Stopped early after epoch {state.epoch}: {patience} epoch(s) without a better "
-                f"{self.training.selection_metric}."
+                f"Stopped early after epoch {state.epochs_before + state.epoch}: {patience} "
+                f"epoch(s) without a better {metric}."
             )
         self.module.train()
         self.clock.epoch_seconds = time.perf_counter() - began
@@ -222,28 +379,48 @@ class Trainer:
             self.clock.steps = self.clock.step = state.step
             self.clock.epochs_left = 0
 
-    def validate(self) -> dict[str, float]:
+    def validate(self, module: nn.Module) -> dict[str, float]:
+        """The validation rows' scores, of the student or of another module of its kind."""
         rows = self.dataset.splits["validation"]
-        logits = evaluate.predict(self.student, self.inputs, rows, self.place)
-        labels = self.dataset.labels[rows]
-        scores = evaluate.score(logits, labels)
-        values = {"val/accuracy": scores["accuracy"], "val/macro_f1": scores["macro_f1"]}
-        target = None
-        if self.lesson.teachers:
-            target = self.lesson.target(rows, "validation")
-            close = evaluate.fidelity(logits, target.numpy())
-            values |= {f"val/{name}": value for name, value in close.items()}
+        logits = evaluate.predict(self.student, self.inputs, rows, self.place, module=module)
+        labels = evaluate.truths(self.dataset, self.inputs, rows)
+        problem = self.dataset.problem
+        scores = evaluate.score(logits, labels, problem)
+        values = {f"val/{name}": value for name, value in scores.items()}
         truth = torch.from_numpy(labels)
-        total, _ = self.lesson.total(
-            torch.from_numpy(logits), target, truth, self.lesson.counts(truth)
-        )
-        values["val/loss"] = float(total)
+        teacher: Answer | None = None
+        if self.lesson.teachers:
+            teacher = on(self.lesson.target(rows, "validation", truth), torch.device("cpu"))
+            close = evaluate.fidelity(logits, teacher.logits.numpy(), problem)
+            values |= {f"val/{name}": value for name, value in close.items()}
+        values["val/loss"] = self._validation_loss(logits, teacher, truth)
         return values
+
+    def _validation_loss(
+        self, logits: evaluate.Logits, teacher: Answer | None, truth: Tensor
+    ) -> float:
+        """The total of the terms that compare answers; those about layers are training's own."""
+        answer = Answer(torch.from_numpy(logits))
+        counts = self.lesson.counts(truth, len(truth))
+        counts = {
+            one.kind: 0 if loss.wants else counts[one.kind] for one, loss in self.lesson.terms
+        }
+        done = (self.state.step - self.state.began) / max(1, self.steps)
+        with torch.no_grad():
+            total, _ = self.lesson.total(
+                answer, teacher, truth, counts, self.lesson.weights_at(done)
+            )
+        return float(total)
 
     def save(self) -> Saved:
         self.state.seconds = self.clock.seconds
         kept = checkpoint.save(
-            self.folder / "checkpoints", self.state, self.module, self.optimizer, self.best
+            self.folder / "checkpoints",
+            self.state,
+            self.module,
+            self.optimizer,
+            self.best,
+            self.beside,
         )
         path = str(kept.folder.relative_to(self.folder))
         return Saved("checkpoint", path, kept.sha256, kept.bytes, self.state.step)
@@ -252,3 +429,25 @@ class Trainer:
         """The student as it was when its selection metric was best."""
         if self.best is not None:
             self.module.load_state_dict(self.best)
+
+
+def length(gradient: Sequence[Tensor | None]) -> Tensor:
+    """Euclidean, of all parts together; those that a term does not reach count 0."""
+    squares = [one.float().square().sum() for one in gradient if one is not None]
+    return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
+
+
+def on(answer: Answer, device: torch.device) -> Answer:
+    """The answer on a device."""
+
+    def moved(several: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(one.to(device) for one in several)
+
+    return Answer(
+        answer.logits.to(device),
+        moved(answer.hidden),
+        moved(answer.attention),
+        moved(answer.relations),
+        None if answer.embedding is None else answer.embedding.to(device),
+        None if answer.mask is None else answer.mask.to(device),
+    )

@@ -12,6 +12,7 @@ from distillhub.lib.errors import DomainError
 from projects.models import Project
 from training import catalog
 from training.engine import config as engine_config
+from training.engine import terms as engine_terms
 from training.forms import fields, presets, run_choices
 from training.services import runs
 
@@ -110,7 +111,7 @@ class RunDraft:
         verb, _, what = action.partition(":")
         if verb == "remove" and what.isdigit() and int(what) < len(self.losses):
             del self.losses[int(what)]
-        elif verb == "add" and engine_config.find(self.methods, "losses", what):
+        elif verb == "add" and engine_terms.find(self.methods, "losses", what):
             self.losses.append({"kind": what, "weight": "1"})
         else:
             return
@@ -237,7 +238,7 @@ class RunDraft:
         return {"model": reference, "weight": share}
 
     def _loss(self, kind: str) -> Mapping[str, Any]:
-        return engine_config.find(self.methods, "losses", kind) or {}
+        return engine_terms.find(self.methods, "losses", kind) or {}
 
     def _described(self, kind: str) -> list[dict[str, Any]]:
         weight = {

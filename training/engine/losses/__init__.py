@@ -6,16 +6,13 @@ speaks about. So accumulation changes no gradient, and units without a label cou
 that need none. Terms whose units speak to each other (`is_joint`) see the whole step at once.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from training.engine.answers import NOTHING, Answer, Wanted
+from training.engine.job_config import Problem
 from training.engine.registry import Method, Registry
-
-#: What a label is, in the words of transformers' `problem_type`: one class of several; any number
-#: of them; a number.
-Problem = Literal["single_label", "multi_label", "regression"]
 
 
 class Loss(Method):

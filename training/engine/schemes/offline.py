@@ -1,10 +1,10 @@
 from collections.abc import Sequence
+from typing import ClassVar
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from training.engine.schemes import SCHEMES, Scheme
+from training.engine.schemes.joining import Joined, join
 
 
 @SCHEMES.register
@@ -16,15 +16,13 @@ class Offline(Scheme):
     summary = "One or several frozen teachers; several are averaged by their probabilities."
     formula = "t = log Σ wᵢ · softmax(tᵢ),  Σ wᵢ = 1;  one teacher: its own logits"
     paper = "Hinton, Vinyals, Dean, 1503.02531"
+    Options: ClassVar[type] = Joined
 
-    @staticmethod
-    def target(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        if len(logits) == 1:
-            return logits[0].float()
-        shares = torch.tensor(weights, dtype=torch.float64)
-        shares = (shares / shares.sum()).log()
-        parts = [
-            F.log_softmax(one.float(), dim=-1) + float(share)
-            for one, share in zip(logits, shares, strict=True)
-        ]
-        return torch.logsumexp(torch.stack(parts), dim=0)
+    @property
+    def route_column(self) -> str:
+        return self.options.route_column if self.options.combine == "route" else ""
+
+    def join(
+        self, said: Sequence[Tensor], weights: Sequence[float], labels: Tensor, route: Tensor | None
+    ) -> Tensor:
+        return join(self.options, said, weights, labels, route)

@@ -42,6 +42,8 @@ class Bag(nn.Module):
     of 0.0005 suits every width (the idea of maximal update parametrisation, 2203.03466).
     """
 
+    points = ("dropout",)
+
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__()
         self.vocabulary, self.bigrams = shape.vocabulary, options.bigrams

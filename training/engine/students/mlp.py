@@ -28,6 +28,7 @@ class MLP(nn.Module):
         for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(options.dropout)]
         self.layers = nn.Sequential(*layers)
+        self.points = tuple(f"layers.{place}" for place in range(2, len(layers), 3))
         self.head = nn.Linear(widths[-1], shape.classes)
 
     def forward(self, pixel_values: Tensor) -> Tensor:

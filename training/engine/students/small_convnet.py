@@ -41,6 +41,13 @@ class Convnet(nn.Module):
                 height, width = height // 2, width // 2
             before = channels
         self.features = nn.Sequential(*layers)
+        # A block ends with its pooling, or its ReLU where nothing is left to pool.
+        ends = [
+            place
+            for place in range(len(layers))
+            if place + 1 == len(layers) or isinstance(layers[place + 1], nn.Conv2d)
+        ]
+        self.points = tuple(f"features.{place}" for place in ends)
         self.middle: nn.Module
         if options.hidden:
             self.middle = nn.Sequential(

@@ -23,6 +23,8 @@ class Options(Words):
 class TextCNN(nn.Module):
     """Filters over windows of tokens, the strongest answer of each, then one linear layer."""
 
+    points = ("dropout",)
+
     def __init__(self, options: Options, shape: Shape) -> None:
         super().__init__()
         self.widest = max(options.windows)

@@ -28,22 +28,57 @@ IMAGE = (
     *("focalnet", "mobilenet_v1", "mobilenet_v2", "mobilevit"),
     *("poolformer", "pvt", "pvt_v2", "regnet", "resnet", "swiftformer", "swinv2", "vit"),
 )
+AUDIO = (
+    *("audio-spectrogram-transformer", "hubert", "sew", "unispeech", "wav2vec2", "wavlm"),
+    "whisper",
+)
+# No layer is dropped and no sample masked at random inside a model: augmentation.py masks outside.
+STEADY: JSON = {"layerdrop": 0.0, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
+STILL: dict[str, JSON] = {
+    **dict.fromkeys(AUDIO[1:-1], STEADY),
+    "whisper": {"encoder_layerdrop": 0.0, "apply_spec_augment": False},
+}
 
 
 def allowed(task: str) -> tuple[str, ...]:
+    if task == "audio-classification":
+        return AUDIO
     return TEXT if task == "text-classification" else IMAGE
 
 
 class Wrapped(nn.Module):
-    """A transformers model whose forward answers plain logits `[batch, classes]`."""
+    """A transformers model whose forward answers plain logits `[batch, classes]`, and that can be
+    watched while it does."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
+        self._asked: dict[str, bool] = {}
+        self._told: JSON = {}
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(**inputs).logits
+        said = self.model(**inputs, **self._asked)
+        if self._asked:
+            self._told.update((name[7:], said.get(name[7:])) for name in self._asked)
+        logits: Tensor = said.logits
         return logits
+
+    @contextlib.contextmanager
+    def telling(self, *, hidden: bool, attention: bool) -> Iterator[JSON]:
+        """Inside, a forward fills the yielded object with `hidden_states` and `attentions`."""
+        if attention and self.model.config._attn_implementation != "eager":
+            # Faster ways of attending never have the probabilities in memory.
+            self.model.set_attn_implementation("eager")
+        self._told = {}
+        self._asked = {}
+        if hidden:
+            self._asked["output_hidden_states"] = True
+        if attention:
+            self._asked["output_attentions"] = True
+        try:
+            yield self._told
+        finally:
+            self._asked = {}
 
 
 MOST_LAYERS = 512
@@ -87,6 +122,8 @@ def _auto(task: str) -> Any:
 
     if task == "text-classification":
         return transformers.AutoModelForSequenceClassification
+    if task == "audio-classification":
+        return transformers.AutoModelForAudioClassification
     return transformers.AutoModelForImageClassification
 
 
@@ -104,6 +141,7 @@ def load(folder: Path, task: str, classes: int) -> nn.Module:
             use_safetensors=True,
             local_files_only=True,
             dtype=torch.float32,
+            **STILL.get(str(said.get("model_type")), {}),
         )
     if len(loaded["missing_keys"]) > len(model.state_dict()) / 2:
         raise ModelError("Its weights are not those of the model that its config.json describes.")

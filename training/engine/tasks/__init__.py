@@ -1,20 +1,49 @@
 """What a student learns to do, one file a task. Keys are Hugging Face's pipeline tags."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from training.engine.data import Dataset
-from training.engine.pixels import ImagePreprocessing
+from training.engine.data import Dataset, Inputs, Unit
 from training.engine.registry import Method, Registry
 from training.engine.students import Architecture, Shape
-from training.engine.tokenization import TextPreprocessing
 
-Preprocessing = TextPreprocessing | ImagePreprocessing
+
+class Preprocessing(Protocol):
+    """How a row of a dataset becomes a network's input; part of the model, kept in its folder."""
+
+    @property
+    def digest(self) -> str:
+        """Equal digests mean equal inputs."""
+        ...
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `distillhub.json` says of it."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what does not fit there, such as a tokenizer."""
+        ...
+
+    def prepare(self, path: Path, home: Path) -> Inputs:
+        """Every row of the dataset's file, made once in `home`."""
+        ...
+
+
+#: What single labels, several labels and numbers are judged by; the first is what the best
+#: checkpoint is chosen by.
+CLASSIFICATION_METRICS: dict[str, tuple[str, ...]] = {
+    "single_label": ("accuracy", "macro_f1", "log_loss", "ece"),
+    "multi_label": ("macro_f1", "micro_f1", "accuracy", "log_loss"),
+    "regression": ("rmse", "mae", "r2", "spearman"),
+}
 
 
 class Task(Method):
     column: ClassVar[str]  # of the dataset's file, from which inputs are made
+    unit: ClassVar[Unit] = "row"  # what a label belongs to
     trains_tokenizer: ClassVar[bool] = False
+    needs_labels = True
+    metrics: ClassVar[dict[str, tuple[str, ...]]] = CLASSIFICATION_METRICS  # by problem
 
     @staticmethod
     def fit(
@@ -31,6 +60,15 @@ class Task(Method):
     @staticmethod
     def shape(preprocessing: Any, classes: int) -> Shape:
         raise NotImplementedError
+
+    @classmethod
+    def described(cls) -> dict[str, Any]:
+        return {
+            **super().described(),
+            "column": cls.column,
+            "unit": cls.unit,
+            "metrics": {problem: list(names) for problem, names in cls.metrics.items()},
+        }
 
 
 TASKS: Registry[type[Task]] = Registry("task", "training.engine.tasks")

@@ -14,7 +14,6 @@ class ImageClassification(Task):
     label = "Image classification"
     summary = "One of several labels for each image."
     tasks = ("image-classification",)
-    needs_labels = True
     column = "image"
 
     @staticmethod

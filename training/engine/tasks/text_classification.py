@@ -14,7 +14,6 @@ class TextClassification(Task):
     label = "Text classification"
     summary = "One of several labels for each text."
     tasks = ("text-classification",)
-    needs_labels = True
     column = "text"
     trains_tokenizer = True
 
