@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
-from training.engine import pixels, tokenization
+from training.engine import pixels, sounds, tables, tokenization
 from training.engine.registry import Method, Registry
 
 JSON = dict[str, Any]
@@ -24,6 +24,11 @@ class Shape:
     channels: int = 0  # images
     height: int = 0
     width: int = 0
+    samples: int = 0  # sounds: of the longest waveform
+    mels: int = 0  # sounds: bands of a spectrogram
+    frames: int = 0  # sounds: of the longest spectrogram
+    numbers: int = 0  # tables: numbers of a row, indicators of missing ones included
+    categories: tuple[int, ...] = ()  # tables: ids that each column of words may have
 
 
 class Size(NamedTuple):
@@ -63,6 +68,16 @@ class Architecture(Method):
     def wished_pixels(cls, options: JSON) -> pixels.Wish:
         """The images it asks for."""
         return pixels.Wish(size=options["image_size"])
+
+    @classmethod
+    def wished_sounds(cls, options: JSON) -> sounds.Wish:
+        """The waveforms or spectrograms it asks for."""
+        return sounds.Wish(rate=options["sampling_rate"], seconds=options["seconds"])
+
+    @classmethod
+    def wished_tables(cls, options: JSON) -> tables.Wish:
+        """How it wants its columns."""
+        return tables.Wish(most=options["most_categories"])
 
     @classmethod
     def described(cls) -> JSON:

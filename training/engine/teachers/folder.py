@@ -15,6 +15,7 @@ from torch import nn
 from training.engine import tokenization
 from training.engine.errors import ModelError
 from training.engine.pixels import ImagePreprocessing
+from training.engine.sounds import HIGHEST, LONGEST, SoundPreprocessing, reach
 from training.engine.students import transformers_models
 from training.engine.tokenization import TextPreprocessing
 
@@ -117,10 +118,14 @@ def plain_config(folder: Path) -> JSON:
     return {name: value for name, value in config_of(folder).items() if isinstance(value, kept)}
 
 
-def preprocessing(folder: Path, task: str) -> TextPreprocessing | ImagePreprocessing:
+def preprocessing(
+    folder: Path, task: str
+) -> TextPreprocessing | ImagePreprocessing | SoundPreprocessing:
     """How it wants its inputs, from its own files."""
     if task == "text-classification":
         return _text(folder)
+    if task == "audio-classification":
+        return _sound(folder)
     return _image(folder)
 
 
@@ -156,6 +161,49 @@ def _image(folder: Path) -> ImagePreprocessing:
         channels=channels,
         mean=tuple(float(one) for one in mean[:channels]),
         std=tuple(float(one) for one in std[:channels]),
+    )
+
+
+def _sound(folder: Path) -> SoundPreprocessing:
+    config = config_of(folder)
+    path = folder / "preprocessor_config.json"
+    said = read_json(path) if path.is_file() else {}
+    kind, rate = config.get("model_type"), int(said.get("sampling_rate") or HIGHEST)
+    if kind == "audio-spectrogram-transformer":
+        frames, window, hop = int(config.get("max_length") or 1024), rate // 40, rate // 100
+        return SoundPreprocessing(
+            features="kaldi",
+            rate=rate,
+            samples=(frames - 1) * hop + window,
+            minimum=window,
+            mels=int(config.get("num_mel_bins") or 128),
+            window=window,
+            hop=hop,
+            # What it learned on, AudioSet, where it does not say otherwise.
+            mean=(float(said.get("mean", -4.2677393)),),
+            std=(2 * float(said.get("std", 4.5689974)),),
+        )
+    if kind == "whisper":
+        hop = int(said.get("hop_length") or rate // 100)
+        return SoundPreprocessing(
+            features="whisper",
+            rate=rate,
+            samples=2 * int(config.get("max_source_positions") or 1500) * hop,
+            mels=int(config.get("num_mel_bins") or 80),
+            window=int(said.get("n_fft") or rate // 40),
+            hop=hop,
+        )
+    layered = config.get("feat_extract_norm") == "layer"
+    masked = bool(said.get("return_attention_mask", layered))
+    kernels, strides = config.get("conv_kernel") or [], config.get("conv_stride") or []
+    return SoundPreprocessing(
+        features="waveform",
+        rate=rate,
+        samples=round(LONGEST * rate),
+        minimum=reach(kernels, strides),
+        scaled=bool(said.get("do_normalize", True)),
+        masked=masked,
+        trimmed=masked and layered,  # other norms look at padding, too
     )
 
 
