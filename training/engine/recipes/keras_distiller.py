@@ -21,6 +21,11 @@ class Settings:
         maximum=1e6,
         help="The one number in distillation_loss_weights, for LogitsDistillation.",
     )
+    loss: str = option(
+        "KLDivergence()",
+        choices=("KLDivergence()", "kl_divergence"),
+        help="Of LogitsDistillation. The word kl_divergence is its default, and not the same.",
+    )
 
 
 @RECIPES.register
@@ -38,8 +43,9 @@ class KerasDistiller(Recipe):
     )
     paper = "keras 3.15.1, keras/src/distillation: Distiller, LogitsDistillation"
     traps = (
-        "With a loss other than kl_divergence, LogitsDistillation has no temperature², and hands "
-        "it logits instead of probabilities.",
+        "LogitsDistillation must be given loss=keras.losses.KLDivergence(). Its default, the word "
+        '"kl_divergence", is looked up as a plain function, which version 3.15.1 then hands raw '
+        "logits instead of probabilities, without temperature².",
         "Keras clips probabilities to 1e-7, so what a teacher says below that is not heard.",
         "FeatureDistillation is hidden_states here, with pairs of layers.",
     )
@@ -47,6 +53,12 @@ class KerasDistiller(Recipe):
 
     @classmethod
     def to_terms(cls, options: Settings, *, classes: int | None = None) -> list[JSON]:
+        if options.loss == "kl_divergence":
+            recipes.refuse(
+                "loss",
+                "In Keras 3.15.1 the word compares raw logits, which no term of ours does: pass "
+                "keras.losses.KLDivergence() there.",
+            )
         taught = (1 - options.student_loss_weight) * options.distillation_loss_weight
         return recipes.total(
             recipes.soft_targets(taught, options.temperature),

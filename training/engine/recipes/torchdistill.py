@@ -6,9 +6,17 @@ from training.engine import recipes
 from training.engine.options import option
 from training.engine.recipes import JSON, RECIPES, Recipe
 
+#: Its criteria, and our terms for what they compare.
+KINDS = {"KDLoss": "soft_targets", "LogitStdKDLoss": "standardised_logits"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    criterion: str = option(
+        "KDLoss",
+        choices=tuple(KINDS),
+        help="LogitStdKDLoss standardises the logits of each row first.",
+    )
     temperature: float = option(
         1.0,
         minimum=0.05,
@@ -42,17 +50,16 @@ class Settings:
 class Torchdistill(Recipe):
     key = "torchdistill"
     label = "torchdistill"
-    summary = "KDLoss inside WeightedSumLoss."
+    summary = "KDLoss or LogitStdKDLoss inside WeightedSumLoss."
     formula = "weight · (alpha · CrossEntropyLoss + beta · temperature² · KLDivLoss)"
-    ours = "weight · alpha · hard_labels + weight · beta · soft_targets"
-    paper = "torchdistill 1.1.5, torchdistill/losses/mid_level.py: KDLoss"
+    ours = "weight · alpha · hard_labels + weight · beta · soft_targets (or standardised_logits)"
+    paper = "torchdistill 1.1.5, torchdistill/losses: mid_level.py, high_level.py"
     traps = (
         "alpha weighs the labels, not the teacher.",
-        "At alpha 0 the loss jumps: KDLoss then returns the bare KL divergence, without beta and "
+        "At alpha 0 the loss jumps: it is the bare KL divergence, without beta and "
         "without temperature². At a temperature of 4 that is a sixteenth of what alpha 1e-6 gives.",
         "With reduction mean the teacher weighs as many times less as there are classes.",
-        "Its other criteria are other terms here: standardised_logits, dist, attention_maps, "
-        "relational, contrastive.",
+        "Its other criteria are other terms here: dist, attention_maps, relational, contrastive.",
     )
     counts_classes = True
     Options: ClassVar[type] = Settings
@@ -66,16 +73,15 @@ class Torchdistill(Recipe):
                 "multiply the learning rate by the batch size.",
             )
         per = recipes.counted(classes) if options.reduction == "mean" else 1
-        temperature = options.temperature
+        temperature, kind = options.temperature, KINDS[options.criterion]
         if options.alpha == 0:  # its own shortcut, which forgets beta and the temperature
-            return recipes.total(
-                recipes.soft_targets(options.weight / per / temperature**2, temperature)
-            )
+            bare = options.weight / per / temperature**2
+            return recipes.total({"kind": kind, "weight": bare, "temperature": temperature})
         beta = 1 - options.alpha if options.beta is None else options.beta
         if beta < 0:
             recipes.refuse("beta", "Empty, it is 1 − alpha, and that is below 0: give it a number.")
         return recipes.total(
-            recipes.soft_targets(options.weight * beta / per, temperature),
+            {"kind": kind, "weight": options.weight * beta / per, "temperature": temperature},
             recipes.hard_labels(
                 options.weight * options.alpha, label_smoothing=options.label_smoothing
             ),
@@ -95,16 +101,21 @@ class Torchdistill(Recipe):
     def from_terms(
         cls, losses: Sequence[Mapping[str, Any]], *, classes: int | None = None
     ) -> Settings:
-        heard = recipes.hear(losses, cls.label, ("soft_targets", "hard_labels"))
-        soft, hard = heard.get("soft_targets"), heard.get("hard_labels")
+        heard = recipes.hear(losses, cls.label, (*KINDS.values(), "hard_labels"))
+        if len(heard.keys() & KINDS.values()) > 1:
+            heard["standardised_logits"].refuse("kind", "A criterion is one of both, not a mix.")
+        hard = heard.get("hard_labels")
+        criterion = "LogitStdKDLoss" if "standardised_logits" in heard else "KDLoss"
+        soft = heard.get(KINDS[criterion])
         temperature = float(soft["temperature"]) if soft else Settings().temperature
         if hard is None:
             assert soft is not None
             weight = recipes.neat(soft.weight * temperature**2)
-            return Settings(temperature=temperature, alpha=0.0, weight=weight)
+            return Settings(criterion=criterion, temperature=temperature, alpha=0.0, weight=weight)
         beta = soft.weight if soft else 0.0
         splits = abs(hard.weight + beta - 1) <= recipes.EXACT
         return Settings(
+            criterion=criterion,
             temperature=temperature,
             alpha=recipes.neat(hard.weight),
             beta=None if splits else recipes.neat(beta),

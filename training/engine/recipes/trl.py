@@ -1,0 +1,105 @@
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from training.engine import recipes
+from training.engine.options import option
+from training.engine.recipes import JSON, RECIPES, Recipe, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    trainer: str = option(
+        "GKDTrainer",
+        choices=("GKDTrainer", "DistillationTrainer"),
+        help="Both minimise generalized_jsd_loss; the second softens it.",
+    )
+    beta: float = option(
+        0.5,
+        minimum=0.0,
+        maximum=1.0,
+        help="0: KL(teacher ‖ student). 1: KL(student ‖ teacher), the default of "
+        "DistillationTrainer.",
+    )
+    temperature: float = option(
+        0.9,
+        minimum=0.05,
+        maximum=1000.0,
+        help="Of the sampling; only DistillationTrainer, with a default of 1, softens with it too.",
+    )
+
+
+@RECIPES.register
+class TRL(Recipe):
+    key = "trl"
+    label = "TRL"
+    summary = "GKDTrainer and DistillationTrainer, for language models."
+    formula = "beta · KL(t ‖ m) + (1 − beta) · KL(s ‖ m), m = beta · t + (1 − beta) · s"
+    ours = "jsd in its raw form, weight 1"
+    paper = "trl 1.16.0: GKDTrainer.generalized_jsd_loss, DistillationTrainer"
+    traps = (
+        "The divergence jumps at the ends of beta: beside 0 and 1 it is nearly nothing, at 0 and 1 "
+        "a whole KL divergence. The normalised form of jsd does not.",
+        "There is no T²: softened by a temperature of 2, gradients are a quarter of what they are "
+        "elsewhere.",
+        "lmbda and seq_kd say whose text is learnt from: that is a run's scheme here, not a loss.",
+        "There is no term for the labels.",
+    )
+    Options: ClassVar[type] = Settings
+
+    @classmethod
+    def to_terms(cls, options: Settings, *, classes: int | None = None) -> list[JSON]:
+        softens = options.trainer == "DistillationTrainer"
+        return [
+            {
+                "kind": "jsd",
+                "weight": 1.0,
+                "beta": options.beta,
+                "form": "raw",
+                "temperature": options.temperature if softens else 1.0,
+            }
+        ]
+
+    @classmethod
+    def notes(cls, options: Settings) -> list[str]:
+        told = []
+        if options.trainer == "GKDTrainer":
+            told.append("GKDTrainer samples with its temperature; its loss is at 1.")
+        if 0 < options.beta < 1:
+            share = options.beta * (1 - options.beta)
+            told.append(
+                f"In our normalised form, at a temperature of 1, the weight is {share:.4g}: "
+                "beta · (1 − beta)."
+            )
+        return [*told, *cls.traps]
+
+    @classmethod
+    def from_terms(
+        cls, losses: Sequence[Mapping[str, Any]], *, classes: int | None = None
+    ) -> Settings:
+        heard = recipes.hear(losses, cls.label, ("jsd", "soft_targets", "reverse_kl"))
+        terms = list(heard.values())
+        if len(terms) > 1:
+            terms[1].refuse("kind", f"{cls.label} has a single term: leave out the others.")
+        [term] = terms
+        beta, scale = _read(term)
+        if abs(term.weight * scale - 1) > recipes.EXACT:
+            term.refuse(
+                "weight",
+                f"{cls.label} has no weight: its one term has what is {1 / scale:.6g} here.",
+            )
+        temperature = float(term["temperature"])
+        if temperature == 1:
+            return Settings(beta=beta)
+        return Settings("DistillationTrainer", beta, temperature)
+
+
+def _read(term: Term) -> tuple[float, float]:
+    """beta, and how many times its divergence the term is."""
+    square = float(term["temperature"]) ** 2
+    if term.said["kind"] != "jsd":
+        return (0.0 if term.said["kind"] == "soft_targets" else 1.0), square
+    beta = float(term["beta"])
+    if term["form"] == "raw":
+        return beta, 1.0
+    return beta, square / (beta * (1 - beta) or 1.0)
