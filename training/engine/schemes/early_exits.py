@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine.answers import Answer, Wanted
+from training.engine.errors import ConfigError, Fault
 from training.engine.networks import Network
 from training.engine.options import option
 from training.engine.schemes import SCHEMES, Scheme, Step, Total
@@ -42,6 +43,9 @@ class EarlyExits(Scheme):
         return self.exits
 
     def fit(self, answer: Answer) -> None:
+        if len(answer.hidden) < 2:
+            sentence = "Early exits need a student of at least two layers; this one shows one."
+            raise ConfigError([Fault("scheme", sentence)])
         classes = answer.logits.shape[-1]
         for layer in answer.hidden[:-1]:
             width = layer.shape[1] if layer.ndim == 4 else layer.shape[-1]
