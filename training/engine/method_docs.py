@@ -7,7 +7,8 @@ HEAD = """# Methods
 
 Everything the engine offers, made from its registries by
 `python -m training.engine methods --markdown` (a test keeps this page current). The same
-catalog is served at `/api/v1/methods/`. How to add one: [extending.md](extending.md).
+catalog is served at `/api/v1/methods/`. How to add one: [extending.md](extending.md). What the
+settings of other libraries are in these terms: [recipes.md](recipes.md).
 
 The total is a weighted sum, `total = Σ weight · term`: every term is logged on its own as
 `train/<key>`, in a readable unit. There is no free alpha: libraries disagree on which side it

@@ -3,9 +3,12 @@
 from typing import Any
 
 from training.engine import options
+from training.engine.compressors import COMPRESSORS
 from training.engine.config import Training
+from training.engine.exporters import EXPORTERS
 from training.engine.losses import LOSSES
 from training.engine.optimization import OPTIMIZERS, SCHEDULES
+from training.engine.recipes import RECIPES
 from training.engine.registry import Method
 from training.engine.schemes import SCHEMES
 from training.engine.students import ARCHITECTURES
@@ -59,12 +62,6 @@ PRESETS: list[dict[str, Any]] = [
 ]
 
 
-class Safetensors(Method):
-    key = "safetensors"
-    label = "safetensors"
-    summary = "The weights with their configuration: what every finished run leaves."
-
-
 def describe() -> dict[str, Any]:
     """Kinds of methods, each a list in the order of the keys; `training`, the options of every
     run; and presets of losses."""
@@ -76,9 +73,11 @@ def describe() -> dict[str, Any]:
         "architectures": [one.described() for one in ARCHITECTURES],
         "optimizers": [OPTIMIZERS[key].described() for key in sorted(OPTIMIZERS)],
         "schedules": [SCHEDULES[key].described() for key in sorted(SCHEDULES)],
-        "exporters": [Safetensors.described()],
+        "exporters": [one.described() for one in EXPORTERS],
+        "compressors": [one.described() for one in COMPRESSORS],
         "training": _training(),
         "presets": PRESETS,
+        "recipes": [one.described() for one in RECIPES],
     }
 
 
