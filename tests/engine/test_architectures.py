@@ -6,16 +6,22 @@ from typing import Any
 import pytest
 import torch
 
-from training.engine import networks, options, preflight, tokenization
+from training.engine import networks, options, preflight, sounds, tokenization
 from training.engine.errors import ModelError
 from training.engine.pixels import ImagePreprocessing
+from training.engine.sounds import SoundPreprocessing
 from training.engine.students import ARCHITECTURES, Architecture, Shape, transformers_models
+from training.engine.tables import TablePreprocessing
 from training.engine.tasks import Preprocessing
 
-TEXT, IMAGE = "text-classification", "image-classification"
+# WavLM as transformers builds it gives torch a mask of each kind.
+pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
+
+TEXT, SOUND, TABLE = "text-classification", "audio-classification", "tabular-classification"
 LABELS = ("a", "b", "c")
 SMALL = [one.key for one in ARCHITECTURES if one.kind == "small"]
 SOME = ["bert", "distilbert", "gpt2", "llama", "vit", "resnet", "mobilenet_v2", "convnext"]
+SOME += ["wav2vec2", "hubert", "wavlm", "audio-spectrogram-transformer", "whisper"]
 HEAVY = {"bit", "cvt", "efficientnet", "focalnet", "mobilevit", "poolformer", "pvt", "swinv2"}
 
 
@@ -34,6 +40,17 @@ def prepared(architecture: type[Architecture], config: dict[str, Any]) -> Prepro
     if architecture.tasks[0] == TEXT:
         wish = architecture.wished_words(config)
         return tokenization.learn(lambda: ["the cat sat on the mat", "a dog ran off"], wish)
+    if architecture.tasks[0] == SOUND:
+        return sounds.fitted(architecture.wished_sounds(config), 8000, 0.3)
+    if architecture.tasks[0] == TABLE:
+        return TablePreprocessing(
+            numeric=("age", "hours"),
+            mean=(40.0, 30.0),
+            std=(9.0, 8.0),
+            lacking=(True, False),
+            categorical=("work", "place"),
+            words=(("a", "b"), ("x", "y", "z")),
+        )
     side = max(16, architecture.wished_pixels(config).minimum)
     return ImagePreprocessing(height=side, width=side, channels=1, mean=(0.5,), std=(0.3,))
 
@@ -43,8 +60,24 @@ def some_inputs(network: networks.Network, rows: int = 4) -> dict[str, torch.Ten
     if isinstance(network.preprocessing, ImagePreprocessing):
         side = network.preprocessing.height
         return {"pixel_values": torch.randn(rows, 1, side, side)}
+    if isinstance(network.preprocessing, SoundPreprocessing):
+        return heard(network.preprocessing, rows)
+    if isinstance(network.preprocessing, TablePreprocessing):
+        columns = [torch.randint(most, (rows,)) for most in network.preprocessing.categories]
+        return {"numbers": torch.randn(rows, 3), "categories": torch.stack(columns, dim=1)}
+    assert isinstance(network.preprocessing, tokenization.TextPreprocessing)
     ids = torch.randint(1, network.preprocessing.vocabulary, (rows, 7))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def heard(said: SoundPreprocessing, rows: int) -> dict[str, torch.Tensor]:
+    if said.features == "waveform":
+        waves = torch.randn(rows, said.samples)
+        return {"input_values": waves, "attention_mask": torch.ones_like(waves, dtype=torch.int64)}
+    if said.features == "kaldi":
+        return {"input_values": torch.randn(rows, said.frames, said.mels)}
+    features = torch.randn(rows, said.mels, said.frames)
+    return {"input_features": features if said.features == "whisper" else features[:, None]}
 
 
 @pytest.mark.parametrize("key", SMALL + SOME)
@@ -56,7 +89,7 @@ def test_it_answers_logits_for_each_row_and_every_weight_learns(key: str) -> Non
     idle = [
         name
         for name, weight in network.module.named_parameters()
-        if weight.grad is None and "mask_token" not in name
+        if weight.requires_grad and weight.grad is None and "mask_token" not in name
     ]
     assert idle == []
 
@@ -79,14 +112,15 @@ def test_saved_and_loaded_it_answers_the_same(key: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", [key for key in SMALL + SOME if key != "gpt2"])
 def test_a_rows_answer_does_not_depend_on_the_rows_beside_it(key: str) -> None:
-    """Padding included: a text alone, and beside a longer one."""
+    """Padding included: a text or a sound alone, and beside a longer one."""
     network = built(key)
     network.module.eval()
     inputs = some_inputs(network)
-    if network.task == TEXT:
-        inputs["input_ids"][0, 4:] = 0
-        inputs["attention_mask"][0, 4:] = 0
-        alone = {name: value[:1, :4] for name, value in inputs.items()}
+    if "attention_mask" in inputs:
+        real = 4 if network.task == TEXT else 1600
+        for value in inputs.values():
+            value[0, real:] = 0
+        alone = {name: value[:1, :real] for name, value in inputs.items()}
     else:
         alone = {name: value[:1] for name, value in inputs.items()}
     with torch.inference_mode():
@@ -106,6 +140,8 @@ def test_every_transformers_architecture_can_be_counted_without_memory() -> None
             continue
         config, _ = options.check(options.describe(architecture.Options), {})
         shape = Shape(classes=3, vocabulary=90, max_length=12, channels=3, height=32, width=32)
+        if architecture.tasks[0] == SOUND:
+            shape = Shape(classes=3, samples=8000, frames=100, mels=config.get("num_mel_bins", 0))
         assert 1_000 < preflight.parameters(architecture.key, config, shape) < 30_000_000
 
 
@@ -116,6 +152,7 @@ def test_the_allow_list_names_what_transformers_maps() -> None:
         auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     )
     assert set(transformers_models.IMAGE) <= set(auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES)
+    assert set(transformers_models.AUDIO) <= set(auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES)
 
 
 def test_a_configuration_that_cannot_be_built_is_explained() -> None:

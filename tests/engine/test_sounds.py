@@ -89,7 +89,8 @@ def test_what_the_lower_rate_cannot_hold_is_gone() -> None:
 
 def test_a_cut_before_resampling_changes_nothing() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 44_100).astype(np.float32)
-    whole = sounds.resampled(np.float32(sounds.sixteen_bits(wave) / 32768), 44_100, RATE)
+    kept = sounds.sixteen_bits(wave).astype(np.float32) / 32768
+    whole = sounds.resampled(kept, 44_100, RATE)
     found = SoundPreprocessing(features="waveform", rate=RATE, samples=3000).decode(
         encoded(wave, 44_100), 0
     )
@@ -157,8 +158,9 @@ def test_a_tone_is_loudest_in_its_own_band() -> None:
 
 
 def test_what_is_said_of_preprocessing_makes_it_again(tones: Path) -> None:
-    for features in ("waveform", "log_mel", "kaldi", "whisper"):
-        said = sounds.measure(tones, ROWS, Wish(features=features))  # type: ignore[arg-type]
+    every: tuple[sounds.Features, ...] = ("waveform", "log_mel", "kaldi", "whisper")
+    for features in every:
+        said = sounds.measure(tones, ROWS, Wish(features=features))
         assert sounds.load(said.as_dict()) == said
 
 

@@ -10,6 +10,7 @@ on torch's meta device, where weights take no memory. `result.json`: {"architect
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,15 +20,19 @@ from training.engine.errors import ConfigError, Fault, ModelError
 
 JSON = dict[str, Any]
 EXAMPLE_CLASSES = 10
-EXAMPLE_SIDE = 32
 
 
 def run(folder: Path) -> NoReturn:
     """Inspect as the folder says, write `result.json`, and end the process."""
+    answer(folder, inspect)
+
+
+def answer(folder: Path, work: Callable[[Path], JSON]) -> NoReturn:
+    """Write what `work` finds, or why it could not, to `result.json`, and end the process."""
     job.die_with_parent()
     status = 0
     try:
-        result = inspect(folder)
+        result = work(folder)
     except BaseException as error:  # whatever it is, the result must say so
         failed = job.explain(error)
         result, status = {"failed": {"code": failed.code, "sentence": failed.sentence}}, 1
@@ -59,27 +64,16 @@ def inspect(folder: Path) -> JSON:
 def _architecture(task: str, key: str, values: JSON) -> JSON:
     """An architecture drawn at random: counted for ten labels and a full vocabulary."""
     from training.engine import methods, preflight  # noqa: PLC0415
-    from training.engine.students import ARCHITECTURES, Shape  # noqa: PLC0415
+    from training.engine.students import ARCHITECTURES  # noqa: PLC0415
+    from training.engine.tasks import TASKS  # noqa: PLC0415
 
     resolved, faults = configs.check_architecture(task, key, values, methods.describe())
     if faults:
         raise ConfigError(faults)
     architecture = ARCHITECTURES[key]
     classes = int(values.get("num_labels") or EXAMPLE_CLASSES)
-    tokenizer: JSON | None = None
-    if task == "text-classification":
-        wish = architecture.wished_words(resolved)
-        shape = Shape(classes=classes, vocabulary=wish.vocabulary, max_length=wish.max_length)
-        tokenizer = {"kind": wish.kind, "vocabulary": wish.vocabulary, "trained": False}
-        assumes = f"{classes} labels and a vocabulary of {wish.vocabulary:,}"
-    else:
-        pixels = architecture.wished_pixels(resolved)
-        side = pixels.size or max(EXAMPLE_SIDE, pixels.minimum)
-        side = -(-side // pixels.multiple) * pixels.multiple
-        channels = pixels.channels or 1
-        shape = Shape(classes=classes, channels=channels, height=side, width=side)
-        assumes = f"{classes} labels and images of {side} by {side} pixels, {channels} channel(s)"
-    weights = preflight.parameters(key, resolved, shape)
+    example = TASKS[task].example(architecture, resolved, classes)
+    weights = preflight.parameters(key, resolved, example.shape)
     preflight.refuse_too_large(weights, "sgd", key)
     return {
         "architecture": key,
@@ -87,8 +81,8 @@ def _architecture(task: str, key: str, values: JSON) -> JSON:
         "parameters": weights,
         "size_bytes": weights * preflight.FLOAT,
         "labels": [],
-        "tokenizer": tokenizer,
-        "assumes": assumes,
+        "tokenizer": example.tokenizer,
+        "assumes": f"{classes} labels and {example.assumes}",
         "folder": None,
         "revision": None,
         "files": [],
@@ -98,12 +92,13 @@ def _architecture(task: str, key: str, values: JSON) -> JSON:
 def _folder(home: Path, path: str, task: str) -> JSON:
     """A folder with weights: checked, loaded once, and its files with their sha256."""
     from training.engine import networks, preflight  # noqa: PLC0415
+    from training.engine.tasks import TASKS  # noqa: PLC0415
     from training.engine.teachers import folder as checkpoints  # noqa: PLC0415
     from training.engine.tokenization import TextPreprocessing  # noqa: PLC0415
 
     folder = home / path
     checkpoints.refuse_unsafe(folder)
-    if task not in ("text-classification", "image-classification"):
+    if task not in TASKS:
         raise ConfigError([Fault("task", f"There is no task called {task}.")])
     stored = sum(one.stat().st_size for one in folder.glob("*.safetensors"))
     if not stored:
@@ -131,11 +126,12 @@ def _folder(home: Path, path: str, task: str) -> JSON:
         "assumes": None,
         "folder": path,
         "revision": None,
-        "files": [_file(one, folder) for one in sorted(folder.rglob("*")) if one.is_file()],
+        "files": [file_of(one, folder) for one in sorted(folder.rglob("*")) if one.is_file()],
     }
 
 
-def _file(path: Path, folder: Path) -> JSON:
+def file_of(path: Path, folder: Path) -> JSON:
+    """Its name inside the folder, sha256 and bytes."""
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     name = str(path.relative_to(folder))

@@ -73,7 +73,7 @@ class SpectrogramConvnet(Architecture):
     sizes = (
         Size("tiny", "Tiny", 4_258, {"channels": [8, 16, 16]}),
         Size("small", "Small", 39_178, {"channels": [24, 48, 60]}),
-        Size("teacher", "Teacher-size", 393_802, {"channels": [48, 96, 128, 160]}),
+        Size("teacher", "Teacher-size", 340_890, {"channels": [48, 96, 128, 160]}),
     )
     channels_last = True
     recommended: ClassVar[dict[str, Any]] = {"epochs": 30, "learning_rate": 3e-3}

@@ -68,9 +68,9 @@ class TabularMLPArchitecture(Architecture):
     tasks = ("tabular-classification",)
     default_for = ("tabular-classification",)
     sizes = (
-        Size("tiny", "Tiny", 0, {"hidden": [8], "embedding": 2}),
-        Size("small", "Small", 0, {}),
-        Size("teacher", "Teacher-size", 0, {"hidden": [512, 256, 128], "embedding": 32}),
+        Size("tiny", "Tiny", 378, {"hidden": [8], "embedding": 2}),
+        Size("small", "Small", 14_514, {}),
+        Size("teacher", "Teacher-size", 186_866, {"hidden": [512, 256, 128], "embedding": 32}),
     )
     recommended: ClassVar[dict[str, Any]] = {"epochs": 20, "learning_rate": 1e-3}
     Options: ClassVar[type] = Options

@@ -1,7 +1,7 @@
 """What a student learns to do, one file a task. Keys are Hugging Face's pipeline tags."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from training.engine.data import Dataset, Inputs, Unit
 from training.engine.registry import Method, Registry
@@ -38,6 +38,14 @@ CLASSIFICATION_METRICS: dict[str, tuple[str, ...]] = {
 }
 
 
+class Example(NamedTuple):
+    """What a network is counted for before it has met data."""
+
+    shape: Shape
+    assumes: str  # the same in words, behind "10 labels and"
+    tokenizer: dict[str, Any] | None = None
+
+
 class Task(Method):
     column: ClassVar[str]  # of the dataset's file, from which inputs are made
     unit: ClassVar[Unit] = "row"  # what a label belongs to
@@ -60,6 +68,16 @@ class Task(Method):
     @staticmethod
     def shape(preprocessing: Any, classes: int) -> Shape:
         raise NotImplementedError
+
+    @classmethod
+    def example(
+        cls, architecture: type[Architecture], options: dict[str, Any], classes: int
+    ) -> Example:
+        """Inputs such as this architecture would be given; words, unless a task says otherwise."""
+        wish = architecture.wished_words(options)
+        shape = Shape(classes=classes, vocabulary=wish.vocabulary, max_length=wish.max_length)
+        tokenizer = {"kind": wish.kind, "vocabulary": wish.vocabulary, "trained": False}
+        return Example(shape, f"a vocabulary of {wish.vocabulary:,}", tokenizer)
 
     @classmethod
     def described(cls) -> dict[str, Any]:

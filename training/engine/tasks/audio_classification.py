@@ -5,7 +5,10 @@ from training.engine import sounds
 from training.engine.data import Dataset
 from training.engine.sounds import SoundPreprocessing
 from training.engine.students import Architecture, Shape
-from training.engine.tasks import TASKS, Task
+from training.engine.tasks import TASKS, Example, Task
+
+EXAMPLE_RATE = 16_000  # samples a second
+EXAMPLE_SECONDS = 1.0
 
 
 @TASKS.register
@@ -36,3 +39,12 @@ class AudioClassification(Task):
             mels=preprocessing.mels,
             frames=preprocessing.frames,
         )
+
+    @classmethod
+    def example(
+        cls, architecture: type[Architecture], options: dict[str, Any], classes: int
+    ) -> Example:
+        wish = architecture.wished_sounds(options)
+        rate, seconds = wish.rate or EXAMPLE_RATE, wish.seconds or EXAMPLE_SECONDS
+        shape = cls.shape(sounds.fitted(wish, rate, seconds), classes)
+        return Example(shape, f"sounds of {seconds:g} s at {rate:,} samples a second")

@@ -5,7 +5,9 @@ from training.engine import pixels
 from training.engine.data import Dataset
 from training.engine.pixels import ImagePreprocessing
 from training.engine.students import Architecture, Shape
-from training.engine.tasks import TASKS, Task
+from training.engine.tasks import TASKS, Example, Task
+
+EXAMPLE_SIDE = 32  # pixels
 
 
 @TASKS.register
@@ -42,3 +44,14 @@ class ImageClassification(Task):
             height=preprocessing.height,
             width=preprocessing.width,
         )
+
+    @classmethod
+    def example(
+        cls, architecture: type[Architecture], options: dict[str, Any], classes: int
+    ) -> Example:
+        wish = architecture.wished_pixels(options)
+        side = wish.size or max(EXAMPLE_SIDE, wish.minimum)
+        side = -(-side // wish.multiple) * wish.multiple
+        channels = wish.channels or 1
+        shape = Shape(classes=classes, channels=channels, height=side, width=side)
+        return Example(shape, f"images of {side} by {side} pixels, {channels} channel(s)")

@@ -5,7 +5,10 @@ from training.engine import tables
 from training.engine.data import Dataset
 from training.engine.students import Architecture, Shape
 from training.engine.tables import TablePreprocessing
-from training.engine.tasks import TASKS, Task
+from training.engine.tasks import TASKS, Example, Task
+
+EXAMPLE_NUMBERS = 10
+EXAMPLE_CATEGORIES = (12, 12, 12, 12, 12)  # ids of columns of ten words
 
 
 @TASKS.register
@@ -32,3 +35,11 @@ class TabularClassification(Task):
         return Shape(
             classes=classes, numbers=preprocessing.numbers, categories=preprocessing.categories
         )
+
+    @classmethod
+    def example(
+        cls, architecture: type[Architecture], options: dict[str, Any], classes: int
+    ) -> Example:
+        shape = Shape(classes=classes, numbers=EXAMPLE_NUMBERS, categories=EXAMPLE_CATEGORIES)
+        columns = len(EXAMPLE_CATEGORIES)
+        return Example(shape, f"{EXAMPLE_NUMBERS} columns of numbers and {columns} of ten words")
