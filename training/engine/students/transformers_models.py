@@ -32,6 +32,7 @@ AUDIO = (
     *("audio-spectrogram-transformer", "hubert", "sew", "unispeech", "wav2vec2", "wavlm"),
     "whisper",
 )
+GENERATION = ("gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2", "qwen3")
 # No layer is dropped and no sample masked at random inside a model: augmentation.py masks outside.
 STEADY: JSON = {"layerdrop": 0.0, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 STILL: dict[str, JSON] = {
@@ -43,7 +44,21 @@ STILL: dict[str, JSON] = {
 def allowed(task: str) -> tuple[str, ...]:
     if task == "audio-classification":
         return AUDIO
+    if task == "text-generation":
+        return GENERATION
     return TEXT if task == "text-classification" else IMAGE
+
+
+WRITES = "-lm"  # behind a model type: the architecture that writes, not the one that classifies
+
+
+def key_of(kind: str, task: str) -> str:
+    """The architecture's key of a model type."""
+    return f"{kind}{WRITES}" if task == "text-generation" else kind
+
+
+def model_type_of(key: str) -> str:
+    return key.removesuffix(WRITES)
 
 
 class Wrapped(nn.Module):
@@ -81,6 +96,58 @@ class Wrapped(nn.Module):
             self._asked = {}
 
 
+class Causal(Wrapped):
+    """A language model: logits of the next token after each place, `[batch, time, vocabulary]`."""
+
+    def forward(self, *, headless: bool = False, **inputs: Tensor) -> Tensor:
+        """headless: what stands before the last layer, `[batch, time, width]`."""
+        if not headless:
+            return super().forward(use_cache=False, **inputs)  # type: ignore[arg-type]
+        said = self.model.base_model(**inputs, use_cache=False, **self._asked)
+        if self._asked:
+            self._told.update((name[7:], said.get(name[7:])) for name in self._asked)
+        hidden: Tensor = said.last_hidden_state
+        return hidden
+
+    def last(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of the last layer."""
+        head = self.model.get_output_embeddings()
+        return head.weight, getattr(head, "bias", None)
+
+    def begin(self, input_ids: Tensor, lengths: Tensor) -> tuple[Tensor, Any]:
+        """Logits after each prompt, `[batch, vocabulary]`, and what it remembers of it. Prompts are
+        padded behind; lengths: `[batch]`."""
+        # The library's memory wants all prompts to end at the same place: padding moves to the
+        # front, and places are counted from the first real token.
+        longest = input_ids.shape[1]
+        shift = longest - lengths
+        places = torch.arange(longest, device=input_ids.device) - shift.unsqueeze(1)
+        mask = (places >= 0).long()
+        ids = input_ids.gather(1, places.remainder(longest))
+        return self._next(ids, mask, places.clamp(min=0), None)
+
+    def go_on(self, ids: Tensor, memory: Any) -> tuple[Tensor, Any]:
+        """The same after one more token of each row, `[batch]`."""
+        cache, mask, place = memory
+        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        return self._next(ids.unsqueeze(1), mask, place + 1, cache)
+
+    def _next(self, ids: Tensor, mask: Tensor, places: Tensor, cache: Any) -> tuple[Tensor, Any]:
+        said = self.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=places,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return said.logits[:, -1], (said.past_key_values, mask, places[:, -1:])
+
+
+def wrapped(model: Any, task: str) -> Wrapped:
+    return Causal(model) if task == "text-generation" else Wrapped(model)
+
+
 MOST_LAYERS = 512
 MOST = 4_000_000  # of any whole number, such as a vocabulary
 
@@ -108,7 +175,12 @@ def build(kind: str, task: str, values: JSON) -> nn.Module:
     """A model drawn at random from a configuration. Raises ModelError when it cannot be."""
     refuse_absurd(values)
     with _quiet(), _explained(kind):
-        return Wrapped(_auto(task).from_config(_configuration(kind, values)))
+        attention = values.pop("attn_implementation", None)
+        model = _auto(task).from_config(
+            _configuration(kind, values),
+            **({"attn_implementation": attention} if attention else {}),
+        )
+        return wrapped(model, task)
 
 
 def _configuration(kind: str, values: JSON) -> Any:
@@ -124,6 +196,8 @@ def _auto(task: str) -> Any:
         return transformers.AutoModelForSequenceClassification
     if task == "audio-classification":
         return transformers.AutoModelForAudioClassification
+    if task == "text-generation":
+        return transformers.AutoModelForCausalLM
     return transformers.AutoModelForImageClassification
 
 
@@ -135,8 +209,8 @@ def load(folder: Path, task: str, classes: int) -> nn.Module:
         model, loaded = _auto(task).from_pretrained(
             folder,
             output_loading_info=True,
-            num_labels=classes,
-            ignore_mismatched_sizes=True,
+            **({} if task == "text-generation" else {"num_labels": classes}),
+            ignore_mismatched_sizes=task != "text-generation",  # where the last layer starts anew
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
@@ -145,15 +219,33 @@ def load(folder: Path, task: str, classes: int) -> nn.Module:
         )
     if len(loaded["missing_keys"]) > len(model.state_dict()) / 2:
         raise ModelError("Its weights are not those of the model that its config.json describes.")
-    return Wrapped(model)
+    return wrapped(model, task)
+
+
+def unfilled(folder: Path, task: str, classes: int) -> nn.Module:
+    """The model that a checkpoint's configuration describes, its weights drawn at random."""
+    from transformers import AutoConfig  # noqa: PLC0415
+
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    refuse_absurd(said)
+    with _quiet(), _explained(said.get("model_type", "model")):
+        config = AutoConfig.from_pretrained(
+            folder,
+            num_labels=classes,
+            trust_remote_code=False,
+            local_files_only=True,
+            **STILL.get(str(said.get("model_type")), {}),
+        )
+        return wrapped(_auto(task).from_config(config), task)
 
 
 def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
     """`save_pretrained`'s layout, with the labels in its configuration."""
     assert isinstance(module, Wrapped)
     model = module.model
-    model.config.id2label = dict(enumerate(names))
-    model.config.label2id = {name: place for place, name in enumerate(names)}
+    if names:
+        model.config.id2label = dict(enumerate(names))
+        model.config.label2id = {name: place for place, name in enumerate(names)}
     with _quiet():
         model.save_pretrained(folder)
 
