@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -50,7 +51,7 @@ class GRULanguageModel(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, options.dim)
         widths = [options.dim, *[options.hidden] * options.layers]
         self.layers = nn.ModuleList(
-            Recurrent(before, width) for before, width in zip(widths, widths[1:], strict=False)
+            Recurrent(before, width) for before, width in itertools.pairwise(widths)
         )
         self.points = tuple(f"layers.{place}" for place in range(options.layers))
         self.dropout = nn.Dropout(options.dropout)

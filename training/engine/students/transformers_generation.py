@@ -42,7 +42,7 @@ class Decoder(Attending):
         minimum=4,
         maximum=65_536,
         label="Inner width",
-        help="Usually 2.7 to 4 times the width.",
+        help="Usually 2.7 to 4 times as wide.",
     )
 
 

@@ -71,7 +71,7 @@ class Wrapped(nn.Module):
         self._asked: dict[str, bool] = {}
         self._told: JSON = {}
 
-    def forward(self, **inputs: Tensor) -> Tensor:
+    def forward(self, **inputs: Any) -> Tensor:
         said = self.model(**inputs, **self._asked)
         if self._asked:
             self._told.update((name[7:], said.get(name[7:])) for name in self._asked)
@@ -99,10 +99,10 @@ class Wrapped(nn.Module):
 class Causal(Wrapped):
     """A language model: logits of the next token after each place, `[batch, time, vocabulary]`."""
 
-    def forward(self, *, headless: bool = False, **inputs: Tensor) -> Tensor:
-        """headless: what stands before the last layer, `[batch, time, width]`."""
-        if not headless:
-            return super().forward(use_cache=False, **inputs)  # type: ignore[arg-type]
+    def forward(self, **inputs: Any) -> Tensor:
+        """headless=True: what stands before the last layer, `[batch, time, width]`."""
+        if not inputs.pop("headless", False):
+            return super().forward(use_cache=False, **inputs)
         said = self.model.base_model(**inputs, use_cache=False, **self._asked)
         if self._asked:
             self._told.update((name[7:], said.get(name[7:])) for name in self._asked)
