@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import soundfile
 from PIL import Image
 
 from training.engine import job_config, journal, loop, methods
@@ -41,7 +42,7 @@ def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
         written.append(" ".join(chance.permutation(words)))
         hide = row % 10 < 8 and chance.random() < unlabelled
         labels.append(None if hide else label)
-    return _write(path, "text", pa.array(written, pa.string()), labels)
+    return _write(path, {"text": pa.array(written, pa.string())}, labels)
 
 
 def images(path: Path, rows: int = 60, side: int = 8) -> JSON:
@@ -55,12 +56,46 @@ def images(path: Path, rows: int = 60, side: int = 8) -> JSON:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, "PNG")
         pictures.append(file.getvalue())
-    return _write(
-        path, "image", pa.array(pictures, pa.binary()), [LABELS[i % 3] for i in range(rows)]
-    )
+    return _write(path, {"image": pa.array(pictures, pa.binary())}, of_rows(rows))
 
 
-def _write(path: Path, column: str, inputs: pa.Array, labels: list[str | None]) -> JSON:
+def sounds(path: Path, rows: int = 60, rate: int = 4000) -> JSON:
+    """A tenth of a second of noise, with a tone whose pitch is the label."""
+    chance = np.random.default_rng(0)
+    heard = []
+    for row in range(rows):
+        time = np.arange(int(rate * chance.uniform(0.08, 0.12))) / rate
+        tone = np.sin(2 * np.pi * (300 + 400 * (row % 3)) * time + chance.uniform(0, 6))
+        file = io.BytesIO()
+        soundfile.write(file, 0.3 * tone + chance.normal(0, 0.05, len(time)), rate, format="WAV")
+        heard.append(file.getvalue())
+    return _write(path, {"audio": pa.array(heard, pa.binary())}, of_rows(rows))
+
+
+def tables(path: Path, rows: int = 120, problem: str = "single_label") -> JSON:
+    """Two columns of numbers and one of words that know the label, and one that does not."""
+    chance = np.random.default_rng(0)
+    kinds = np.arange(rows) % 3
+    numbers = kinds + chance.normal(0, 0.4, rows)
+    columns = {
+        "size": pa.array([None if row % 7 == 0 else numbers[row] for row in range(rows)]),
+        "age": pa.array(chance.normal(40, 9, rows)),
+        "place": pa.array(["north", "south", None, "east"][one] for one in kinds),
+        "note": pa.array(chance.choice(["x", "y"], rows)),
+    }
+    kind_of = {"size": "numeric", "age": "numeric", "place": "categorical", "note": "categorical"}
+    labels = of_rows(rows)
+    if problem == "regression":
+        labels = [f"{100 + 20 * one:.1f}" for one in kinds + chance.normal(0, 0.1, rows)]
+    said = _write(path, columns, labels) | {"columns": kind_of, "problem": problem}
+    return said | {"labels": []} if problem == "regression" else said
+
+
+def of_rows(rows: int) -> list[str | None]:
+    return [LABELS[row % 3] for row in range(rows)]
+
+
+def _write(path: Path, columns: dict[str, pa.Array], labels: list[str | None]) -> JSON:
     splits = [
         "test" if i % 10 == 9 else "validation" if i % 10 == 8 else "train"
         for i in range(len(labels))
@@ -70,7 +105,7 @@ def _write(path: Path, column: str, inputs: pa.Array, labels: list[str | None]) 
             "row_id": pa.array(range(len(labels)), pa.int64()),
             "split": splits,
             "label": pa.array(labels, pa.string()),
-            column: inputs,
+            **columns,
             "source": [str(i) for i in range(len(labels))],
         }
     )

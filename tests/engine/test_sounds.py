@@ -89,7 +89,7 @@ def test_what_the_lower_rate_cannot_hold_is_gone() -> None:
 
 def test_a_cut_before_resampling_changes_nothing() -> None:
     wave = np.random.default_rng(0).normal(0, 0.1, 44_100).astype(np.float32)
-    kept = sounds.sixteen_bits(wave).astype(np.float32) / 32768
+    kept = (sounds.sixteen_bits(wave) / sounds.FULL).astype(np.float32)
     whole = sounds.resampled(kept, 44_100, RATE)
     found = SoundPreprocessing(features="waveform", rate=RATE, samples=3000).decode(
         encoded(wave, 44_100), 0
