@@ -1,10 +1,10 @@
-"""python -m training.engine train JOB_DIR | inspect JOB_DIR | methods [--markdown]"""
+"""python -m training.engine train|inspect|export JOB_DIR, or methods [--markdown]"""
 
 import json
 import sys
 from pathlib import Path
 
-USAGE = "usage: python -m training.engine (train JOB_DIR | inspect JOB_DIR | methods [--markdown])"
+USAGE = "usage: python -m training.engine (train|inspect|export JOB_DIR | methods [--markdown])"
 
 
 def main(arguments: list[str]) -> int:
@@ -21,6 +21,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import inspection  # noqa: PLC0415
 
             inspection.run(Path(folder))
+        case ["export", folder]:
+            from training.engine import exporting  # noqa: PLC0415
+
+            exporting.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

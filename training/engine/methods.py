@@ -9,7 +9,6 @@ from training.engine.exporters import EXPORTERS
 from training.engine.losses import LOSSES
 from training.engine.optimization import OPTIMIZERS, SCHEDULES
 from training.engine.recipes import RECIPES
-from training.engine.registry import Method
 from training.engine.schemes import SCHEMES
 from training.engine.students import ARCHITECTURES
 from training.engine.tasks import TASKS

@@ -1,0 +1,151 @@
+"""Training a compressed network a little, so that it answers again as it did.
+
+A teacher's answers are the target where there is one; the labels where there is none. After each
+epoch the validation rows say how far it still is, and the best weights are kept: no training may
+make it worse.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.engine import config, data, evaluate, networks, optimization
+from training.engine.answers import Answer
+from training.engine.compressors import Material
+from training.engine.data import Batch, Indices
+from training.engine.errors import DataError
+from training.engine.losses import LOSSES, Loss
+from training.engine.networks import Network
+from training.engine.options import option
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    epochs: int = option(
+        3, minimum=0, maximum=1000, help="Passes over the training rows; 0 trains nothing."
+    )
+    learning_rate: float = option(
+        2e-4, minimum=0.0, maximum=10.0, help="The highest; it falls to 0 along half a cosine."
+    )
+    batch_size: int = option(32, minimum=1, maximum=65_536, help="Rows in one step.")
+    temperature: float = option(
+        2.0, minimum=0.05, maximum=1000.0, help="Softens the teacher's answers, where there is one."
+    )
+    seed: int = option(0, minimum=0, maximum=2**31 - 1, help="Of the order and dropout.")
+
+
+def tune(
+    network: Network,
+    material: Material,
+    options: Any,
+    after_step: Callable[[], None] = lambda: None,
+) -> str:
+    """Train in place; a sentence that says how. `after_step` mends what a step has broken, such as
+    zeros that must stay. Raises DataError when neither a teacher nor labels speak."""
+    if not options.epochs:
+        return "Not trained."
+    lesson = _Lesson(network, material, options)
+    training = dataclasses.replace(
+        config.Training(),
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
+    torch.manual_seed(options.seed)
+    module = material.place.settle(network)
+    weights = [one for one in module.parameters() if one.requires_grad]
+    optimizer = optimization.optimizer(weights, training)
+    steps = options.epochs * -(-len(lesson.rows) // options.batch_size)
+    step, best, kept = 0, lesson.distance(), _copy(module)
+    for epoch in range(options.epochs):
+        order = data.epoch_order(
+            lesson.rows, material.inputs.lengths, options.batch_size, options.seed, epoch
+        )
+        module.train()
+        for rows in order:
+            optimization.set_rate(optimizer, optimization.learning_rate(training, step, steps))
+            optimizer.zero_grad(set_to_none=True)
+            lesson.term(rows, "train").backward()  # type: ignore[no-untyped-call]
+            optimization.gradient_norm(weights, training.max_grad_norm)
+            optimizer.step()
+            with torch.no_grad():
+                after_step()
+            step += 1
+        distance = lesson.distance()
+        if math.isfinite(distance) and distance < best:
+            best, kept = distance, _copy(module)
+        material.say(f"Epoch {epoch + 1} of {options.epochs}: {lesson.kind} {distance:.4g}")
+    module.load_state_dict(kept)
+    module.eval()
+    whom = "a teacher's answers" if material.teacher is not None else "labels"
+    return f"Trained on {whom}, {options.epochs} epochs of {len(lesson.rows):,} rows."
+
+
+class _Lesson:
+    """One term: soft targets of a teacher, or the labels."""
+
+    def __init__(self, network: Network, material: Material, options: Any) -> None:
+        self.network, self.material = network, material
+        dataset = material.dataset
+        self.columns = networks.columns(network, dataset.names)
+        self.rows = material.training
+        self.loss: Loss
+        if material.teacher is not None:
+            soft = LOSSES["soft_targets"]
+            if dataset.problem in soft.problems:
+                wish = soft.Options(temperature=options.temperature)
+                self.loss = soft(wish, dataset.problem)
+            else:
+                self.loss = LOSSES["logit_mse"](LOSSES["logit_mse"].Options(), dataset.problem)
+        else:
+            self.rows = self.rows[dataset.labelled[self.rows]]
+            if not len(self.rows):
+                raise DataError(
+                    "No training row has a label, and there is no teacher to speak: name a teacher."
+                )
+            self.loss = LOSSES["hard_labels"](LOSSES["hard_labels"].Options(), dataset.problem)
+        self.kind = self.loss.key
+
+    def term(self, rows: Indices, split: str) -> Tensor:
+        """Its mean over the units it speaks about."""
+        place = self.material.place
+        batch = self.material.inputs.batch(rows)
+        logits = place.logits(self.network, batch)[:, self.columns]
+        truth = self._truth(rows, batch).to(logits.device)
+        teacher = None
+        if self.material.teacher is not None:
+            teacher = Answer(self.material.teacher.logits(rows, split).to(logits.device))
+        values = self.loss.values(Answer(logits), teacher, truth)
+        speaks = self.loss.speaks(truth)
+        return values.sum() / speaks.sum().clamp(min=1)
+
+    def _truth(self, rows: Indices, batch: Batch) -> Tensor:
+        targets = batch.get("targets")
+        if targets is None:
+            return torch.from_numpy(self.material.dataset.labels[rows])
+        return targets[targets != data.NO_UNIT]
+
+    def distance(self) -> float:
+        """The term on the validation rows; NaN where none can be judged."""
+        dataset = self.material.dataset
+        rows = dataset.splits["validation"]
+        if self.material.teacher is None:
+            rows = rows[dataset.labelled[rows]]
+        lengths = self.material.inputs.lengths
+        self.network.module.eval()
+        total, count = 0.0, 0
+        with torch.inference_mode():
+            for some in data.steady_order(rows, lengths, evaluate.AT_ONCE):
+                total += float(self.term(some, "validation")) * len(some)
+                count += len(some)
+        return total / count if count else math.inf
+
+
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in module.state_dict().items()}

@@ -1,0 +1,50 @@
+"""How a network is fed: its inputs by name, in a fixed order, and which of their sizes vary."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, nn
+
+from training.engine.data import Batch
+from training.engine.exporters import Rows
+from training.engine.networks import Network
+
+
+class Ordered(nn.Module):
+    """A network whose inputs come in order, as a traced graph wants them."""
+
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        logits: Tensor = self.module(**dict(zip(self.names, inputs, strict=True)))
+        return logits
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """An example of a batch, and of each input the sizes that vary, by axis."""
+
+    example: Batch
+    axes: dict[str, dict[int, str]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.example)
+
+
+def fed(network: Network, rows: Rows) -> Fed:
+    """Learnt from a batch of the three longest of the first training rows: sizes of 0 and 1 are
+    what tracers take for constants."""
+    some = rows.training[:200]
+    lengths = rows.inputs.lengths
+    if lengths is not None:
+        some = some[np.argsort(-lengths[some], kind="stable")]
+    batch = rows.inputs.batch(np.resize(some[:3], 3))
+    example = {name: value for name, value in batch.items() if name != "targets"}
+    axes = {
+        name: {0: "batch", 1: "length"} if lengths is not None and value.ndim > 1 else {0: "batch"}
+        for name, value in example.items()
+    }
+    return Fed(example, axes)

@@ -1,0 +1,357 @@
+"""Shipping a model: `python -m training.engine export JOB_DIR`.
+
+`config.json`: {"format": 1, "task", "model": {"name", "path"}, "dataset" (as in a training job),
+"export": {"format", "options", "compress"?: {"kind", "options"}}, "teacher"?: {"name", "path"},
+"store"?, "threads"}; paths relative to the folder.
+
+What is written lies in JOB_DIR/output. It is opened again, answers validation rows, and is held
+against the network it came from: `result.json` is {"files", "report"}, or {"failed": {"code",
+"sentence"}} with exit status 1. `journal.jsonl` tells the stages. Test rows are never looked at.
+"""
+
+import copy
+import importlib.metadata
+import platform
+import shutil
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from training.engine import data, evaluate, export_config, inspection, job, methods, networks
+from training.engine.compressors import COMPRESSORS, Compressor, Material
+from training.engine.data import Dataset, Indices, Inputs
+from training.engine.errors import ConfigError, Fault, ModelError
+from training.engine.events import Logged, Stage, finite
+from training.engine.export_config import Wish
+from training.engine.exporters import EXPORTERS, Exporter, Rows, instructions
+from training.engine.exporters.feeding import fed
+from training.engine.job_config import DatasetInput
+from training.engine.journal import Journal
+from training.engine.latency import BATCHES
+from training.engine.networks import Network, Place
+from training.engine.tasks import TASKS
+from training.engine.teacher_outputs import Teacher
+
+JSON = dict[str, Any]
+Logits = NDArray[np.float32]
+MOST_ROWS = 2000  # of the validation split, on which both answer
+SECONDS = 2.0  # spent on each batch size, both networks together
+MOST_TURNS = 200
+SLOWER = 1.05  # times as long, from which a form is called slower
+LOSES = 0.01  # of the metric, from which a form is called worse
+
+
+def run(folder: Path) -> NoReturn:
+    """Export as the folder says, write `result.json`, and end the process."""
+
+    def work(folder: Path) -> JSON:
+        with Journal(folder / "journal.jsonl") as journal:
+            return export(
+                folder,
+                stage=lambda name: journal.write(Stage(name)),
+                say=lambda text: journal.write(Logged(text)),
+            )
+
+    inspection.answer(folder, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    task: str
+    wish: Wish
+    dataset: DatasetInput
+    teacher: JSON | None
+    threads: int
+
+
+def export(
+    folder: Path,
+    *,
+    stage: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+) -> JSON:
+    """`{"files", "report"}` of a job folder, whose output/ is then full. Raises the errors of
+    errors.py."""
+    raw = job.read_config(folder)
+    asked = _read(raw)
+    torch.set_num_threads(asked.threads)
+    cpu = Place(torch.device("cpu"))
+
+    # -- the network, and real rows for it ------------------------------------------------------
+    stage("reading the model")
+    model = raw["model"]
+    home = folder / str(model["path"])
+    network = networks.load(str(model["name"]), home, asked.task)
+    dataset = data.open_dataset(folder, asked.dataset, TASKS[asked.task].unit)
+    inputs = network.preprocessing.prepare(dataset.path, folder / "prepared")
+    rows = Rows(inputs, dataset.splits["train"])
+    before = copy.deepcopy(network)
+    cpu.settle(before)
+
+    # -- smaller ---------------------------------------------------------------------------------
+    compressor = _compressor(asked.wish)
+    told = []
+    if compressor is not None:
+        stage("compressing")
+        material = Material(
+            dataset, inputs, Place.choose("auto"), _teacher(raw, folder, dataset, say), say
+        )
+        network, said = compressor.compress(network, material)
+        network.module.to("cpu").eval()
+        told.append(said)
+
+    # -- written, and opened again ----------------------------------------------------------------
+    stage("writing")
+    output = folder / "output"
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+    method = EXPORTERS[asked.wish.format]
+    exporter = method(method.Options(**asked.wish.options))
+    exporter.write(network, rows, output)
+    if compressor is not None:
+        told.append(compressor.finish(output / exporter.weights, rows))
+    if exporter.weights != networks.WEIGHTS:
+        instructions.write(network, exporter, fed(network, rows), output)
+    after = exporter.open(network, output, asked.threads)
+
+    # -- held against what it came from -----------------------------------------------------------
+    stage("comparing answers")
+    judged = _judged(dataset)
+    answers = evaluate.predict(before, inputs, judged, cpu)
+    theirs = evaluate.predict(network, inputs, judged, cpu, module=after)
+    report = compare(before, dataset, inputs, judged, answers, theirs)
+    stage("measuring speed")
+    times = race(before, after, inputs, judged)
+    files = [inspection.file_of(one, output) for one in sorted(output.iterdir())]
+    report |= {
+        **asked.wish.as_dict(),
+        "said": " ".join(part for part in told if part),
+        "parameters": {"before": before.parameters, "after": network.parameters},
+        "size": sizes(home, output, exporter),
+        **times,
+        "threads": asked.threads,
+        "made_with": _made_with(exporter),
+    }
+    return {"files": files, "report": finite(report | verdict(report))}
+
+
+def _read(raw: JSON) -> Asked:
+    catalog = methods.describe()
+    task = str(raw.get("task"))
+    if task not in TASKS:
+        raise ConfigError([Fault("task", f"There is no task called {task}.")])
+    faults = [
+        Fault(name, "It must be an object.")
+        for name in ("model", "dataset")
+        if not isinstance(raw.get(name), dict)
+    ]
+    if faults:
+        raise ConfigError(faults)
+    said = raw["dataset"]
+    wish = export_config.read(raw.get("export"), catalog, task)
+    dataset = DatasetInput(
+        path=str(said.get("path") or ""),
+        sha256=said.get("sha256") or "",
+        fingerprint=said.get("fingerprint") or said.get("sha256") or "",
+        labels=tuple(said.get("labels") or ()),
+        problem=said.get("problem") or "single_label",
+        separator=said.get("separator") or "|",
+        columns=dict(said.get("columns") or {}),
+    )
+    return Asked(task, wish, dataset, raw.get("teacher"), max(1, int(raw.get("threads") or 1)))
+
+
+def _compressor(wish: Wish) -> Compressor | None:
+    if wish.compress is None:
+        return None
+    method = COMPRESSORS[wish.compress["kind"]]
+    return method(method.Options(**wish.compress["options"]))
+
+
+def _teacher(
+    raw: JSON, folder: Path, dataset: Dataset, say: Callable[[str], None]
+) -> Teacher | None:
+    """The teacher, whose answers are in the store or go there."""
+    said = raw.get("teacher")
+    if not said:
+        return None
+    home = folder / str(said["path"])
+    network = networks.load(str(said["name"]), home, str(raw["task"]))
+    teacher = Teacher(network, home, 1.0, dataset, Place.choose("auto"))
+    store = Path(raw["store"]) if raw.get("store") else folder / "teacher-outputs"
+    say(f"Asking {network.name}")
+    for split in ("train", "validation"):
+        for _ in teacher.ask(split, store, folder / "prepared", lambda: False):
+            pass
+    return teacher
+
+
+def _judged(dataset: Dataset) -> Indices:
+    """Validation rows, evenly apart where there are many."""
+    rows = dataset.splits["validation"]
+    places = np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)))
+    return rows[places.astype(np.int64)]
+
+
+def compare(
+    network: Network,
+    dataset: Dataset,
+    inputs: Inputs,
+    rows: Indices,
+    before: Logits,
+    after: Logits,
+) -> JSON:
+    """How much the answers to some rows differ: `agreement`, `difference` of the logits, and
+    `metric` before and after. The metric is None where the network has other labels."""
+    apart = np.abs(before.astype(np.float64) - after)
+    close = evaluate.fidelity(after, before, network.problem)
+    return {
+        "rows": len(rows),
+        "split": "validation",
+        "agreement": close.get("agreement"),
+        "kl": close.get("kl"),
+        "difference": {"max": float(apart.max()), "mean": float(apart.mean())},
+        "metric": _metric(network, dataset, inputs, rows, before, after),
+    }
+
+
+def _metric(
+    network: Network,
+    dataset: Dataset,
+    inputs: Inputs,
+    rows: Indices,
+    before: Logits,
+    after: Logits,
+) -> JSON | None:
+    name = TASKS[network.task].metrics.get(dataset.problem, ("",))[0]
+    if network.problem != dataset.problem:
+        return None
+    try:
+        columns = networks.columns(network, dataset.names)
+    except ModelError:
+        return None
+    truth = evaluate.truths(dataset, inputs, rows)
+    first, then = (
+        float(evaluate.score(said[:, columns], truth, dataset.problem).get(name, np.nan))
+        for said in (before, after)
+    )
+    if not (np.isfinite(first) and np.isfinite(then)):
+        return None
+    return {"name": name, "before": first, "after": then, "change": then - first}
+
+
+def race(before: Network, after: nn.Module, inputs: Inputs, rows: Indices) -> JSON:
+    """`latency_ms` of both by batch size, median and 95th percentile, and how many times as fast
+    the second is. They take turns on the same rows, so that a machine that is busy for a while is
+    busy for both. Inputs are there already: reading and tokenising cost both the same."""
+    place = Place(torch.device("cpu"))
+    before.module.eval()
+    times: dict[str, JSON] = {"before": {}, "after": {}}
+    speed_up = {}
+    with torch.inference_mode():
+        for size in BATCHES:
+            spent: dict[str, list[float]] = {"before": [], "after": []}
+            until = time.perf_counter() + SECONDS
+            for turn in range(MOST_TURNS + 4):
+                batch = inputs.batch(rows[(np.arange(size) + turn * size) % len(rows)])
+                given = {name: value for name, value in batch.items() if name != "targets"}
+                # The second to read a row finds it in the processor's cache: they swap.
+                for name in ("before", "after") if turn % 2 else ("after", "before"):
+                    began = time.perf_counter()
+                    if name == "before":
+                        place.logits(before, given)
+                    else:
+                        after(**given)
+                    if turn >= 4:  # the first answers warm caches up
+                        spent[name].append((time.perf_counter() - began) * 1000.0)
+                if len(spent["after"]) > 1 and time.perf_counter() > until:
+                    break
+            for name, found in spent.items():
+                times[name][str(size)] = {
+                    "median": round(float(np.median(found)), 4),
+                    "p95": round(float(np.percentile(found, 95)), 4),
+                }
+            medians = [times[name][str(size)]["median"] for name in ("before", "after")]
+            speed_up[str(size)] = round(medians[0] / max(medians[1], 1e-4), 3)
+    return {"latency_ms": times, "speed_up": speed_up}
+
+
+def sizes(home: Path, output: Path, exporter: Exporter) -> JSON:
+    """Bytes of the weights before and after, of all files, and of the weights once packed."""
+    stored = sum(one.stat().st_size for one in home.glob("*.safetensors"))
+    written = sum(
+        one.stat().st_size for one in output.iterdir() if one.name.startswith(exporter.weights)
+    )
+    return {
+        "before": stored,
+        "after": written,
+        "share": round(written / max(1, stored), 4),
+        "files": sum(one.stat().st_size for one in output.iterdir()),
+        "packed": _packed(output / exporter.weights),
+    }
+
+
+def _packed(path: Path) -> int:
+    """Bytes it takes in a zip; what zeros are worth."""
+    packer, total = zlib.compressobj(6), 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            total += len(packer.compress(piece))
+    return total + len(packer.flush())
+
+
+def verdict(report: JSON) -> JSON:
+    """`recommended`, and `sentence`: what a person should know before shipping it."""
+    alone, many = report["speed_up"][str(BATCHES[0])], report["speed_up"][str(BATCHES[-1])]
+    parts, recommended = [], True
+    if alone < 1.0 / SLOWER:
+        recommended = False
+        parts.append(
+            f"Slower: one row takes {1.0 / alone:.1f} times as long as in the model it came from."
+        )
+    elif alone > SLOWER:
+        parts.append(f"It is {alone:.1f} times as fast.")
+    if alone >= 1.0 / SLOWER and many < 1.0 / SLOWER:
+        parts.append(f"{BATCHES[-1]} rows at once take {1.0 / many:.1f} times as long.")
+    share = report["size"]["share"]
+    if share < 0.95:
+        parts.append(f"Its file has {share:.0%} of the bytes.".replace("%", " %"))
+    elif share > 1.05:
+        parts.append(f"Its file is {share:.1f} times as large.")
+    metric = report["metric"]
+    lost = 0.0 if metric is None else _lost(metric)
+    if metric is not None and lost > LOSES:
+        recommended = False
+        change = metric["change"]
+        parts.append(
+            f"{metric['name']} changes from {metric['before']:.4g} to {metric['after']:.4g} "
+            f"({change:+.4g}) on validation rows."
+        )
+    elif report["agreement"] is not None:
+        same = f"{report['agreement']:.1%}".replace("%", " %")
+        parts.append(f"It answers {same} of {report['rows']:,} validation rows alike.")
+    return {"recommended": recommended, "sentence": " ".join(parts)}
+
+
+FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity")
+
+
+def _lost(metric: JSON) -> float:
+    """Of the metric, how much is gone: points of a share, and the share of an error."""
+    if metric["name"] in FALLING:
+        return float(metric["change"] / max(abs(metric["before"]), 1e-9))
+    return float(-metric["change"])
+
+
+def _made_with(exporter: Exporter) -> JSON:
+    names = ["torch", *(("onnx", "onnxruntime") if exporter.is_onnx else ())]
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return {**versions, "processor": platform.machine()}
