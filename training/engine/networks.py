@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine import features
+from training.engine import alterations, features
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -168,9 +168,10 @@ def student(
     if known.labels == dataset.names and known.problem == dataset.problem:
         return known
     say(f"{asked.name} does not know this dataset's labels: its last layer starts anew.")
-    if not (folder / asked.path / "distillhub.json").exists():
-        module = checkpoints.load(folder / asked.path, task, classes=outputs(dataset.names))
-        known.module, known.labels, known.problem = module, dataset.names, dataset.problem
+    if ARCHITECTURES[known.architecture].kind == "transformers":
+        classes = outputs(dataset.names)
+        known.module = _transformers(folder / asked.path, task, classes, known.config)
+        known.labels, known.problem = dataset.names, dataset.problem
         return known
     fresh = draw(
         asked.name,
@@ -202,7 +203,8 @@ def draw(
 ) -> Network:
     """A network with weights from torch's generator."""
     shape = TASKS[task].shape(preprocessing, outputs(labels))
-    module = ARCHITECTURES[architecture].build(config, shape)
+    module = ARCHITECTURES[architecture].build(alterations.plain(config), shape)
+    alterations.apply(module, alterations.of(config))
     return Network(name, module, architecture, config, task, labels, preprocessing, problem)
 
 
@@ -221,7 +223,7 @@ def load(name: str, folder: Path, task: str) -> Network:
     labels = tuple(said["labels"])
     problem: Problem = said.get("problem", "single_label")
     if ARCHITECTURES[said["architecture"]].kind == "transformers":
-        module = checkpoints.load(folder, task, classes=outputs(labels))
+        module = _transformers(folder, task, outputs(labels), said["config"])
         return Network(
             name, module, said["architecture"], said["config"], task, labels, preprocessing, problem
         )
@@ -231,6 +233,16 @@ def load(name: str, folder: Path, task: str) -> Network:
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(f"The weights of {name} do not fit its configuration: {error}") from error
     return network
+
+
+def _transformers(folder: Path, task: str, classes: int, config: JSON) -> nn.Module:
+    """A transformers model of ours. Its altered layers are not the library's to load."""
+    if not alterations.of(config):
+        return checkpoints.load(folder, task, classes=classes)
+    module = checkpoints.unfilled(folder, task, classes=classes)
+    alterations.apply(module, alterations.of(config))
+    alterations.load(module, folder / WEIGHTS, features.last_layer(module))
+    return module
 
 
 def _load_checkpoint(name: str, folder: Path, task: str) -> Network:
@@ -248,6 +260,8 @@ def save(network: Network, folder: Path) -> list[Path]:
     architecture: type[Architecture] = ARCHITECTURES[network.architecture]
     if architecture.kind == "transformers":
         checkpoints.save(module, folder, network.labels)
+        if alterations.of(network.config):
+            alterations.save(module, folder / WEIGHTS)
     else:
         weights = {name: value.contiguous().cpu() for name, value in module.state_dict().items()}
         save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})

@@ -215,5 +215,12 @@ def load(folder: Path, task: str, *, classes: int) -> nn.Module:
     return transformers_models.load(folder, task, classes)
 
 
+def unfilled(folder: Path, task: str, *, classes: int) -> nn.Module:
+    """The model of a checkpoint's configuration, with weights drawn at random."""
+    refuse_unsafe(folder)
+    model_type(folder, task)
+    return transformers_models.unfilled(folder, task, classes)
+
+
 def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
     transformers_models.save(module, folder, names)
