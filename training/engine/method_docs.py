@@ -22,6 +22,12 @@ SECTIONS = (
     ),
     ("schemes", "Schemes", "Who teaches whom."),
     ("tasks", "Tasks", "Keys are Hugging Face's pipeline tags."),
+    (
+        "derivations",
+        "Students made from a teacher",
+        "A smaller network that begins with weights of a trained one, of its task, labels and\n"
+        "preprocessing. Where a dataset is given, its rows say what to keep.",
+    ),
     ("optimizers", "Optimizers", ""),
     ("schedules", "Schedules", "The learning rate after the warm-up; `p` runs from 0 to 1."),
 )
@@ -37,13 +43,23 @@ def markdown(catalog: JSON) -> str:
         parts += [_method(method) for method in catalog[kind]]
     parts.append("## Training options\n\nOf every run, whatever its losses.\n")
     parts.append(_options(catalog["training"]))
-    parts.append("## Presets\n\n| preset | what | losses |\n|---|---|---|")
+    parts.append("## Presets\n\nWhere a run can begin; each is trained end to end by a test.\n")
+    parts.append("| preset | what, and when | begins with | source |\n|---|---|---|---|")
     for preset in catalog["presets"]:
-        losses = ", ".join(f"{one['weight']:g} · `{one['kind']}`" for one in preset["losses"])
-        parts.append(f"| {preset['label']} | {preset['summary']} | {losses} |")
+        words = " ".join(filter(None, (preset["summary"], preset["when"], preset["warning"])))
+        parts.append(f"| {preset['label']} | {words} | {_begins(preset)} | {preset['paper']} |")
     parts.append("")
     parts.append(_architectures(catalog["architectures"]))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _begins(preset: JSON) -> str:
+    """`scheme`; then the terms with their weights, stage after stage."""
+    scheme = preset["scheme"] if isinstance(preset["scheme"], str) else preset["scheme"]["kind"]
+    stages = [stage["losses"] for stage in preset["stages"]] or [preset["losses"]]
+    sums = [" + ".join(f"{one['weight']:g} · `{one['kind']}`" for one in sum_) for sum_ in stages]
+    said = ", then ".join(sums)
+    return said if scheme in ("offline", "staged") else f"`{scheme}`: {said}"
 
 
 def _method(method: JSON) -> str:
@@ -52,6 +68,8 @@ def _method(method: JSON) -> str:
         lines.append(f"    {method['formula']}\n")
     if method["paper"]:
         lines.append(f"Source: {method['paper']}.\n")
+    if method.get("architectures"):
+        lines.append(f"For {', '.join(f'`{one}`' for one in method['architectures'])}.\n")
     if method["options"]:
         lines.append(_options(method["options"]))
     return "\n".join(lines)

@@ -69,10 +69,18 @@ class Loss(Method):
         return known if self.needs_labels else known | True
 
     @classmethod
+    def compares(cls) -> str:
+        """What it holds against each other: answers, layers, or rows together."""
+        if not cls(cls.Options()).wants:
+            return "answers"
+        return "rows" if cls.is_joint else "layers"
+
+    @classmethod
     def described(cls) -> dict[str, Any]:
         return {
             **super().described(),
             "problems": list(cls.problems),
+            "compares": cls.compares(),
             "is_joint": cls.is_joint,
             "unit": cls.unit,
         }

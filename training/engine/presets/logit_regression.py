@@ -1,0 +1,13 @@
+from training.engine.presets import PRESETS, Preset
+
+
+@PRESETS.register
+class LogitRegression(Preset):
+    key = "logit_regression"
+    family = "begin"
+    rank = 5
+    label = "Logit regression"
+    summary = "The student's logits, or its numbers, approach the teacher's."
+    when = "With many rows, labelled or not; and wherever labels are numbers."
+    paper = "Ba, Caruana: Do Deep Nets Really Need to be Deep?, 1312.6184"
+    losses = ({"kind": "logit_mse", "weight": 1.0},)
