@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from training.engine import head_loss, options
-from training.engine.head_loss import Head, Term, TopK
+from training.engine.head_loss import Term
+from training.engine.heads import Head, TopK
 from training.engine.losses import LOSSES, Loss
 
 UNITS, VOCABULARY, OURS, THEIRS = 150, 61, 8, 12

@@ -4,8 +4,10 @@ A term says what it `wants`; the network's forward is then watched (features.py)
 it here. Nothing is collected that nobody wants.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -51,13 +53,21 @@ class Answer:
     embedding: Tensor | None = None
     mask: Tensor | None = None
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Answer":
+        """The same, with every tensor changed."""
+        return Answer(
+            change(self.logits),
+            tuple(change(one) for one in self.hidden),
+            tuple(change(one) for one in self.attention),
+            tuple(change(one) for one in self.relations),
+            None if self.embedding is None else change(self.embedding),
+            None if self.mask is None else change(self.mask),
+        )
+
     def detached(self) -> "Answer":
         """The same, carrying no gradient."""
-        return Answer(
-            self.logits.detach(),
-            tuple(one.detach() for one in self.hidden),
-            tuple(one.detach() for one in self.attention),
-            tuple(one.detach() for one in self.relations),
-            None if self.embedding is None else self.embedding.detach(),
-            self.mask,
-        )
+        return self.each(Tensor.detach)
+
+    def to(self, device: torch.device) -> "Answer":
+        """The same on a device."""
+        return self.each(lambda one: one.to(device))

@@ -71,6 +71,8 @@ class Dataset:
     place: Indices  # [rows]: where a row stands within its split
     problem: Problem = "single_label"
     columns: dict[str, str] = field(default_factory=dict)  # of tables
+    scale: tuple[float, float] = (0.0, 1.0)  # mean and deviation of training rows' numbers
+    source: Indices | None = None  # rows of the file, where these rows are windows of them
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -113,6 +115,12 @@ def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> D
     for split in SPLITS[:2]:
         if not len(splits[split]):
             raise DataError(f"The dataset has no {split} rows; make a version that has some.")
+    scale = (0.0, 1.0)
+    if described.problem == "regression":
+        known = labels[splits["train"]]
+        known = known[~np.isnan(known)].astype(np.float64)
+        if len(known):
+            scale = (float(known.mean()), float(max(known.std(), 1e-6)))
     return Dataset(
         path=path,
         fingerprint=described.fingerprint or described.sha256,
@@ -124,6 +132,7 @@ def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> D
         place=place,
         problem=described.problem,
         columns=dict(described.columns),
+        scale=scale,
     )
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from training.engine.answers import Answer
+from training.engine.heads import Head, Taught, TopK
 from training.engine.losses import Loss
 
 AT_ONCE = 4_194_304  # numbers in a buffer of logits: 131 tokens by 32 000 words
@@ -26,49 +27,6 @@ FEWEST = 64  # tokens in a chunk; fewer leave the products of matrices too thin
 TINY = 1e-37
 
 Term = tuple[str, float, Loss]  # its kind, its weight now, and the loss
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Logits that are not there yet: `hidden @ weight.T + bias`, `[units, vocabulary]`."""
-
-    hidden: Tensor  # [units, width]
-    weight: Tensor  # [vocabulary, width]
-    bias: Tensor | None = None  # [vocabulary]
-
-    def logits(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """`[stop - start, vocabulary]`, float32."""
-        part = self.hidden[start:stop].to(self.weight.dtype)
-        return torch.nn.functional.linear(part, self.weight, self.bias).float()
-
-
-@dataclass(frozen=True, slots=True)
-class TopK:
-    """The largest logits of each unit, and what all the others weigh together.
-
-    Without the rest, renormalised probabilities have a gradient that is 10 to 90 % wrong; with it
-    the rest is one more word, and the divergence is that of k + 1 words.
-    """
-
-    values: Tensor  # [units, k], float32
-    indices: Tensor  # [units, k], int64, distinct
-    rest: Mapping[float, Tensor]  # by temperature T: log Σ exp(t / T) over the others, [units]
-
-    def bucketed(self, temperature: float, start: int, stop: int) -> Tensor:
-        """`[units, k + 1]` logits whose softmax at this temperature is the teacher's."""
-        rest = self.rest[temperature][start:stop].unsqueeze(1) * temperature
-        return torch.cat([self.values[start:stop], rest], dim=1)
-
-    def bucket(self, logits: Tensor, temperature: float, start: int, stop: int) -> Tensor:
-        """A student's logits `[units, vocabulary]`, with the same words together: `[units, k + 1]`.
-        Carries a gradient."""
-        indices = self.indices[start:stop]
-        others = logits.scatter(1, indices, -torch.inf) / temperature
-        rest = others.logsumexp(dim=1, keepdim=True) * temperature
-        return torch.cat([logits.gather(1, indices), rest], dim=1)
-
-
-Taught = Head | TopK | None
 
 
 def fits(terms: Sequence[Term], teacher_is_top_k: bool = False) -> str:
@@ -399,10 +357,7 @@ def judge(student: Head, teacher: Taught, labels: Tensor) -> Judged:
         if isinstance(teacher, TopK):
             theirs = teacher.bucketed(1.0, start, stop).log_softmax(dim=1)
             ours = teacher.bucket(logs, 1.0, start, stop).log_softmax(dim=1)
-            first = teacher.indices[start:stop].gather(
-                1, teacher.values[start:stop].argmax(dim=1, keepdim=True)
-            )
-            agrees.append(first.squeeze(1) == said)
+            agrees.append(teacher.first(start, stop) == said)
         else:
             theirs, ours = teacher.logits(start, stop).log_softmax(dim=1), logs
             agrees.append(theirs.argmax(dim=1) == said)

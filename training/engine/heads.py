@@ -1,6 +1,6 @@
 """Last layers over large vocabularies, whose logits are better not made all at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,13 +22,9 @@ class Head:
         part = self.hidden[start:stop].to(self.weight.dtype)
         return torch.nn.functional.linear(part, self.weight, self.bias).float()
 
-    def detached(self) -> "Head":
-        bias = None if self.bias is None else self.bias.detach()
-        return Head(self.hidden.detach(), self.weight.detach(), bias)
-
-    def to(self, device: torch.device) -> "Head":
-        bias = None if self.bias is None else self.bias.to(device)
-        return Head(self.hidden.to(device), self.weight.to(device), bias)
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Head":
+        bias = None if self.bias is None else change(self.bias)
+        return Head(change(self.hidden), change(self.weight), bias)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +57,9 @@ class TopK:
         best = self.values[start:stop].argmax(dim=1, keepdim=True)
         return self.indices[start:stop].gather(1, best).squeeze(1)
 
-    def to(self, device: torch.device) -> "TopK":
-        rest = {temperature: one.to(device) for temperature, one in self.rest.items()}
-        return TopK(self.values.to(device), self.indices.to(device), rest)
+    def each(self, change: Callable[[Tensor], Tensor]) -> "TopK":
+        rest = {temperature: change(one) for temperature, one in self.rest.items()}
+        return TopK(change(self.values), change(self.indices), rest)
 
 
 Taught = Head | TopK | None
@@ -79,7 +75,12 @@ class Unmultiplied(Answer):
     __slots__ = ("head", "made", "top")
 
     def __init__(
-        self, head: Head | None, top: TopK | None = None, like: Answer | None = None
+        self,
+        head: Head | None,
+        top: TopK | None = None,
+        *,
+        like: Answer | None = None,
+        mask: Tensor | None = None,
     ) -> None:
         self.head, self.top = head, top
         self.made: Tensor | None = None
@@ -87,7 +88,7 @@ class Unmultiplied(Answer):
         self.attention = like.attention if like is not None else ()
         self.relations = like.relations if like is not None else ()
         self.embedding = like.embedding if like is not None else None
-        self.mask = like.mask if like is not None else None
+        self.mask = mask
 
     @property
     def logits(self) -> Tensor:
@@ -104,3 +105,12 @@ class Unmultiplied(Answer):
     @property
     def taught(self) -> Taught:
         return self.top if self.head is None else self.head
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> "Unmultiplied":
+        like = Answer(torch.empty(0), self.hidden, self.attention, self.relations, self.embedding)
+        return Unmultiplied(
+            None if self.head is None else self.head.each(change),
+            None if self.top is None else self.top.each(change),
+            like=like.each(change),
+            mask=None if self.mask is None else change(self.mask),
+        )

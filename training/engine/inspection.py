@@ -82,7 +82,11 @@ def _architecture(task: str, key: str, values: JSON) -> JSON:
         "size_bytes": weights * preflight.FLOAT,
         "labels": [],
         "tokenizer": example.tokenizer,
-        "assumes": f"{classes} labels and {example.assumes}",
+        "assumes": (
+            f"{classes} labels and {example.assumes}"
+            if TASKS[task].needs_labels
+            else example.assumes
+        ),
         "folder": None,
         "revision": None,
         "files": [],

@@ -185,7 +185,7 @@ class LanguagePreprocessing:
         """Through the checkpoint's template: what an answer adds to the conversation counts."""
         said, written = Tokens([], [], []), ""
         named = {
-            name: self.tokenizer.id_to_token(token)
+            name: str(self.tokenizer.id_to_token(token))
             for name, token in (("bos_token", self.start), ("eos_token", self.end))
             if token is not None
         }
@@ -329,7 +329,7 @@ def learn(texts: Iterable[str], wish: Wish, form: Form = "text") -> LanguagePrep
         tokenizer=tokenizer,
         max_length=wish.max_length,
         stride=min(wish.stride or wish.max_length, wish.max_length),
-        pad=tokenizer.token_to_id(PAD),
+        pad=tokenizer.token_to_id(PAD) or 0,
         end=tokenizer.token_to_id(END),
         ends_texts=wish.end == "always",
     )
@@ -341,3 +341,24 @@ def load(folder: Path, said: JSON) -> LanguagePreprocessing:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return LanguagePreprocessing(tokenizer=tokenizer, **said)
+
+
+def of_checkpoint(
+    folder: Path, *, max_length: int, end: int | None, pad: int | None, template: str
+) -> LanguagePreprocessing:
+    """A checkpoint's own tokenizer."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # What it puts before every text; a token behind would be an end, which rows say themselves.
+    begun = tokenizer.encode("").ids
+    start = begun[0] if begun and begun[0] != end else None
+    return LanguagePreprocessing(
+        tokenizer=tokenizer,
+        max_length=max_length,
+        stride=max_length,
+        pad=pad or 0,
+        end=end,
+        start=start,
+        template=template,
+    )

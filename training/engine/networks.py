@@ -22,8 +22,11 @@ from training.engine import alterations, features
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset
 from training.engine.errors import ConfigError, Fault, ModelError
+from training.engine.heads import Head, Unmultiplied
 from training.engine.job_config import NetworkInput, Problem
+from training.engine.language import LanguagePreprocessing
 from training.engine.students import ARCHITECTURES, Architecture
+from training.engine.students.transformers_models import key_of
 from training.engine.tasks import TASKS, Preprocessing
 from training.engine.teachers import folder as checkpoints
 
@@ -41,10 +44,13 @@ class Network:
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     problem: Problem = "single_label"
+    scale: tuple[float, float] = (0.0, 1.0)  # of numbers: what its 0 and its 1 further mean
 
     @property
     def outputs(self) -> int:
         """Numbers it answers for a unit."""
+        if isinstance(self.preprocessing, LanguagePreprocessing):
+            return self.preprocessing.vocabulary
         return outputs(self.labels)
 
     @property
@@ -100,6 +106,18 @@ class Place:
         """`[units, classes]`, float32, whatever the network computes in; of `module` where another
         one of the network's kind is asked. Where tokens have labels, `batch` has `targets`, and the
         units are its places that have one, row by row."""
+        if hasattr(network.module, "last"):
+            return self.head(network, batch, module).logits()
+        return self._said(network, batch, module)
+
+    def head(self, network: Network, batch: Batch, module: nn.Module | None = None) -> Head:
+        """Of a network that writes: what its last layer makes the units' logits of. Places without
+        a unit never meet that layer."""
+        weight, bias = network.module.last() if module is None else module.last()  # type: ignore[operator]
+        return Head(self._said(network, batch, module, headless=True), weight, bias)
+
+    def _said(self, network: Network, batch: Batch, module: nn.Module | None, **how: Any) -> Tensor:
+        """What the network answers at the batch's units."""
         inputs = {name: value for name, value in batch.items() if name != "targets"}
         if self.device.type != "cpu":
             inputs = {
@@ -112,11 +130,13 @@ class Place:
             }
         answering = module or network.module
         if self.half is None:
-            logits: Tensor = answering(**inputs)
+            logits: Tensor = answering(**inputs, **how)
         else:
             with torch.autocast(self.device.type, self.half):
-                logits = answering(**inputs)
+                logits = answering(**inputs, **how)
             logits = logits.float()
+        if network.scale != (0.0, 1.0):
+            logits = logits * network.scale[1] + network.scale[0]
         targets = batch.get("targets")
         if targets is not None:
             logits = logits[(targets != NO_UNIT).to(self.device)]
@@ -133,12 +153,31 @@ class Place:
         mask = batch.get("attention_mask")
         if mask is not None:
             mask = mask.to(self.device).bool()
+        if hasattr(network.module, "last"):
+            return self._unmultiplied(network, batch, wanted, module, mask)
         if not wanted:
             return Answer(self.logits(network, batch, module), mask=mask)
         watched = module or network.module
         with features.watch(watched, wanted) as seen:
             logits = self.logits(network, batch, module)
         return features.answer(watched, seen, logits, mask)
+
+    def _unmultiplied(
+        self,
+        network: Network,
+        batch: Batch,
+        wanted: Wanted,
+        module: nn.Module | None,
+        mask: Tensor | None,
+    ) -> Answer:
+        """An answer whose logits are not made before a term asks for them."""
+        if not wanted:
+            return Unmultiplied(self.head(network, batch, module), mask=mask)
+        watched = module or network.module
+        with features.watch(watched, wanted) as seen:
+            head = self.head(network, batch, module)
+        like = features.answer(watched, seen, head.hidden, mask)
+        return Unmultiplied(head, like=like, mask=mask)
 
 
 def student(
@@ -155,7 +194,7 @@ def student(
     if asked.path is None:
         architecture = ARCHITECTURES[asked.architecture]
         seen = preprocessing or TASKS[task].fit(dataset, architecture, asked.config)
-        return draw(
+        fresh = draw(
             asked.name,
             asked.architecture,
             asked.config,
@@ -164,6 +203,8 @@ def student(
             seen,
             dataset.problem,
         )
+        fresh.scale = dataset.scale
+        return fresh
     known = load(asked.name, folder / asked.path, task)
     if known.labels == dataset.names and known.problem == dataset.problem:
         return known
@@ -182,6 +223,7 @@ def student(
         known.preprocessing,
         dataset.problem,
     )
+    fresh.scale = dataset.scale
     weights = fresh.module.state_dict()
     kept = {
         name: value
@@ -222,10 +264,20 @@ def load(name: str, folder: Path, task: str) -> Network:
     preprocessing = TASKS[task].load(folder, said["preprocessing"])
     labels = tuple(said["labels"])
     problem: Problem = said.get("problem", "single_label")
+    mean, deviation = said.get("scale", (0.0, 1.0))
+    scale = (float(mean), float(deviation))
     if ARCHITECTURES[said["architecture"]].kind == "transformers":
         module = _transformers(folder, task, outputs(labels), said["config"])
         return Network(
-            name, module, said["architecture"], said["config"], task, labels, preprocessing, problem
+            name,
+            module,
+            said["architecture"],
+            said["config"],
+            task,
+            labels,
+            preprocessing,
+            problem,
+            scale,
         )
     network = draw(name, said["architecture"], said["config"], task, labels, preprocessing, problem)
     try:
@@ -247,9 +299,9 @@ def _transformers(folder: Path, task: str, classes: int, config: JSON) -> nn.Mod
 
 def _load_checkpoint(name: str, folder: Path, task: str) -> Network:
     preprocessing = checkpoints.preprocessing(folder, task)
-    labels = checkpoints.labels(folder)
-    module = checkpoints.load(folder, task, classes=len(labels))
-    architecture = checkpoints.model_type(folder, task)
+    labels = checkpoints.labels(folder) if TASKS[task].needs_labels else ()
+    module = checkpoints.load(folder, task, classes=outputs(labels))
+    architecture = key_of(checkpoints.model_type(folder, task), task)
     return Network(name, module, architecture, {}, task, labels, preprocessing)
 
 
@@ -275,6 +327,7 @@ def save(network: Network, folder: Path) -> list[Path]:
         "task": network.task,
         "labels": list(network.labels),
         "problem": network.problem,
+        "scale": list(network.scale),
         "preprocessing": network.preprocessing.as_dict(),
         "parameters": network.parameters,
     }

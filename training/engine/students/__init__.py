@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import nn
 
-from training.engine import pixels, sounds, tables, tokenization
+from training.engine import language, pixels, sounds, tables, tokenization
 from training.engine.registry import Method, Registry
 
 JSON = dict[str, Any]
@@ -78,6 +78,17 @@ class Architecture(Method):
     def wished_tables(cls, options: JSON) -> tables.Wish:
         """How it wants its columns."""
         return tables.Wish(most=options["most_categories"])
+
+    @classmethod
+    def wished_language(cls, options: JSON) -> language.Wish:
+        """The tokenizer and windows it asks for; networks that write share these options."""
+        return language.Wish(
+            kind=options["tokenizer"],
+            vocabulary=options["vocabulary"],
+            max_length=options["max_length"],
+            stride=options["stride"] or 0,
+            end=options["end_token"],
+        )
 
     @classmethod
     def described(cls) -> JSON:

@@ -12,8 +12,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from training.engine import tokenization
+from training.engine import language, tokenization
 from training.engine.errors import ModelError
+from training.engine.language import LanguagePreprocessing
 from training.engine.pixels import ImagePreprocessing
 from training.engine.sounds import HIGHEST, LONGEST, SoundPreprocessing, reach
 from training.engine.students import transformers_models
@@ -120,12 +121,14 @@ def plain_config(folder: Path) -> JSON:
 
 def preprocessing(
     folder: Path, task: str
-) -> TextPreprocessing | ImagePreprocessing | SoundPreprocessing:
+) -> TextPreprocessing | ImagePreprocessing | SoundPreprocessing | LanguagePreprocessing:
     """How it wants its inputs, from its own files."""
     if task == "text-classification":
         return _text(folder)
     if task == "audio-classification":
         return _sound(folder)
+    if task == "text-generation":
+        return _language(folder)
     return _image(folder)
 
 
@@ -140,6 +143,37 @@ def _text(folder: Path) -> TextPreprocessing:
     if isinstance(stated, int) and 0 < stated < longest:
         longest = stated
     return tokenization.load(folder, longest, int(config.get("pad_token_id") or 0))
+
+
+LONGEST_WINDOW = 512  # tokens; checkpoints that see more would train in more memory than most have
+
+
+def _language(folder: Path) -> LanguagePreprocessing:
+    """A language model's tokenizer with its special tokens, and windows it can see at once."""
+    config = config_of(folder)
+    if not (folder / "tokenizer.json").is_file():
+        transformers_models.write_tokenizer(folder)
+    stated = folder / "tokenizer_config.json"
+    said = read_json(stated) if stated.is_file() else {}
+    separate = folder / "chat_template.jinja"
+    template = separate.read_text(encoding="utf-8") if separate.is_file() else ""
+    longest = int(config.get("max_position_embeddings") or config.get("n_positions") or 512)
+    end = _first(config.get("eos_token_id"))
+    pad = _first(config.get("pad_token_id"))
+    return language.of_checkpoint(
+        folder,
+        max_length=min(longest, LONGEST_WINDOW),
+        end=end,
+        pad=end if pad is None else pad,
+        template=template or str(said.get("chat_template") or ""),
+    )
+
+
+def _first(value: Any) -> int | None:
+    """An id, of several the first; what is no id is none."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    return value if isinstance(value, int) and value >= 0 else None
 
 
 PAD_OFFSET = {"roberta", "xlm-roberta", "camembert", "data2vec-text"}  # positions start at pad + 1
