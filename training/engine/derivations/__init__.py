@@ -68,7 +68,9 @@ class Derivation(Method):
             **super().described(),
             "architectures": [one.key for one in ARCHITECTURES if not cls.refusal(one.key)],
             "refusals": {
-                one.key: refusal for one in ARCHITECTURES if (refusal := cls.refusal(one.key))
+                one.key: cls.refusal(one.key)
+                for one in ARCHITECTURES
+                if model_type_of(one.key) in cls.refusals
             },
             "measures": cls.measures,
         }
