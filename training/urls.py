@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from training.views import home, models, patterns, run_actions, run_form, runs, workers
+from training.views import home, models, patterns, recipes, run_actions, run_form, runs, workers
 
 app_name = "training"
 
@@ -11,6 +11,7 @@ RUN = "p/<slug:project_slug>/runs/<int:number>"
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
     path("workers/", workers.worker_list, name="worker_list"),
+    path("recipes/", recipes.recipes, name="recipes"),
     path("patterns/", patterns.patterns, name="patterns"),
     path("p/<slug:project_slug>/", home.project_overview, name="project_overview"),
     path("p/<slug:project_slug>/teachers/", models.teacher_list, name="teacher_list"),

@@ -4,10 +4,10 @@
   "use strict";
 
   const show = () => {
-    const told = document.getElementById("run-faults");
+    const told = document.querySelector("[data-faults]");
     if (!told) return;
     const faults = JSON.parse(told.dataset.faults);
-    for (const slot of document.querySelectorAll("#run-form [data-fault]")) {
+    for (const slot of document.querySelectorAll("[data-fault]")) {
       const sentences = faults[slot.dataset.fault] || [];
       slot.textContent = sentences.join(" ");
       slot.hidden = sentences.length === 0;

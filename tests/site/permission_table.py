@@ -77,6 +77,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_edit": EDIT,
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
+    "training:recipes": {"GET": ACCOUNT},
     "training:patterns": {"GET": ACCOUNT},
 }
 
@@ -120,6 +121,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_run_evaluation": READ,
     "api_run_lineage": READ,
     "api_methods": {"GET": ACCOUNT},
+    "api_recipes": {"GET": ACCOUNT},
+    "api_recipe_translate": {"POST": ACCOUNT},
     "api_workers": {"GET": ACCOUNT},
 }
 

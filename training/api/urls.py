@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from training.api import methods, models, runs, workers
+from training.api import methods, models, recipes, runs, workers
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
@@ -34,5 +34,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/evaluation/", runs.RunEvaluation.as_view(), name="api_run_evaluation"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
     path("methods/", methods.Methods.as_view(), name="api_methods"),
+    path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
+    path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
     path("workers/", workers.WorkerList.as_view(), name="api_workers"),
 ]

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from django.http import QueryDict
 
-from distillhub.lib.errors import DomainError
+from distillhub.lib.errors import DomainError, Invalid
 from projects.models import Project
 from training import catalog
 from training.engine import config as engine_config
@@ -20,6 +20,9 @@ MAIN_TRAINING = ("epochs", "batch_size", "learning_rate", "early_stopping", "see
 SYMBOL_T = re.compile(r"(?<![A-Za-z])T(?![A-Za-z])")
 
 Texts = dict[str, str]
+MOST_TERMS = 20
+LONGEST_LOSSES = 10_000
+SIMPLE = (str, int, float, bool, type(None))  # what options are, alone or in a list
 
 
 class RunDraft:
@@ -47,12 +50,17 @@ class RunDraft:
 
     @classmethod
     def from_address(cls, project: Project, asked: QueryDict) -> Self:
-        """A first page, with whatever a link elsewhere already chose."""
+        """A first page, with whatever a link elsewhere already chose. Raises Invalid where its
+        `losses` are no JSON list of losses."""
         draft = cls(project)
         draft.dataset = asked.get("dataset", "")
         draft.student = asked.get("student", "")
         draft.teachers = asked.getlist("teacher")
         draft.preset = asked.get("preset", "")
+        handed_over = asked.get("losses", "")
+        if handed_over:
+            draft.losses = _handed_over(handed_over)
+            draft.preset = draft.applied_preset = "custom"
         draft._settle()
         return draft
 
@@ -246,7 +254,7 @@ class RunDraft:
             "maximum": None, "choices": [], "label": "Weight",
             "help": "How much of the total this term makes.",
         }  # fmt: skip
-        return [weight, *self._loss(kind).get("options", [])]
+        return [weight, *self._loss(kind).get("options", []), *engine_terms.SCHEDULE]
 
     # What the page shows ----------------------------------------------------------------------
 
@@ -372,7 +380,28 @@ def _listed(texts: Texts) -> list[Texts]:
         place, _, option = name.partition(".")
         if place.isascii() and place.isdigit() and option:
             grouped.setdefault(int(place), {})[option] = value
-    return [grouped[place] for place in sorted(grouped) if grouped[place].get("kind")][:20]
+    return [grouped[place] for place in sorted(grouped) if grouped[place].get("kind")][:MOST_TERMS]
+
+
+def _handed_over(text: str) -> list[Texts]:
+    """Losses from an address, as texts; the service judges them like those that were typed."""
+    broken = Invalid("The losses of this address are no list of losses. Open the form without it.")
+    if len(text) > LONGEST_LOSSES:
+        raise broken
+    try:
+        losses = json.loads(text)
+    except (ValueError, RecursionError):
+        raise broken from None
+    if not isinstance(losses, list) or not 1 <= len(losses) <= MOST_TERMS:
+        raise broken
+    for loss in losses:
+        if not isinstance(loss, dict) or not isinstance(loss.get("kind"), str):
+            raise broken
+        for value in loss.values():
+            parts = value if isinstance(value, list) else [value]
+            if not all(isinstance(part, SIMPLE) for part in parts):
+                raise broken
+    return [{name: fields.written(value) for name, value in loss.items()} for loss in losses]
 
 
 def _number(text: str) -> float:

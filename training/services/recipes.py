@@ -1,0 +1,145 @@
+"""Other libraries' settings as the losses of a run, and back; for pages and REST alike."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from distillhub.lib.errors import Invalid
+from training import catalog
+from training.engine import options as engine_options
+from training.engine import terms
+from training.engine.errors import ConfigError, Fault
+from training.engine.recipes import RECIPES, Recipe
+
+JSON = dict[str, Any]
+SYMBOL_T = re.compile(r"(?<![A-Za-z])T(?![A-Za-z])")
+#: Terms are read as those of the task that knows most of them.
+TASK = "text-classification"
+
+
+def listed() -> list[JSON]:
+    """Every recipe, with its options, formulas, and what its users trip over."""
+    return [recipe.described() for recipe in RECIPES]
+
+
+def find(key: Any) -> type[Recipe]:
+    """Raises Invalid."""
+    if not isinstance(key, str) or key not in RECIPES:
+        offered = ", ".join(recipe.key for recipe in RECIPES)
+        raise _invalid([Fault("recipe", f"It must be one of {offered}.")])
+    return RECIPES[key]
+
+
+def translate(*, recipe: str, options: Any = None, classes: int | None = None) -> JSON:
+    """What the settings of a library are here: `{"recipe", "options", "losses", "formula",
+    "notes"}`.
+
+    Raises Invalid with `options.alpha`, … in its fields.
+    """
+    found = find(recipe)
+    if not isinstance(options, Mapping | None):
+        raise _invalid([Fault("options", "It must be an object of the library's own options.")])
+    described = engine_options.describe(found.Options)
+    values, faults = engine_options.check(described, options or {}, "options")
+    if faults:
+        raise _invalid(faults)
+    settings = found.Options(**values)
+    try:
+        losses = found.to_terms(settings, classes=classes)
+    except ConfigError as error:
+        names = {one["name"] for one in described}
+        raise _invalid(
+            Fault(f"options.{at}" if at in names else at, said) for at, said in error.faults
+        ) from None
+    return _answer(found, settings, losses)
+
+
+def translate_back(*, recipe: str, losses: Any, classes: int | None = None) -> JSON:
+    """The settings of a library that say what these losses say; the answer as of `translate`.
+
+    Raises Invalid with `losses.0.weight`, … in its fields.
+    """
+    found = find(recipe)
+    complete = _complete(losses)
+    try:
+        settings = found.from_terms(complete, classes=classes)
+    except ConfigError as error:
+        raise _invalid(error.faults) from None
+    return _answer(found, settings, complete)
+
+
+def elsewhere(*, losses: list[JSON], beside: str, classes: int | None = None) -> list[JSON]:
+    """How the other libraries say the same: `{"recipe", "label", "options", "refusal"}` each, with
+    the options that are not their defaults, or the sentence why not."""
+    complete, told = _complete(losses), []
+    for recipe in RECIPES:
+        if recipe.key == beside:
+            continue
+        said: JSON = {"recipe": recipe.key, "label": recipe.label, "options": {}, "refusal": ""}
+        try:
+            settings = recipe.from_terms(complete, classes=classes)
+            said["options"] = _unusual(recipe, settings)
+        except ConfigError as error:
+            said["refusal"] = " ".join(fault.sentence for fault in error.faults)
+        told.append(said)
+    return told
+
+
+def written(losses: list[JSON]) -> str:
+    """`total = 0.9 · 2² · KL(softmax(t/2) ‖ softmax(s/2)) + 0.1 · −log softmax(s)[label]`."""
+    return "total = " + " + ".join(f"{weight(loss)} · {formula(loss)}" for loss in losses)
+
+
+def formula(loss: Mapping[str, Any]) -> str:
+    """Of one term, with its temperature as a number."""
+    said = str((catalog.find("losses", loss["kind"]) or {}).get("formula", loss["kind"]))
+    temperature = loss.get("temperature")
+    return said if temperature is None else SYMBOL_T.sub(f"{temperature:g}", said)
+
+
+def weight(loss: Mapping[str, Any]) -> str:
+    """`0.05`, or `1 → 0` where it changes while a run trains."""
+    now = f"{loss['weight']:.5g}"
+    if loss.get("weight_schedule", "constant") == "constant":
+        return now
+    return f"({now} → {loss.get('final_weight') or 0.0:.5g})"
+
+
+def _answer(recipe: type[Recipe], settings: Any, losses: list[JSON]) -> JSON:
+    return {
+        "recipe": recipe.key,
+        "options": dataclasses.asdict(settings),
+        "losses": losses,
+        "formula": written(losses),
+        "notes": recipe.notes(settings),
+    }
+
+
+def _unusual(recipe: type[Recipe], settings: Any) -> JSON:
+    """The options that a person must set: those of the weights always, others if no default."""
+    return {
+        field.name: getattr(settings, field.name)
+        for field in dataclasses.fields(recipe.Options)
+        if getattr(settings, field.name) != field.default or isinstance(field.default, float)
+    }
+
+
+def _complete(losses: Any) -> list[JSON]:
+    """With every option written out. Raises Invalid."""
+    faults: list[Fault] = []
+    read = terms.read_losses(losses, catalog.methods(), TASK, True, faults)
+    if losses is None:
+        faults.append(Fault("losses", "It must be a list of at least one loss."))
+    if faults:
+        raise _invalid(faults)
+    return [loss.as_dict() for loss in read]
+
+
+def _invalid(faults: Any) -> Invalid:
+    fields: dict[str, list[str]] = {}
+    for fault in faults:
+        fields.setdefault(fault.field, []).append(fault.sentence)
+    return Invalid(
+        " ".join(sentence for told in fields.values() for sentence in told), fields=fields
+    )
