@@ -51,9 +51,25 @@ def run(folder: Path) -> NoReturn:
     faulthandler.enable()
     asked = Asked()
     asked.listen()
+    if int(os.environ.get("RANK", "0")):
+        leave(_follow(folder, asked))
     with Journal(folder / "journal.jsonl") as journal:
         status = _run(folder, journal, asked)
     leave(status)
+
+
+def _follow(folder: Path, asked: Asked) -> int:
+    """A process beside the first of a run: it trains along, and only the first one tells."""
+    resuming = (folder / "checkpoints").is_dir()
+    try:
+        for _ in events(folder, asked, resuming=resuming):
+            pass
+    except Stopped:
+        return 0
+    except BaseException as error:  # the launcher then ends the others
+        sys.stderr.write(explain(error).trace)
+        return 1
+    return 0
 
 
 def _run(folder: Path, journal: Journal, asked: Asked) -> int:
@@ -163,7 +179,8 @@ def die_with_parent() -> None:
         return
     parent = os.environ.get("DISTILLHUB_PARENT_PID")
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if parent and os.getppid() != int(parent):
+    launched = "RANK" in os.environ  # the launcher stands between: it is the worker's child
+    if parent and not launched and os.getppid() != int(parent):
         os._exit(1)
 
 

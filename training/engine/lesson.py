@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,12 @@ class Lesson:
         tokens = TASKS[self.config.task].unit == "token"
         return self.needs_teacher and (layers or self.augments or tokens)
 
+    @property
+    def asks_live(self) -> bool:
+        """Whether the teachers are asked in every step: layers are too large to store, and moved
+        pictures are never the same."""
+        return self.config.teacher_outputs == "live" or self.augments or bool(self.wanted)
+
     def rows(self) -> Indices:
         """The rows of an epoch: those that at least one term speaks about.
 
@@ -95,7 +102,10 @@ class Lesson:
                     f"{name} answers {terms.PROBLEMS[network.problem]}, and this dataset has "
                     f"{terms.PROBLEMS[self.dataset.problem]}."
                 )
-            self.teachers.append(Teacher(network, path, weight, self.dataset, place))
+            teacher = Teacher(network, path, weight, self.dataset, place)
+            self.teachers.append(teacher)
+            if self.asks_live or TASKS[self.config.task].unit != "row":
+                teacher.prepare(folder / "prepared")
         if len(self.teachers) > 1 and self.wanted:
             sentence = "Layers are compared with one teacher's; choose one."
             raise ConfigError([Fault("teachers", sentence)])
@@ -128,12 +138,8 @@ class Lesson:
         store = Path(config.store) if config.store else folder / "teacher-outputs"
         if self.plan.teacher == "previous":
             store = folder / "teacher-outputs"
-        live = config.teacher_outputs == "live" or self.augments or bool(self.wanted)
-        if live:
-            for one in self.teachers:
-                one.prepare(folder / "prepared")
         splits = [one for one in data.SPLITS if len(dataset.splits[one])]
-        if live or not self.needs_teacher:
+        if self.asks_live or not self.needs_teacher:
             splits.remove("train")
         clock.rows_left = len(self.teachers) * sum(len(dataset.splits[one]) for one in splits)
         for teacher in self.teachers:
@@ -231,7 +237,12 @@ class Lesson:
     ) -> Total:
         """The weighted total and each term's mean, where `counts` are the units (for terms about
         layers, the rows) each term speaks about in the whole optimizer step, of which this may be
-        one micro-batch. Terms that need a teacher are silent where none speaks."""
+        one micro-batch. Terms that need a teacher are silent where none speaks. Numbers are held
+        against each other in deviations of the training rows' labels, so that a learning rate does
+        not depend on their unit."""
+        if self.dataset.problem == "regression":
+            student, labels = self._scaled(student), self._unit(labels)
+            teacher = None if teacher is None else self._scaled(teacher)
         total: Tensor | None = None
         parts: dict[str, Tensor] = {}
         for one, loss in self.terms:
@@ -244,6 +255,13 @@ class Lesson:
         if total is None:  # no term speaks about these rows
             total = student.logits.sum() * 0.0
         return total, parts
+
+    def _unit(self, numbers: Tensor) -> Tensor:
+        mean, deviation = self.dataset.scale
+        return (numbers - mean) / deviation
+
+    def _scaled(self, answer: Answer) -> Answer:
+        return replace(answer, logits=self._unit(answer.logits))
 
     def counts(self, labels: Tensor, rows: int) -> dict[str, int]:
         """The units that each term speaks about, of the given labels; the rows for terms about

@@ -75,7 +75,8 @@ def _distill(
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
     place = Place.choose(config.training.precision)
     crowd = ranks.join(place.device)
-    yield Logged(f"Training on {place}, {config.threads} thread(s) for the CPU's part.")
+    together = f", {crowd.size} processes together" if crowd.size > 1 else ""
+    yield Logged(f"Training on {place}, {config.threads} thread(s) for the CPU's part{together}.")
 
     # -- data, teachers and student --------------------------------------------------------------
     yield Stage("preparing data")
@@ -85,17 +86,20 @@ def _distill(
     plans = scheme.plan(config.losses, config.stages, config.training.epochs)
     state = found.state if found else checkpoint.State()
     lesson = Lesson(config, dataset, scheme, plans[state.stage])
-    lesson.enter(folder, place, _left_by(folder, state.stage - 1))
-    if task.trains_tokenizer and config.student.path is None and not lesson.shares_inputs:
-        yield Stage("training tokenizer")
     said: list[str] = []
-    torch.manual_seed(config.training.seed)
-    shared = lesson.teachers[0].network.preprocessing if lesson.shares_inputs else None
-    student = networks.student(config.student, folder, dataset, config.task, said.append, shared)
+    with crowd.in_turn():
+        lesson.enter(folder, place, _left_by(folder, state.stage - 1))
+        if task.trains_tokenizer and config.student.path is None and not lesson.shares_inputs:
+            yield Stage("training tokenizer")
+        torch.manual_seed(config.training.seed)
+        shared = lesson.teachers[0].network.preprocessing if lesson.shares_inputs else None
+        student = networks.student(
+            config.student, folder, dataset, config.task, said.append, shared
+        )
+        inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
     yield from map(Logged, said)
     preflight.refuse_too_large(student.parameters, config.training.optimizer, student.name)
     lesson.check_inputs(student)
-    inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
     yield Logged(f"{student.name}: {student.parameters:,} weights, {student.architecture}.")
     optimization.prepare(student, config.training)
 
@@ -115,7 +119,8 @@ def _distill(
         if number > state.stage:
             state = state.next_stage()
             lesson = Lesson(config, dataset, scheme, plan)
-            lesson.enter(folder, place, _left_by(folder, number - 1))
+            with crowd.in_turn():
+                lesson.enter(folder, place, _left_by(folder, number - 1))
             if plan.fresh:
                 student.module.load_state_dict(draw(number).state_dict())
         beside = scheme.prepare(student, draw)
@@ -131,7 +136,8 @@ def _distill(
         yield clock.show()
         if lesson.teachers:
             yield Stage("asking the teacher")
-            yield from lesson.ask(folder, place, clock, asked_to_stop, first=number == 0)
+            with crowd.in_turn():
+                yield from lesson.ask(folder, place, clock, asked_to_stop, first=number == 0)
         if found:
             trainer.restore(found)
             state, found = trainer.state, None
@@ -142,7 +148,12 @@ def _distill(
             return
         trainer.use_best()
         if number + 1 < len(plans):
-            _leave(student, folder, number, trainer.state)
+            with crowd.in_turn():
+                if not crowd.rank:
+                    _leave(student, folder, number, trainer.state)
+
+    if crowd.rank:
+        return
 
     # -- the test, scored once, and what is kept -------------------------------------------------
     if plans[-1].fresh:

@@ -213,6 +213,7 @@ def student(
         classes = outputs(dataset.names)
         known.module = _transformers(folder / asked.path, task, classes, known.config)
         known.labels, known.problem = dataset.names, dataset.problem
+        known.scale = dataset.scale
         return known
     fresh = draw(
         asked.name,

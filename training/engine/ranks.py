@@ -7,13 +7,16 @@ RANK and WORLD_SIZE.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from training.engine.data import Indices
+
+Values = dict[str, float]
 
 
 class Ranks:
@@ -38,6 +41,15 @@ class Ranks:
     def agree(self, asked: bool) -> bool:
         """Whether any rank says yes."""
         return asked
+
+    def told(self, measure: Callable[[], Values]) -> Values:
+        """What the first rank measures."""
+        return measure()
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first rank goes through the block alone; the others follow and find its files."""
+        yield
 
 
 class Several(Ranks):
@@ -71,6 +83,20 @@ class Several(Ranks):
         dist.all_reduce(sums)
         return dict(zip(names, sums.tolist(), strict=True))
 
+    def told(self, measure: Callable[[], Values]) -> Values:
+        said: list[Values | None] = [measure() if self.rank == 0 else None]
+        dist.broadcast_object_list(said, src=0)
+        assert said[0] is not None
+        return said[0]
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        if self.rank:
+            dist.barrier()
+        yield
+        if not self.rank:
+            dist.barrier()
+
     def agree(self, asked: bool) -> bool:
         said = torch.tensor([1.0 if asked else 0.0], device=self.device)
         dist.all_reduce(said, op=dist.ReduceOp.MAX)
@@ -88,11 +114,3 @@ def join(device: torch.device) -> Ranks:
     if not dist.is_initialized():
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Several(dist.get_rank(), dist.get_world_size(), device)
-
-
-def copy_from_first(module: nn.Module, ranks: Ranks) -> None:
-    """Every rank begins with the first one's weights."""
-    if ranks.size > 1:
-        tensors: list[Tensor] = [*module.parameters(), *module.buffers()]
-        for one in tensors:
-            dist.broadcast(one.data, src=0)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -342,7 +343,10 @@ class Trainer:
         state = self.state
         metric = self.training.selection_metric
         falls = metric.removeprefix("val/") in FALLING
-        scored = [(self.validate(one), one) for one in self.scheme.candidates(self.module)]
+        scored = [
+            (self.ranks.told(partial(self.validate, one)), one)
+            for one in self.scheme.candidates(self.module)
+        ]
         values, chosen = scored[0]
         for others, module in scored[1:]:
             ahead = others.get(metric, math.nan) - values.get(metric, math.nan)
@@ -412,8 +416,10 @@ class Trainer:
             )
         return float(total)
 
-    def save(self) -> Saved:
+    def save(self) -> Event:
         self.state.seconds = self.clock.seconds
+        if self.ranks.rank:
+            return Logged("Only the first process writes.")
         kept = checkpoint.save(
             self.folder / "checkpoints",
             self.state,
