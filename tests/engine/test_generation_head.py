@@ -191,3 +191,31 @@ def test_answers_are_judged_without_whole_logits(monkeypatch: pytest.MonkeyPatch
     assert torch.allclose(judged.kl, (theirs.exp() * (theirs - ours)).sum(1), atol=1e-5)
     kept = top_k(teacher.logits(), VOCABULARY - 1, [1.0])
     assert torch.allclose(head_loss.judge(student, kept, labels).kl, judged.kl, atol=1e-5)
+
+
+def test_terms_apart_carry_their_own_gradients_as_often_as_wanted() -> None:
+    student, teacher, labels = heads()
+    terms = MIXES["both, softer"]
+    counts = counted(terms, labels)
+    whole, _ = head_loss.total(student, teacher, labels, terms, counts)
+    expected = torch.autograd.grad(whole, weights(student))
+    total, parts = head_loss.total(student, teacher, labels, terms, counts, apart=True)
+    assert torch.allclose(total, whole)
+    each = [
+        torch.autograd.grad(parts[kind], weights(student), retain_graph=True) for kind, *_ in terms
+    ]
+    found = torch.autograd.grad(total, weights(student))
+    for place, slope in enumerate(expected):
+        summed = sum(by * each[i][place] for i, (_, by, _) in enumerate(terms))
+        assert isinstance(summed, Tensor)
+        assert torch.allclose(summed, slope, atol=1e-7)
+        assert torch.allclose(found[place], slope, atol=1e-7)
+
+
+def test_a_teachers_logits_teach_as_its_head_does() -> None:
+    student, teacher, labels = heads()
+    terms = MIXES["both, softer"]
+    counts = counted(terms, labels)
+    one, _ = head_loss.total(student, teacher, labels, terms, counts)
+    other, _ = head_loss.total(student, teacher.logits(), labels, terms, counts, at_once=40)
+    assert torch.allclose(one, other, rtol=1e-6)

@@ -36,14 +36,9 @@ def fits(terms: Sequence[Term], teacher_is_top_k: bool = False) -> str:
             return f"{kind} compares tokens with each other"
         if loss.wants:
             return f"{kind} looks at more than logits"
-        if teacher_is_top_k and loss.needs_teacher and not of_probabilities(loss):
+        if teacher_is_top_k and loss.needs_teacher and not loss.of_probabilities:
             return f"{kind} needs the teacher's logit of every word"
     return ""
-
-
-def of_probabilities(loss: Loss) -> bool:
-    """Whether a term compares probabilities alone, so that words may share a bucket."""
-    return bool(getattr(loss, "of_probabilities", False))
 
 
 def total(
@@ -55,19 +50,28 @@ def total(
     *,
     bfloat16: bool = False,
     at_once: int | None = None,
+    apart: bool = False,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted total, and each term's mean over its `counts` units.
 
-    The total carries the gradients of the student's hidden states and last layer, nothing else
-    does. labels: `[units]`, int64, -1 where unknown. `bfloat16` multiplies in that type and keeps
-    every divergence in float32. `at_once` is the number of tokens in a chunk.
+    The total carries the gradients of the student's hidden states and last layer, once; the terms
+    carry none, unless they are wanted `apart`, each with its own, which costs a pass for each.
+    labels: `[units]`, int64, -1 where unknown. `bfloat16` multiplies in that type and keeps every
+    divergence in float32. `at_once` is the number of tokens in a chunk.
     """
     wanted = [term for term in terms if counts[term[0]]]
-    work = _Work(student, teacher, labels, wanted, counts, bfloat16, at_once)
-    value: Tensor = _Total.apply(  # type: ignore[no-untyped-call]
-        student.hidden, student.weight, student.bias, work
-    )
-    return value, work.parts
+    given = (student.hidden, student.weight, student.bias)
+    if not apart:
+        work = _Work(student, teacher, labels, wanted, counts, bfloat16, at_once)
+        value: Tensor = _Total.apply(*given, work)  # type: ignore[no-untyped-call]
+        return value, work.parts
+    parts = {}
+    for kind, _, loss in wanted:
+        work = _Work(student, teacher, labels, [(kind, 1.0, loss)], counts, bfloat16, at_once)
+        work.again = True
+        parts[kind] = _Total.apply(*given, work)  # type: ignore[no-untyped-call]
+    summed = torch.stack([parts[kind] * by for kind, by, _ in wanted]).sum()
+    return summed, parts
 
 
 class _Total(torch.autograd.Function):
@@ -76,11 +80,13 @@ class _Total(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, work: "_Work"
     ) -> Tensor:
         value = work.done(*ctx.needs_input_grad[:3])
-        ctx.gradients = work.gradients
+        ctx.gradients, ctx.again = work.gradients, work.again
         return value
 
     @staticmethod
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.again:
+            return (*(None if one is None else one * outer for one in ctx.gradients), None)
         # The gradients are this function's own, so scaling them in place harms nobody; a second
         # backward pass would find them scaled, and is refused.
         gradients, ctx.gradients = ctx.gradients, None
@@ -116,6 +122,7 @@ class _Work:
         self.device = student.hidden.device
         self.sums = {kind: torch.zeros((), device=self.device) for kind, _, _ in terms}
         self.parts: dict[str, Tensor] = {}
+        self.again = False  # whether its gradients may be asked for more than once
         self.gradients: tuple[Tensor | None, ...] = ()
         self._buffers: dict[str, Tensor] = {}
 
@@ -195,6 +202,9 @@ class _Work:
 
     def _taught(self, start: int, stop: int, by: float) -> Tensor:
         """The teacher's logits of these units, times `by`."""
+        if isinstance(self.teacher, Tensor):
+            part = self.teacher[start:stop]
+            return torch.mul(part, by, out=self._buffer("teacher", len(part)))
         assert isinstance(self.teacher, Head)
         assert self.theirs is not None
         part = self.teacher.hidden[start:stop].to(self.wide)
@@ -301,7 +311,7 @@ class _Work:
         logits = self._product("student", hidden, weight, self.student.bias, 1.0)
         labels = self.labels[start:stop]
         taught = None
-        if isinstance(self.teacher, Head):
+        if isinstance(self.teacher, Head | Tensor):
             taught = Answer(self._taught(start, stop, 1.0))
         with torch.enable_grad():
             leaf = logits.detach().requires_grad_(True)
@@ -339,6 +349,11 @@ class Judged:
     kl: Tensor  # KL(teacher ‖ student) at T = 1; of k + 1 words for a teacher's top k
 
 
+def _logits_of(teacher: Head | Tensor, start: int, stop: int) -> Tensor:
+    """A teacher's logits of some units, `[stop - start, vocabulary]`."""
+    return teacher.logits(start, stop) if isinstance(teacher, Head) else teacher[start:stop]
+
+
 @torch.no_grad()
 def judge(student: Head, teacher: Taught, labels: Tensor) -> Judged:
     """Answers of a few units at a time, so that their logits are never all in memory."""
@@ -359,7 +374,7 @@ def judge(student: Head, teacher: Taught, labels: Tensor) -> Judged:
             ours = teacher.bucket(logs, 1.0, start, stop).log_softmax(dim=1)
             agrees.append(teacher.first(start, stop) == said)
         else:
-            theirs, ours = teacher.logits(start, stop).log_softmax(dim=1), logs
+            ours, theirs = logs, _logits_of(teacher, start, stop).log_softmax(dim=1)
             agrees.append(theirs.argmax(dim=1) == said)
         kl.append((theirs.exp() * (theirs - ours)).sum(dim=1))
     nothing = student.hidden.new_zeros(0)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from training.engine.answers import Answer
+from training.engine.errors import ConfigError, Fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class TopK:
         return TopK(change(self.values), change(self.indices), rest)
 
 
-Taught = Head | TopK | None
+Taught = Head | TopK | Tensor | None  # a tensor: logits, `[units, vocabulary]`
 
 
 class Unmultiplied(Answer):
@@ -94,17 +95,14 @@ class Unmultiplied(Answer):
     def logits(self) -> Tensor:
         if self.made is None:
             if self.head is None:
-                raise RuntimeError("A stored top k has no logits of every word.")
+                sentence = "The teacher's stored top k has no logit of every word: store more."
+                raise ConfigError([Fault("teacher_outputs", sentence)])
             self.made = self.head.logits()
         return self.made
 
     @logits.setter
     def logits(self, value: Tensor) -> None:
         self.made = value
-
-    @property
-    def taught(self) -> Taught:
-        return self.top if self.head is None else self.head
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Unmultiplied":
         like = Answer(torch.empty(0), self.hidden, self.attention, self.relations, self.embedding)
@@ -114,3 +112,10 @@ class Unmultiplied(Answer):
             like=like.each(change),
             mask=None if self.mask is None else change(self.mask),
         )
+
+
+def taught(answer: Answer | None) -> Taught:
+    """What a teacher says, in the form it has it in."""
+    if not isinstance(answer, Unmultiplied):
+        return None if answer is None else answer.logits
+    return answer.top if answer.head is None else answer.head

@@ -23,6 +23,7 @@ class Loss(Method):
     """
 
     is_divergence: ClassVar[bool] = False  # 0 exactly where student and teacher agree
+    of_probabilities: ClassVar[bool] = False  # of nothing else, so that classes may be merged
     is_joint: ClassVar[bool] = False  # a unit's value depends on the units beside it
     problems: ClassVar[tuple[str, ...]] = ("single_label",)
     unit: ClassVar[str] = "nats"  # of its value, for charts
