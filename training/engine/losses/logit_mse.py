@@ -1,6 +1,7 @@
 from torch import Tensor
 
 from training.engine.losses import LOSSES, Loss
+from training.engine.registry import CLASSIFICATION
 
 
 @LOSSES.register
@@ -9,11 +10,17 @@ class LogitMSE(Loss):
 
     key = "logit_mse"
     label = "Logit regression"
-    summary = "The student's logits approach the teacher's; labels are not needed at all."
+    summary = (
+        "The student's logits, or its numbers, approach the teacher's; labels are not needed at "
+        "all. Wants weight 1, no hard labels, and many rows, labelled or not."
+    )
     formula = "mean over classes of (s − t)²"
     paper = "Ba, Caruana: Do Deep Nets Really Need to be Deep?, 1312.6184, p. 3, equation 1"
     needs_teacher = True
     is_divergence = True
+    tasks = (*CLASSIFICATION, "text-generation")
+    problems = ("single_label", "multi_label", "regression")
+    unit = "squared logits"
 
     def per_row(
         self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor

@@ -2,10 +2,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
-from torch.nn import functional as F
 
+from training.engine.divergences import kl, log_probabilities
 from training.engine.losses import LOSSES, Loss
 from training.engine.options import option
+from training.engine.registry import CLASSIFICATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,20 @@ class Options:
 @LOSSES.register
 class SoftTargets(Loss):
     """The factor T² keeps the gradient's size whatever the temperature; in the limit of high
-    temperatures the gradient tends to (s − t) / classes (section 2.1 of the paper)."""
+    temperatures the gradient tends to (s − t) / classes (section 2.1 of the paper).
+
+    With several labels a row, each label is a yes or a no, and the value is their mean.
+    """
 
     key = "soft_targets"
     label = "Soft targets"
     summary = "The student learns the teacher's softened probabilities, in nats."
-    formula = "T² · KL(softmax(t/T) ‖ softmax(s/T))"
+    formula = "T² · KL(softmax(t/T) ‖ softmax(s/T)); mean over labels of T² · KL(σ(t/T) ‖ σ(s/T))"
     paper = "Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 1503.02531, p. 2"
     needs_teacher = True
     is_divergence = True
+    tasks = (*CLASSIFICATION, "text-generation")
+    problems = ("single_label", "multi_label")
     Options: ClassVar[type] = Options
 
     def per_row(
@@ -38,7 +44,6 @@ class SoftTargets(Loss):
     ) -> Tensor:
         assert teacher_logits is not None
         temperature = self.options.temperature
-        student = F.log_softmax(student_logits / temperature, dim=-1)
-        teacher = F.log_softmax(teacher_logits / temperature, dim=-1)
-        divergence: Tensor = F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1)
-        return divergence * float(temperature**2)
+        student = log_probabilities(student_logits, self.problem, temperature)
+        teacher = log_probabilities(teacher_logits, self.problem, temperature)
+        return kl(teacher, student) * float(temperature**2)
