@@ -70,6 +70,7 @@ def described(methods: dict[str, Any]) -> list[JSON]:
     losses = {one["key"]: one for one in methods["losses"]}
     schemes = {one["key"]: one for one in methods["schemes"]}
     exporters = {one["key"]: one for one in methods["exporters"]}
+    known = [one["key"] for one in methods["tasks"]]
     families = list(FAMILIES)
     entries = []
     for preset in sorted(PRESETS, key=lambda one: (families.index(one.family), one.rank, one.key)):
@@ -87,7 +88,9 @@ def described(methods: dict[str, Any]) -> list[JSON]:
                 "paper": preset.paper,
                 "family": FAMILIES[preset.family],
                 "tasks": [
-                    task for task in preset.tasks if all(task in part["tasks"] for part in parts)
+                    task
+                    for task in known
+                    if task in preset.tasks and all(task in part["tasks"] for part in parts)
                 ],
                 "problems": [
                     problem
