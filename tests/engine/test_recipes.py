@@ -286,8 +286,8 @@ def test_the_usual_mix_can_be_said_nearly_everywhere() -> None:
     [
         ("torchdistill", {"reduction": "sum"}, "reduction", "multiply the learning rate"),
         ("torchdistill", {"alpha": 2.0}, "beta", "below 0"),
-        ("torchdistill", {"reduction": "mean"}, "classes", "must be given"),
-        ("haitongli", {}, "classes", "must be given"),
+        ("torchdistill", {"reduction": "mean"}, "classes", "number of classes"),
+        ("haitongli", {}, "classes", "number of classes"),
         ("textbrewer", {"temperature_scheduler": "flsw"}, "temperature_scheduler", "use none"),
         ("textbrewer", {"probability_shift": True}, "probability_shift", "use false"),
         ("textbrewer", {"kd_loss_weight": 0.0}, "", "nothing to learn"),

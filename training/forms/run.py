@@ -218,6 +218,7 @@ class RunDraft:
                 {
                     "kind": term["kind"],
                     **fields.read(self._described(term["kind"]), term),
+                    **_timed(term),
                 }
                 for term in self.losses
             ],
@@ -254,7 +255,7 @@ class RunDraft:
             "maximum": None, "choices": [], "label": "Weight",
             "help": "How much of the total this term makes.",
         }  # fmt: skip
-        return [weight, *self._loss(kind).get("options", []), *engine_terms.SCHEDULE]
+        return [weight, *self._loss(kind).get("options", [])]
 
     # What the page shows ----------------------------------------------------------------------
 
@@ -289,6 +290,10 @@ class RunDraft:
                     at=f"losses.{place}",
                     faults=self.faults,
                 ),
+                "over_time": fields.shown(
+                    engine_terms.SCHEDULE, term, at=f"losses.{place}", faults=self.faults
+                ),
+                "is_timed": bool(_timed(term)),
                 "weight": f"{weight:g}",
                 "share": round(100 * weight / total, 1),
                 "formula": self._formula(term),
@@ -381,6 +386,13 @@ def _listed(texts: Texts) -> list[Texts]:
         if place.isascii() and place.isdigit() and option:
             grouped.setdefault(int(place), {})[option] = value
     return [grouped[place] for place in sorted(grouped) if grouped[place].get("kind")][:MOST_TERMS]
+
+
+def _timed(term: Texts) -> dict[str, Any]:
+    """How its weight changes while a run trains, where that was chosen."""
+    defaults = {one["name"]: one["default"] for one in engine_terms.SCHEDULE}
+    read = fields.read(engine_terms.SCHEDULE, term)
+    return {name: value for name, value in read.items() if value != defaults[name]}
 
 
 def _handed_over(text: str) -> list[Texts]:

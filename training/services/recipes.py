@@ -19,8 +19,9 @@ TASK = "text-classification"
 
 
 def listed() -> list[JSON]:
-    """Every recipe, with its options, formulas, and what its users trip over."""
-    return [recipe.described() for recipe in RECIPES]
+    """Every recipe by name, with its options, formulas, and what its users trip over."""
+    described = [recipe.described() for recipe in RECIPES]
+    return sorted(described, key=lambda one: str(one["label"]).lower())
 
 
 def find(key: Any) -> type[Recipe]:
@@ -71,9 +72,9 @@ def translate_back(*, recipe: str, losses: Any, classes: int | None = None) -> J
 
 def elsewhere(*, losses: list[JSON], beside: str, classes: int | None = None) -> list[JSON]:
     """How the other libraries say the same: `{"recipe", "label", "options", "refusal"}` each, with
-    the options that are not their defaults, or the sentence why not."""
+    the options that are not their defaults, or the sentence why not. Those that can come first."""
     complete, told = _complete(losses), []
-    for recipe in RECIPES:
+    for recipe in sorted(RECIPES, key=lambda one: one.label.lower()):
         if recipe.key == beside:
             continue
         said: JSON = {"recipe": recipe.key, "label": recipe.label, "options": {}, "refusal": ""}
@@ -83,7 +84,7 @@ def elsewhere(*, losses: list[JSON], beside: str, classes: int | None = None) ->
         except ConfigError as error:
             said["refusal"] = " ".join(fault.sentence for fault in error.faults)
         told.append(said)
-    return told
+    return sorted(told, key=lambda one: bool(one["refusal"]))
 
 
 def written(losses: list[JSON]) -> str:
@@ -92,10 +93,22 @@ def written(losses: list[JSON]) -> str:
 
 
 def formula(loss: Mapping[str, Any]) -> str:
-    """Of one term, with its temperature as a number."""
+    """Of one term, with its temperature as a number. Of several problems, that of one label."""
+    if loss["kind"] == "jsd" and loss.get("form") == "raw":
+        return _raw_jsd(loss["beta"], loss["temperature"])
     said = str((catalog.find("losses", loss["kind"]) or {}).get("formula", loss["kind"]))
+    said = said.partition("; ")[0]
     temperature = loss.get("temperature")
     return said if temperature is None else SYMBOL_T.sub(f"{temperature:g}", said)
+
+
+def _raw_jsd(beta: float, temperature: float) -> str:
+    """The catalog writes its normalised form, which this is not."""
+    at = "" if temperature == 1 else f", softened by {temperature:g}"
+    if beta in (0, 1):
+        return ("KL(s ‖ t)" if beta else "KL(t ‖ s)") + at
+    rest = f"{1 - beta:.6g}"
+    return f"({beta:g} KL(t ‖ m) + {rest} KL(s ‖ m)), m = {beta:g} t + {rest} s{at}"
 
 
 def weight(loss: Mapping[str, Any]) -> str:
@@ -117,11 +130,11 @@ def _answer(recipe: type[Recipe], settings: Any, losses: list[JSON]) -> JSON:
 
 
 def _unusual(recipe: type[Recipe], settings: Any) -> JSON:
-    """The options that a person must set: those of the weights always, others if no default."""
+    """The options that somebody has to set there."""
     return {
         field.name: getattr(settings, field.name)
         for field in dataclasses.fields(recipe.Options)
-        if getattr(settings, field.name) != field.default or isinstance(field.default, float)
+        if getattr(settings, field.name) != field.default
     }
 
 

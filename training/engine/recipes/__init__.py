@@ -92,8 +92,12 @@ def refuse(field: str, sentence: str) -> NoReturn:
 
 
 def total(*terms: JSON) -> list[JSON]:
-    """The terms that count; those of weight 0 would only cost time."""
-    counting = [term for term in terms if term["weight"] > 0 or term.get("final_weight")]
+    """The terms that count, those of weight 0 would only cost time; with neat weights."""
+    counting = [
+        {**term, "weight": neat(term["weight"], 15)}
+        for term in terms
+        if term["weight"] > 0 or term.get("final_weight")
+    ]
     if not counting:
         refuse("", "All weights are 0, so there is nothing to learn.")
     return counting
@@ -110,7 +114,7 @@ def soft_targets(weight: float, temperature: float) -> JSON:
 def counted(classes: int | None) -> int:
     """The number of classes, where it changes a weight. Raises ConfigError when it is not told."""
     if classes is None or classes < 2:
-        refuse("classes", "It must be given, at least 2: the teacher's weight depends on it.")
+        refuse("classes", "It needs the number of classes, by which it divides.")
     return classes
 
 
@@ -136,7 +140,7 @@ def hear(
         if loss["weight"] == 0 and not (changes and loss.get("final_weight")):
             continue
         if loss["kind"] not in kinds:
-            sentence = f"{library} has no word for it here; it knows {', '.join(kinds)}."
+            sentence = f"{library} has no {loss['kind']}; it knows {', '.join(kinds)}."
             faults.append(Fault(f"losses.{place}.kind", sentence))
         elif changes and loss["kind"] not in scheduled:
             sentence = f"Weights are constant in {library}."
@@ -161,7 +165,8 @@ def unsmoothed(term: Term | None, library: str) -> float:
 def split(
     losses: Sequence[Mapping[str, Any]], library: str, names: str, *, per: float = 1.0
 ) -> tuple[float, Term | None]:
-    """The share of the labels and the teacher's term, where a library splits 1 between the two.
+    """The share of the labels and the teacher's term, where a library splits 1 between the two,
+    by `names` such as "alpha and 1 − alpha".
 
     `per` divides the teacher's part. Raises ConfigError when the weights do not come to 1.
     """
@@ -172,15 +177,15 @@ def split(
         times = "" if per == 1.0 else f" (the teacher's times {per:g} classes)"
         refuse(
             "losses",
-            f"{library} splits 1 into {names}, and these weights{times} come to {found:.6g}. "
-            f"Divide them by {found:.6g}; with SGD, multiply the learning rate by it.",
+            f"{names} split 1 there, and these weights{times} come to {found:.6g}: divide them by "
+            "it, and with SGD multiply the learning rate by it.",
         )
     return neat(hard), soft
 
 
-def neat(number: float) -> float:
+def neat(number: float, digits: int = 12) -> float:
     """Without what arithmetic left in the last digits: 0.8999999999999999 is 0.9."""
-    return float(f"{number:.12g}")
+    return float(f"{number:.{digits}g}")
 
 
 def percent(share: float) -> str:

@@ -83,8 +83,8 @@ class DistillKit(Recipe):
         if abs(found - 1) > recipes.EXACT:
             recipes.refuse(
                 "losses",
-                f"{cls.label} divides by the sum of its weights, and these come to {found:.6g}. "
-                "Divide them by it; with SGD, multiply the learning rate by it.",
+                f"It divides by the sum of its weights, and these come to {found:.6g}: divide them "
+                "by it, and with SGD multiply the learning rate by it.",
             )
         return Settings(
             cross_entropy_weight=recipes.neat(hard),

@@ -80,13 +80,13 @@ class TRL(Recipe):
         heard = recipes.hear(losses, cls.label, ("jsd", "soft_targets", "reverse_kl"))
         terms = list(heard.values())
         if len(terms) > 1:
-            terms[1].refuse("kind", f"{cls.label} has a single term: leave out the others.")
+            terms[1].refuse("kind", "It has a single term: leave out the others.")
         [term] = terms
         beta, scale = _read(term)
         if abs(term.weight * scale - 1) > recipes.EXACT:
             term.refuse(
                 "weight",
-                f"{cls.label} has no weight: its one term has what is {1 / scale:.6g} here.",
+                f"It has no weight: its one term weighs what is {1 / scale:.6g} here.",
             )
         temperature = float(term["temperature"])
         if temperature == 1:
