@@ -50,6 +50,7 @@ class JSD(Loss):
     )
     needs_teacher = True
     is_divergence = True
+    of_probabilities = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label")
     Options: ClassVar[type] = Options

@@ -34,6 +34,7 @@ class ReverseKL(Loss):
     paper = "Gu et al.: MiniLLM, 2306.08543, p. 3, equation 1"
     needs_teacher = True
     is_divergence = True
+    of_probabilities = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label")
     Options: ClassVar[type] = Options

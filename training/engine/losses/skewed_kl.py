@@ -46,6 +46,7 @@ class SkewedKL(Loss):
     paper = "Ko et al.: DistiLLM, 2402.03898, section 3.1"
     needs_teacher = True
     is_divergence = True
+    of_probabilities = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label")
     Options: ClassVar[type] = Options

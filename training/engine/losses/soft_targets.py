@@ -35,6 +35,7 @@ class SoftTargets(Loss):
     paper = "Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 1503.02531, p. 2"
     needs_teacher = True
     is_divergence = True
+    of_probabilities = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label")
     Options: ClassVar[type] = Options

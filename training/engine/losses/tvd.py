@@ -20,6 +20,7 @@ class TotalVariation(Loss):
     )
     needs_teacher = True
     is_divergence = True
+    of_probabilities = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label")
     unit = "probability"
