@@ -38,7 +38,7 @@ def options(kind: str, key: str) -> list[JSON]:
 
 
 def presets() -> list[JSON]:
-    """Mixes of losses to start from: key, label, summary, needs_teacher, losses."""
+    """Where a run can begin: scheme, losses, stages and training values, with words about them."""
     return list(methods()["presets"])
 
 
@@ -61,14 +61,20 @@ def training_defaults(architecture: str | None = None, *, trained: bool = False)
 
 
 def resolve(
-    configuration: Any, *, architecture: str | None = None, trained: bool = False
+    configuration: Any,
+    *,
+    architecture: str | None = None,
+    trained: bool = False,
+    problem: str = "single_label",
 ) -> RunConfig:
     """A run configuration with every default filled in; raises ConfigError with every fault.
 
     `architecture` and `trained` are the student's, whose recommended training options are the
-    defaults.
+    defaults. `problem` is the dataset's.
     """
-    return config.parse(configuration, methods(), architecture=architecture, trained=trained)
+    return config.parse(
+        configuration, methods(), architecture=architecture, trained=trained, problem=problem
+    )
 
 
 def faults(configuration: Any) -> list[Fault]:

@@ -195,6 +195,104 @@ def test_a_clone_is_a_new_run_with_the_changes(client: APIClient, parts: None) -
     assert made["config"]["training"] == training | {"seed": 7}
 
 
+STAGES = [
+    {
+        "name": "layers",
+        "epochs": 2,
+        "losses": [{"kind": "hidden_states"}, {"kind": "embeddings", "weight": 0.5}],
+    },
+    {
+        "losses": [
+            {"kind": "soft_targets", "weight": 0.9, "weight_schedule": "linear"},
+            {"kind": "hard_labels", "weight": 0.1, "label_smoothing": 0.1},
+        ],
+        "learning_rate": 0.002,
+    },
+]
+
+
+def test_students_that_teach_each_other_need_no_teacher_and_get_a_control(
+    client: APIClient, parts: None
+) -> None:
+    mutual = {"kind": "mutual", "students": 3}
+    answer = client.post(RUNS, asked(scheme=mutual))
+    assert answer.status_code == 201, answer.data
+    run = answer.json()
+    assert run["config"]["scheme"] == mutual
+    assert [one["kind"] for one in run["config"]["losses"]] == ["soft_targets", "hard_labels"]
+    control = client.get(f"{RUNS}{run['control']}/").json()["config"]
+    assert (control["scheme"], control["teachers"]) == ("offline", [])
+    assert [one["kind"] for one in control["losses"]] == ["hard_labels"]
+    refused = client.post(RUNS, asked(scheme=mutual, teachers=["big"]))
+    assert set(refused.json()["fields"]) == {"teachers"}
+    refused = client.post(RUNS, asked(scheme={"kind": "mutual", "students": 1, "pupils": 2}))
+    assert set(refused.json()["fields"]) == {"scheme.students", "scheme.pupils"}
+
+
+def test_stages_are_resolved_one_by_one_and_their_control_trains_as_long(
+    client: APIClient, parts: None
+) -> None:
+    body = asked(scheme="staged", stages=STAGES, teachers=["big"], training={"epochs": 5})
+    answer = client.post(RUNS, body)
+    assert answer.status_code == 201, answer.data
+    run = answer.json()
+    first, second = run["config"]["stages"]
+    assert (first["name"], second["name"]) == ("layers", "stage 2")
+    assert (first["epochs"], second["learning_rate"]) == (2, 0.002)
+    assert [one["weight"] for one in first["losses"]] == [1.0, 0.5]
+    assert first["losses"][0]["layers"] == "uniform"
+    assert second["losses"][0]["weight_schedule"] == "linear"
+    control = client.get(f"{RUNS}{run['control']}/").json()["config"]
+    assert "stages" not in control
+    assert control["losses"] == [{"kind": "hard_labels", "weight": 1.0, "label_smoothing": 0.1}]
+    assert (control["training"]["epochs"], control["training"]["learning_rate"]) == (7, 0.002)
+    assert client.post(f"{RUNS}preview/", control).status_code == 200
+
+
+def test_a_fault_in_a_stage_is_named_where_it_stands(client: APIClient, parts: None) -> None:
+    broken = [
+        {"losses": [{"kind": "soft_targets", "temperature": -1}], "epochs": 0, "speed": 3},
+        {"losses": []},
+    ]
+    answer = client.post(RUNS, asked(scheme="staged", stages=broken, teachers=["big"]))
+    assert set(answer.json()["fields"]) == {
+        "stages.0.losses.0.temperature", "stages.0.epochs", "stages.0.speed", "stages.1.losses",
+    }  # fmt: skip
+    answer = client.post(RUNS, asked(stages=STAGES, teachers=["big"]))
+    assert set(answer.json()["fields"]) == {"stages"}
+
+
+def test_a_clone_keeps_scheme_and_stages_until_another_scheme_is_asked(
+    client: APIClient, parts: None
+) -> None:
+    body = asked(scheme="staged", stages=STAGES, teachers=["big"])
+    first = client.post(RUNS, body).json()
+    again = client.post(f"{RUNS}{first['number']}/clone/", {"training": {"seed": 5}}).json()
+    assert again["config"]["stages"] == first["config"]["stages"]
+    changes = {"scheme": {"kind": "offline", "combine": "confidence"}}
+    other = client.post(f"{RUNS}{first['number']}/clone/", changes).json()
+    assert "stages" not in other["config"]
+    assert other["config"]["scheme"]["combine"] == "confidence"
+    assert other["config"]["losses"] == first["config"]["stages"][1]["losses"]
+
+
+def test_a_control_is_selected_by_what_needs_no_teacher(client: APIClient, parts: None) -> None:
+    body = asked(teachers=["big"], training={"selection_metric": "val/agreement"})
+    run = client.post(RUNS, body).json()
+    control = client.get(f"{RUNS}{run['control']}/").json()["config"]
+    assert control["training"]["selection_metric"] == "auto"
+
+
+def test_losses_that_do_not_fit_the_labels_are_refused(
+    client: APIClient, parts: None, project: Project
+) -> None:
+    make.dataset_version(project, "prices", labels=(), reading={"problem": "regression"})
+    answer = client.post(RUNS, asked(dataset="prices", scheme="mutual"))
+    assert set(answer.json()["fields"]) == {"losses.0.kind"}
+    answer = client.post(f"{RUNS}preview/", asked(dataset="prices"))
+    assert answer.json()["training"]["selection_metric"] == "val/rmse"
+
+
 def test_a_preview_launches_nothing(client: APIClient, parts: None) -> None:
     answer = client.post(f"{RUNS}preview/", asked())
     assert answer.status_code == 200

@@ -102,6 +102,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
             asked,
             architecture=student.architecture if student is not None else None,
             trained=student is not None and student.has_weights,
+            problem="single_label" if dataset is None else problem_of(dataset),
         )
     except ConfigError as error:
         for fault in error.faults:
@@ -124,6 +125,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
         for network, choice in zip(found, parsed.teachers, strict=True)
     ]
     config["name"] = config["name"] or _name(dataset, student, found)
+    config["control"] = config["control"] and _labels_teach(parsed.task)
     awaited = {one.awaited.pk: one.awaited for one in (student, *found) if one.awaited is not None}
     return Asked(config, dataset, student, found, list(awaited.values()))
 
@@ -147,6 +149,11 @@ def model(*, project: Project, reference: str) -> Network:
     if run.is_final:
         raise Invalid(f"Run {run.number} is {run.status} and left no model.")
     return Network(None, awaited=run)
+
+
+def problem_of(dataset: DatasetVersion) -> str:
+    """What its labels are: one of several, any number of them, or numbers."""
+    return str(dataset.reading.get("problem") or "single_label")
 
 
 def _dataset(project: Project, reference: Any, faults: Faults) -> DatasetVersion | None:
@@ -191,7 +198,7 @@ def _check_together(
     """Faults of parts that are each right, and do not fit each other."""
     if dataset.dataset.task != task:
         faults["dataset"] = [f"{dataset.reference} is for {dataset.dataset.task}, not {task}."]
-    elif len(dataset.labels) < 2:
+    elif len(dataset.labels) < _fewest_labels(task, problem_of(dataset)):
         faults["dataset"] = [
             f"{dataset.reference} has {len(dataset.labels)} labels; classification needs two."
         ]
@@ -233,6 +240,20 @@ def _labels_differ(reference: str, labels: list[str], dataset: DatasetVersion) -
 def _some(labels: list[str]) -> str:
     shown = ", ".join(labels[:3])
     return shown if len(labels) <= 3 else f"{shown} and {len(labels) - 3} more"
+
+
+def _fewest_labels(task: str, problem: str) -> int:
+    """Numbers and running text have no named labels; several labels a row begin with one."""
+    found = catalog.find("tasks", task)
+    if found is None or not found["needs_labels"] or problem == "regression":
+        return 0
+    return 1 if problem == "multi_label" else 2
+
+
+def _labels_teach(task: str) -> bool:
+    """Whether a control is possible: a student that learns from the labels alone."""
+    hard = catalog.find("losses", "hard_labels")
+    return hard is not None and task in hard["tasks"]
 
 
 def _name(dataset: DatasetVersion, student: Network, teachers: list[Network]) -> str:

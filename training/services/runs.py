@@ -9,6 +9,8 @@ from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from training.engine.config import OF_A_TEACHER
+from training.engine.terms import SCHEDULED
 from training.models import Run
 from training.services import references
 from training.services.references import Asked
@@ -76,12 +78,13 @@ def configuration_of(*, run: Run) -> dict[str, Any]:
 
 def clone(*, run: Run, changes: Mapping[str, Any] | None = None, by: User) -> Run:
     """Launch it again, with `changes` laid over its configuration (those under `training` and
-    `resources` key by key). Raises like `launch`."""
+    `resources` key by key; another scheme drops the stages). Raises like `launch`."""
     config = configuration_of(run=run)
+    if "scheme" in (changes or {}):
+        config.pop("stages", None)
     for name, value in (changes or {}).items():
-        inner = config.get(name)
-        merge = isinstance(inner, dict) and isinstance(value, Mapping)
-        config[name] = {**inner, **value} if merge and isinstance(inner, dict) else value
+        merge = name in ("training", "resources") and isinstance(value, Mapping)
+        config[name] = {**config.get(name, {}), **value} if merge else value
     return launch(project=run.project, configuration=config, by=by)
 
 
@@ -230,26 +233,30 @@ def _create(
 
 
 def _control(config: dict[str, Any]) -> dict[str, Any]:
-    """The same student, data, seed and steps, on hard labels alone."""
-    hard = next((loss for loss in config["losses"] if loss["kind"] == "hard_labels"), None)
+    """The same student, data, seed and number of epochs, on hard labels alone.
+
+    Of stages the epochs add up, and the rate is the last one's: in it the student learns to answer.
+    Of generations, each as long as the run says, the control is one.
+    """
+    training, stages = config["training"], config.get("stages", [])
+    if stages:
+        epochs = [stage.get("epochs") or training["epochs"] for stage in stages]
+        rate = stages[-1].get("learning_rate") or training["learning_rate"]
+        training = {**training, "epochs": sum(epochs), "learning_rate": rate}
+    every = [*config["losses"], *(loss for stage in stages for loss in stage["losses"])]
+    hard = next((loss for loss in every if loss["kind"] == "hard_labels"), {"kind": "hard_labels"})
+    alone = {name: value for name, value in hard.items() if name not in SCHEDULED}
+    needs_teacher = training["selection_metric"].removeprefix("val/") in OF_A_TEACHER
     return {
-        **config,
+        **{name: value for name, value in config.items() if name != "stages"},
         "name": f"{config['name'][: LONGEST_NAME - 10]} · control",
         "teachers": [],
         "scheme": "offline",
-        "losses": [{**(hard or {"kind": "hard_labels"}), "weight": 1.0}],
-        "training": {
-            **config["training"],
-            "selection_metric": _without_teacher(config["training"]["selection_metric"]),
-        },
+        "losses": [{**alone, "weight": 1.0}],
+        "training": {**training, **({"selection_metric": "auto"} if needs_teacher else {})},
         "control": False,
         "exports": [],
     }
-
-
-def _without_teacher(metric: str) -> str:
-    """Agreement and divergence need a teacher, which a control has not."""
-    return "val/accuracy" if metric in ("val/agreement", "val/kl") else metric
 
 
 def _has_open_references(run: Run) -> bool:

@@ -19,6 +19,7 @@ from django.conf import settings
 
 from distillhub.lib import storage
 from projects.models import ModelVersion
+from training.engine.config import TOP_K
 from training.models import Run
 from training.worker import machine
 
@@ -54,9 +55,11 @@ def prepare(run: Run) -> Path:
             "teachers": _teachers(folder, run),
             "scheme": config["scheme"],
             "losses": config["losses"],
+            "stages": config.get("stages", []),
             "training": config["training"],
             "teacher_outputs": {
                 "mode": config["teacher_outputs"],
+                "k": config.get("top_k", TOP_K),
                 "store": str(Path(settings.DISTILLHUB_HOME) / "teacher-outputs"),
             },
             "threads": settings.DISTILLHUB_RUN_THREADS,
