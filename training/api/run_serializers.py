@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from training.engine.config import OUTPUTS
 from training.models import Artifact, Run
 from training.services import runs
 
@@ -112,7 +113,10 @@ class ConfigurationShape(serializers.Serializer[Any]):
     scheme = serializers.CharField(required=False)
     losses = serializers.ListField(child=ObjectField(), required=False)
     training = ObjectField(required=False)
-    teacher_outputs = serializers.ChoiceField(["auto", "live"], required=False)
+    teacher_outputs = serializers.ChoiceField(OUTPUTS, required=False)
+    top_k = serializers.IntegerField(
+        required=False, help_text='Logits kept of each token where teacher_outputs is "top_k".'
+    )
     control = serializers.BooleanField(required=False)
     exports = serializers.ListField(child=serializers.CharField(), required=False)
     resources = ObjectField(required=False)

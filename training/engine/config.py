@@ -113,6 +113,7 @@ class RunConfig:
     stages: tuple[Stage, ...]
     training: Training
     teacher_outputs: str
+    top_k: int
     control: bool
     exports: tuple[str, ...]
     queue: str
@@ -133,6 +134,7 @@ class RunConfig:
             **({"stages": [one.as_dict() for one in self.stages]} if self.stages else {}),
             "training": dataclasses.asdict(self.training),
             "teacher_outputs": self.teacher_outputs,
+            **({"top_k": self.top_k} if self.teacher_outputs == "top_k" else {}),
             "control": self.control,
             "exports": list(self.exports),
             "resources": {"queue": self.queue, "gpus": self.gpus},
@@ -141,7 +143,7 @@ class RunConfig:
 
 KNOWN = (
     *("name", "task", "dataset", "student", "teachers", "scheme", "losses", "training"),
-    *("stages", "teacher_outputs", "control", "exports", "resources"),
+    *("stages", "teacher_outputs", "top_k", "control", "exports", "resources"),
 )
 
 
@@ -184,9 +186,9 @@ def parse(
             faults.append(
                 Fault(f"exports.{place}", f"There is no such export; on offer: {offered}.")
             )
-    outputs = raw.get("teacher_outputs", "auto")
-    if outputs not in ("auto", "live"):
-        faults.append(Fault("teacher_outputs", "It must be auto (asked once, stored) or live."))
+    outputs, top_k = read_outputs(
+        raw.get("teacher_outputs", "auto"), raw.get("top_k", TOP_K), task, faults
+    )
     control = raw.get("control", spoken)
     if not isinstance(control, bool):
         control = False
@@ -208,11 +210,38 @@ def parse(
         stages=tuple(stages),
         training=training,
         teacher_outputs=outputs,
+        top_k=top_k,
         control=control and spoken,
         exports=tuple(exports),
         queue=queue,
         gpus=gpus,
     )
+
+
+#: How a teacher's answers are kept. The last three are for vocabularies; `auto` takes the smallest
+#: that loses nothing, and a top k where that is too large.
+OUTPUTS = ("auto", "live", "logits", "hidden_states", "top_k")
+TOP_K = 64
+
+
+def read_outputs(kind: Any, k: Any, task: str, faults: list[Fault]) -> tuple[str, int]:
+    """How teacher outputs are kept, and the k of a top k."""
+    offered = OUTPUTS if task == "text-generation" else OUTPUTS[:2]
+    if kind not in offered:
+        faults.append(
+            Fault(
+                "teacher_outputs",
+                f"It must be one of {', '.join(offered)}: auto is asked once and stored, live is "
+                "asked at every step.",
+            )
+        )
+    described = [
+        {"name": "top_k", "type": "int", "nullable": False, "minimum": 1, "maximum": 4096}
+        | {"default": TOP_K}
+    ]
+    resolved, found = options.check(described, {"top_k": k})
+    faults += found
+    return str(kind), int(resolved.get("top_k", TOP_K))
 
 
 def recommended(methods: Methods, architecture: str | None, trained: bool) -> JSON:

@@ -51,6 +51,7 @@ class JobConfig:
     stages: tuple[Stage, ...]
     training: config.Training
     teacher_outputs: str
+    top_k: int
     store: str | None
     threads: int
     evaluate: bool
@@ -74,6 +75,9 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
     training = config.read_training(raw.get("training", {}), methods, {}, faults)
     training = config.select(training, methods, task, dataset.problem, taught, faults)
     outputs = raw.get("teacher_outputs") or {}
+    kept, top_k = config.read_outputs(
+        outputs.get("mode", "auto"), outputs.get("k", config.TOP_K), task, faults
+    )
     if faults:
         raise ConfigError(faults)
     return JobConfig(
@@ -87,7 +91,8 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         losses=tuple(losses),
         stages=tuple(stages),
         training=training,
-        teacher_outputs=outputs.get("mode", "auto"),
+        teacher_outputs=kept,
+        top_k=top_k,
         store=outputs.get("store"),
         threads=int(raw.get("threads") or 1),
         evaluate=bool(raw.get("evaluate", True)),
