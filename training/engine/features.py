@@ -95,20 +95,26 @@ def last_layer(module: nn.Module) -> nn.Module:
     """The linear layer that makes logits of an embedding."""
     if not isinstance(module, Wrapped):
         return module.get_submodule("head")
-    linear = [one for one in module.modules() if isinstance(one, nn.Linear)]
+    linear = [
+        (name, one) for name, one in module.model.named_modules() if isinstance(one, nn.Linear)
+    ]
     if not linear:
         raise _none("a last linear layer")
-    return linear[-1]
+    # XLM-R and CamemBERT name theirs before the encoder, whose layers all begin with one name.
+    inside = f"{module.model.base_model_prefix}."
+    outside = [one for name, one in linear if not name.startswith(inside)]
+    return outside[-1] if outside else linear[-1][1]
 
 
 def relations(module: nn.Module) -> list[nn.Module]:
-    """The linear layers that make queries, keys and values of the last attention."""
+    """The layers that make queries, keys and values of the last attention: linear ones, factorised
+    ones, and ones with an adapter."""
     found: list[nn.Module] = []
     for names in (QUERIES, KEYS, VALUES):
         fitting = [
             one
             for name, one in module.named_modules()
-            if name.rpartition(".")[2] in names and isinstance(one, nn.Linear)
+            if name.rpartition(".")[2] in names and isinstance(getattr(one, "weight", None), Tensor)
         ]
         if not fitting:
             raise _none("separate queries, keys and values")

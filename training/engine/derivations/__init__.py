@@ -59,7 +59,7 @@ class Derivation(Method):
         kind = model_type_of(architecture)
         if kind in cls.architectures:
             return ""
-        reason = cls.refusals.get(kind, "where its parts are is not known")
+        reason = cls.refusals.get(kind, "its parts are not known well enough here")
         return f"{cls.label} cannot be done with {architecture}: {reason}."
 
     @classmethod

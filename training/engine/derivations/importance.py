@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.engine import alterations
+from training.engine.data import NO_UNIT
 from training.engine.derivations import Example
 from training.engine.derivations.slimming import Masks, axis_of
 from training.engine.derivations.structure import Axis, Group, Part, stack
@@ -139,7 +140,8 @@ def _products(
         for example in examples:
             module.zero_grad(set_to_none=True)
             logits = place.logits(network, example.inputs).flatten(0, -2)
-            objective(logits, example.labels, network).backward()  # type: ignore[no-untyped-call]
+            labels = _next(example) if example.labels is None else example.labels
+            objective(logits, labels, network).backward()  # type: ignore[no-untyped-call]
             yield {
                 name: (value.detach() * value.grad).float()
                 for name, value in seen.items()
@@ -150,6 +152,12 @@ def _products(
             handle.remove()
         module.zero_grad(set_to_none=True)
         module.train(was)
+
+
+def _next(example: Example) -> Tensor | None:
+    """Of tokens, their labels stand beside the inputs."""
+    targets = example.inputs.get("targets")
+    return None if targets is None else targets[targets != NO_UNIT]
 
 
 def _felt(module: nn.Module, group: Group, product: Tensor) -> Tensor:

@@ -71,11 +71,12 @@ class KeepLayers(Derivation):
     paper += "2004.03844"
     architectures = (
         *("mlp", "tabular_mlp", "small_convnet", "spectrogram_convnet"),
+        "gru_language_model",
         *("bert", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert"),
         *("electra", "ernie", "fnet", "ibert", "longformer", "megatron-bert", "mobilebert"),
         *("modernbert", "mpnet", "nystromformer", "rembert", "roberta", "roberta-prelayernorm"),
         *("roformer", "xlm-roberta", "bloom", "gpt2", "gpt_neox", "llama", "mistral", "phi"),
-        *("qwen2", "vit", "beit", "dinov2", "resnet", "regnet", "convnext", "convnextv2"),
+        *("qwen2", "qwen3", "vit", "beit", "dinov2", "resnet", "regnet", "convnext", "convnextv2"),
         *("wav2vec2", "hubert", "wavlm", "sew", "unispeech", "audio-spectrogram-transformer"),
         "whisper",
     )
@@ -91,6 +92,8 @@ class KeepLayers(Derivation):
             return self._of_row(teacher, "layers", "hidden")
         if teacher.architecture in ("small_convnet", "spectrogram_convnet"):
             return self._of_row(teacher, "features", "channels")
+        if teacher.architecture == "gru_language_model":
+            return self._of_memories(teacher)
         if names := structure.stages(teacher):
             return self._of_stages(teacher, names)
         name = structure.stack(teacher.module)
@@ -123,6 +126,13 @@ class KeepLayers(Derivation):
         changes = {"depths": [len(one) for one in kept]}
         places = dict(zip(names, zip(kept, depths, strict=True), strict=True))
         return _of(teacher, changes, places)
+
+    def _of_memories(self, teacher: Network) -> Derived:
+        depth = _depth(teacher.module, "layers")
+        kept = chosen(self.options, depth)
+        if kept[0] and teacher.config["dim"] != teacher.config["hidden"]:
+            raise ModelError("Its first layer alone reads the embeddings: keep layer 0 too.")
+        return _of(teacher, {"layers": len(kept)}, {"layers": (kept, depth)})
 
     def _of_row(self, teacher: Network, name: str, option: str) -> Derived:
         """Small networks: what a kept layer makes must fit what the next kept one reads."""

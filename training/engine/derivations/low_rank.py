@@ -47,10 +47,11 @@ class LowRank(Derivation):
         *("deberta", "deberta-v2", "distilbert", "electra", "ernie", "fnet", "longformer"),
         *("megatron-bert", "mobilebert", "modernbert", "mpnet", "nystromformer", "rembert"),
         *("roberta", "roberta-prelayernorm", "roformer", "xlm-roberta", "bloom", "gpt2"),
-        *("gpt_neox", "llama", "mistral", "phi", "qwen2", "vit", "beit", "dinov2"),
+        *("gpt_neox", "llama", "mistral", "phi", "qwen2", "qwen3", "vit", "beit", "dinov2"),
         *("wav2vec2", "hubert", "audio-spectrogram-transformer"),
     )
     refusals: ClassVar[Mapping[str, str]] = {
+        "gru_language_model": "its layers are recurrent; take fewer of them",
         "bag_of_embeddings": "its only layer is the last one; make it narrower",
         "ibert": "its layers are of quantised kinds",
     }

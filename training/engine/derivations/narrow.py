@@ -41,7 +41,7 @@ class Narrow(Derivation):
         *("bag_of_embeddings", "text_cnn"),
         *("bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie"),
         *("megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "xlm-roberta"),
-        *("gpt2", "llama", "mistral", "qwen2", "vit"),
+        *("gpt2", "llama", "mistral", "qwen2", "qwen3", "vit"),
     )
     refusals: ClassVar[Mapping[str, str]] = {
         **dict.fromkeys(
@@ -51,6 +51,7 @@ class Narrow(Derivation):
         **dict.fromkeys(
             ("wav2vec2", "hubert"), "a grouped convolution gives its places, and ties its width"
         ),
+        "gru_language_model": "what it remembers is one whole; take fewer of its layers",
         "albert": "all its layers are one layer, used again and again",
     }
     Options: ClassVar[type] = Options

@@ -46,10 +46,11 @@ class PruneChannels(Derivation):
         *("bert", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert"),
         *("electra", "ernie", "fnet", "longformer", "megatron-bert", "modernbert", "mpnet"),
         *("nystromformer", "rembert", "roberta", "roberta-prelayernorm", "roformer"),
-        *("xlm-roberta", "bloom", "gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2"),
+        *("xlm-roberta", "bloom", "gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2", "qwen3"),
         *("vit", "beit", "dinov2", "wav2vec2", "hubert", "audio-spectrogram-transformer"),
     )
     refusals: ClassVar[Mapping[str, str]] = {
+        "gru_language_model": "what it remembers is one whole; take fewer of its layers",
         "bag_of_embeddings": "it has no channels but its width; make it narrower",
         "albert": "all its layers are one layer, used again and again",
         "ibert": "its layers are of quantised kinds",

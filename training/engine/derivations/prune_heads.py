@@ -45,6 +45,7 @@ class PruneHeads(Derivation):
             "mistral",
             "phi",
             "qwen2",
+            "qwen3",
             "vit",
             "dinov2",
         ),
