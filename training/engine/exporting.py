@@ -323,25 +323,30 @@ def verdict(report: JSON) -> JSON:
         parts.append(f"{BATCHES[-1]} rows at once take {1.0 / many:.1f} times as long.")
     share = report["size"]["share"]
     if share < 0.95:
-        parts.append(f"Its file has {share:.0%} of the bytes.".replace("%", " %"))
+        parts.append(f"Its file has {100 * share:.0f} % of the bytes.")
     elif share > 1.05:
         parts.append(f"Its file is {share:.1f} times as large.")
     metric = report["metric"]
     lost = 0.0 if metric is None else _lost(metric)
     if metric is not None and lost > LOSES:
         recommended = False
-        change = metric["change"]
-        parts.append(
-            f"{metric['name']} changes from {metric['before']:.4g} to {metric['after']:.4g} "
-            f"({change:+.4g}) on validation rows."
-        )
+        then, now = (_spelt(metric["name"], metric[when]) for when in ("before", "after"))
+        name = metric["name"].replace("_", " ")
+        parts.append(f"Worse: its {name} is {now} instead of {then} on validation rows.")
     elif report["agreement"] is not None:
-        same = f"{report['agreement']:.1%}".replace("%", " %")
-        parts.append(f"It answers {same} of {report['rows']:,} validation rows alike.")
+        parts.append(
+            f"It answers {100 * report['agreement']:.1f} % of {report['rows']:,} validation rows "
+            "as the model does."
+        )
     return {"recommended": recommended, "sentence": " ".join(parts)}
 
 
 FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity")
+
+
+def _spelt(name: str, value: float) -> str:
+    """Shares in per cent, errors as they are."""
+    return f"{value:.4g}" if name in FALLING else f"{100 * value:.1f} %"
 
 
 def _lost(metric: JSON) -> float:

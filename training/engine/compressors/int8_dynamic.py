@@ -36,7 +36,7 @@ class Int8Dynamic(Compressor):
 
     def finish(self, graph: Path, rows: Rows) -> str:
         share = quantise(graph, per_channel=self.options.per_channel)
-        return f"{share:.0%} of the weights are in 8 bits."
+        return f"{100 * share:.0f} % of the weights are in 8 bits."
 
 
 def quantise(path: Path, *, per_channel: bool) -> float:
@@ -49,8 +49,8 @@ def quantise(path: Path, *, per_channel: bool) -> float:
     share = reached(model)
     if share < LEAST:
         raise ModelError(
-            f"Only {share:.0%} of its weights are in matrices and word tables; the others are in "
-            "convolutions, which dynamic int8 makes slower. Export it as onnx-int8-static."
+            f"Only {100 * share:.0f} % of its weights are in matrices and word tables; the others "
+            "are in convolutions, which dynamic int8 makes slower. Export it as onnx-int8-static."
         )
     part = path.with_suffix(".part")
     with onnx_quiet():

@@ -52,7 +52,7 @@ class MagnitudePruning(Compressor):
         told = tuning.tune(network, material, self.options, keep_zeros)
         zeros = sum(int((one == 0).sum()) for one in matrices)
         share = zeros / sum(one.numel() for one in matrices)
-        return Compressed(network, f"{share:.1%} of the weights in matrices are 0. {told}")
+        return Compressed(network, f"{100 * share:.1f} % of the weights in matrices are 0. {told}")
 
     def _masks(self, matrices: list[torch.nn.Parameter]) -> list[Tensor]:
         sizes = [one.detach().abs() for one in matrices]
