@@ -285,6 +285,7 @@ def load(name: str, folder: Path, task: str) -> Network:
         network.module.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise ModelError(f"The weights of {name} do not fit its configuration: {error}") from error
+    network.scale = scale
     return network
 
 
