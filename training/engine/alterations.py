@@ -1,8 +1,9 @@
-"""Layers whose shape an architecture's configuration cannot say: factorised ones, and ones with
-fewer inputs or outputs than it asks for.
+"""Layers whose shape an architecture's configuration cannot say: factorised ones, ones with fewer
+inputs or outputs than it asks for, and ones whose weights have few bits.
 
 They stand in a network's configuration under `altered`, by the layer's name:
-`{"model.encoder.layer.0.output.dense": {"rank": 32}}` or `{..: {"inputs": 96, "outputs": 128}}`.
+`{"model.encoder.layer.0.output.dense": {"rank": 32}}`, `{..: {"inputs": 96, "outputs": 128}}` or
+`{..: {"bits": 8}}`.
 Whoever builds the network from its configuration applies them before the weights are loaded. The
 folder of a transformers model that has some opens in this engine only: the library builds the
 layers that its own configuration asks for.
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_model
 from torch import Tensor, nn
 
+from training.engine import few_bits
 from training.engine.errors import ModelError
 
 JSON = dict[str, Any]
@@ -57,7 +59,8 @@ def apply(module: nn.Module, altered: Mapping[str, Any]) -> None:
     for name, said in altered.items():
         try:
             layer = module.get_submodule(name)
-            shape = {key: int(said[key]) for key in ("inputs", "outputs", "rank") if key in said}
+            keys = ("inputs", "outputs", "rank", "bits")
+            shape = {key: int(said[key]) for key in keys if key in said}
         except (AttributeError, TypeError, ValueError) as error:
             raise ModelError(f"Its altered layer {name} is none of this network's.") from error
         if any(not 1 <= size <= MOST for size in shape.values()):
@@ -66,6 +69,8 @@ def apply(module: nn.Module, altered: Mapping[str, Any]) -> None:
             layer = resized(layer, shape.get("inputs"), shape.get("outputs"))
         if "rank" in shape:
             layer = factorised(layer, shape["rank"])
+        if "bits" in shape:
+            layer = few_bits.of(layer, shape["bits"])
         replace(module, name, layer)
 
 

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.engine.errors import ModelError
+
 GROUP = 32  # neighbouring weights of a row that share a scale, where they have 4 bits
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding
+KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 
 
 class FewBits(nn.Module):
@@ -77,6 +80,14 @@ class FewBits(nn.Module):
         return convolve(
             inputs, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
+
+
+def of(layer: nn.Module, bits: int) -> FewBits:
+    """The layer with rounded weights. Raises ModelError."""
+    if type(layer) not in KINDS or bits not in (4, 8):
+        raise ModelError(f"A {type(layer).__name__} cannot have weights of {bits} bits.")
+    assert isinstance(layer, Layer)
+    return FewBits(layer, bits)
 
 
 def _packed(codes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ pickle.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine import alterations, features
+from training.engine import alterations, features, few_bits
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -56,7 +57,7 @@ class Network:
     @property
     def parameters(self) -> int:
         """Weights, each counted once however often it is used."""
-        return sum(one.numel() for one in self.module.parameters())
+        return few_bits.count(self.module)
 
     @property
     def channels_last(self) -> bool:
@@ -83,7 +84,10 @@ class Place:
         if precision == "float16" and not cuda:
             sentence = "float16 needs a GPU: on a CPU it is slower than float32. Take bfloat16."
             raise ConfigError([Fault("training.precision", sentence)])
-        device = torch.device("cuda" if cuda else "cpu")
+        device = torch.device("cpu")
+        if cuda:  # one GPU for each of a run's processes on this machine
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(device)
         if precision == "auto":
             able = cuda and torch.cuda.is_bf16_supported()
             return cls(device, torch.bfloat16 if able else None)
@@ -206,6 +210,11 @@ def student(
         fresh.scale = dataset.scale
         return fresh
     known = load(asked.name, folder / asked.path, task)
+    if few_bits.is_rounded(known.module):
+        raise ModelError(
+            f"{asked.name} has weights of few bits, which cannot be trained. Take the version it "
+            "was made from."
+        )
     if known.labels == dataset.names and known.problem == dataset.problem:
         return known
     say(f"{asked.name} does not know this dataset's labels: its last layer starts anew.")

@@ -2,17 +2,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import nn
-
-from training.engine import alterations
+from training.engine import alterations, few_bits
 from training.engine.compressors import COMPRESSORS, Compressed, Compressor, Material
 from training.engine.errors import ModelError
-from training.engine.few_bits import FewBits
 from training.engine.networks import Network
 from training.engine.options import option
 
 SMALLEST = 256  # weights: smaller layers would gain nothing
-KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +41,7 @@ class WeightOnly(Compressor):
         layers = [
             (name, layer)
             for name, layer in network.module.named_modules()
-            if type(layer) in KINDS
+            if type(layer) in few_bits.KINDS
             and layer.weight.numel() >= SMALLEST
             and getattr(layer, "padding_mode", "zeros") == "zeros"
         ]
@@ -53,7 +49,7 @@ class WeightOnly(Compressor):
             raise ModelError(f"No layer of it has {SMALLEST} weights, so there is nothing to gain.")
         altered = {}
         for name, layer in layers:
-            alterations.replace(network.module, name, FewBits(layer, bits))
+            alterations.replace(network.module, name, few_bits.of(layer, bits))
             altered[name] = {"bits": bits}
         before = alterations.of(network.config)
         config = {
