@@ -31,6 +31,15 @@ SPLIT_WORDS = {
     "tst": TEST,
 }
 
+#: What a label is, in the words of transformers' `problem_type`: one class of several; any number
+#: of them; a number.
+SINGLE, MULTI, REGRESSION = "single_label", "multi_label", "regression"
+PROBLEMS = (SINGLE, MULTI, REGRESSION)
+SEPARATORS = ("|", ";", ",", "/", " ")  # between the labels of one row, as guessed
+
+NUMERIC, CATEGORICAL = "numeric", "categorical"  # columns that a table's model learns from
+TEXT_TASK, TABLE_TASK = "text-classification", "tabular-classification"
+
 MOST_LABEL = 200  # characters of one label
 MOST_LABELS = 10_000  # different labels: more is an id or a text, not a label
 
@@ -50,13 +59,14 @@ class Row:
     """One example as the file gives it."""
 
     source: str  # the line, or the file inside the archive
-    input: str | bytes  # text, or an encoded PNG or JPEG
+    input: str | bytes  # text, or an encoded picture or sound; of a table all values, joined
     key: bytes  # 8, equal for inputs that mean the same: what leaks and conflicts are found by
     label: str | None
     split: str | None  # as the file gives it; None where it does not say
     others: tuple[str | None, ...]  # the kept columns, in the order of `Plan.others`
-    measures: tuple[int, ...]  # text: characters, words; image: width, height
-    kind: str = ""  # image: its mode
+    measures: tuple[int, ...]  # text: characters, words; image: width, height; ...
+    values: tuple[Any, ...] = ()  # of the columns of `Format.inputs`, where `input` is not all
+    kind: str = ""  # image: its mode; sound: its encoding
     remarks: tuple[str, ...] = ()  # codes of issues that this row has and that change nothing
 
 
@@ -84,6 +94,8 @@ class Look:
     splits: dict[str, int] = field(default_factory=dict)
     pictures: list[dict[str, str]] = field(default_factory=list)
     """[{"address" (a data: URI), "label", "name"}]"""
+    sounds: list[dict[str, Any]] = field(default_factory=list)
+    """[{"place" (among the archive's sounds), "label", "name", "seconds", "rate"}]"""
     values: dict[str, Counter[str]] = field(default_factory=dict)
     """How often each value of each column was seen."""
     problems: list[dict[str, Any]] = field(default_factory=list)
@@ -94,23 +106,57 @@ class Look:
 class Plan:
     """How the rows of all files of one upload are read, beside each file's own dialect."""
 
-    columns: dict[str, Any] = field(default_factory=dict)  # {"text", "label", "split", "ignored"}
+    columns: dict[str, Any] = field(default_factory=dict)  # as reading.py keeps them
     others: tuple[str, ...] = ()  # columns kept under their own names
     ragged: str = "refuse"  # or "skip": lines with the wrong number of values are left out
+    task: str = ""
+    problem: str = SINGLE
+    separator: str = ""  # between the labels of one row, where there may be several
+
+    @property
+    def features(self) -> dict[str, str]:
+        """The columns that a table's model learns from: {name: numeric|categorical}."""
+        found: dict[str, str] = self.columns.get("features") or {}
+        return found
 
 
 class Format(ABC):
     key: ClassVar[str]
     label: ClassVar[str]
-    input: ClassVar[str]  # the input column of the Parquet: "text" or "image"
-    tasks: ClassVar[tuple[str, ...]]
+    tasks: ClassVar[tuple[str, ...]]  # the likeliest first
     suffixes: ClassVar[tuple[str, ...]]
-    measures: ClassVar[tuple[str, ...]]  # names of `Row.measures`
-    has_columns: ClassVar[bool] = True  # whether roles are given to columns
+    problems: ClassVar[tuple[str, ...]] = (SINGLE,)
+    has_columns: ClassVar[bool] = False  # whether roles are given to columns
 
     @abstractmethod
     def recognises(self, head: bytes, name: str) -> bool:
         """Whether a file that begins with `head` (up to 64 KiB) is one of this format."""
+
+    def fits(self, file: IO[bytes]) -> int:
+        """How much of the file is of this format, where several recognise it."""
+        return 0
+
+    @abstractmethod
+    def inputs(self, plan: Plan) -> list[dict[str, str]]:
+        """The stored columns that rows fill beside label, source and what is kept: their `values`,
+        or their `input` alone. [{"name", "type", "role", "from"?}]"""
+
+    @abstractmethod
+    def measures(self, plan: Plan) -> tuple[str, ...]:
+        """Names of `Row.measures`."""
+
+    def roles(self, task: str) -> dict[str, bool]:
+        """Roles that single columns have, and whether one must have it."""
+        return {}
+
+    def guess_task(self, look: Look) -> str:
+        return self.tasks[0]
+
+    def guess_problem(self, columns: dict[str, Any], look: Look) -> str:
+        return SINGLE
+
+    def guess_separator(self, columns: dict[str, Any], look: Look) -> str:
+        return SEPARATORS[0]
 
     @abstractmethod
     def sniff(self, file: IO[bytes], name: str) -> dict[str, Any]:
@@ -124,11 +170,11 @@ class Format(ABC):
         """What the beginning of the file shows. Raises BadFile where nothing can be shown."""
 
     @abstractmethod
-    def guess_columns(self, look: Look) -> dict[str, Any]:
+    def guess_columns(self, look: Look, task: str) -> dict[str, Any]:
         """`Plan.columns` as a person would probably choose them."""
 
     @abstractmethod
-    def label_counts(self, columns: dict[str, Any], look: Look) -> dict[str, int]:
+    def label_counts(self, reading: dict[str, Any], look: Look) -> dict[str, int]:
         """How often each label stands in what was looked at."""
 
     @abstractmethod

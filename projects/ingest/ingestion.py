@@ -23,8 +23,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from distillhub.lib import storage
-from projects.ingest import issues, registry, splits, statistics, stored
-from projects.ingest.formats import MOST_LABELS, SPLITS, BadFile, Format, LeftOut, Plan, Row
+from projects.ingest import issues, labels, reading, registry, splits, statistics, stored
+from projects.ingest.formats import SPLITS, TABLE_TASK, BadFile, Format, LeftOut, Plan, Row
 from projects.models import DatasetVersion
 
 logger = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ CLAIM = timedelta(seconds=90)  # a worker that is silent for longer has lost its
 BEAT = 0.5  # seconds between two reports of progress
 STEP = 64  # rows between two looks at how far reading is
 MOST_ATTEMPTS = 5
+UNLIKE = 0.9  # of a table's rows: with fewer unlike ones, equal rows are natural in it
 
 READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
 
@@ -144,14 +145,15 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     """The fields that a ready version has."""
     version = turn.version
     form = registry.get(version.format)
-    plan = plan_of(version.reading)
+    plan = reading.plan_of({"task": version.dataset.task} | version.reading)
     turn.beat(READING, 0.0)
     files = _local_files(version, folder)
 
-    draft = stored.Draft(folder / "draft.arrow", form.input, plan.others)
+    columns = columns_of(form, plan)
+    draft = stored.Draft(folder / "draft.arrow", columns)
     tally = issues.Tally()
-    summary = statistics.Statistics(form.measures, plan.others)
-    table = _Columns()
+    summary = statistics.Statistics(form.measures(plan), plan.others)
+    table = _Columns(labels.of(plan))
     for row, source, fraction in _rows(form, files, plan, tally):
         table.add(row)
         draft.add(row, source, form.row_size(row))
@@ -163,14 +165,16 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     table.refuse_if_useless(form)
 
     turn.beat(DIVIDING, 0.7)
-    labels, classes = table.sorted_labels()
+    told = table.labels
     keys = np.frombuffer(table.keys, dtype=np.int64)
+    repeats = plan.task == TABLE_TASK and len(np.unique(keys)) < UNLIKE * len(keys)
+    together = np.arange(len(keys)) if repeats else keys
     given = np.frombuffer(table.splits, dtype=np.int8)
     proportions = version.reading.get("splits") or splits.DEFAULT
     seed = version.reading.get("seed", 0)
-    assigned, how = splits.assign(given, classes, keys, proportions, seed)
+    assigned, how = splits.assign(given, told.strata, together, proportions, seed)
     exact = np.frombuffer(table.exact, dtype=np.int64)
-    issues.between_rows(tally, assigned, classes, keys, exact)
+    issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats)
     for name in plan.columns.get("ignored", []):
         tally.place("ignored_column", name)
 
@@ -185,37 +189,33 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
         "file_bytes": blob.bytes,
         "fingerprint": fingerprint,
         "rows": len(table),
-        "columns": columns_of(form, plan),
-        "labels": labels,
-        "splits": _split_counts(assigned, classes, labels),
-        "statistics": summary.summary() | {"how_split": how},
+        "columns": columns,
+        "labels": told.names,
+        "splits": _split_counts(assigned, told),
+        "statistics": summary.summary()
+        | told.summary()
+        | {"columns": statistics.of_columns(target, columns)}
+        | {"how_split": how},
         "issues": tally.report(),
     }
 
 
-def plan_of(reading: dict[str, Any]) -> Plan:
-    return Plan(
-        columns=reading.get("columns", {}),
-        others=tuple(reading.get("others", [])),
-        ragged=reading.get("ragged", "refuse"),
-    )
-
-
 def columns_of(form: Format, plan: Plan) -> list[dict[str, str]]:
     """The columns of the stored file: [{"name", "type", "role", "from"?}]."""
-    kind = "string" if form.input == "text" else "image"
+    inputs = form.inputs(plan)
     columns = [
         {"name": "row_id", "type": "integer", "role": "id"},
         {"name": "split", "type": "string", "role": "split"},
         {"name": "label", "type": "string", "role": "label"},
-        {"name": form.input, "type": kind, "role": "input"},
+        *inputs,
         {"name": "source", "type": "string", "role": "source"},
     ]
     for column in columns:
         role = {"input": "text"}.get(column["role"], column["role"])
-        if origin := plan.columns.get(role):
+        if isinstance(origin := plan.columns.get(role), str):
             column["from"] = origin
-    for name, origin in zip(stored.stored_names(plan.others), plan.others, strict=True):
+    names = stored.stored_names(plan.others, [one["name"] for one in inputs])
+    for name, origin in zip(names, plan.others, strict=True):
         columns.append({"name": name, "type": "string", "role": "extra", "from": origin})
     return columns
 
@@ -256,14 +256,13 @@ def _rows(
 
 
 class _Columns:
-    """What must be known of all rows at once: 21 bytes a row."""
+    """What must be known of all rows at once: some 21 bytes a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: labels.Labels) -> None:
         self.keys = array("q")
         self.exact = array("q")
         self.splits = array("b")
-        self.labels = array("i")
-        self.codes: dict[str, int] = {}
+        self.labels = told
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -274,43 +273,28 @@ class _Columns:
         exact = hashlib.blake2b(encoded, digest_size=8).digest()
         self.exact.append(int.from_bytes(exact, "little", signed=True))
         self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
-        if row.label is None:
-            self.labels.append(-1)
-            return
-        code = self.codes.setdefault(row.label, len(self.codes))
-        if code >= MOST_LABELS:
-            raise BadFile(
-                f"There are more than {MOST_LABELS:,} different labels. Is this the column of the "
-                "labels, and not an id or a text?"
-            )
-        self.labels.append(code)
+        self.labels.add(row.label)
 
     def refuse_if_useless(self, form: Format) -> None:
         if not len(self):
             raise BadFile("Not a single row could be read: every one is empty or was left out.")
-        if not self.codes:
-            what = "The column of the labels is empty." if form.input == "text" else "No labels."
+        if not self.labels.any:
+            what = "The column of the labels is empty." if form.has_columns else "No labels."
             raise BadFile(f"{what} At least some rows must have a label.")
 
-    def sorted_labels(self) -> tuple[list[str], np.ndarray[Any, Any]]:
-        """The labels in order, and the class [rows] of every row (-1 without a label)."""
-        labels = sorted(self.codes)
-        place = {label: index for index, label in enumerate(labels)}
-        renumber = np.array([place[label] for label in self.codes] + [-1], dtype=np.int64)
-        return labels, renumber[np.frombuffer(self.labels, dtype=np.int32)]
 
-
-def _split_counts(
-    assigned: np.ndarray[Any, Any], classes: np.ndarray[Any, Any], labels: list[str]
-) -> dict[str, Any]:
-    """{split: {"rows", "label_counts"}} of the splits that have rows."""
+def _split_counts(assigned: np.ndarray[Any, Any], told: labels.Labels) -> dict[str, Any]:
+    """{split: {"rows", "label_counts"}} of the splits that have rows; `labelled` of numbers."""
     counts: dict[str, Any] = {}
+    rows, classes = told.classes
+    names, known = told.names, told.same >= 0
     for index, name in enumerate(SPLITS):
-        here = classes[assigned == index]
-        if len(here):
-            by_class = Counter(here[here >= 0].tolist())
+        here = assigned == index
+        if here.any():
+            by_class = Counter(classes[here[rows]].tolist())
             counts[name] = {
-                "rows": len(here),
-                "label_counts": {labels[one]: by_class[one] for one in sorted(by_class)},
+                "rows": int(here.sum()),
+                "labelled": int((here & known).sum()),
+                "label_counts": {names[one]: by_class[one] for one in sorted(by_class)},
             }
     return counts

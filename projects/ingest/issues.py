@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
+from projects.ingest.labels import Labels
 
 LISTED = 100  # rows or places that an issue names
 RARE = 10  # rows: a label with fewer can hardly be learned or judged
@@ -27,6 +28,12 @@ KINDS: dict[str, tuple[str, str]] = {
     "unseen_label": (WARNING, "Rows of validation or test whose label no training row has."),
     "empty_input": (WARNING, "Rows without any input. They were left out."),
     "ragged_line": (WARNING, "Lines with a wrong number of values. They were left out, as asked."),
+    "not_a_number": (
+        WARNING,
+        "Rows with a word in a column of numbers. It counts as missing; is the column right?",
+    ),
+    "unreadable_sound": (WARNING, "Sounds that do not decode. They were left out."),
+    "silent_sound": (WARNING, "Sounds without anything to hear. They are kept."),
     "unreadable_image": (WARNING, "Pictures that do not decode. They were left out."),
     "duplicate": (WARNING, "Rows whose input already stands in an earlier row. They are kept."),
     "near_duplicate": (
@@ -34,11 +41,17 @@ KINDS: dict[str, tuple[str, str]] = {
         "Rows whose input stands in an earlier row but for white space around the text, or for "
         "how the picture is encoded. They are kept.",
     ),
+    "repeated_row": (
+        INFO,
+        "Rows whose values all stand in an earlier row, too. In a table of few columns that is "
+        "natural, so splits are not kept apart by it.",
+    ),
     "rare_label": (INFO, f"Rows of labels that have fewer than {RARE} rows in the train split."),
     "label_trimmed": (INFO, "Labels with white space around them. It was removed."),
     "image_reencoded": (INFO, "Pictures that were stored anew as PNG, eight bits a channel."),
     "blank_line": (INFO, "Blank lines. They were left out."),
     "not_an_image": (INFO, "Files that are no pictures. They were left out."),
+    "not_a_sound": (INFO, "Files that are no sounds. They were left out."),
     "ignored_column": (INFO, "Columns that were left out, as the mapping says."),
 }
 
@@ -88,15 +101,45 @@ class Tally:
 def between_rows(
     tally: Tally,
     splits: np.ndarray[Any, Any],
+    labels: Labels,
+    keys: np.ndarray[Any, Any],
+    exact: np.ndarray[Any, Any],
+    *,
+    repeats: bool = False,
+) -> None:
+    """Add the issues that only show when rows are compared.
+
+    `splits` [rows]: index of SPLITS; `keys` [rows]: equal for inputs that mean the same; `exact`
+    [rows]: equal for inputs that are the same to the byte. `repeats`: equal inputs are natural.
+    """
+    train = SPLITS.index(TRAIN)
+    if repeats:
+        _, first, group = np.unique(keys, return_index=True, return_inverse=True)
+        tally.many("repeated_row", np.flatnonzero(first[group] != np.arange(len(keys))))
+    else:
+        _between_inputs(tally, splits, labels.same, keys, exact)
+    rows, classes = labels.classes
+    trained = np.bincount(classes[splits[rows] == train], minlength=len(labels.names))
+    if len(classes):
+        unseen = (splits[rows] != train) & (trained[classes] == 0)
+        tally.many("unseen_label", np.unique(rows[unseen]))
+        rare = (trained[classes] < RARE) & (trained[classes] > 0)
+        tally.many("rare_label", np.unique(rows[rare]))
+    tally.many("missing_label", np.flatnonzero(labels.same < 0))
+    if not (splits == train).any():
+        tally.counts["no_train_rows"] = 1
+    known = labels.same[labels.same >= 0]
+    if len(labels.names) == 1 or (not labels.names and len(np.unique(known)) == 1):
+        tally.counts["single_label"] = 1
+
+
+def _between_inputs(
+    tally: Tally,
+    splits: np.ndarray[Any, Any],
     labels: np.ndarray[Any, Any],
     keys: np.ndarray[Any, Any],
     exact: np.ndarray[Any, Any],
 ) -> None:
-    """Add the issues that only show when rows are compared.
-
-    `splits` [rows]: index of SPLITS; `labels` [rows]: class, or -1; `keys` [rows]: equal for
-    inputs that mean the same; `exact` [rows]: equal for inputs that are the same to the byte.
-    """
     train, validation, test = (SPLITS.index(name) for name in (TRAIN, VALIDATION, TEST))
     unique, first, group = np.unique(keys, return_index=True, return_inverse=True)
     sizes = len(unique)
@@ -120,16 +163,3 @@ def between_rows(
         (splits == test) & (present[train] | present[validation])[group]
     )
     tally.many("leak", np.flatnonzero(leaking))
-
-    trained = np.bincount(labels[labelled & (splits == train)], minlength=int(labels.max()) + 1)
-    known = labels.clip(min=0)
-    if len(trained):
-        unseen = labelled & (splits != train) & (trained[known] == 0)
-        tally.many("unseen_label", np.flatnonzero(unseen))
-        rare = labelled & (trained[known] < RARE) & (trained[known] > 0)
-        tally.many("rare_label", np.flatnonzero(rare))
-    tally.many("missing_label", np.flatnonzero(~labelled))
-    if not (splits == train).any():
-        tally.counts["no_train_rows"] = 1
-    if len(np.unique(labels[labelled])) == 1:
-        tally.counts["single_label"] = 1

@@ -1,6 +1,7 @@
 """Rows of a stored version, a page at a time: only the row groups that a page needs are read."""
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import IO, Any
 
 import numpy as np
@@ -17,12 +18,13 @@ class Filter:
     split: str | None = None
     label: str | None = None
     unlabelled: bool = False
-    q: str | None = None  # stands in the text, in any case; for pictures, in the file's name
+    q: str | None = None  # stands in the text, in any case; see `_searched`
     row_ids: tuple[int, ...] | None = None
+    separator: str = ""  # between the labels of one row, where there may be several
 
     @property
     def is_empty(self) -> bool:
-        return self == Filter()
+        return self == Filter(separator=self.separator)
 
 
 def read(
@@ -71,11 +73,11 @@ def _rows(file: Any, row_ids: np.ndarray[Any, Any], columns: list[str]) -> list[
 
 def _matching(file: Any, wanted: Filter) -> np.ndarray[Any, Any]:
     """The ids of all matching rows, increasing, reading only the columns that are asked about."""
-    searched = "text" if "text" in file.schema_arrow.names else "source"
+    searched = _searched(file) if wanted.q else []
     needed = [
         *(["split"] if wanted.split else []),
         *(["label"] if wanted.label or wanted.unlabelled else []),
-        *([searched] if wanted.q else []),
+        *searched,
     ]
     starts = _starts(file)
     if not needed:
@@ -89,15 +91,35 @@ def _matching(file: Any, wanted: Filter) -> np.ndarray[Any, Any]:
         if wanted.split:
             mask = pc.and_(mask, pc.equal(table["split"], wanted.split))
         if wanted.label:
-            mask = pc.and_(mask, pc.fill_null(pc.equal(table["label"], wanted.label), False))
+            mask = pc.and_(mask, _labelled(table["label"], wanted.label, wanted.separator))
         if wanted.unlabelled:
             mask = pc.and_(mask, pc.is_null(table["label"]))
         if wanted.q:
-            hits = pc.match_substring(table[searched], wanted.q, ignore_case=True)
-            mask = pc.and_(mask, hits)
+            hits = [pc.match_substring(table[one], wanted.q, ignore_case=True) for one in searched]
+            mask = pc.and_(mask, pc.fill_null(reduce(pc.or_kleene, hits), False))
         array = np.asarray(mask)
         found.append(np.flatnonzero(array) + starts[group])
     ids = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
     if wanted.row_ids is not None:
         ids = ids[np.isin(ids, np.array(wanted.row_ids))]
     return ids
+
+
+def _searched(file: Any) -> list[str]:
+    """The text; for pictures and sounds, the file's name; of a table, its columns of words."""
+    schema = file.schema_arrow
+    if "text" in schema.names:
+        return ["text"]
+    if "image" in schema.names or "audio" in schema.names:
+        return ["source"]
+    own = {"split", "label", "source"}
+    words = [one.name for one in schema if one.type == pa.string() and one.name not in own]
+    return words or ["source"]
+
+
+def _labelled(column: Any, label: str, separator: str) -> Any:
+    """Which rows have the label, maybe among others."""
+    if not separator:
+        return pc.fill_null(pc.equal(column, label), False)
+    framed = pc.binary_join_element_wise(separator, column, separator, "")
+    return pc.fill_null(pc.match_substring(framed, f"{separator}{label}{separator}"), False)

@@ -1,8 +1,11 @@
 """How an upload is read: first as guessed, then as corrected, always complete and checked.
 
     {"files": [{"name", "sha256", "bytes", "split": null|train|validation|test, "dialect": {...}}],
-     "columns": {"text", "label", "split", "ignored": [...]}, "others": [...],
-     "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0}
+     "task": "text-classification", "problem": single_label|multi_label|regression,
+     "separator": "|" (of several labels in one cell),
+     "columns": {"text", "label", "split", "ignored": [...]} or, of a table that is learned from,
+                {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]},
+     "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0}
 
 This is what a version keeps, so that everybody can see how its rows came about.
 """
@@ -12,23 +15,65 @@ from typing import IO, Any
 
 from distillhub.lib.errors import Invalid
 from projects.ingest import splits
-from projects.ingest.formats import SPLITS, TRAIN, BadFile, Format, Look
+from projects.ingest.formats import (
+    CATEGORICAL,
+    MULTI,
+    NUMERIC,
+    REGRESSION,
+    SINGLE,
+    SPLITS,
+    TABLE_TASK,
+    TRAIN,
+    BadFile,
+    Format,
+    Look,
+    Plan,
+)
 
 Opener = Callable[[str], IO[bytes]]  # from a file's sha256 to its bytes
 
-ROLES = ("text", "label", "split")
-KEYS = {"files", "columns", "ragged", "splits", "seed"}
+KEYS = {"files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"}
 DIALECT = ("delimiter", "encoding", "quoting", "header")
 HIGHEST_SEED = 2**32 - 1
+MOST_SEPARATOR = 10  # characters
 
 
-def first(form: Format, files: list[dict[str, Any]], opened: Opener) -> dict[str, Any]:
-    """The guessed reading of newly uploaded files. Raises BadFile."""
+def first(
+    form: Format,
+    files: list[dict[str, Any]],
+    opened: Opener,
+    *,
+    task: str = "",
+    problem: str = "",
+) -> dict[str, Any]:
+    """The guessed reading of newly uploaded files; `task` and `problem` are guessed, too, unless
+    given. Raises BadFile."""
     for file in files:
         with opened(file["sha256"]) as handle:
             file["dialect"] = form.sniff(handle, file["name"])
-    guessed = {"files": files, "ragged": "refuse", "splits": dict(splits.DEFAULT), "seed": 0}
-    return guessed | _columns(form, _look(form, files[0], opened), {}, strict=False)
+    look = _look(form, files[0], opened)
+    task = task if task in form.tasks else form.guess_task(look)
+    guessed: dict[str, Any] = {
+        "files": files,
+        "task": task,
+        "ragged": "refuse",
+        "splits": dict(splits.DEFAULT),
+        "seed": 0,
+    }
+    guessed |= _columns(form, look, {}, task, strict=False)
+    return guessed | _problem(form, look, guessed["columns"], {"problem": problem or None})
+
+
+def plan_of(reading: dict[str, Any]) -> Plan:
+    """Readings of before there were tasks and problems are of texts or images with one label."""
+    return Plan(
+        columns=reading.get("columns", {}),
+        others=tuple(reading.get("others", [])),
+        ragged=reading.get("ragged", "refuse"),
+        task=reading.get("task", ""),
+        problem=reading.get("problem", SINGLE),
+        separator=reading.get("separator", ""),
+    )
 
 
 def corrected(
@@ -65,24 +110,39 @@ def corrected(
     ragged = changes.get("ragged", reading["ragged"])
     if ragged not in {"refuse", "skip"}:
         raise _wrong("ragged", "Choose refuse or skip.")
+    look = _look(form, files[0], opened)
+    task = changes.get("task") or reading.get("task") or form.tasks[0]
+    if task not in form.tasks:
+        detail = f"{form.label} is for {' or '.join(form.tasks)}, not for {task}."
+        raise Invalid(detail, fields={"task": [detail]})
     result = {
         "files": files,
+        "task": task,
         "ragged": ragged,
         "splits": _proportions(changes.get("splits", reading["splits"])),
         "seed": _seed(changes.get("seed", reading["seed"])),
     }
     columns = changes.get("columns", reading["columns"])
-    look = _look(form, files[0], opened)
-    return result | _columns(form, look, columns, strict=strict and "columns" in changes)
+    if task != reading.get("task", task) and "columns" not in changes:
+        columns = {name: columns.get(name) for name in ("label", "split") if name in columns}
+    result |= _columns(form, look, columns, task, strict=strict and "columns" in changes)
+    asked = {name: changes[name] for name in ("problem", "separator") if name in changes}
+    if changes.get("separator") and MULTI in form.problems:
+        asked = {"problem": MULTI} | asked
+    if not ({"columns", "task"} & changes.keys()):
+        asked = {name: reading.get(name) for name in ("problem", "separator")} | asked
+    return result | _problem(form, look, result["columns"], asked)
 
 
 def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, Any]:
     """What a person is shown before confirming: the beginning of every file, read so.
 
-    {"format", "label", "input", "task", "reading", "files": [{"name", "bytes", "split", "dialect",
-    "columns", "rows", "lines", "seen", "complete", "estimated", "pictures", "splits"}],
-    "labels": {label: rows}, "rows", "complete", "problems": [{"severity", "detail", "line"?}]}
+    {"format", "label", "has_columns", "task", "tasks", "problem", "kinds" (of problems), "reading",
+    "files": [{"name", "bytes", "split", "dialect", "columns", "rows", "lines", "seen", "complete",
+    "estimated", "pictures", "sounds", "splits"}], "labels": {label: rows}, "rows", "complete",
+    "problems": [{"severity", "detail", "line"?}]}
     """
+    reading = {"task": form.tasks[0], "problem": SINGLE, "separator": ""} | reading
     shown: list[dict[str, Any]] = []
     labels: dict[str, int] = {}
     problems: list[dict[str, Any]] = []
@@ -90,14 +150,14 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
     for file in reading["files"]:
         with opened(file["sha256"]) as handle:
             look = form.look(handle, file["name"], file["dialect"])
-        for label, rows in form.label_counts(reading["columns"], look).items():
+        for label, rows in form.label_counts(reading, look).items():
             labels[label] = labels.get(label, 0) + rows
         prefix = f"{file['name']}: " if several else ""
         for one in look.problems:
             skipped = one.get("code") == "ragged_line" and reading["ragged"] == "skip"
             severity = "warning" if skipped else one["severity"]
             problems.append(one | {"severity": severity, "detail": prefix + one["detail"]})
-        problems += _absent(file["name"], look, reading) if several else []
+        problems += _absent(form, file["name"], look, reading) if several else []
         shown.append(
             {
                 "name": file["name"],
@@ -111,14 +171,18 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
                 "complete": look.complete,
                 "estimated": look.estimated,
                 "pictures": look.pictures,
+                "sounds": look.sounds,
                 "splits": look.splits,
             }
         )
     return {
         "format": form.key,
         "label": form.label,
-        "input": form.input,
-        "task": form.tasks[0],
+        "has_columns": form.has_columns,
+        "task": reading["task"],
+        "tasks": form.tasks,
+        "problem": reading["problem"],
+        "kinds": form.problems,
         "reading": reading,
         "files": shown,
         "labels": dict(sorted(labels.items(), key=lambda item: -item[1])),
@@ -151,24 +215,26 @@ def _look(form: Format, file: dict[str, Any], opened: Opener) -> Look:
 
 
 def _columns(
-    form: Format, look: Look, asked: Any, *, strict: bool
+    form: Format, look: Look, asked: Any, task: str, *, strict: bool
 ) -> dict[str, dict[str, Any] | list[str]]:
     """{"columns", "others"}: what was asked for, and guesses where nothing was."""
     if not look.columns:
         return {"columns": {}, "others": []}
     if not isinstance(asked, dict):
         raise _wrong("columns", 'Send an object such as {"text": "query", "label": "category"}.')
-    unknown = sorted(asked.keys() - set(ROLES) - {"ignored"})
+    roles = tuple(form.roles(task))
+    lists = ("features", "ignored") if task == TABLE_TASK else ("ignored",)
+    unknown = sorted(asked.keys() - set(roles) - set(lists))
     if unknown:
-        roles = ", ".join((*ROLES, "ignored"))
-        raise _wrong("columns", f"{unknown[0]} is no role of a column; the roles are {roles}.")
+        known = ", ".join((*roles, *lists))
+        raise _wrong("columns", f"{unknown[0]} is no role of a column; the roles are {known}.")
     names = [column["name"] for column in look.columns]
     ignored = asked.get("ignored")
     if ignored is not None and not isinstance(ignored, list):
         raise _wrong("columns.ignored", "Send a list of columns.")
     used: dict[str, str] = {}
     columns: dict[str, Any] = {}
-    for role in ROLES:
+    for role in roles:
         name = asked.get(role)
         if name is not None and name not in names:
             if strict:
@@ -181,19 +247,66 @@ def _columns(
             columns[role] = name
             if name is not None:
                 used[name] = role
-    guessed = form.guess_columns(look)
-    for role in ROLES:
+    guessed = form.guess_columns(look, task)
+    for role in roles:
         if role not in columns:
             columns[role] = guessed[role] if guessed[role] not in used else None
             if columns[role] is not None:
                 used[columns[role]] = role
     left = [name for name in names if name not in used]
     wanted = guessed["ignored"] if ignored is None else ignored
+    if task == TABLE_TASK:
+        features = _features(look, asked.get("features"), guessed["features"], strict=strict)
+        if asked.get("features") is None:
+            features = {name: kind for name, kind in features.items() if name not in wanted}
+        columns["features"] = {name: kind for name, kind in features.items() if name in left}
+        left = [name for name in left if name not in columns["features"]]
     columns["ignored"] = [name for name in left if name in wanted]
     return {
         "columns": columns,
         "others": [name for name in left if name not in columns["ignored"]],
     }
+
+
+def _features(look: Look, asked: Any, guessed: dict[str, str], *, strict: bool) -> dict[str, str]:
+    """{name: numeric|categorical} in the order of the file; of a list of names the kinds are
+    guessed."""
+    if asked is None:
+        return guessed
+    by_name = {column["name"]: column for column in look.columns}
+    if isinstance(asked, list):
+        asked = dict.fromkeys([name for name in asked if isinstance(name, str)])
+    if not isinstance(asked, dict):
+        example = '{"age": "numeric", "work": "categorical"}'
+        raise _wrong("columns.features", f"Send an object such as {example}, or a list of columns.")
+    for name, kind in asked.items():
+        if name not in by_name and strict:
+            has = ", ".join(list(by_name)[:20])
+            raise _wrong("columns.features", f"There is no column {name!r}; there are {has}.")
+        if kind not in (NUMERIC, CATEGORICAL, None):
+            raise _wrong("columns.features", f"{name} is either {NUMERIC} or {CATEGORICAL}.")
+    return {
+        name: asked[name] or (NUMERIC if column["numeric"] else CATEGORICAL)
+        for name, column in by_name.items()
+        if name in asked
+    }
+
+
+def _problem(
+    form: Format, look: Look, columns: dict[str, Any], asked: dict[str, Any]
+) -> dict[str, Any]:
+    """{"problem", "separator"}: what was asked for, and guesses where nothing was."""
+    problem = asked.get("problem") or form.guess_problem(columns, look)
+    if problem not in form.problems:
+        offered = ", ".join(form.problems)
+        detail = f"Labels of {form.label} are of one of these kinds: {offered}."
+        raise Invalid(detail, fields={"problem": [detail], "reading.problem": [detail]})
+    separator = asked.get("separator") or ""
+    if not isinstance(separator, str) or len(separator) > MOST_SEPARATOR:
+        raise _wrong("separator", "Send the character that stands between labels, such as | or ;.")
+    if problem == MULTI:
+        return {"problem": problem, "separator": separator or form.guess_separator(columns, look)}
+    return {"problem": problem, "separator": ""}
 
 
 def _proportions(value: Any) -> dict[str, float]:
@@ -217,15 +330,18 @@ def _seed(value: Any) -> int:
     return value
 
 
-def _absent(file: str, look: Look, reading: dict[str, Any]) -> list[dict[str, Any]]:
+def _absent(form: Format, file: str, look: Look, reading: dict[str, Any]) -> list[dict[str, Any]]:
     """Problems with a file of several that lacks a column which another file has."""
     names = {column["name"] for column in look.columns}
     if not look.columns:
         return []
+    columns = reading["columns"]
+    needed = [(columns.get(role), f"the {role}") for role in form.roles(reading["task"])]
+    needed += [(name, "learning") for name in columns.get("features", {})]
     return [
-        {"severity": "error", "detail": f"{file} has no column {column!r} for the {role}."}
-        for role, column in reading["columns"].items()
-        if role in ROLES and column is not None and column not in names
+        {"severity": "error", "detail": f"{file} has no column {column!r} for {what}."}
+        for column, what in needed
+        if column is not None and column not in names
     ]
 
 
@@ -234,26 +350,46 @@ def _doubts(
 ) -> list[dict[str, Any]]:
     """What looks odd about the mapping as a whole."""
     seen = sum(one["seen"] for one in files)
-    columns = reading["columns"]
+    columns, task, problem = reading["columns"], reading["task"], reading["problem"]
     doubts: list[tuple[str, str]] = []
     absent = []
-    if form.input == "text" and seen:
-        absent = [role for role in ("text", "label") if not columns.get(role)]
+    if form.has_columns and seen:
+        absent = [
+            role for role, needed in form.roles(task).items() if needed and not columns.get(role)
+        ]
+        if task == TABLE_TASK and not columns.get("features"):
+            absent.append("features")
     if seen and len(labels) == 1:
         doubts.append(("warning", f"The only label seen is {next(iter(labels))!r}."))
-    if seen >= 50 and len(labels) > seen / 2:
-        doubts.append(
-            ("warning", f"{len(labels)} different labels in {seen} rows: is this the right column?")
-        )
-    words = {"text": "the input text", "label": "the label"}
+    if seen >= 50 and problem == SINGLE and len(labels) > seen / 2:
+        number = " If it holds quantities, choose a number." if REGRESSION in form.problems else ""
+        detail = f"{len(labels)} different labels in {seen} rows: is this the right column?{number}"
+        doubts.append(("warning", detail))
+    if seen and problem == MULTI and not any(_several(reading, one) for one in files):
+        detail = f"No row seen has several labels with {reading['separator']!r} between them."
+        doubts.append(("warning", detail))
+    words = {
+        "text": "the column that holds the input text",
+        "label": "the column that holds the label",
+        "features": "the columns to learn from",
+    }
     return [
         {
             "severity": "error",
             "field": f"columns.{role}",
-            "detail": f"Choose the column that holds {words[role]}.",
+            "detail": f"Choose {words[role]}.",
         }
         for role in absent
     ] + [{"severity": severity, "detail": detail} for severity, detail in doubts]
+
+
+def _several(reading: dict[str, Any], file: dict[str, Any]) -> bool:
+    """Whether a shown row has the separator in its label."""
+    names = [column["name"] for column in file["columns"]]
+    label = reading["columns"].get("label")
+    if label not in names:
+        return False
+    return any(reading["separator"] in row[names.index(label)].strip() for row in file["rows"])
 
 
 def _wrong(field: str, sentence: str) -> Invalid:

@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 from functools import cache
+from typing import IO
 
 import projects.ingest
 from projects.ingest import disguises
@@ -45,14 +46,17 @@ def get(key: str) -> Format:
     return found
 
 
-def recognise(head: bytes, name: str) -> Format:
-    """The format of a file, by its first bytes and then by its name.
+def recognise(file: IO[bytes], name: str) -> Format:
+    """The format of a file, by its first bytes and then by its name; of several, the one that most
+    of it fits.
 
     Raises BadFile with what the file is instead and what to do about it.
     """
+    file.seek(0)
+    head = file.read(HEAD)
     if not head.strip(b"\r\n\t \x00\xef\xbb\xbf\xfe\xff"):
         raise BadFile("The file is empty." if not head else "The file holds nothing but blanks.")
-    for one in formats().values():
-        if one.recognises(head, name):
-            return one
-    raise BadFile(disguises.sentence(head, name))
+    fitting = [one for one in formats().values() if one.recognises(head, name)]
+    if not fitting:
+        raise BadFile(disguises.sentence(head, name))
+    return fitting[0] if len(fitting) == 1 else max(fitting, key=lambda one: one.fits(file))

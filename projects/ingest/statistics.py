@@ -1,13 +1,20 @@
 """Counters that meet every row once, and what they say afterwards. Exact, in bounded memory:
-lengths and sizes take few different values, however many the rows."""
+lengths and sizes take few different values, however many the rows. A table's columns are looked at
+one by one in the stored file."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distillhub.lib.later import Later
+
+pc, pq = Later("pyarrow.compute"), Later("pyarrow.parquet")
+
 QUANTILES = (5, 25, 50, 75, 95, 99)  # per cent
 BINS = 30
+MOST_WORDS = 20  # of a column, the most frequent
 
 
 class Statistics:
@@ -62,3 +69,58 @@ def describe(counter: Counter[int]) -> dict[str, Any]:
         "quantiles": {str(percent): quantile(percent) for percent in QUANTILES},
         "histogram": {"edges": edges.tolist(), "counts": bins.tolist()},
     }
+
+
+def of_columns(path: Path, columns: list[dict[str, str]]) -> dict[str, dict[str, Any]]:
+    """What a table's columns hold, by their names in the stored file, and of a label that is a
+    number, too: {"kind": "numeric", "missing", and what `describe_numbers` says} or {"kind":
+    "categorical", "missing", "distinct", "most": [[word, rows]]}."""
+    file = pq.ParquetFile(str(path))
+    found = {}
+    for one in columns:
+        if one["role"] == "feature":
+            column = file.read(columns=[one["name"]]).column(0)
+            numeric = one["type"] == "number"
+            found[one["name"]] = _numeric(column) if numeric else _categorical(column)
+    return found
+
+
+def _numeric(column: Any) -> dict[str, Any]:
+    values = np.asarray(column.drop_null(), dtype=np.float64)
+    return {"kind": "numeric", "missing": column.null_count} | describe_numbers(values)
+
+
+def _categorical(column: Any) -> dict[str, Any]:
+    counted = pc.value_counts(column.drop_null()).to_pylist()
+    counted.sort(key=lambda one: (-one["counts"], one["values"]))
+    return {
+        "kind": "categorical",
+        "missing": column.null_count,
+        "distinct": len(counted),
+        "most": [[one["values"], one["counts"]] for one in counted[:MOST_WORDS]],
+    }
+
+
+def describe_numbers(values: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Minimum, mean, deviation, maximum, quantiles and a histogram of BINS even bins between the
+    1st and the 99th percentile, whose first and last bin hold what lies beyond."""
+    if not len(values):
+        return {}
+    low, high = (float(one) for one in np.quantile(values, [0.01, 0.99]))
+    edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), bins=edges)[0]
+    quantiles = np.quantile(values, [one / 100 for one in QUANTILES])
+    return {
+        "minimum": float(values.min()),
+        "mean": _short(values.mean()),
+        "deviation": _short(values.std()),
+        "maximum": float(values.max()),
+        "quantiles": {
+            str(percent): _short(value) for percent, value in zip(QUANTILES, quantiles, strict=True)
+        },
+        "histogram": {"edges": [_short(one) for one in edges], "counts": counts.tolist()},
+    }
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.6g}")

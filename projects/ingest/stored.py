@@ -1,7 +1,8 @@
 """The Parquet of a dataset version: written once by ingestion, read a page at a time.
 
-Columns: `row_id` int64 0..n-1, `split`, `label` (null when unknown), `text` or `image` (an encoded
-PNG or JPEG), `source` (the line, or the file in the archive), then the kept columns of the upload.
+Columns: `row_id` int64 0..n-1, `split`, `label` (null when unknown), the inputs (`text`; `image` or
+`audio`, encoded; or the columns of a table under their own names), `source` (the line, or the file
+in the archive), then the kept columns of the upload.
 """
 
 import hashlib
@@ -19,34 +20,43 @@ pa, pq = Later("pyarrow"), Later("pyarrow.parquet")
 
 GROUP_ROWS = 2000
 GROUP_BYTES = 8 << 20  # a group is what one page or one picture costs to read
-RESERVED = ("row_id", "split", "label", "text", "image", "source")
+RESERVED = ("row_id", "split", "label", "text", "image", "audio", "source")
 COMPRESSION = "zstd"
 
 
-def stored_names(others: tuple[str, ...]) -> list[str]:
-    """Names of the kept columns in the file: their own, unless reserved or taken."""
+def stored_names(columns: tuple[str, ...], taken: list[str]) -> list[str]:
+    """Names of the upload's columns in the file: their own, unless reserved or taken."""
     names: list[str] = []
-    for other in others:
-        name = other if other not in RESERVED else f"original_{other}"
-        while name in names:
+    for column in columns:
+        name = column if column not in RESERVED else f"original_{column}"
+        while name in names or name in taken:
             name += "_2"
         names.append(name)
     return names
 
 
+def _type(kind: str) -> Any:
+    """Of a column in the file, by what ingestion calls its type."""
+    if kind == "number":
+        return pa.float64()
+    return pa.string() if kind in {"string", "category"} else pa.binary()
+
+
 class Draft:
     """Rows on their way: everything but `row_id` and `split`, which are known at the end."""
 
-    def __init__(self, path: Path, input_column: str, others: tuple[str, ...]) -> None:
+    def __init__(self, path: Path, columns: list[dict[str, str]]) -> None:
+        """`columns` are those of the stored file, as `DatasetVersion.columns` has them."""
         self.path = path
-        self.input_column = input_column
-        kind = pa.string() if input_column == "text" else pa.binary()
         self.schema = pa.schema(
             [
-                pa.field("label", pa.string()),
-                pa.field(input_column, kind, nullable=False),
-                pa.field("source", pa.string(), nullable=False),
-                *(pa.field(name, pa.string()) for name in stored_names(others)),
+                pa.field(
+                    one["name"],
+                    _type(one["type"]),
+                    nullable=one["role"] not in {"input", "measure", "source"},
+                )
+                for one in columns
+                if one["role"] not in {"id", "split"}
             ]
         )
         options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -55,7 +65,8 @@ class Draft:
         self._bytes = 0
 
     def add(self, row: Row, source: str, size: int) -> None:
-        self._rows.append((row.label, row.input, source, *row.others))
+        values = row.values or (row.input,)
+        self._rows.append((row.label, *values, source, *row.others))
         self._bytes += size
         if len(self._rows) >= GROUP_ROWS or self._bytes >= GROUP_BYTES:
             self._flush()
@@ -116,6 +127,9 @@ def fingerprint(path: Path) -> str:
             for value in values:
                 if value is None:
                     digest.update(b"\xff" * 8)
+                    continue
+                if isinstance(value, float):
+                    digest.update(b"\xfe" * 8 + struct.pack("<d", value))
                     continue
                 encoded = value if isinstance(value, bytes) else value.encode()
                 digest.update(struct.pack("<Q", len(encoded)))

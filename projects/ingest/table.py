@@ -1,9 +1,11 @@
-"""Delimited text: CSV, TSV and their relatives.
+"""Delimited text: CSV, TSV and their relatives, for texts with labels and for tables of numbers
+and words.
 
-What it does to values: the input text is kept as it stands. A label loses white space around it
-(reported). An empty value of another column becomes missing. Blank lines, and rows without input,
-are left out and listed by line; so are lines with a wrong number of values if that was asked for,
-else the file is refused with the first of them.
+What it does to values: an input text is kept as it stands. A label loses white space around it
+(reported). Of a table's columns, numbers are read as numbers (numbers.py) and words lose white
+space around them. An empty value of another column becomes missing. Blank lines, and rows without
+input, are left out and listed by line; so are lines with a wrong number of values if that was asked
+for, else the file is refused with the first of them.
 """
 
 import hashlib
@@ -12,10 +14,25 @@ from collections.abc import Iterator
 from typing import IO, Any, ClassVar
 
 from distillhub.lib.errors import Invalid
-from projects.ingest import disguises, encodings, records, registry, table_guesses
+from projects.ingest import (
+    disguises,
+    encodings,
+    labels,
+    numbers,
+    records,
+    registry,
+    stored,
+    table_guesses,
+)
 from projects.ingest.formats import (
     MOST_LABEL,
+    MULTI,
+    NUMERIC,
+    PROBLEMS,
+    REGRESSION,
     SPLIT_WORDS,
+    TABLE_TASK,
+    TEXT_TASK,
     BadFile,
     Format,
     LeftOut,
@@ -33,10 +50,31 @@ SHOWN_CHARACTERS = 300  # of one cell
 class Table(Format):
     key = "table"
     label = "Table (CSV, TSV)"
-    input = "text"
-    tasks: ClassVar[tuple[str, ...]] = ("text-classification",)
+    tasks: ClassVar[tuple[str, ...]] = (TEXT_TASK, TABLE_TASK)
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab", ".txt")
-    measures: ClassVar[tuple[str, ...]] = ("characters", "words")
+    problems: ClassVar[tuple[str, ...]] = PROBLEMS
+    has_columns: ClassVar[bool] = True
+
+    def inputs(self, plan: Plan) -> list[dict[str, str]]:
+        if plan.task != TABLE_TASK:
+            return [{"name": "text", "type": "string", "role": "input"}]
+        names = stored.stored_names(tuple(plan.features), [])
+        return [
+            {
+                "name": name,
+                "type": "number" if kind == NUMERIC else "category",
+                "role": "feature",
+                "from": origin,
+            }
+            for name, (origin, kind) in zip(names, plan.features.items(), strict=True)
+        ]
+
+    def measures(self, plan: Plan) -> tuple[str, ...]:
+        return () if plan.task == TABLE_TASK else ("characters", "words")
+
+    def roles(self, task: str) -> dict[str, bool]:
+        text = {} if task == TABLE_TASK else {"text": True}
+        return text | {"label": True, "split": False}
 
     def recognises(self, head: bytes, name: str) -> bool:
         if head.startswith(b"PK") or disguises.what(head, name):
@@ -108,13 +146,31 @@ class Table(Format):
             )
         return look
 
-    def guess_columns(self, look: Look) -> dict[str, Any]:
+    def guess_task(self, look: Look) -> str:
+        is_table = table_guesses.is_table(look.columns, look.seen)
+        return TABLE_TASK if is_table else TEXT_TASK
+
+    def guess_columns(self, look: Look, task: str) -> dict[str, Any]:
+        if task == TABLE_TASK:
+            return table_guesses.table_roles(look.columns, look.seen)
         return table_guesses.roles(look.columns, look.seen)
 
-    def label_counts(self, columns: dict[str, Any], look: Look) -> dict[str, int]:
+    def guess_problem(self, columns: dict[str, Any], look: Look) -> str:
+        return table_guesses.problem(columns.get("label"), look.columns)
+
+    def guess_separator(self, columns: dict[str, Any], look: Look) -> str:
+        return table_guesses.separator(look.values.get(columns.get("label") or "", Counter()))
+
+    def label_counts(self, reading: dict[str, Any], look: Look) -> dict[str, int]:
+        """Of numbers, none: they are no classes."""
         counts = Counter[str]()
-        for label, rows in look.values.get(columns.get("label") or "", Counter()).items():
-            counts[label.strip()] += rows
+        label, problem = reading["columns"].get("label"), reading.get("problem")
+        if problem == REGRESSION:
+            return {}
+        for text, rows in look.values.get(label or "", Counter()).items():
+            several = text.split(reading["separator"]) if problem == MULTI else [text]
+            for one in {part.strip() for part in several} - {""}:
+                counts[one] += rows
         return dict(counts.most_common())
 
     def rows(
@@ -122,17 +178,15 @@ class Table(Format):
     ) -> Iterator[Row | LeftOut]:
         found = records.of_file(file, dialect)
         names: list[str] = []
-        places: dict[str, int] = {}
-        others: list[int | None] = []
+        read: Reader | None = None
         for line, values in found:
             if not any(values) or not any(map(str.strip, values)):
                 yield LeftOut(str(line), "blank_line")
                 continue
-            if not names:
+            if read is None:
                 first = values if dialect["header"] else None
                 names = table_guesses.column_names(first, len(values))
-                places = _places(names, plan, name)
-                others = [names.index(one) if one in names else None for one in plan.others]
+                read = Reader(names, plan, name, dialect)
                 if dialect["header"]:
                     continue
             if len(values) != len(names):
@@ -141,7 +195,7 @@ class Table(Format):
                     raise BadFile(detail, line=line)
                 yield LeftOut(str(line), "ragged_line", detail)
                 continue
-            yield _row(line, values, places, others)
+            yield read(line, values)
 
     def row_size(self, row: Row) -> int:
         return 4 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
@@ -170,14 +224,24 @@ def _described(name: str, counts: Counter[str]) -> dict[str, Any]:
     length = sum(len(value) * rows for value, rows in counts.items())
     number = table_guesses.NUMBER.fullmatch
     numeric = sum(rows for value, rows in counts.items() if number(value))
+    nothing = sum(
+        rows for value, rows in counts.items() if value.strip().lower() in numbers.NO_NUMBER
+    )
     return {
         "name": name,
         "filled": filled,
         "distinct": len(counts),
         "length": round(length / max(1, filled), 1),
-        "numeric": bool(filled) and numeric >= 0.95 * filled,
+        "counted": _is_counted(counts),
+        "numeric": numeric > 0 and numeric >= 0.95 * (filled - nothing),
         "examples": [value[:80] for value, _ in counts.most_common(5)],
     }
+
+
+def _is_counted(counts: Counter[str]) -> bool:
+    """Whether the values are 1, 2, 3 and so on, or count from elsewhere."""
+    found = [int(value) for value in counts if value.strip().isascii() and value.strip().isdigit()]
+    return bool(found) and len(found) == len(counts) == max(found) - min(found) + 1
 
 
 def _note_ragged(look: Look, rows: list[records.Record], width: int) -> None:
@@ -198,57 +262,120 @@ def _ragged(line: int, found: int, expected: int, dialect: dict[str, Any]) -> st
     return f"Line {line} has {few} where {against} {expected}."
 
 
-def _places(names: list[str], plan: Plan, file: str) -> dict[str, int]:
-    """Where the columns of each role stand. Raises BadFile naming a column that is not there."""
-    places: dict[str, int] = {}
-    for role in ("text", "label", "split"):
-        column = plan.columns.get(role)
-        if column is None:
-            continue
-        if column not in names:
-            has = ", ".join(repr(one) for one in names[:20])
-            raise BadFile(
-                f"{file} has no column {column!r}; it has {has}.", field=f"columns.{role}"
-            )
-        places[role] = names.index(column)
-    return places
+class Reader:
+    """Makes rows of a file's lines, once its columns are known."""
 
+    def __init__(self, names: list[str], plan: Plan, file: str, dialect: dict[str, Any]) -> None:
+        self.plan, self.dialect = plan, dialect
+        self.text, self.label, self.split = (
+            _place(names, plan.columns.get(role), file, f"columns.{role}")
+            for role in ("text", "label", "split")
+        )
+        self.features = [
+            (_place(names, name, file, "columns.features"), kind == NUMERIC)
+            for name, kind in plan.features.items()
+        ]
+        self.others = [names.index(one) if one in names else None for one in plan.others]
+        self.comma = dialect["delimiter"] != ","
 
-def _row(
-    line: int, values: list[str], places: dict[str, int], others: list[int | None]
-) -> Row | LeftOut:
-    text = values[places["text"]]
-    stripped = text.strip()
-    if not stripped:
-        return LeftOut(str(line), "empty_input")
-    remarks: tuple[str, ...] = ()
-    label = None
-    if "label" in places:
-        given = values[places["label"]]
+    def __call__(self, line: int, values: list[str]) -> Row | LeftOut:
+        if self.plan.task == TABLE_TASK:
+            read = self._features(values)
+            if not any(one is not None for one in read[0]):
+                return LeftOut(str(line), "empty_input")
+            features, given, remarks = read
+            key = "\x1f".join("" if one is None else str(one) for one in features)
+            measures: tuple[int, ...] = ()
+        else:
+            assert self.text is not None
+            given, features, remarks = values[self.text], (), ()
+            key = given.strip()
+            if not key:
+                return LeftOut(str(line), "empty_input")
+            measures = (len(given), len(given.split()))
+        label, trimmed = self._label(line, values)
+        return Row(
+            source=str(line),
+            input=given,
+            key=hashlib.blake2b(key.encode(), digest_size=8).digest(),
+            label=label,
+            split=self._split(line, values),
+            others=tuple((values[at] or None) if at is not None else None for at in self.others),
+            measures=measures,
+            values=features,
+            remarks=remarks + (("label_trimmed",) if trimmed else ()),
+        )
+
+    def _features(
+        self, values: list[str]
+    ) -> tuple[tuple[float | str | None, ...], str, tuple[str, ...]]:
+        """The numbers and words of a line, its cells as they stand, and what to remark."""
+        found: list[float | str | None] = []
+        remarks: tuple[str, ...] = ()
+        cells: list[str] = []
+        for place, is_number in self.features:
+            assert place is not None
+            cells.append(values[place])
+            if not is_number:
+                found.append(numbers.word(cells[-1]))
+                continue
+            try:
+                found.append(numbers.number(cells[-1], comma=self.comma))
+            except numbers.NotANumber:
+                found.append(None)
+                remarks = ("not_a_number",)
+        return tuple(found), "\x1f".join(cells), remarks
+
+    def _label(self, line: int, values: list[str]) -> tuple[str | None, bool]:
+        """As it is stored, and whether white space was taken away. Raises BadFile."""
+        if self.label is None:
+            return None, False
+        given = values[self.label]
         label = given.strip()
+        if self.plan.problem == REGRESSION:
+            return self._number(line, label), False
+        if self.plan.problem == MULTI:
+            try:
+                parts = labels.several(label, self.plan.separator)
+            except BadFile as error:
+                raise BadFile(f"Line {line}: {error.detail}", line=line) from None
+            return self.plan.separator.join(parts) or None, False
         if len(label) > MOST_LABEL:
             raise BadFile(
                 f"The label in line {line} has {len(label)} characters; at most {MOST_LABEL} may "
                 "be. Is this the column of the labels?",
                 line=line,
             )
-        if label != given and label:
-            remarks = ("label_trimmed",)
-    split = None
-    if "split" in places:
-        word = values[places["split"]].strip().lower()
+        return label or None, bool(label) and label != given
+
+    def _number(self, line: int, label: str) -> str | None:
+        try:
+            value = numbers.number(label, comma=self.comma)
+        except numbers.NotANumber:
+            raise BadFile(
+                f"The label in line {line} is no number: {label[:50]!r}. Choose another column, or "
+                "have its values as classes.",
+                line=line,
+            ) from None
+        return None if value is None else numbers.written(value)
+
+    def _split(self, line: int, values: list[str]) -> str | None:
+        if self.split is None:
+            return None
+        word = values[self.split].strip().lower()
         split = SPLIT_WORDS.get(word)
         if split is None:
             raise BadFile(
                 f"Line {line} says split {word[:50]!r}; use train, validation or test.", line=line
             )
-    return Row(
-        source=str(line),
-        input=text,
-        key=hashlib.blake2b(stripped.encode(), digest_size=8).digest(),
-        label=label or None,
-        split=split,
-        others=tuple((values[at] or None) if at is not None else None for at in others),
-        measures=(len(text), len(text.split())),
-        remarks=remarks,
-    )
+        return split
+
+
+def _place(names: list[str], column: str | None, file: str, field: str) -> int | None:
+    """Where a column stands. Raises BadFile naming one that is not there."""
+    if column is None:
+        return None
+    if column not in names:
+        has = ", ".join(repr(one) for one in names[:20])
+        raise BadFile(f"{file} has no column {column!r}; it has {has}.", field=field)
+    return names.index(column)

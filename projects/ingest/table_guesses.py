@@ -5,7 +5,14 @@ from collections import Counter
 from typing import Any
 
 from projects.ingest import records
-from projects.ingest.formats import SPLIT_WORDS
+from projects.ingest.formats import (
+    CATEGORICAL,
+    NUMERIC,
+    REGRESSION,
+    SEPARATORS,
+    SINGLE,
+    SPLIT_WORDS,
+)
 
 TEXT_NAMES = {
     "text", "sentence", "query", "question", "message", "review", "content", "utterance", "input",
@@ -113,6 +120,76 @@ def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
     if chosen["text"] is None and chosen["label"] and len(by_name) == 1:
         chosen["text"], chosen["label"] = chosen["label"], None
     return chosen
+
+
+LONG = 20  # characters of a value, on average: a text, and not a word
+ID_NAMES = {"id", "index", "idx", "row", "row_id", "rowid", "uuid", "guid", "key", "no", "nr"}
+CLASSES = 20  # different numbers: with more, a label may be a quantity
+
+
+def is_table(columns: list[dict[str, Any]], rows: int) -> bool:
+    """Whether columns of numbers and words are learned from, and not a text."""
+    chosen = roles(columns, rows)
+    left = [one for one in columns if one["filled"] and one["name"] not in chosen["ignored"]]
+    others = [one for one in left if one["name"] not in (chosen["label"], chosen["split"])]
+    text = next((one for one in others if one["name"] == chosen["text"]), None)
+    if text is None or len(others) < 2:
+        return False
+    named = text["name"].lower() in TEXT_NAMES and not text["numeric"]
+    lengthy = text["length"] >= LONG and text["distinct"] > text["filled"] / 2
+    return not named and not lengthy
+
+
+def table_roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
+    """{"label", "split", "features", "ignored"} as a person would probably choose them. Columns
+    that number or name the rows are kept, and not learned from."""
+    chosen = roles(columns, rows)
+    split, ignored = chosen["split"], chosen["ignored"]
+    left = [one for one in columns if one["name"] not in (split, *ignored) and one["filled"]]
+    named = [one for one in left if one["name"].strip().lower() in LABEL_NAMES]
+    surely = [one for one in named if one["name"].strip().lower() in SURELY_LABEL]
+    found = surely or named or left[-1:]  # else the last one, as is the custom
+    label = found[0]["name"] if found else None
+    features = {
+        one["name"]: NUMERIC if one["numeric"] else CATEGORICAL
+        for one in left
+        if one["name"] != label and not _names_rows(one)
+    }
+    return {
+        "label": label,
+        "split": split,
+        "features": features,
+        "ignored": ignored,
+    }
+
+
+def _names_rows(column: dict[str, Any]) -> bool:
+    """Whether nearly every row has another value of it, which no other row can be known by."""
+    name, filled, distinct = column["name"].strip().lower(), column["filled"], column["distinct"]
+    unique = filled >= 5 and distinct == filled
+    if name in ID_NAMES or name.endswith("_id"):
+        return bool(distinct > 0.9 * filled)
+    if column["numeric"]:
+        return bool(unique and column["counted"])
+    return bool(filled >= 20 and distinct > 0.5 * filled)
+
+
+def problem(label: str | None, columns: list[dict[str, Any]]) -> str:
+    """Whether a column of labels holds classes or quantities."""
+    for one in columns:
+        if one["name"] == label and one["numeric"]:
+            many = one["distinct"] > max(CLASSES, 0.05 * one["filled"])
+            return REGRESSION if many and not one["counted"] else SINGLE
+    return SINGLE
+
+
+def separator(values: Counter[str]) -> str:
+    """What most often stands within the values."""
+    holding = {
+        one: sum(rows for value, rows in values.items() if one in value.strip())
+        for one in SEPARATORS
+    }
+    return max(SEPARATORS, key=lambda one: holding[one])
 
 
 def _label(columns: list[dict[str, Any]], rows: int) -> str | None:

@@ -1,9 +1,9 @@
 """Datasets and their immutable versions.
 
 A version's rows live in one Parquet file (docs/architecture.md, "The Parquet of a version"):
-`row_id` int64, `split`, `label` (null when unknown), the task's input column (`text`, or `image`
-as encoded bytes), `source` (the file inside an archive, or the line of a table), and the other
-columns of the upload under their own names.
+`row_id` int64, `split`, `label` (null when unknown), the task's inputs (`text`; `image` or `audio`
+as encoded bytes; or a table's columns under their own names), `source` (the file inside an archive,
+or the line of a table), and the other columns of the upload under their own names.
 """
 
 import uuid
@@ -170,8 +170,24 @@ class DatasetVersion(models.Model):
 
     @property
     def input_column(self) -> str:
-        """`text` or `image`; empty until it is ready."""
+        """`text`, `image` or `audio`; empty for tables, and until it is ready."""
         return next((one["name"] for one in self.columns if one["role"] == "input"), "")
+
+    @property
+    def features(self) -> dict[str, str]:
+        """The columns that a table's model learns from: {name: numeric|categorical}."""
+        kinds = {"number": "numeric", "category": "categorical"}
+        return {one["name"]: kinds[one["type"]] for one in self.columns if one["role"] == "feature"}
+
+    @property
+    def problem(self) -> str:
+        """What a label is: `single_label`, `multi_label` or `regression`."""
+        return str(self.reading.get("problem") or "single_label")
+
+    @property
+    def separator(self) -> str:
+        """Between the labels of one row, where there may be several; else empty."""
+        return str(self.reading.get("separator") or "")
 
     @property
     def issue_count(self) -> int:

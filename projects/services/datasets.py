@@ -12,7 +12,7 @@ from django.utils import timezone
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
-from projects.ingest import image_folder, page, registry
+from projects.ingest import audio_folder, image_folder, page, registry
 from projects.ingest import reading as readings
 from projects.ingest.formats import TEST, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
@@ -64,7 +64,13 @@ def stage(
     ]
     if len(files) > 1:
         files[0]["split"], files[1]["split"] = "train", TEST
-    reading = readings.first(form, files, storage.open_blob)
+    if dataset is not None and dataset.task not in form.tasks:
+        sentence = f"{form.label} cannot be a version of {dataset.name}, which is for"
+        raise Invalid(
+            f"{sentence} {dataset.task}.", fields={"file": [f"{sentence} {dataset.task}."]}
+        )
+    task, problem = _earlier(dataset)
+    reading = readings.first(form, files, storage.open_blob, task=task, problem=problem)
     return StagedUpload.objects.create(
         project=project,
         dataset=dataset,
@@ -107,12 +113,11 @@ def confirm(
     Raises Invalid with `fields`, and Conflict when the name is taken.
     """
     form = registry.get(upload.format)
-    complete = readings.corrected(
-        form, upload.understood["reading"], dict(reading or {}), storage.open_blob
-    )
-    if task not in form.tasks:
-        sentence = f"{form.label} is for {' or '.join(form.tasks)}, not for {task or 'no task'}."
-        raise Invalid(sentence, fields={"task": [sentence]})
+    changes = dict(reading or {})
+    if task:
+        changes["task"] = task
+    complete = readings.corrected(form, upload.understood["reading"], changes, storage.open_blob)
+    task = complete["task"]
     readings.check_usable(form, complete, storage.open_blob)
     with transaction.atomic():
         locked = StagedUpload.objects.select_for_update().get(pk=upload.pk)
@@ -151,6 +156,7 @@ def upload(
     file: upload_files.Upload,
     columns: Mapping[str, Any] | None = None,
     splits: Mapping[str, Any] | None = None,
+    problem: str = "",
     reading: Mapping[str, Any] | None = None,
     test_file: upload_files.Upload | None = None,
     dataset: Dataset | None = None,
@@ -160,7 +166,8 @@ def upload(
     """Stage and confirm in one: what REST does. With `dataset`, its next version.
 
     `columns` maps roles to columns (`{"text": "query", "label": "category"}`), `splits` gives the
-    shares of splits made here, `reading` overrides anything that was guessed.
+    shares of splits made here, `problem` says what a label is, `reading` overrides anything that
+    was guessed. A next version is of the problem that the version before it was of.
     """
     if dataset is None:
         _refuse_taken(project, name)  # before the work of reading a large file
@@ -173,6 +180,8 @@ def upload(
             changes["seed"] = shares.pop("seed")
         if shares:
             changes["splits"] = shares
+    if chosen := problem or _earlier(dataset)[1]:
+        changes.setdefault("problem", chosen)
     with transaction.atomic():
         staged = stage(
             project=project,
@@ -185,7 +194,7 @@ def upload(
         return confirm(
             upload=staged,
             name=name,
-            task=task or registry.get(staged.format).tasks[0],
+            task=task,
             reading=changes,
             description=description,
             by=by,
@@ -212,6 +221,14 @@ def discard(*, upload: StagedUpload, by: User) -> None:
     """Forget an upload that was not confirmed."""
     del by
     upload.delete()
+
+
+def _earlier(dataset: Dataset | None) -> tuple[str, str]:
+    """(task, problem) of the version before, empty where there is none."""
+    if dataset is None:
+        return "", ""
+    newest = dataset.versions.ready().order_by("-number").first()
+    return dataset.task, "" if newest is None else newest.problem
 
 
 def _forget_old_uploads() -> None:
@@ -310,6 +327,7 @@ def rows_and_total(
         unlabelled=unlabelled,
         q=q or None,
         row_ids=row_ids,
+        separator=version.separator,
     )
     if wanted.label and wanted.label not in version.labels:
         return [], 0
@@ -319,12 +337,13 @@ def rows_and_total(
             wanted,
             offset=max(0, offset),
             limit=max(0, min(limit, MOST_ROWS)),
-            without=("image",),
+            without=("image", "audio"),
         )
 
 
 def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:
-    """One row with every column, its picture's bytes included. Raises Missing and NotReady."""
+    """One row with every column, the bytes of its picture or sound included. Raises Missing and
+    NotReady."""
     _require_ready(version)
     with open_file(version=version) as stream:
         found = page.one(stream, row_id)
@@ -351,6 +370,29 @@ def picture(*, version: DatasetVersion, row_id: int, size: int) -> bytes:
     if not isinstance(found, bytes):
         raise Missing("This dataset holds no pictures.")
     return image_folder.thumbnail(found, size)
+
+
+def sound(*, version: DatasetVersion, row_id: int) -> bytes:
+    """The sound of a row as a WAV made anew from its samples, cut to a minute.
+
+    Raises Missing for rows without one.
+    """
+    found = row(version=version, row_id=row_id).get("audio")
+    if not isinstance(found, bytes):
+        raise Missing("This dataset holds no sounds.")
+    return audio_folder.playable(found)
+
+
+def sound_of_upload(*, upload: StagedUpload, file: int, place: int) -> bytes:
+    """A sound of an upload that is not confirmed yet, likewise. Raises Missing."""
+    files = upload.understood["reading"]["files"]
+    encoded = None
+    if upload.format == audio_folder.AudioFolder.key and 0 <= file < len(files):
+        with storage.open_blob(files[file]["sha256"]) as handle:
+            encoded = audio_folder.of_upload(handle, files[file]["name"], place)
+    if encoded is None:
+        raise Missing("This upload holds no such sound.")
+    return audio_folder.playable(encoded)
 
 
 def get(*, project: Project, name: str) -> Dataset:

@@ -31,8 +31,7 @@ def keep(file: Upload, name: str) -> dict[str, Any]:
     most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
     with _on_disk(file, name, most) as path:
         with path.open("rb") as handle:
-            head = handle.read(registry.HEAD)
-            form = registry.recognise(head, name)
+            form = registry.recognise(handle, name)
         blob = storage.put(path)
     return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
 

@@ -17,7 +17,7 @@ from pytest_django import DjangoCaptureOnCommitCallbacks
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
 from projects import jobs
-from projects.ingest import ingestion, splits
+from projects.ingest import ingestion, labels, splits
 from projects.ingest.formats import BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
 from projects.models.dataset import Fixed
@@ -234,7 +234,7 @@ def test_a_name_is_free_again_when_all_its_uploads_failed(project: Project) -> N
 
 
 def test_too_many_labels_are_not_labels(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingestion, "MOST_LABELS", 50)
+    monkeypatch.setattr(labels, "MOST_LABELS", 50)
     content = b"text,label\n" + b"".join(b"words,%d\n" % n for n in range(60))
     assert "different labels" in error_of(uploaded(project, content))["detail"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from projects.ingest import central_directory, image_folder, registry
+from projects.ingest import central_directory, class_folders, image_folder, registry
 from projects.ingest.formats import BadFile, LeftOut, Plan, Row
 
 IMAGES = registry.get("image_folder")
@@ -189,7 +189,7 @@ def test_a_bomb_is_refused_by_what_it_would_unpack_to() -> None:
 
 
 def test_too_many_members_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_folder, "MOST_FILES", 10)
+    monkeypatch.setattr(class_folders, "MOST_FILES", 10)
     refused(archive(*((f"cat/{n}.png", b"") for n in range(30))), "more than 20 entries")
 
 

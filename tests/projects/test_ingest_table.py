@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from projects.ingest import encodings, records, registry
-from projects.ingest.formats import BadFile, LeftOut, Plan, Row
+from projects.ingest.formats import TEXT_TASK, BadFile, LeftOut, Plan, Row
 
 TABLE = registry.get("table")
 PLAN = Plan(columns={"text": "text", "label": "label", "split": None, "ignored": []})
@@ -84,8 +84,8 @@ def test_a_table_without_header_is_recognised_by_its_recurring_labels() -> None:
     dialect = dialect_of(content)
     assert dialect["header"] is False
     look = TABLE.look(io.BytesIO(content), "x.csv", dialect)
-    assert TABLE.guess_columns(look)["text"] == "column_1"
-    assert TABLE.guess_columns(look)["label"] == "column_2"
+    assert TABLE.guess_columns(look, TEXT_TASK)["text"] == "column_1"
+    assert TABLE.guess_columns(look, TEXT_TASK)["label"] == "column_2"
     assert look.seen == 20
 
 
@@ -224,7 +224,7 @@ def test_every_nasty_file_gives_rows_or_a_sentence(shared_data: Path) -> None:
     for path in sorted((shared_data / "nasty").iterdir()):
         with path.open("rb") as file:
             try:
-                form = registry.recognise(file.read(registry.HEAD), path.name)
+                form = registry.recognise(file, path.name)
                 look = form.look(file, path.name, form.sniff(file, path.name))
                 understood = bool(look.seen or look.problems)
             except BadFile as error:
@@ -245,22 +245,26 @@ def test_every_nasty_file_gives_rows_or_a_sentence(shared_data: Path) -> None:
 )
 def test_a_disguise_is_called_by_its_name(shared_data: Path, name: str, words: str) -> None:
     with (shared_data / "nasty" / name).open("rb") as file, pytest.raises(BadFile, match=words):
-        registry.recognise(file.read(registry.HEAD), name).sniff(file, name)
+        registry.recognise(file, name).sniff(file, name)
 
 
 def test_banking77_is_understood_without_help(shared_data: Path) -> None:
     with (shared_data / "banking77" / "train.csv").open("rb") as file:
         dialect = TABLE.sniff(file, "train.csv")
         look = TABLE.look(file, "train.csv", dialect)
-    columns = TABLE.guess_columns(look)
+    task = TABLE.guess_task(look)
+    columns = TABLE.guess_columns(look, task)
+    assert task == "text-classification"
     assert (look.seen, columns["text"], columns["label"]) == (10_003, "text", "category")
-    assert len(TABLE.label_counts(columns, look)) == 77
+    assert len(TABLE.label_counts({"columns": columns}, look)) == 77
 
 
 def test_sms_spam_is_understood_without_help(shared_data: Path) -> None:
     with (shared_data / "sms_spam" / "spam.csv").open("rb") as file:
         dialect = TABLE.sniff(file, "spam.csv")
         look = TABLE.look(file, "spam.csv", dialect)
-    columns = TABLE.guess_columns(look)
+    task = TABLE.guess_task(look)
+    columns = TABLE.guess_columns(look, task)
+    assert task == "text-classification"
     assert (look.seen, columns["text"], columns["label"]) == (5_572, "v2", "v1")
-    assert TABLE.label_counts(columns, look) == {"ham": 4825, "spam": 747}
+    assert TABLE.label_counts({"columns": columns}, look) == {"ham": 4825, "spam": 747}

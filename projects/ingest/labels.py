@@ -1,0 +1,225 @@
+"""The labels of all rows, which must be known at once: what their classes are, which rows have the
+same, and by what rows are divided into splits.
+
+Stored is always a text: a class; several, joined by their separator; or a number.
+"""
+
+from abc import ABC, abstractmethod
+from array import array
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from projects.ingest import statistics
+from projects.ingest.formats import MOST_LABEL, MOST_LABELS, MULTI, REGRESSION, BadFile, Plan
+
+Rows = np.ndarray[Any, Any]
+STRATA = 10  # ranges of numbers that every split gets its share of
+
+
+class Labels(ABC):
+    """`add` meets every row once, in order; the rest is asked afterwards."""
+
+    @abstractmethod
+    def add(self, label: str | None) -> None:
+        """Raises BadFile when these cannot be labels."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Rows met."""
+
+    @property
+    @abstractmethod
+    def any(self) -> bool:
+        """Whether a row has a label."""
+
+    @property
+    def names(self) -> list[str]:
+        """The classes, sorted; none of numbers."""
+        return []
+
+    @property
+    @abstractmethod
+    def same(self) -> Rows:
+        """`[rows]`: equal numbers for equal labels, -1 without one."""
+
+    @property
+    def strata(self) -> Rows:
+        """`[rows]`: rows that every split gets its share of have equal numbers."""
+        return self.same
+
+    @property
+    def classes(self) -> tuple[Rows, Rows]:
+        """(rows, classes): a pair for each class of each row."""
+        nothing = np.empty(0, dtype=np.int64)
+        return nothing, nothing
+
+    def summary(self) -> dict[str, Any]:
+        """What statistics say of them beside their counts."""
+        return {}
+
+
+def of(plan: Plan) -> Labels:
+    if plan.problem == MULTI:
+        return Several(plan.separator)
+    return Numbers() if plan.problem == REGRESSION else Classes()
+
+
+class Classes(Labels):
+    """One class of several: four bytes a row."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.given = array("i")
+
+    def add(self, label: str | None) -> None:
+        if label is None:
+            self.given.append(-1)
+            return
+        code = self.codes.setdefault(label, len(self.codes))
+        _refuse_many(code)
+        self.given.append(code)
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.codes)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.codes)
+
+    @property
+    def same(self) -> Rows:
+        place = {label: index for index, label in enumerate(self.names)}
+        renumber = np.array([place[label] for label in self.codes] + [-1], dtype=np.int64)
+        found: Rows = renumber[np.frombuffer(self.given, dtype=np.int32)]
+        return found
+
+    @property
+    def classes(self) -> tuple[Rows, Rows]:
+        same = self.same
+        rows = np.flatnonzero(same >= 0)
+        return rows, same[rows]
+
+
+class Several(Labels):
+    """Any number of classes of each row, told apart by a separator."""
+
+    def __init__(self, separator: str) -> None:
+        self.separator = separator
+        self.whole = Classes()  # all labels of a row as one text
+        self.codes: dict[str, int] = {}
+
+    def add(self, label: str | None) -> None:
+        self.whole.add(label)
+        for part in label.split(self.separator) if label else ():
+            _refuse_many(self.codes.setdefault(part, len(self.codes)))
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @property
+    def any(self) -> bool:
+        return self.whole.any
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.codes)
+
+    @property
+    def same(self) -> Rows:
+        return self.whole.same
+
+    @property
+    def classes(self) -> tuple[Rows, Rows]:
+        place = {name: index for index, name in enumerate(self.names)}
+        parts = [[place[one] for one in text.split(self.separator)] for text in self.whole.names]
+        same = self.same
+        rows = np.flatnonzero(same >= 0)
+        many = np.array([len(one) for one in parts], dtype=np.int64)
+        if not len(rows):
+            return rows, rows
+        classes = np.concatenate([np.array(parts[text], dtype=np.int64) for text in same[rows]])
+        return np.repeat(rows, many[same[rows]]), classes
+
+    @property
+    def strata(self) -> Rows:
+        """By the rarest class of each row, whose rows are the hardest to share out (Sechidis et
+        al.: On the Stratification of Multi-Label Data, 2011)."""
+        rows, classes = self.classes
+        often = np.bincount(classes, minlength=len(self.codes))
+        rarest_first = np.argsort(often[classes], kind="stable")
+        strata = np.full(len(self), -1, dtype=np.int64)
+        # Of each row the last assignment holds, so the rarest comes last.
+        back = rarest_first[::-1]
+        strata[rows[back]] = classes[back]
+        return strata
+
+    def summary(self) -> dict[str, Any]:
+        rows, _ = self.classes
+        each = Counter(np.unique(rows, return_counts=True)[1].tolist())
+        return {"labels_per_row": {str(many): each[many] for many in sorted(each)}}
+
+
+class Numbers(Labels):
+    """A number for each row: eight bytes."""
+
+    def __init__(self) -> None:
+        self.given = array("d")
+
+    def add(self, label: str | None) -> None:
+        self.given.append(float("nan") if label is None else float(label))
+
+    def __len__(self) -> int:
+        return len(self.given)
+
+    @property
+    def values(self) -> Rows:
+        return np.frombuffer(self.given, dtype=np.float64)
+
+    @property
+    def any(self) -> bool:
+        return bool(np.isfinite(self.values).any())
+
+    @property
+    def same(self) -> Rows:
+        values = self.values
+        known = np.isfinite(values)
+        found = np.full(len(values), -1, dtype=np.int64)
+        found[known] = np.unique(values[known], return_inverse=True)[1]
+        return found
+
+    @property
+    def strata(self) -> Rows:
+        """By tenths of the numbers' order."""
+        values = self.values
+        known = np.isfinite(values)
+        found = np.full(len(values), -1, dtype=np.int64)
+        edges = np.quantile(values[known], np.linspace(0, 1, STRATA + 1)[1:-1])
+        found[known] = np.searchsorted(edges, values[known], side="right")
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        values = self.values
+        return {"label": statistics.describe_numbers(values[np.isfinite(values)])}
+
+
+def _refuse_many(code: int) -> None:
+    if code >= MOST_LABELS:
+        raise BadFile(
+            f"There are more than {MOST_LABELS:,} different labels. Is this the column of the "
+            "labels, and not an id, a text or a number?"
+        )
+
+
+def several(text: str, separator: str) -> list[str]:
+    """The classes that a cell names, each once, sorted. Raises BadFile for one that is too long."""
+    parts = sorted({part for one in text.split(separator) if (part := one.strip())})
+    for part in parts:
+        if len(part) > MOST_LABEL:
+            raise BadFile(f"{part[:60]!r}... is too long for a label; is {separator!r} right?")
+    return parts
