@@ -10,6 +10,7 @@ against the network it came from: `result.json` is {"files", "report"}, or {"fai
 """
 
 import copy
+import dataclasses
 import importlib.metadata
 import platform
 import shutil
@@ -43,6 +44,7 @@ from training.engine.teacher_outputs import Teacher
 JSON = dict[str, Any]
 Logits = NDArray[np.float32]
 MOST_ROWS = 2000  # of the validation split, on which both answer
+MOST_NUMBERS = 50_000_000  # that both may answer to these rows
 SECONDS = 2.0  # spent on each batch size, both networks together
 MOST_TURNS = 200
 SLOWER = 1.05  # times as long, from which a form is called slower
@@ -124,9 +126,10 @@ def export(
 
     # -- held against what it came from -----------------------------------------------------------
     stage("comparing answers")
-    judged = _judged(dataset)
+    judged = _judged(dataset, inputs, before.outputs)
     answers = evaluate.predict(before, inputs, judged, cpu)
-    theirs = evaluate.predict(network, inputs, judged, cpu, module=after)
+    meant = dataclasses.replace(before, scale=(0.0, 1.0))  # what was opened scales by itself
+    theirs = evaluate.predict(meant, inputs, judged, cpu, module=after)
     report = compare(before, dataset, inputs, judged, answers, theirs)
     stage("measuring speed")
     times = race(before, after, inputs, judged)
@@ -194,10 +197,12 @@ def _teacher(
     return teacher
 
 
-def _judged(dataset: Dataset) -> Indices:
+def _judged(dataset: Dataset, inputs: Inputs, outputs: int) -> Indices:
     """Validation rows, evenly apart where there are many."""
     rows = dataset.splits["validation"]
-    places = np.linspace(0, len(rows) - 1, min(MOST_ROWS, len(rows)))
+    units = data.offsets(inputs, rows)[-1] / len(rows)
+    most = int(min(MOST_ROWS, max(1, MOST_NUMBERS // (units * outputs))))
+    places = np.linspace(0, len(rows) - 1, min(most, len(rows)))
     return rows[places.astype(np.int64)]
 
 

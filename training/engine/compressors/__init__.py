@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.exporters import Rows
 from training.engine.networks import Network, Place
-from training.engine.registry import Method, Registry
+from training.engine.registry import CLASSIFICATION, Method, Registry
 from training.engine.teacher_outputs import Teacher
 
 JSON = dict[str, Any]
@@ -47,6 +47,7 @@ class Compressed(NamedTuple):
 class Compressor(Method):
     """`options` is an instance of the class's own Options."""
 
+    tasks: ClassVar[tuple[str, ...]] = CLASSIFICATION
     formats: ClassVar[tuple[str, ...]] = NETWORK_FORMS  # keys of exporters it can be shipped by
     trains: ClassVar[bool] = False  # takes training rows, and a teacher where there is one
 

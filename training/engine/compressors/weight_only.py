@@ -2,7 +2,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.engine import alterations, few_bits
+from training.engine import alterations, features, few_bits
 from training.engine.compressors import COMPRESSORS, Compressed, Compressor, Material
 from training.engine.errors import ModelError
 from training.engine.networks import Network
@@ -22,8 +22,9 @@ class Options:
 
 @COMPRESSORS.register
 class WeightOnly(Compressor):
-    """Rounding to the nearest, symmetric about 0. Arithmetic stays in floats, so the file shrinks
-    and the speed stays; the folder still opens here, though it cannot be trained further."""
+    """Rounding to the nearest, symmetric about 0; the last layer, which decides, stays as it is.
+    Arithmetic stays in floats, so the file shrinks and the speed stays; the folder still opens
+    here, though it cannot be trained further."""
 
     key = "weight-only"
     label = "Weights in few bits"
@@ -38,10 +39,12 @@ class WeightOnly(Compressor):
 
     def compress(self, network: Network, material: Material) -> Compressed:
         bits = int(self.options.bits)
+        last = features.last_layer(network.module)
         layers = [
             (name, layer)
             for name, layer in network.module.named_modules()
             if type(layer) in few_bits.KINDS
+            and layer is not last
             and layer.weight.numel() >= SMALLEST
             and getattr(layer, "padding_mode", "zeros") == "zeros"
         ]

@@ -10,15 +10,29 @@ from training.engine.exporters import Rows
 from training.engine.networks import Network
 
 
-class Ordered(nn.Module):
-    """A network whose inputs come in order, as a traced graph wants them."""
+class Answering(nn.Module):
+    """A network's module with the scale of its numbers: what it answers is what is meant."""
 
-    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
-        self.module, self.names = module, names
+        self.module, self.scale = network.module, network.scale
+
+    def forward(self, **inputs: Tensor) -> Tensor:
+        logits: Tensor = self.module(**inputs)
+        if self.scale != (0.0, 1.0):
+            logits = logits * self.scale[1] + self.scale[0]
+        return logits
+
+
+class Ordered(nn.Module):
+    """The same, with inputs in order, as a traced graph wants them."""
+
+    def __init__(self, network: Network, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.answering, self.names = Answering(network), names
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        logits: Tensor = self.module(**dict(zip(self.names, inputs, strict=True)))
+        logits: Tensor = self.answering(**dict(zip(self.names, inputs, strict=True)))
         return logits
 
 

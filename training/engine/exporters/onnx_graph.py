@@ -117,7 +117,7 @@ def _traced(network: Network, how: Fed, opset: int) -> Any:
     folds = not few_bits.is_rounded(network.module)
     try:
         program = torch.onnx.export(
-            Ordered(network.module, how.names).eval(),
+            Ordered(network, how.names).eval(),
             tuple(how.example.values()),
             dynamo=True,
             dynamic_shapes=(tuple(how.axes.values()),),

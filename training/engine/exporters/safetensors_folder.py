@@ -4,7 +4,9 @@ from torch import nn
 
 from training.engine import networks
 from training.engine.exporters import EXPORTERS, Exporter, Rows
+from training.engine.exporters.feeding import Answering
 from training.engine.networks import Network
+from training.engine.registry import EVERY_TASK
 
 
 @EXPORTERS.register
@@ -14,6 +16,7 @@ class Safetensors(Exporter):
     summary = (
         "The model folder: weights, configuration and tokenizer, for transformers or for here."
     )
+    tasks = EVERY_TASK
     weights = networks.WEIGHTS
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:
@@ -24,4 +27,5 @@ class Safetensors(Exporter):
         inner.rmdir()
 
     def open(self, network: Network, folder: Path, threads: int) -> nn.Module:
-        return networks.load(network.name, folder, network.task).module
+        loaded = networks.load(network.name, folder, network.task)
+        return loaded.module if hasattr(loaded.module, "last") else Answering(loaded)

@@ -26,7 +26,7 @@ class TorchExport(Exporter):
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:
         how = fed(network, rows)
-        module = Ordered(network.module.eval(), how.names).eval()
+        module = Ordered(network, how.names).eval()
         dynamic = torch.export.Dim.DYNAMIC
         axes = tuple(dict.fromkeys(one, dynamic) for one in how.axes.values())
         try:
