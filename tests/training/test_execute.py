@@ -285,3 +285,29 @@ def test_a_version_is_inspected(project: Project) -> None:
     assert version.parameters is not None
     assert version.size_bytes == 4 * version.parameters
     assert version.config["dim"] == SMALL["dim"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_run_and_leave_together_when_it_is_cancelled(
+    project: Project, dataset: DatasetVersion, student: ModelVersion
+) -> None:
+    """As on a machine of two GPUs; here both compute on the CPU."""
+    several = {"queue": "default", "gpus": 2}
+    whole = launch(project, name="both", training={"epochs": 4}, resources=several)
+    thread = execute(whole)
+    over(thread)
+    whole.refresh_from_db()
+    assert (whole.status, whole.error) == ("finished", None)
+    steps_once(whole)
+
+    long = launch(project, name="long", training=LONG, resources=several)
+    thread = execute(long)
+    until(long, lambda run: run.step > 0, thread=thread)
+    launcher = child_of(long)
+    ranks = launcher.children(recursive=True)
+    assert len(ranks) >= 2
+    runs.cancel(run=long, by=long.created_by)
+    over(thread)
+    long.refresh_from_db()
+    assert long.status == "cancelled"
+    assert psutil.wait_procs([launcher, *ranks], timeout=20)[1] == []

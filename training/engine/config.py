@@ -368,7 +368,7 @@ def _resources(raw: Any, faults: list[Fault]) -> tuple[str, int]:
             "nullable": False,
             "default": 0,
             "minimum": 0,
-            "maximum": 1,
+            "maximum": 16,
         },
     ]
     if not isinstance(raw, Mapping):

@@ -102,9 +102,11 @@ def spawn(
     verb: str,
     name: str,
     threads: int = 1,
+    processes: int = 1,
     extra: Mapping[str, str] | None = None,
 ) -> Child:
-    """Start `python -m training.engine VERB FOLDER` in a process group of its own.
+    """Start `python -m training.engine VERB FOLDER` in a process group of its own; several
+    processes, one for each GPU, under torch's launcher, which Accelerate's stands on too.
 
     What it prints goes to `console-NAME.log` in the folder.
     """
@@ -112,7 +114,9 @@ def spawn(
     console = folder / f"console-{name}.log"
     guard = Path(__file__).with_name("guard.py")
     memory = settings.DISTILLHUB_RUN_MEMORY_MIB << 20
-    engine = [sys.executable, "-P", "-m", "training.engine", verb, str(folder)]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    python = [sys.executable, "-P", *(launcher if processes > 1 else [])]
+    engine = [*python, "-m", "training.engine", verb, str(folder)]
     with console.open("wb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command; no part of it is user input
             [sys.executable, "-I", "-S", str(guard), str(os.getpid()), str(memory), "--", *engine],

@@ -87,7 +87,11 @@ def _attempt(held: Held) -> None:
         return
     folders.prepare(held.run)
     child = children.spawn(
-        folder, verb="train", name=str(held.attempt), threads=settings.DISTILLHUB_RUN_THREADS
+        folder,
+        verb="train",
+        name=str(held.attempt),
+        threads=settings.DISTILLHUB_RUN_THREADS,
+        processes=max(1, held.run.config["resources"]["gpus"]),
     )
     try:
         _follow(held, folder, child)
