@@ -85,7 +85,7 @@ class LanguagePreprocessing:
     def prepare(self, path: Path, home: Path) -> "LanguageInputs":
         """Every row of the dataset as tokens in windows, made once in `home`."""
         folder = data.prepared(home, self.digest[:32], lambda part: self._make(path, part))
-        return LanguageInputs(folder, self.pad, self.end)
+        return LanguageInputs(folder, self.pad, self.end, self.digest)
 
     def _make(self, path: Path, folder: Path) -> None:
         form = chats.form_of(path)

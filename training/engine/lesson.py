@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.engine import data, evaluate, networks, terms
+from training.engine import data, evaluate, generation, head_loss, networks, terms
 from training.engine.answers import NOTHING, Answer, Wanted
-from training.engine.data import Batch, Dataset, Indices
+from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
 from training.engine.events import Event, Logged, Measured
+from training.engine.heads import TopK, Unmultiplied, taught
 from training.engine.job_config import JobConfig, Problem
+from training.engine.language_teacher import LanguageTeacher
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
@@ -23,6 +25,7 @@ from training.engine.schemes import SCHEMES, Plan, Scheme, Total
 from training.engine.schemes.joining import names
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
+from training.engine.windows import LanguageInputs
 
 CLOSE = 0.02  # of the logits' range: how far stored answers may lie from live ones
 
@@ -46,6 +49,8 @@ class Lesson:
         self.all_labelled = bool(dataset.labelled.all()) and TASKS[config.task].unit == "row"
         self.augments = config.training.augmentation != "none"
         self._route: Tensor | None = None
+        self.apart = False  # whether each term's own gradient is wanted, beside the total's
+        self.bfloat16 = False
         self._check()
 
     def _check(self) -> None:
@@ -59,8 +64,18 @@ class Lesson:
         """Whether student and teacher must see the very same inputs: place by place, or the same
         augmented picture."""
         layers = self.wanted.hidden or self.wanted.attention or self.wanted.relations
-        tokens = TASKS[self.config.task].unit == "token"
-        return self.needs_teacher and (layers or self.augments or tokens)
+        return self.needs_teacher and (layers or self.augments or self.writes)
+
+    @property
+    def writes(self) -> bool:
+        """Whether units are tokens of a vocabulary."""
+        return TASKS[self.config.task].unit == "token"
+
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether a student without weights takes over its teacher's way of reading: where it must
+        share it, and of tokens in any case, so that both are judged by the same ones."""
+        return bool(self.teachers) and (self.shares_inputs or self.writes)
 
     @property
     def asks_live(self) -> bool:
@@ -87,6 +102,7 @@ class Lesson:
 
     def enter(self, folder: Path, place: Place, previous: Path | None) -> None:
         """Load the teachers: the given ones, or the student that the stage before has left."""
+        self.bfloat16 = place.half is torch.bfloat16
         asked: list[tuple[str, Path, float]] = []
         if self.plan.teacher == "previous":
             assert previous is not None
@@ -102,13 +118,25 @@ class Lesson:
                     f"{name} answers {terms.PROBLEMS[network.problem]}, and this dataset has "
                     f"{terms.PROBLEMS[self.dataset.problem]}."
                 )
-            teacher = Teacher(network, path, weight, self.dataset, place)
+            kind = LanguageTeacher if self.writes else Teacher
+            teacher = kind(network, path, weight, self.dataset, place)
             self.teachers.append(teacher)
             if self.asks_live or TASKS[self.config.task].unit != "row":
                 teacher.prepare(folder / "prepared")
         if len(self.teachers) > 1 and self.wanted:
             sentence = "Layers are compared with one teacher's; choose one."
             raise ConfigError([Fault("teachers", sentence)])
+
+    def divide(self, inputs: Inputs) -> Dataset:
+        """Long texts become windows, which are the rows from here on; the student's and, where it
+        cuts them in its own way, each teacher's."""
+        if not isinstance(inputs, LanguageInputs):
+            return self.dataset
+        whole, self.dataset = self.dataset, inputs.divided(self.dataset)
+        for teacher in self.teachers:
+            assert isinstance(teacher, LanguageTeacher)
+            teacher.seat(whole)
+        return self.dataset
 
     def check_inputs(self, student: Network) -> None:
         """Raises ConfigError when the terms compare places of different inputs."""
@@ -141,6 +169,9 @@ class Lesson:
         splits = [one for one in data.SPLITS if len(dataset.splits[one])]
         if self.asks_live or not self.needs_teacher:
             splits.remove("train")
+        for teacher in self.teachers:
+            if isinstance(teacher, LanguageTeacher):
+                teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
         clock.rows_left = len(self.teachers) * sum(len(dataset.splits[one]) for one in splits)
         for teacher in self.teachers:
             for split in splits:
@@ -151,7 +182,7 @@ class Lesson:
                 clock.rows_left = before - len(dataset.splits[split])
                 rows = f"{len(dataset.splits[split]):,} {split} rows"
                 how = "answered" if asked_now else "had answered before (stored):"
-                yield Logged(f"{teacher.network.name} {how} {rows}.")
+                yield Logged(f"{teacher.network.name} {how} {rows}{teacher.remark(split)}.")
                 if not asked_now and split == "train":
                     yield self._prove(teacher, folder)
         self._read_route()
@@ -169,16 +200,36 @@ class Lesson:
         return Logged(f"Stored answers of {teacher.network.name} equal live ones on a sample.")
 
     def _scores(self) -> dict[str, float]:
-        values = {}
+        values: dict[str, float] = {}
         for split, short in (("validation", "val"), ("test", "test")):
             rows = self.dataset.splits[split]
             if len(rows) and (split != "test" or self.config.evaluate):
+                if self.writes:
+                    values |= self._written_scores(split, short)
+                    continue
                 truth = self.truths(rows)
                 said = self.target(rows, split, torch.from_numpy(truth)).logits
                 scores = evaluate.score(said.cpu().numpy(), truth, self.dataset.problem)
                 for name in TASKS[self.config.task].metrics[self.dataset.problem]:
                     values[f"teacher/{short}/{name}"] = scores[name]
         return values
+
+    def _written_scores(self, split: str, short: str) -> dict[str, float]:
+        """Of the first teacher that writes."""
+        teacher = self.teachers[0]
+        assert isinstance(teacher, LanguageTeacher)
+        assert teacher.inputs is not None
+        scores = teacher.judged(split).scores(teacher.inputs.form)
+        return {f"teacher/{short}/{name}": value for name, value in scores.items()}
+
+    @property
+    def temperatures(self) -> list[float]:
+        """At which the terms look at the teacher."""
+        return [
+            float(getattr(loss.options, "temperature", 1.0))
+            for _, loss in self.terms
+            if loss.needs_teacher
+        ]
 
     def truths(self, rows: Indices) -> data.Targets:
         """The labels of these rows' units."""
@@ -193,6 +244,8 @@ class Lesson:
         if not column or len(self.teachers) < 2:
             return
         every = np.arange(len(self.dataset), dtype=np.int64)
+        if self.dataset.source is not None:
+            every = self.dataset.source
         values = data.values(self.dataset.path, column, every)
         self._route = names(values, [one.network.name for one in self.teachers])
         if not bool((self._route >= 0).any()):
@@ -200,19 +253,38 @@ class Lesson:
             raise DataError(f"No row's {column} names a teacher; they are {known}.")
 
     def target(
-        self, rows: Indices, split: str, labels: Tensor, batch: Batch | None = None
+        self,
+        rows: Indices,
+        split: str,
+        labels: Tensor,
+        batch: Batch | None = None,
+        *,
+        changed: bool = False,
     ) -> Answer:
         """What the teachers say of these rows, as the scheme joins them. `labels` are those of the
-        rows' units. `batch` holds the inputs where they were changed, such as augmented images."""
+        rows' units. `batch` holds the inputs; they are no longer the rows' own where `changed`, or
+        where images are augmented."""
         wanted = self.wanted if split == "train" or self.wanted else NOTHING
-        changed = batch if self.augments and split == "train" else None
-        said = [teacher.answer(rows, split, wanted, changed) for teacher in self.teachers]
+        altered = changed or (self.augments and split == "train")
+        given = batch if altered else None
+        said = [teacher.answer(rows, split, wanted, given) for teacher in self.teachers]
         if len(said) > 1 or self._route is not None:
             route = None if self._route is None else self._route[torch.from_numpy(rows)]
             weights = [teacher.weight for teacher in self.teachers]
             joined = self.scheme.join([one.logits for one in said], weights, labels, route)
             return Answer(joined)
         return said[0]
+
+    def said_of(self, inputs: LanguageInputs, split: str) -> generation.Target:
+        """What the teachers say of a split's windows; nothing where they cut texts otherwise."""
+        same = all(
+            teacher.network.preprocessing.digest == inputs.digest for teacher in self.teachers
+        )
+
+        def target(rows: Indices, labels: Tensor) -> Answer | None:
+            return self.target(rows, split, labels)
+
+        return target if self.teachers and same else generation.no_target
 
     # -- the total -------------------------------------------------------------------------------
 
@@ -245,16 +317,50 @@ class Lesson:
             teacher = None if teacher is None else self._scaled(teacher)
         total: Tensor | None = None
         parts: dict[str, Tensor] = {}
-        for one, loss in self.terms:
-            if not counts[one.kind] or (loss.needs_teacher and teacher is None):
-                continue
-            part = loss.values(student, teacher, labels).sum() / counts[one.kind]
-            weighted = part * weights[one.kind]
+        spoken = [
+            (one.kind, weights[one.kind], loss)
+            for one, loss in self.terms
+            if counts[one.kind] and not (loss.needs_teacher and teacher is None)
+        ]
+        if spoken and isinstance(student, Unmultiplied):
+            found = self._in_chunks(student, teacher, labels, spoken, counts)
+            if found is not None:
+                return found
+        for kind, weight, loss in spoken:
+            part = loss.values(student, teacher, labels).sum() / counts[kind]
+            weighted = part * weight
             total = weighted if total is None else total + weighted
-            parts[one.kind] = part
+            parts[kind] = part
         if total is None:  # no term speaks about these rows
             total = student.logits.sum() * 0.0
         return total, parts
+
+    def _in_chunks(
+        self,
+        student: Unmultiplied,
+        teacher: Answer | None,
+        labels: Tensor,
+        spoken: list[head_loss.Term],
+        counts: dict[str, int],
+    ) -> Total | None:
+        """The total of a large vocabulary, whose logits are never all there; None where a term
+        wants them all."""
+        said = taught(teacher)
+        why = head_loss.fits(spoken, isinstance(said, TopK))
+        if why and isinstance(said, TopK):
+            sentence = f"A stored top k cannot teach it: {why}. Keep logits or hidden states."
+            raise ConfigError([Fault("teacher_outputs", sentence)])
+        if why or student.head is None:
+            return None
+        return head_loss.total(
+            student.head,
+            said,
+            labels,
+            spoken,
+            counts,
+            bfloat16=self.bfloat16,
+            apart=self.apart and torch.is_grad_enabled(),
+        )
 
     def _unit(self, numbers: Tensor) -> Tensor:
         mean, deviation = self.dataset.scale

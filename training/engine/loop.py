@@ -89,10 +89,10 @@ def _distill(
     said: list[str] = []
     with crowd.in_turn():
         lesson.enter(folder, place, _left_by(folder, state.stage - 1))
-        if task.trains_tokenizer and config.student.path is None and not lesson.shares_inputs:
+        if task.trains_tokenizer and config.student.path is None and not lesson.takes_inputs:
             yield Stage("training tokenizer")
         torch.manual_seed(config.training.seed)
-        shared = lesson.teachers[0].network.preprocessing if lesson.shares_inputs else None
+        shared = lesson.teachers[0].network.preprocessing if lesson.takes_inputs else None
         student = networks.student(
             config.student, folder, dataset, config.task, said.append, shared
         )
@@ -100,6 +100,7 @@ def _distill(
     yield from map(Logged, said)
     preflight.refuse_too_large(student.parameters, config.training.optimizer, student.name)
     lesson.check_inputs(student)
+    whole, dataset = dataset, lesson.divide(inputs)
     yield Logged(f"{student.name}: {student.parameters:,} weights, {student.architecture}.")
     optimization.prepare(student, config.training)
 
@@ -118,9 +119,10 @@ def _distill(
         plan = plans[number]
         if number > state.stage:
             state = state.next_stage()
-            lesson = Lesson(config, dataset, scheme, plan)
+            lesson = Lesson(config, whole, scheme, plan)
             with crowd.in_turn():
                 lesson.enter(folder, place, _left_by(folder, number - 1))
+            lesson.divide(inputs)
             if plan.fresh:
                 student.module.load_state_dict(draw(number).state_dict())
         beside = scheme.prepare(student, draw)

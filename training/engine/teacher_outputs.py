@@ -107,7 +107,7 @@ class Teacher:
         folder = store / self.key(split)[:2] / self.key(split)
         folder.parent.mkdir(parents=True, exist_ok=True)
         rows = self.dataset.splits[split]
-        with _alone(folder.with_suffix(".lock"), asked_to_stop):
+        with alone(folder.with_suffix(".lock"), asked_to_stop):
             found = _read(folder, self.dataset.row_ids[rows])
             asked = found is None
             if found is None:
@@ -125,6 +125,10 @@ class Teacher:
                 found = self._keep(folder, split, said)
         self._stored[split] = found
         return asked
+
+    def remark(self, split: str) -> str:
+        """What is worth saying of its stored answers, behind the number of rows."""
+        return ""
 
     def _places(self, split: str, rows: data.Indices) -> data.Indices:
         """Where the stored answers to these rows' units are."""
@@ -151,7 +155,7 @@ class Teacher:
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-            files[name] = _digest(part / name)
+            files[name] = sha256_of(part / name)
         manifest: dict[str, Any] = {
             "format": 1,
             "kind": "logits",
@@ -183,7 +187,7 @@ def _read(folder: Path, row_ids: data.Indices) -> Logits | None:
         return None
     try:
         said = json.loads(manifest.read_text())
-        if any(_digest(folder / name) != sha256 for name, sha256 in said["files"].items()):
+        if any(sha256_of(folder / name) != sha256 for name, sha256 in said["files"].items()):
             return None
         if not np.array_equal(np.load(folder / "row_ids.npy"), row_ids):
             return None
@@ -193,13 +197,13 @@ def _read(folder: Path, row_ids: data.Indices) -> Logits | None:
     return logits
 
 
-def _digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
-def _alone(path: Path, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
+def alone(path: Path, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
     """Hold a lock that ends with its process, however that dies. Raises Stopped when asked to
     leave while waiting."""
     with path.open("a") as file:

@@ -12,7 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from training.engine import augmentation, checkpoint, data, evaluate, jointly, optimization
+from training.engine import (
+    augmentation,
+    checkpoint,
+    data,
+    evaluate,
+    generation,
+    jointly,
+    optimization,
+)
 from training.engine.answers import Answer
 from training.engine.checkpoint import State
 from training.engine.data import Batch, Dataset, Indices, Inputs
@@ -23,12 +31,16 @@ from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.ranks import ALONE, Ranks
-from training.engine.schemes import Scheme, Step
+from training.engine.schemes import Classroom, Scheme, Step
+from training.engine.windows import LanguageInputs
 
 MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
 SHARES = 20  # times in a stage that each term's share of the gradient is measured
 #: Metrics that are better when lower, after `val/`.
-FALLING = ("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse", "perplexity")
+FALLING = (
+    *("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse"),
+    *("perplexity", "bits_per_character"),
+)
 
 
 def identity(config: JobConfig) -> str:
@@ -151,6 +163,11 @@ class Trainer:
 
     def train(self) -> Iterator[Event]:
         state = self.state
+        self.scheme.meet(
+            Classroom(
+                self.student, self.inputs, self.lesson.teachers, self.place, self.training.seed
+            )
+        )
         saved_at = state.step
         while not state.over:
             epoch = state.epochs_before + state.epoch
@@ -194,8 +211,10 @@ class Trainer:
             sums = {"loss": total, **parts}
         else:
             for place, one in enumerate(steps):
+                measures = place == 0 and self.shares_every and done % self.shares_every == 0
+                self.lesson.apart = bool(measures)
                 total, parts = self.scheme.teach(one)
-                if place == 0 and self.shares_every and done % self.shares_every == 0:
+                if measures:
                     sums |= self._shares(parts)
                 self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
                 for kind, part in {"loss": total, **parts}.items():
@@ -218,15 +237,19 @@ class Trainer:
         size = self.training.batch_size
         pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
         pieces = [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
-        batches = [self._inputs(piece) for piece in pieces]
+        others = [self.scheme.rewrite(piece, self.state.step) for piece in pieces]
+        batches = [
+            self._inputs(piece) if other is None else other
+            for piece, other in zip(pieces, others, strict=True)
+        ]
         labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
         every = torch.cat(labels) if labels else torch.from_numpy(self.dataset.labels[:0])
         counts = self.lesson.counts(every, sum(map(len, pieces)))
         counts = self.ranks.sum_counts(counts)
         weights = self.lesson.weights_at(done / max(1, self.steps))
         return [
-            self._step(piece, batch, truth, counts, weights)
-            for piece, batch, truth in zip(pieces, batches, labels, strict=True)
+            self._step(piece, batch, truth, counts, weights, changed=other is not None)
+            for piece, batch, truth, other in zip(pieces, batches, labels, others, strict=True)
         ]
 
     def _step(
@@ -236,6 +259,8 @@ class Trainer:
         labels: Tensor,
         counts: dict[str, int],
         weights: dict[str, float],
+        *,
+        changed: bool,
     ) -> Step:
         device = self.place.device
         truth = labels.to(device)
@@ -246,7 +271,8 @@ class Trainer:
         def frozen() -> Answer | None:
             if not self.lesson.needs_teacher:
                 return None
-            return on(self.lesson.target(rows, "train", labels, batch), device)
+            said = self.lesson.target(rows, "train", labels, batch, changed=changed)
+            return on(said, device)
 
         return Step(
             rows=rows,
@@ -385,6 +411,8 @@ class Trainer:
 
     def validate(self, module: nn.Module) -> dict[str, float]:
         """The validation rows' scores, of the student or of another module of its kind."""
+        if self.lesson.writes:
+            return self._validate_writing(module)
         rows = self.dataset.splits["validation"]
         logits = evaluate.predict(self.student, self.inputs, rows, self.place, module=module)
         labels = evaluate.truths(self.dataset, self.inputs, rows)
@@ -416,6 +444,36 @@ class Trainer:
             )
         return float(total)
 
+    def _validate_writing(self, module: nn.Module) -> dict[str, float]:
+        """The same of a network that writes, a few windows at a time."""
+        assert isinstance(self.inputs, LanguageInputs)
+        rows = self.dataset.splits["validation"]
+        done = (self.state.step - self.state.began) / max(1, self.steps)
+        weights = self.lesson.weights_at(done)
+        units = int(self.inputs.units[rows].sum())
+        counts = {one.kind: 0 if loss.wants else units for one, loss in self.lesson.terms}
+        self.lesson.apart = False
+
+        def loss(student: Answer, teacher: Answer | None, labels: Tensor) -> float:
+            return float(self.lesson.total(student, teacher, labels, counts, weights)[0])
+
+        judged = generation.judge(
+            self.student,
+            self.inputs,
+            self.dataset,
+            rows,
+            self.place,
+            target=self.lesson.said_of(self.inputs, "validation"),
+            module=module,
+            beside=loss,
+        )
+        values = judged.scores(self.inputs.form)
+        if not math.isnan(judged.kl.sum()):
+            values |= judged.fidelity()
+        values = {f"val/{name}": value for name, value in values.items()}
+        values["val/loss"] = judged.beside
+        return {name: value for name, value in values.items() if not math.isnan(value)}
+
     def save(self) -> Event:
         self.state.seconds = self.clock.seconds
         if self.ranks.rank:
@@ -445,15 +503,4 @@ def length(gradient: Sequence[Tensor | None]) -> Tensor:
 
 def on(answer: Answer, device: torch.device) -> Answer:
     """The answer on a device."""
-
-    def moved(several: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(one.to(device) for one in several)
-
-    return Answer(
-        answer.logits.to(device),
-        moved(answer.hidden),
-        moved(answer.attention),
-        moved(answer.relations),
-        None if answer.embedding is None else answer.embedding.to(device),
-        None if answer.mask is None else answer.mask.to(device),
-    )
+    return answer.to(device)

@@ -27,7 +27,8 @@ class LanguageInputs:
     Its rows are windows: `divided` turns a dataset's rows into them.
     """
 
-    def __init__(self, folder: Path, pad: int, end: int | None) -> None:
+    def __init__(self, folder: Path, pad: int, end: int | None, digest: str) -> None:
+        self.digest = digest  # of the preprocessing
         self.ids = np.load(folder / "ids.npy", mmap_mode="r").view(np.ndarray)  # [tokens]
         self.counts = np.load(folder / "counts.npy", mmap_mode="r").view(np.ndarray)
         self.letters = np.load(folder / "letters.npy", mmap_mode="r").view(np.ndarray)

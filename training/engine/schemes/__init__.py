@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from training.engine import terms
 from training.engine.answers import NOTHING, Answer, Wanted
-from training.engine.data import Batch, Indices
-from training.engine.networks import Network
+from training.engine.data import Batch, Indices, Inputs
+from training.engine.networks import Network, Place
 from training.engine.registry import Method, Registry
 
 Total = tuple[Tensor, dict[str, Tensor]]  # to be minimised, and each term's part of it
@@ -29,6 +29,17 @@ class Plan:
     learning_rate: float | None = None
     fresh: bool = False  # the student begins again from new weights
     teacher: Literal["given", "previous", "none"] = "given"  # previous: the last stage's student
+
+
+@dataclass(frozen=True, slots=True)
+class Classroom:
+    """Who is there when a stage begins."""
+
+    student: Network
+    inputs: Inputs
+    teachers: Sequence[Any]
+    place: Place
+    seed: int
 
 
 @dataclass(slots=True)
@@ -84,6 +95,14 @@ class Scheme(Method):
     def prepare(self, student: Network, draw: Callable[[int], nn.Module]) -> nn.Module | None:
         """Modules beside the student, kept in checkpoints and dropped at the end. `draw(n)` makes
         the student's network anew from another seed. Those that need gradients are trained."""
+        return None
+
+    def meet(self, classroom: Classroom) -> None:
+        """Before the first step of a stage, its teachers having been asked."""
+
+    def rewrite(self, rows: Indices, number: int) -> Batch | None:
+        """Other inputs in the place of these rows' own, at optimizer step `number`; frozen teachers
+        are then asked about those. None: their own."""
         return None
 
     def fit(self, answer: Answer) -> None:
