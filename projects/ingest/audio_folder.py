@@ -187,7 +187,7 @@ def _decoded(encoded: bytes, name: str) -> Sound:
         while len(piece := file.read(PIECE, dtype="float32", always_2d=True)):
             samples += len(piece)
             if samples > MOST_SECONDS * rate:
-                raise TooLarge(f"{name} is longer than {MOST_SECONDS // 60} minutes.")
+                raise TooLarge(f"{name} is longer than {MOST_SECONDS} seconds.")
             if not np.isfinite(piece).all():
                 raise BadFile(f"{name} holds samples that are no numbers.")
             loudest = max(loudest, float(np.abs(piece).max()))

@@ -11,9 +11,9 @@ import re
 NOTHING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "<na>"}
 NO_NUMBER = NOTHING | {"none", "nil", "-", "--", ".", "missing", "unknown"}
 
-_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
-_THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-_COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)?,\d*([eE][-+]?\d+)?")
+_PLAIN = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+_COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+)?,\d*([eE][-+]?\d+)?", re.ASCII)
 
 
 class NotANumber(ValueError):
@@ -50,3 +50,10 @@ def word(text: str) -> str | None:
 def written(value: float) -> str:
     """A number as it is stored where a text is: `3`, not `3.0`."""
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def is_number(text: str, *, comma: bool) -> bool:
+    try:
+        return number(text, comma=comma) is not None
+    except NotANumber:
+        return False

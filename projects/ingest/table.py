@@ -127,7 +127,8 @@ class Table(Format):
         for index, column in enumerate(names):
             filled = (values[index] for _, values in fitting)
             look.values[column] = Counter(value for value in filled if value.strip())
-        look.columns = [_described(column, look.values[column]) for column in names]
+        comma = dialect["delimiter"] != ","
+        look.columns = [_described(column, look.values[column], comma) for column in names]
         shown = fitting[:SHOWN_ROWS]
         look.lines = [line for line, _ in shown]
         look.rows = [[value[:SHOWN_CHARACTERS] for value in values] for _, values in shown]
@@ -219,11 +220,10 @@ def _named(
     return table_guesses.column_names(None, widths.most_common(1)[0][0]), rows
 
 
-def _described(name: str, counts: Counter[str]) -> dict[str, Any]:
+def _described(name: str, counts: Counter[str], comma: bool) -> dict[str, Any]:
     filled = counts.total()
     length = sum(len(value) * rows for value, rows in counts.items())
-    number = table_guesses.NUMBER.fullmatch
-    numeric = sum(rows for value, rows in counts.items() if number(value))
+    numeric = sum(rows for value, rows in counts.items() if numbers.is_number(value, comma=comma))
     nothing = sum(
         rows for value, rows in counts.items() if value.strip().lower() in numbers.NO_NUMBER
     )

@@ -200,7 +200,10 @@ def _label(columns: list[dict[str, Any]], rows: int) -> str | None:
     if named:
         return str(min(named, key=lambda one: one["length"])["name"])
     short = [one for one in repeated if one["length"] <= 60 and one["distinct"] > 1]
-    if not short or len(columns) < 2:
+    if len(columns) < 2:
         return None
+    if not short:  # then perhaps the one column of quantities
+        numeric = [one for one in columns if one["numeric"] and not one["counted"]]
+        return str(numeric[0]["name"]) if len(numeric) == 1 else None
     best = min(short, key=lambda one: (one["length"] > 30, one["numeric"], one["distinct"]))
     return str(best["name"])
