@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from training.engine import options as engine_options
+from training.engine.answers import Answer
 from training.engine.errors import ConfigError
 from training.engine.losses import LOSSES
 from training.engine.recipes import RECIPES, Recipe
@@ -24,6 +25,8 @@ from training.engine.recipes import RECIPES, Recipe
 RECORDED = json.loads((Path(__file__).parent / "oracles/recipes.json").read_text())
 STUDENT = torch.tensor(RECORDED["student"], dtype=torch.float64)
 TEACHER = torch.tensor(RECORDED["teacher"], dtype=torch.float64)
+VECTORS = torch.tensor(RECORDED["vectors"], dtype=torch.float64)
+TAUGHT = torch.tensor(RECORDED["taught"], dtype=torch.float64)
 LABELS = torch.tensor(RECORDED["labels"])
 CLASSES = STUDENT.shape[1]
 EVERY = list(RECIPES)
@@ -45,14 +48,15 @@ def complete(losses: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def reckoned(losses: list[dict[str, Any]], student: Tensor) -> Tensor:
+def reckoned(losses: list[dict[str, Any]], student: Tensor, vectors: Tensor = VECTORS) -> Tensor:
     """What a run would minimise on the recorded rows."""
+    mine, theirs = Answer(student, embedding=vectors), Answer(TEACHER, embedding=TAUGHT)
     total = torch.zeros((), dtype=torch.float64)
     for loss in losses:
         values = {k: v for k, v in loss.items() if k not in ("kind", "weight")}
         method = LOSSES[loss["kind"]]
         term = method(engine_options.build(method.Options, values))
-        total = total + loss["weight"] * term.per_row(student, TEACHER, LABELS).mean()
+        total = total + loss["weight"] * term.values(mine, theirs, LABELS).mean()
     return total
 
 
@@ -77,15 +81,18 @@ NAMES = [f"{one['recipe']} {json.dumps(one['options'])}" for one in RECORDED["ca
 def test_our_terms_are_worth_what_their_code_answers(case: dict[str, Any]) -> None:
     recipe = RECIPES[case["recipe"]]
     options = built(recipe, **case["options"])
-    student = STUDENT.clone().requires_grad_()
-    value = reckoned(recipe.to_terms(options, classes=CLASSES), student)
+    student, vectors = STUDENT.clone().requires_grad_(), VECTORS.clone().requires_grad_()
+    value = reckoned(recipe.to_terms(options, classes=CLASSES), student, vectors)
     value.backward()  # type: ignore[no-untyped-call]
-    assert student.grad is not None
-    theirs = torch.tensor(case["gradient"], dtype=torch.float64)
     ours = value.item() + floor(recipe.key, options)
     assert ours == pytest.approx(case["value"], rel=1e-5)
-    # Some of them reckon in float32, so a number near 0 is compared with the largest.
-    assert (student.grad - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    gradients = {"gradient": student.grad, "gradient_of_vectors": vectors.grad}
+    for name, gradient in gradients.items():
+        assert (gradient is not None) == (name in case)
+        if gradient is not None:
+            theirs = torch.tensor(case[name], dtype=torch.float64)
+            # Some of them reckon in float32, so a number near 0 is compared with the largest.
+            assert (gradient - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
 @pytest.mark.parametrize("recipe", EVERY, ids=KEYS)
@@ -116,7 +123,13 @@ GRID: dict[str, dict[str, list[Any]]] = {
         "distillation_loss_weight": [0.3, 1.0, 3.0],
     },
     "huggingface_trainer": {"alpha": [0.0, 0.1, 0.3, 0.9], "temperature": [1.0, 2.0, 5.0]},
-    "repdistiller": {"gamma": [0.0, 0.1, 1.0], "alpha": [0.3, 0.9], "kd_T": [1.0, 4.0]},
+    "repdistiller": {
+        "distill": ["rkd", "pkt"],
+        "gamma": [0.0, 0.1, 1.0],
+        "alpha": [0.3, 0.9],
+        "beta": [0.1, 1.0, 3000.0],
+        "kd_T": [1.0, 4.0],
+    },
     "haitongli": {"alpha": [0.1, 0.3, 0.9, 1.0], "temperature": [1.0, 6.0, 20.0]},
     "torchtune": {"kd_ratio": [0.0, 0.1, 0.3, 0.5, 1.0]},
     "trl": {
@@ -147,6 +160,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
             "hard_label_weight_scheduler": "linear_growth",
         },
     ),
+    *(("repdistiller", {"gamma": gamma, "kd_T": 2.0}) for gamma in (0.0, 0.1, 1.0)),
     *(("trl", {"beta": beta}) for beta in (0.0, 0.1, 0.5, 1.0)),
 ]
 
@@ -194,6 +208,7 @@ def test_every_recipe_goes_there_and_back_again() -> None:
         ),
         ("distillkit", {"cross_entropy_weight": 1.0, "kl_weight": 1.0}, {}),
         ("trl", {"temperature": 2.0}, {}),
+        ("repdistiller", {"beta": 3.0}, {}),
     ],
 )
 def test_what_can_be_said_in_two_ways_is_said_in_the_simpler(
@@ -232,6 +247,10 @@ MIXES = [
     [{"kind": "standardised_logits", "weight": 9.0}, {"kind": "hard_labels", "weight": 0.5}],
     [{"kind": "standardised_logits", "weight": 9.0}, {"kind": "soft_targets", "weight": 0.5}],
     [{"kind": "dkd", "weight": 1.0}],
+    [{"kind": "relational", "weight": 1.0}],
+    [{"kind": "relational", "weight": 25.0, "angle_weight": 1.0}],
+    [{"kind": "relational", "weight": 3000.0, "form": "similarity_preserving"}],
+    [{"kind": "relational", "weight": 30000.0, "form": "pkt"}],
     [{"kind": "soft_targets", "weight": 0.0}, {"kind": "hard_labels", "weight": 1.0}],
     [{"kind": "soft_targets", "weight": 0.0}],
     [{"kind": "soft_targets", "weight": 1.0, "weight_schedule": "warmup"}],
@@ -318,6 +337,17 @@ def test_it_says_what_its_users_trip_over(recipe: type[Recipe]) -> None:
     assert described["formula"]
     assert described["ours"]
     assert described["paper"]
+
+
+def test_the_page_of_recipes_has_a_row_for_each() -> None:
+    """docs/recipes.md; what a failure shows here is what belongs there."""
+    page = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| **")]
+    assert rows == [
+        f"| **{one.label}** (`{one.key}`) {one.paper} | `{one.formula}` | {one.ours} | "
+        f"{' '.join(one.traps)} |"
+        for one in sorted(EVERY, key=lambda one: one.label.lower())
+    ]
 
 
 def test_torchdistill_jumps_where_alpha_is_nothing() -> None:

@@ -27,6 +27,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ROWS, CLASSES = 6, 5
+DRAW = np.random.default_rng(0)
+STUDENT = DRAW.normal(0, 2, (ROWS, CLASSES)).round(3)
+TEACHER = DRAW.normal(0, 2, (ROWS, CLASSES)).round(3)
+LABELS = DRAW.integers(0, CLASSES, ROWS)
+# What stands before the last layer of each, for losses that compare rows.
+VECTORS = torch.tensor(DRAW.normal(0, 1, (ROWS, 4)).round(3), requires_grad=True)
+TAUGHT = torch.tensor(DRAW.normal(0, 1, (ROWS, 3)).round(3))
 FILE = Path(__file__).parent / "recipes.json"
 SOURCES_OF = {
     "philschmid/train.py": "philschmid/knowledge-distillation-transformers-pytorch-sagemaker, "
@@ -34,6 +41,8 @@ SOURCES_OF = {
     "keras-io/knowledge_distillation.py": "keras-team/keras-io, "
     "examples/vision/knowledge_distillation.py (Keras 3)",
     "repdistiller/KD.py": "HobbitLong/RepDistiller, distiller_zoo/KD.py at 1e2f81692647",
+    "repdistiller/RKD.py": "the same, distiller_zoo/RKD.py",
+    "repdistiller/PKT.py": "the same, distiller_zoo/PKT.py",
     "haitongli/net.py": "haitongli/knowledge-distillation-pytorch, model/net.py at 862fcd8d8f53",
     "distillkit/kl.py": "arcee-ai/DistillKit, distillkit/lossfuncs/kl.py at 361c7ac00c8e",
     "distillkit/jsd.py": "zcomputerwiz/DistillKit, distillkit/lossfuncs/jsd.py at 04bbaf605c40",
@@ -194,15 +203,28 @@ for options in ({}, {"alpha": 0.9, "temperature": 4.0}, {"alpha": 0.0, "temperat
 
     case("huggingface_trainer", **options)(by_trainer)
 
-for options in ({}, {"gamma": 0.1}, {"gamma": 0.5, "alpha": 2.0, "kd_T": 6.0}):
+for options in (
+    {},
+    {"gamma": 0.1},
+    {"gamma": 0.5, "alpha": 2.0, "kd_T": 6.0},
+    {"distill": "rkd", "alpha": 0.0, "beta": 1.0},
+    {"distill": "pkt", "alpha": 1.0, "beta": 30000.0},
+):
 
     def by_repdistiller(
         student: Tensor, teacher: Tensor, labels: Tensor, options: dict[str, Any] = options
     ) -> Tensor:
-        said = {"gamma": 1.0, "alpha": 0.9, "kd_T": 4.0, **options}
+        said = {"distill": "kd", "gamma": 1.0, "alpha": 0.9, "beta": 0.0, "kd_T": 4.0, **options}
         divergence = taken("repdistiller/KD.py", "DistillKL")(said["kd_T"])(student, teacher)
+        others = {
+            "rkd": taken("repdistiller/RKD.py", "RKDLoss"),
+            "pkt": taken("repdistiller/PKT.py", "PKT"),
+        }
+        other: Any = others[said["distill"]]()(VECTORS, TAUGHT) if said["distill"] in others else 0
         answered: Tensor = (  # the sum stands in helper/loops.py, in the middle of the epoch
-            said["gamma"] * F.cross_entropy(student, labels) + said["alpha"] * divergence
+            said["gamma"] * F.cross_entropy(student, labels)
+            + said["alpha"] * divergence
+            + said["beta"] * other
         )
         return answered
 
@@ -304,28 +326,31 @@ for options in (
     case("distillkit", **options)(by_distillkit)
 
 
+def listed(numbers: Tensor) -> list[list[float]]:
+    return [[float(f"{one:.12g}") for one in row] for row in numbers.tolist()]
+
+
 def record() -> dict[str, Any]:
-    draw = np.random.default_rng(0)
-    student = draw.normal(0, 2, (ROWS, CLASSES)).round(3)
-    teacher = draw.normal(0, 2, (ROWS, CLASSES)).round(3)
-    labels = draw.integers(0, CLASSES, ROWS)
     recorded = []
     for recipe, options, answer in CASES:
-        logits = torch.tensor(student, requires_grad=True)
-        value = answer(logits, torch.tensor(teacher), torch.tensor(labels))
+        logits, VECTORS.grad = torch.tensor(STUDENT, requires_grad=True), None
+        value = answer(logits, torch.tensor(TEACHER), torch.tensor(LABELS))
         value.backward()  # type: ignore[no-untyped-call]
         assert logits.grad is not None
-        gradient = [[float(f"{one:.12g}") for one in row] for row in logits.grad.tolist()]
-        recorded.append(
-            {"recipe": recipe, "options": options, "value": value.item(), "gradient": gradient}
-        )
+        said: dict[str, Any] = {"recipe": recipe, "options": options, "value": value.item()}
+        said["gradient"] = listed(logits.grad)
+        if VECTORS.grad is not None:
+            said["gradient_of_vectors"] = listed(VECTORS.grad)
+        recorded.append(said)
     packages = ("torch", "torchdistill", "textbrewer", "keras", "torchtune", "trl")
     return {
         "versions": {name: metadata.version(name) for name in packages},
         "sources": SOURCES_OF,
-        "student": student.tolist(),
-        "teacher": teacher.tolist(),
-        "labels": labels.tolist(),
+        "student": STUDENT.tolist(),
+        "teacher": TEACHER.tolist(),
+        "labels": LABELS.tolist(),
+        "vectors": VECTORS.tolist(),
+        "taught": TAUGHT.tolist(),
         "cases": recorded,
     }
 
