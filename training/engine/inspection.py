@@ -1,10 +1,12 @@
 """What a model is, without training it: `python -m training.engine inspect JOB_DIR`.
 
-`config.json`: {"task", "source", "architecture", "config", "path"?}. `source` of kind `hub` is
-fetched into JOB_DIR/model; `path` is a folder of an upload; with neither, an architecture is built
-on torch's meta device, where weights take no memory. `result.json`: {"architecture", "config",
-"parameters", "size_bytes", "labels", "tokenizer", "assumes", "folder", "revision", "files"}, or
-{"failed": {"code", "sentence"}} and exit status 1.
+`config.json`: {"task", "source", "architecture", "config", "path"?, "teacher"?, "dataset"?}.
+`source` of kind `hub` is fetched into JOB_DIR/model; of kind `derived`, {"method", "options"}, it
+is made there of `teacher`, {"name", "path"}, by rows of the `dataset` where there is one; `path` is
+a folder of an upload; with neither, an architecture is built on torch's meta device, where weights
+take no memory. `result.json`: {"architecture", "config", "parameters", "size_bytes", "labels",
+"tokenizer", "assumes", "folder", "revision", "files", "made"?}, or {"failed": {"code", "sentence"}}
+and exit status 1.
 """
 
 import hashlib
@@ -17,6 +19,7 @@ from typing import Any, NoReturn
 from training.engine import config as configs
 from training.engine import job
 from training.engine.errors import ConfigError, Fault, ModelError
+from training.engine.job_config import DatasetInput
 
 JSON = dict[str, Any]
 EXAMPLE_CLASSES = 10
@@ -56,6 +59,8 @@ def inspect(folder: Path) -> JSON:
             endpoint=os.environ.get("HF_ENDPOINT") or None,
         )
         return {**_folder(folder, "model", task), "revision": fetched.commit}
+    if source.get("kind") == "derived":
+        return _derived(folder, raw, task)
     if raw.get("path"):
         return _folder(folder, str(raw["path"]), task)
     return _architecture(task, str(raw.get("architecture")), raw.get("config") or {})
@@ -81,6 +86,7 @@ def _architecture(task: str, key: str, values: JSON) -> JSON:
         "parameters": weights,
         "size_bytes": weights * preflight.FLOAT,
         "labels": [],
+        "problem": None,
         "tokenizer": example.tokenizer,
         "assumes": (
             f"{classes} labels and {example.assumes}"
@@ -91,6 +97,45 @@ def _architecture(task: str, key: str, values: JSON) -> JSON:
         "revision": None,
         "files": [],
     }
+
+
+def _derived(folder: Path, raw: JSON, task: str) -> JSON:
+    """A student made of a teacher's weights: `made` says what of it, and of how many weights."""
+    from training.engine import derivations, networks, preflight  # noqa: PLC0415
+    from training.engine.derivations import examples  # noqa: PLC0415
+    from training.engine.teachers import folder as checkpoints  # noqa: PLC0415
+
+    teacher, source, dataset = raw["teacher"], raw["source"], raw.get("dataset")
+    home = folder / str(teacher["path"])
+    checkpoints.refuse_unsafe(home)
+    stored = sum(one.stat().st_size for one in home.glob("*.safetensors"))
+    if 2 * stored > preflight.free_memory() * preflight.SHARE:
+        raise ModelError(
+            f"{teacher['name']} and its student take up to {2 * stored / 1e9:.1f} GB, more than "
+            "this machine has."
+        )
+    known = networks.load(str(teacher["name"]), home, task)
+    shown = []
+    if dataset and derivations.DERIVATIONS[source["method"]].measures:
+        described = DatasetInput(
+            path=str(dataset["path"]),
+            sha256=str(dataset.get("sha256") or ""),
+            fingerprint="",
+            labels=tuple(dataset.get("labels") or ()),
+            problem=dataset.get("problem") or "single_label",
+            separator=str(dataset.get("separator") or "|"),
+            columns=dict(dataset.get("columns") or {}),
+        )
+        shown = examples.of(known, described, folder, home=folder / "shown")
+    derived = derivations.derive(
+        source["method"], source.get("options") or {}, known, name="The student", examples=shown
+    )
+    networks.save(derived.network, folder / "model")
+    found = _folder(folder, "model", task)
+    made = {"said": derived.said, "teacher_parameters": known.parameters, "rows": 0}
+    made["rows"] = sum(len(next(iter(one.inputs.values()))) for one in shown)
+    plain = checkpoints.plain_config(folder / "model")
+    return {**found, "config": {**plain, **found["config"]}, "made": made}
 
 
 def _folder(home: Path, path: str, task: str) -> JSON:
@@ -126,6 +171,7 @@ def _folder(home: Path, path: str, task: str) -> JSON:
         "parameters": network.parameters,
         "size_bytes": stored,
         "labels": list(network.labels) if checkpoints.has_head(folder) else [],
+        "problem": network.problem,
         "tokenizer": tokenizer,
         "assumes": None,
         "folder": path,

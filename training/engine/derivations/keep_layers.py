@@ -189,9 +189,13 @@ def _of(teacher: Network, changes: JSON, lists: Mapping[str, tuple[list[int], in
     }
     named = _renamed(places)
     used = {named(name) for name in student.module.state_dict()}
-    for name in teacher.module.state_dict():
-        if name.startswith(tuple(places.values())) and name not in used:
-            raise ModelError(f"A kept layer loses {name.removeprefix('model.')}: keep layer 0 too.")
+    given = teacher.module.state_dict()
+    stay = {name for name in given if name.startswith(tuple(places.values()))}
+    if odd := sorted((stay - used) | (used - given.keys())):
+        raise ModelError(
+            f"The first layer is made otherwise than the rest ({odd[0].removeprefix('model.')}): "
+            "keep layer 0 in its place."
+        )
     slimming.fill(student.module, teacher.module, {}, named=named)
     few = sum(len(kept) for kept, _ in lists.values())
     return Derived(student, f"{few} of {sum(depth for _, depth in lists.values())} layers")
