@@ -23,6 +23,7 @@ from training.engine import (
     preflight,
     ranks,
     report,
+    writing_report,
 )
 from training.engine import lesson as lessons
 from training.engine.data import Dataset, Inputs
@@ -34,6 +35,7 @@ from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.tasks import TASKS
 from training.engine.trainer import FALLING, Trainer, identity
+from training.engine.windows import LanguageInputs
 
 
 def distill(
@@ -216,6 +218,9 @@ def finish(
     state = trainer.state
     split = "test" if len(dataset.splits["test"]) else "validation"
     rows = dataset.splits[split]
+    if isinstance(inputs, LanguageInputs):
+        yield from _finish_writing(config, folder, dataset, student, inputs, lesson, split, trainer)
+        return
     labels = evaluate.truths(dataset, inputs, rows)
     ours: report.Scored | None = None
     theirs: report.Scored | None = None
@@ -231,21 +236,11 @@ def finish(
             values |= {f"test/{name}": value for name, value in close.items()}
         if split == "test":
             yield Measured(state.step, float(state.epochs), values)
-    headline = TASKS[config.task].metrics[dataset.problem][0]
-    summary = {
-        "steps": state.step,
-        "epochs": state.epochs,
-        "best_step": state.best_step,
-        "selection_metric": config.training.selection_metric,
-        "best_value": state.best_value,
-        "seconds": round(trainer.clock.seconds, 2),
+    summary = _summary(config, dataset, trainer, split)
+    summary |= {
         "student": ours.summary if ours else None,
         "teacher": theirs.summary if theirs else None,
-        **(report.compared(ours, theirs, dataset.problem, headline) if ours else {}),
-        "problem": dataset.problem,
-        "headline": headline,
-        "split": split,
-        "rows": len(rows),
+        **(report.compared(ours, theirs, dataset.problem, summary["headline"]) if ours else {}),
     }
     yield Stage("saving")
     column = TASKS[config.task].column
@@ -261,6 +256,42 @@ def finish(
         theirs,
         summary,
         state.step,
+    )
+    yield trainer.clock.show(over=True)
+    yield Finished(summary)
+
+
+def _summary(config: JobConfig, dataset: Dataset, trainer: Trainer, split: str) -> report.JSON:
+    """What is said of any finished job."""
+    state = trainer.state
+    return {
+        "steps": state.step,
+        "epochs": state.epochs,
+        "best_step": state.best_step,
+        "selection_metric": config.training.selection_metric,
+        "best_value": state.best_value,
+        "seconds": round(trainer.clock.seconds, 2),
+        "problem": dataset.problem,
+        "headline": TASKS[config.task].metrics[dataset.problem][0],
+        "split": split,
+        "rows": len(dataset.splits[split]),
+    }
+
+
+def _finish_writing(
+    config: JobConfig,
+    folder: Path,
+    dataset: Dataset,
+    student: Network,
+    inputs: LanguageInputs,
+    lesson: Lesson,
+    split: str,
+    trainer: Trainer,
+) -> Iterator[Event]:
+    """The same of a network that writes."""
+    summary = _summary(config, dataset, trainer, split) | {"student": None, "teacher": None}
+    yield from writing_report.finish(
+        folder, dataset, student, inputs, lesson, trainer, summary, split, evaluates=config.evaluate
     )
     yield trainer.clock.show(over=True)
     yield Finished(summary)

@@ -131,15 +131,12 @@ def write(
     summary: JSON,
     step: int,
 ) -> Iterator[Saved]:
-    """Fill `output/`, replacing what an interrupted attempt may have left, and tell each file.
-    `labels` are those of the split's units, of which each row's begin at `starts`."""
-    output = folder / "output"
-    part = folder / ".output.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    files: list[tuple[SavedKind, Path]] = []
-    files += [("model", path) for path in networks.save(network, part / "model")]
-    if student is not None:
+    """Fill `output/` and tell each file. `labels` are those of the split's units, of which each
+    row's begin at `starts`."""
+
+    def add(part: Path) -> list[tuple[SavedKind, Path]]:
+        if student is None:
+            return []
         said = predictions.Said.of(dataset, split, student.logits, labels, starts)
         theirs = None
         if teacher is not None:
@@ -155,8 +152,29 @@ def write(
         (part / "evaluation.json").write_text(
             json.dumps(finite(evaluation), ensure_ascii=False), encoding="utf-8"
         )
-        files += [("evaluation", part / "evaluation.json")]
-        files += [("predictions", part / "predictions.parquet")]
+        return [
+            ("evaluation", part / "evaluation.json"),
+            ("predictions", part / "predictions.parquet"),
+        ]
+
+    yield from keep(folder, network, step, add)
+
+
+def keep(
+    folder: Path,
+    network: Network,
+    step: int,
+    add: Callable[[Path], list[tuple[SavedKind, Path]]],
+) -> Iterator[Saved]:
+    """Fill `output/` with the model and what `add` writes into the folder it is given, replacing
+    what an interrupted attempt may have left, and tell each file."""
+    output = folder / "output"
+    part = folder / ".output.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    files: list[tuple[SavedKind, Path]] = []
+    files += [("model", path) for path in networks.save(network, part / "model")]
+    files += add(part)
     shutil.rmtree(output, ignore_errors=True)
     part.rename(output)
     for kind, path in files:
