@@ -1,5 +1,5 @@
 // After a live check the server's sentences go to their fields; the fields themselves stay as they
-// are, so that nobody loses what they are typing.
+// are, so that nobody loses what they are typing. And the recipes can be searched.
 (() => {
   "use strict";
 
@@ -19,5 +19,30 @@
     }
   };
 
+  const find = (input) => {
+    const home = input.closest("[data-finds]");
+    const wanted = input.value.trim().toLowerCase();
+    const fits = (one) => !wanted || one.textContent.toLowerCase().includes(wanted);
+    let count = 0;
+    for (const group of home.querySelectorAll("[data-found-group]")) {
+      const cards = [...group.querySelectorAll("[data-found]")];
+      for (const card of cards) card.hidden = !fits(card);
+      const seen = cards.filter((card) => !card.hidden).length;
+      group.hidden = seen === 0;
+      count += seen;
+    }
+    home.querySelector("[data-found-none]").hidden = count > 0;
+  };
+
   document.addEventListener("htmx:afterSettle", show);
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("[data-find]")) find(event.target);
+  });
+  // What is searched for is no choice of the form: it must not be sent, nor send it.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("[data-find]")) event.stopPropagation();
+  }, true);
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("[data-find]")) event.preventDefault();
+  });
 })();

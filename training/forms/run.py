@@ -1,271 +1,46 @@
-"""The run form between two requests: what was chosen and typed so far, completed with what suits
-it. It judges nothing; the same service that launches says what is wrong, and where."""
+"""What the page of the run form shows around a draft: cards, fields, formulas, what will happen."""
 
 import json
-import re
 from collections.abc import Mapping
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
-from django.http import QueryDict
-
-from distillhub.lib.errors import DomainError, Invalid
-from projects.models import Project
-from training import catalog
 from training.engine import config as engine_config
 from training.engine import terms as engine_terms
-from training.forms import fields, presets, run_choices
-from training.services import runs
+from training.forms import fields, presets, run_terms, run_yaml
+from training.forms.run_draft import Draft
+from training.forms.run_terms import Part, StageView, Term
 
 MAIN_TRAINING = ("epochs", "batch_size", "learning_rate", "early_stopping", "seed")
-SYMBOL_T = re.compile(r"(?<![A-Za-z])T(?![A-Za-z])")
+#: How a teacher's answers are kept, in words.
+OUTPUTS = {
+    "auto": "asked once and stored",
+    "live": "asked at every step",
+    "logits": "stored: every logit",
+    "hidden_states": "stored: last hidden states",
+    "top_k": "stored: the likeliest few",
+}
+UNLIKE = (
+    "Teacher and student are unlike, and a term compares their layers: this often hurts. Compare "
+    "with soft targets alone."
+)
 
-Texts = dict[str, str]
-MOST_TERMS = 20
-LONGEST_LOSSES = 10_000
-SIMPLE = (str, int, float, bool, type(None))  # what options are, alone or in a list
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Something to put right: where, in words, and on which line of the YAML."""
+
+    at: str
+    sentence: str
+    line: int | None = None
 
 
-class RunDraft:
-    """Texts as they were typed, and what the page shows around them."""
-
-    def __init__(self, project: Project) -> None:
-        self.project = project
-        self.methods = catalog.methods()
-        self.name = ""
-        self.dataset = ""
-        self.student = ""
-        self.teachers: list[str] = []
-        self.shares: Texts = {}  # of several teachers, by reference
-        self.preset = ""
-        self.losses: list[Texts] = []
-        self.training: Texts = {}
-        self.teacher_outputs = "auto"
-        self.queue = "default"
-        self.control = True
-        self.applied_preset = self.applied_student = ""
-        self.faults: dict[str, list[str]] = {}
-        self.resolved: dict[str, Any] | None = None
-
-    # Where a draft comes from -----------------------------------------------------------------
-
-    @classmethod
-    def from_address(cls, project: Project, asked: QueryDict) -> Self:
-        """A first page, with whatever a link elsewhere already chose. Raises Invalid where its
-        `losses` are no JSON list of losses."""
-        draft = cls(project)
-        draft.dataset = asked.get("dataset", "")
-        draft.student = asked.get("student", "")
-        draft.teachers = asked.getlist("teacher")
-        draft.preset = asked.get("preset", "")
-        handed_over = asked.get("losses", "")
-        if handed_over:
-            draft.losses = _handed_over(handed_over)
-            draft.preset = draft.applied_preset = "custom"
-        draft._settle()
-        return draft
-
-    @classmethod
-    def from_configuration(cls, project: Project, configuration: Mapping[str, Any]) -> Self:
-        """The configuration of another run, to begin from."""
-        draft = cls(project)
-        draft.name = configuration.get("name", "")
-        draft.dataset, draft.student = configuration["dataset"], configuration["student"]
-        for teacher in configuration.get("teachers", []):
-            if isinstance(teacher, Mapping):
-                draft.teachers.append(teacher["model"])
-                draft.shares[teacher["model"]] = fields.written(teacher.get("weight", 1.0))
-            else:
-                draft.teachers.append(teacher)
-        draft.losses = [
-            {name: fields.written(value) for name, value in loss.items()}
-            for loss in configuration.get("losses", [])
-        ]
-        draft.training = {
-            name: fields.written(value) for name, value in configuration.get("training", {}).items()
-        }
-        draft.teacher_outputs = configuration.get("teacher_outputs", "auto")
-        draft.queue = configuration.get("resources", {}).get("queue", "default")
-        draft.control = bool(configuration.get("control", True))
-        every = [*draft.methods["presets"]]
-        draft.preset = draft.applied_preset = presets.matching(
-            every, configuration.get("losses", [])
-        )
-        draft.applied_student = draft.student
-        draft._settle()
-        return draft
-
-    @classmethod
-    def from_post(cls, project: Project, posted: QueryDict) -> Self:
-        """What a form holds, after the action that sent it (`add:<kind>`, `remove:<place>`)."""
-        draft = cls(project)
-        texts: Texts = {name: str(value) for name, value in posted.items()}
-        draft.name = texts.get("name", "")[:200]
-        draft.dataset, draft.student = texts.get("dataset", ""), texts.get("student", "")
-        draft.teachers = posted.getlist("teachers")
-        draft.shares = fields.under("share", texts)
-        draft.preset = texts.get("preset", "")
-        draft.losses = _listed(fields.under("losses", texts))
-        draft.training = fields.under("training", texts)
-        draft.teacher_outputs = texts.get("teacher_outputs", "auto")
-        draft.queue = texts.get("resources.queue", "default")
-        draft.control = texts.get("control") == "true"
-        draft.applied_preset = texts.get("applied.preset", "")
-        draft.applied_student = texts.get("applied.student", "")
-        draft._act(texts.get("action", ""))
-        draft._settle()
-        return draft
-
-    def _act(self, action: str) -> None:
-        verb, _, what = action.partition(":")
-        if verb == "remove" and what.isdigit() and int(what) < len(self.losses):
-            del self.losses[int(what)]
-        elif verb == "add" and engine_terms.find(self.methods, "losses", what):
-            self.losses.append({"kind": what, "weight": "1"})
-        else:
-            return
-        self.preset = self.applied_preset = "custom"
-
-    def _settle(self) -> None:
-        """Complete what depends on a choice that was just made."""
-        self.datasets = run_choices.datasets(self.project, self.dataset)
-        offered = {choice.reference: choice for choice in self.datasets}
-        if not self.dataset and self.datasets:
-            self.dataset = self.datasets[0].reference
-        self.chosen_dataset = offered.get(self.dataset)
-        shown = self.chosen_dataset or next(iter(self.datasets), None)
-        self.task = shown.task if shown else ""
-        picked = [self.student, *self.teachers]
-        self.models = run_choices.models(self.project, self.task, picked)
-        self.teacher_choices = [choice for choice in self.models if choice.is_trained]
-        self._settle_preset()
-        self._settle_models()
-        self._settle_training()
-
-    def _settle_preset(self) -> None:
-        self.presets = presets.offered(self.methods, self.task)
-        by_key = {preset["key"]: preset for preset in self.presets}
-        if self.preset not in by_key:
-            self.preset = "soft_targets" if self.teacher_choices else "fine_tune"
-        losses = by_key.get(self.preset, presets.CUSTOM)["losses"]
-        if self.preset != self.applied_preset and losses:
-            self.losses = [
-                {name: fields.written(value) for name, value in loss.items()} for loss in losses
-            ]
-        if not self.losses:
-            self.losses = [{"kind": "hard_labels", "weight": "1"}]
-        self.applied_preset = self.preset
-
-    def _settle_models(self) -> None:
-        known = {choice.reference: choice for choice in self.models}
-        trained = {choice.reference for choice in self.teacher_choices}
-        self.teachers = [one for one in self.teachers if one in trained]
-        if not self.uses_teachers:
-            self.teachers = []
-        elif not self.teachers:
-            first = [one for one in self.teacher_choices if one.role == "teacher"]
-            self.teachers = [one.reference for one in (first or self.teacher_choices)[:1]]
-        if self.student not in known:
-            role = "student" if self.uses_teachers or self.teacher_choices else "teacher"
-            suited = [
-                choice
-                for choice in self.models
-                if not choice.is_trained and choice.reference not in self.teachers
-            ]
-            suited.sort(key=lambda choice: choice.role != role)
-            self.student = suited[0].reference if suited else ""
-        # The cast's own role first: students where somebody teaches them.
-        shown_first = "student" if self.uses_teachers else "teacher"
-        self.models.sort(key=lambda choice: choice.role != shown_first)
-        self.chosen_student = known.get(self.student)
-        self.chosen_teachers = [known[one] for one in self.teachers]
-
-    def _settle_training(self) -> None:
-        """Take over what the student's architecture recommends, where nothing else was typed."""
-        described = self.methods["training"]
-        known = {choice.reference: choice for choice in self.models}
-        before = self._suited(known.get(self.applied_student))
-        self.suited = self._suited(self.chosen_student)
-        for one in described:
-            name = one["name"]
-            now = fields.written(self.suited.get(name, one["default"]))
-            then = fields.written(before.get(name, one["default"]))
-            typed = self.training.get(name)
-            if typed is None or (typed == then and self.student != self.applied_student):
-                self.training[name] = now
-        self.applied_student = self.student
-
-    def _suited(self, student: run_choices.ModelChoice | None) -> dict[str, Any]:
-        if student is None:
-            return {}
-        return engine_config.recommended(self.methods, student.architecture, student.is_trained)
-
-    # What it asks for -------------------------------------------------------------------------
+class RunDraft(Draft):
+    """A draft with its page."""
 
     @property
-    def uses_teachers(self) -> bool:
-        return any(self._loss(term["kind"]).get("needs_teacher") for term in self.losses)
-
-    def configuration(self) -> dict[str, Any]:
-        """A run configuration as REST would take it."""
-        described = self.methods["training"]
-        return {
-            "name": self.name.strip(),
-            "task": self.task,
-            "dataset": self.dataset,
-            "student": self.student,
-            "teachers": [self._teacher(one) for one in self.teachers],
-            "losses": [
-                {
-                    "kind": term["kind"],
-                    **fields.read(self._described(term["kind"]), term),
-                    **_timed(term),
-                }
-                for term in self.losses
-            ],
-            "training": fields.read(described, self.training),
-            "teacher_outputs": self.teacher_outputs,
-            "control": self.control and bool(self.teachers),
-            "resources": {"queue": self.queue.strip() or "default"},
-        }
-
-    def check(self) -> bool:
-        """Ask the service; afterwards `faults` or `resolved` are filled."""
-        try:
-            self.resolved = runs.preview(project=self.project, configuration=self.configuration())
-        except DomainError as error:
-            self.refuse(error)
-            return False
-        return True
-
-    def refuse(self, error: DomainError) -> None:
-        self.faults = dict(error.fields) or {"": [error.detail]}
-
-    def _teacher(self, reference: str) -> Any:
-        share = fields.typed({"type": "float"}, self.shares.get(reference, ""))
-        if len(self.teachers) < 2 or share is fields.UNWRITTEN or share == 1.0:
-            return reference
-        return {"model": reference, "weight": share}
-
-    def _loss(self, kind: str) -> Mapping[str, Any]:
-        return engine_terms.find(self.methods, "losses", kind) or {}
-
-    def _described(self, kind: str) -> list[dict[str, Any]]:
-        weight = {
-            "name": "weight", "type": "float", "default": 1.0, "nullable": False, "minimum": 0.0,
-            "maximum": None, "choices": [], "label": "Weight",
-            "help": "How much of the total this term makes.",
-        }  # fmt: skip
-        return [weight, *self._loss(kind).get("options", [])]
-
-    # What the page shows ----------------------------------------------------------------------
-
-    @property
-    def preset_cards(self) -> list[tuple[presets.Preset, bool]]:
-        """Each preset, and whether it can be chosen: some need a trained teacher."""
-        return [
-            (preset, bool(self.teacher_choices) or not preset["needs_teacher"])
-            for preset in self.presets
-        ]
+    def preset_cards(self) -> presets.Cards:
+        return presets.cards(self.presets, self.preset)
 
     @property
     def teacher_faults(self) -> list[tuple[str, list[str]]]:
@@ -274,47 +49,61 @@ class RunDraft:
         return [(place, self.faults.get(place, [])) for place in places]
 
     @property
-    def terms(self) -> list[dict[str, Any]]:
-        """The losses with their fields, their share of the weights and their formula in numbers."""
-        weights = [_number(term.get("weight", "1")) for term in self.losses]
-        total = sum(weights) or 1.0
-        return [
-            {
-                "place": place,
-                "kind": term["kind"],
-                "kind_at": f"losses.{place}.kind",
-                "method": self._loss(term["kind"]),
-                "fields": fields.shown(
-                    self._described(term["kind"]),
-                    term,
-                    at=f"losses.{place}",
-                    faults=self.faults,
-                ),
-                "over_time": fields.shown(
-                    engine_terms.SCHEDULE, term, at=f"losses.{place}", faults=self.faults
-                ),
-                "is_timed": bool(_timed(term)),
-                "weight": f"{weight:g}",
-                "share": round(100 * weight / total, 1),
-                "formula": self._formula(term),
-            }
-            for place, (term, weight) in enumerate(zip(self.losses, weights, strict=True))
-        ]
-
-    def _formula(self, term: Texts) -> str:
-        formula = str(self._loss(term["kind"]).get("formula", term["kind"]))
-        temperature = term.get("temperature", "").strip()
-        return SYMBOL_T.sub(temperature, formula) if temperature else formula
+    def schemes(self) -> list[Mapping[str, Any]]:
+        """Those of this task, the plain one first."""
+        fitting = [one for one in self.methods["schemes"] if self.task in one["tasks"]]
+        return sorted(fitting, key=lambda one: one["key"] not in ("offline", "staged"))
 
     @property
-    def addable(self) -> list[Mapping[str, Any]]:
-        """The losses of this task that are not there yet."""
-        present = {term["kind"] for term in self.losses}
+    def scheme_fields(self) -> list[fields.OptionField]:
+        return fields.shown(
+            self.chosen_scheme.get("options", []), self.scheme, at="scheme", faults=self.faults
+        )
+
+    @property
+    def has_scheme_news(self) -> bool:
+        changed = any(field.is_changed or field.errors for field in self.scheme_fields)
+        return self.scheme["kind"] not in ("offline", "staged") or changed
+
+    @property
+    def terms(self) -> list[Term]:
+        """The losses with their fields, their share of the weights and their formula in numbers.
+        Of stages, the last one's."""
+        return self._shown(self.parts[-1], "losses")
+
+    @property
+    def addable(self) -> list[tuple[str, list[Mapping[str, Any]]]]:
+        return self._addable(self.parts[-1])
+
+    @property
+    def stages(self) -> list[StageView]:
+        if not self.is_staged:
+            return []
         return [
-            loss
-            for loss in self.methods["losses"]
-            if loss["key"] not in present and self.task in loss["tasks"]
+            StageView(
+                place=place,
+                part=part,
+                terms=self._shown(part, f"stages.{place}.losses"),
+                addable=self._addable(part),
+                options=fields.shown(
+                    self.stage_options, part.typed, at=f"stages.{place}", faults=self.faults
+                ),
+                is_last=place == len(self.parts) - 1,
+            )
+            for place, part in enumerate(self.parts)
         ]
+
+    @property
+    def can_have_more_stages(self) -> bool:
+        return len(self.parts) < engine_terms.MOST_STAGES
+
+    def _shown(self, part: Part, at: str) -> list[Term]:
+        return run_terms.shown(
+            self.methods, part.losses, at=at, problem=self.problem, faults=self.faults
+        )
+
+    def _addable(self, part: Part) -> list[tuple[str, list[Mapping[str, Any]]]]:
+        return run_terms.addable(self.methods, part.losses, task=self.task, problem=self.problem)
 
     @property
     def main_training(self) -> list[fields.OptionField]:
@@ -341,7 +130,23 @@ class RunDraft:
     @property
     def has_advanced_news(self) -> bool:
         """Whether something in the folded part was changed or is wrong."""
-        return any(field.is_changed or field.errors for field in self.advanced_training)
+        changed = any(field.is_changed or field.errors for field in self.advanced_training)
+        return changed or bool(self.exports) or self.teacher_outputs != "auto"
+
+    @property
+    def outputs(self) -> list[tuple[str, str]]:
+        """How teacher outputs may be kept, with words for it."""
+        offered = engine_config.OUTPUTS if self.task == "text-generation" else ("auto", "live")
+        return [(key, OUTPUTS[key]) for key in offered]
+
+    @property
+    def export_choices(self) -> list[Mapping[str, Any]]:
+        """Beside safetensors, which every run leaves."""
+        return [
+            one
+            for one in self.methods["exporters"]
+            if one["key"] != "safetensors" and self.task in one["tasks"]
+        ]
 
     @property
     def steps(self) -> int | None:
@@ -351,7 +156,11 @@ class RunDraft:
         training = self.resolved["training"]
         rows = training["batch_size"] * training["gradient_accumulation"]
         per_epoch = -(-self.chosen_dataset.training_rows // rows)
-        return int(per_epoch * training["epochs"])
+        stages = self.resolved.get("stages", [])
+        epochs = sum(stage.get("epochs") or training["epochs"] for stage in stages)
+        scheme = self.resolved["scheme"]
+        generations = scheme.get("generations", 0) if isinstance(scheme, dict) else 0
+        return int(per_epoch * (epochs or training["epochs"] * (1 + generations)))
 
     @property
     def compression(self) -> float | None:
@@ -365,8 +174,34 @@ class RunDraft:
         told: list[str] = []
         if self.compression is not None and self.compression < 1:
             told.append("The student has more parameters than its teacher.")
-        if self.teachers and not self.control:
+        if self.is_taught and not self.control:
             told.append("Without its control nobody can tell whether the teacher helped.")
+        if self.brings_teacher and not self.listens:
+            told.append("No term listens to a teacher: the students learn from the labels alone.")
+        if len(self.teachers) < self.chosen_preset["teachers"]:
+            told.append("This recipe is for several teachers: choose two or more.")
+        if any(self.loss(kind).get("compares") == "layers" for kind in self._kinds()):
+            student = self.chosen_student.architecture if self.chosen_student else ""
+            if any(one.architecture != student for one in self.chosen_teachers):
+                told.append(UNLIKE)
+            if not self.chosen_scheme.get("compares_layers", True):
+                told.append(f"{self.chosen_scheme['label']} compares answers only, not layers.")
+        return told
+
+    def _kinds(self) -> set[str]:
+        return {term["kind"] for part in self.parts for term in part.losses}
+
+    @property
+    def told(self) -> list[Told]:
+        """What is to be put right; of a YAML with the lines."""
+        told = []
+        for at, sentences in self.faults.items():
+            line = None
+            if self.unreadable is not None:
+                line = self.unreadable.line
+            elif self.is_written and at:
+                line = run_yaml.line_of(self.text, at)
+            told.append(Told(at, " ".join(sentences), line))
         return told
 
     @property
@@ -375,50 +210,7 @@ class RunDraft:
 
     @property
     def resolved_json(self) -> str:
-        return json.dumps(self.resolved or self.configuration(), indent=2, ensure_ascii=False)
-
-
-def _listed(texts: Texts) -> list[Texts]:
-    """`{"0.kind": ..., "0.weight": ..., "2.kind": ...}` as a list in the order of its numbers."""
-    grouped: dict[int, Texts] = {}
-    for name, value in texts.items():
-        place, _, option = name.partition(".")
-        if place.isascii() and place.isdigit() and option:
-            grouped.setdefault(int(place), {})[option] = value
-    return [grouped[place] for place in sorted(grouped) if grouped[place].get("kind")][:MOST_TERMS]
-
-
-def _timed(term: Texts) -> dict[str, Any]:
-    """How its weight changes while a run trains, where that was chosen."""
-    defaults = {one["name"]: one["default"] for one in engine_terms.SCHEDULE}
-    read = fields.read(engine_terms.SCHEDULE, term)
-    return {name: value for name, value in read.items() if value != defaults[name]}
-
-
-def _handed_over(text: str) -> list[Texts]:
-    """Losses from an address, as texts; the service judges them like those that were typed."""
-    broken = Invalid("The losses of this address are no list of losses. Open the form without it.")
-    if len(text) > LONGEST_LOSSES:
-        raise broken
-    try:
-        losses = json.loads(text)
-    except (ValueError, RecursionError):
-        raise broken from None
-    if not isinstance(losses, list) or not 1 <= len(losses) <= MOST_TERMS:
-        raise broken
-    for loss in losses:
-        if not isinstance(loss, dict) or not isinstance(loss.get("kind"), str):
-            raise broken
-        for value in loss.values():
-            parts = value if isinstance(value, list) else [value]
-            if not all(isinstance(part, SIMPLE) for part in parts):
-                raise broken
-    return [{name: fields.written(value) for name, value in loss.items()} for loss in losses]
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        return 0.0
-    return number if 0 <= number < 1e9 else 0.0
+        configuration = self.resolved
+        if configuration is None:
+            configuration = self.asked if self.is_written else self.configuration()
+        return json.dumps(configuration or {}, indent=2, ensure_ascii=False)

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db.models.fields.json import KeyTextTransform
+
 from projects.models import DatasetVersion, ModelVersion, Project
 from training.models import Run
 
@@ -17,6 +19,7 @@ class DatasetChoice:
     rows: int
     labels: list[str]
     splits: dict[str, int]
+    problem: str = "single_label"
 
     @property
     def training_rows(self) -> int:
@@ -48,6 +51,7 @@ def datasets(project: Project, selected: str) -> list[DatasetChoice]:
         .filter(dataset__project=project)
         .select_related("dataset")
         .defer(*HEAVY)
+        .annotate(kind_of_labels=KeyTextTransform("problem", "reading"))
         .order_by("dataset__name", "-number")
     )
     chosen: list[DatasetChoice] = []
@@ -63,6 +67,7 @@ def datasets(project: Project, selected: str) -> list[DatasetChoice]:
                 rows=version.rows,
                 labels=version.labels,
                 splits={name: split["rows"] for name, split in version.splits.items()},
+                problem=str(version.kind_of_labels or "single_label"),  # type: ignore[attr-defined]
             )
         )
     return chosen

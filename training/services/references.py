@@ -102,7 +102,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
             asked,
             architecture=student.architecture if student is not None else None,
             trained=student is not None and student.has_weights,
-            problem="single_label" if dataset is None else problem_of(dataset),
+            problem="single_label" if dataset is None else dataset.problem,
         )
     except ConfigError as error:
         for fault in error.faults:
@@ -151,11 +151,6 @@ def model(*, project: Project, reference: str) -> Network:
     return Network(None, awaited=run)
 
 
-def problem_of(dataset: DatasetVersion) -> str:
-    """What its labels are: one of several, any number of them, or numbers."""
-    return str(dataset.reading.get("problem") or "single_label")
-
-
 def _dataset(project: Project, reference: Any, faults: Faults) -> DatasetVersion | None:
     if not isinstance(reference, str) or not reference.strip():
         return None  # the parser says so
@@ -198,7 +193,7 @@ def _check_together(
     """Faults of parts that are each right, and do not fit each other."""
     if dataset.dataset.task != task:
         faults["dataset"] = [f"{dataset.reference} is for {dataset.dataset.task}, not {task}."]
-    elif len(dataset.labels) < _fewest_labels(task, problem_of(dataset)):
+    elif len(dataset.labels) < _fewest_labels(task, dataset.problem):
         faults["dataset"] = [
             f"{dataset.reference} has {len(dataset.labels)} labels; classification needs two."
         ]
