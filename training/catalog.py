@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from training.engine import config, terms
+from training.engine import options as engine_options
 from training.engine.config import RunConfig
 from training.engine.errors import ConfigError, Fault
 
@@ -84,6 +85,14 @@ def faults(configuration: Any) -> list[Fault]:
     except ConfigError as error:
         return error.faults
     return []
+
+
+def resolve_options(
+    kind: str, key: str, values: Mapping[str, Any], at: str
+) -> tuple[JSON, list[Fault]]:
+    """A method's options with defaults filled in, and every fault, each under `at`. Raises
+    KeyError when there is none of that key."""
+    return engine_options.check(options(kind, key), values, at)
 
 
 def resolve_architecture(

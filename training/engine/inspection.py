@@ -134,8 +134,11 @@ def _derived(folder: Path, raw: JSON, task: str) -> JSON:
     found = _folder(folder, "model", task)
     made = {"said": derived.said, "teacher_parameters": known.parameters, "rows": 0}
     made["rows"] = sum(len(next(iter(one.inputs.values()))) for one in shown)
-    plain = checkpoints.plain_config(folder / "model")
-    return {**found, "config": {**plain, **found["config"]}, "made": made}
+    config = found["config"]
+    if not known.config:  # of a checkpoint from elsewhere: shown as that one is
+        config = checkpoints.plain_config(folder / "model") | config
+    answers = found["labels"] if checkpoints.has_head(home) else []
+    return {**found, "labels": answers, "config": config, "made": made}
 
 
 def _folder(home: Path, path: str, task: str) -> JSON:

@@ -6,6 +6,8 @@ A source is `{"kind": ...}`:
   by each run's seed, or taken from a version that has the same architecture and configuration;
 - `hub {id, revision}`: safetensors of a Hugging Face repository; inspection pins the revision to a
   commit;
+- `derived {from, method, options, dataset?}`: a smaller one made of another version's weights, as
+  one of the catalog's `derivations` says; rows of the dataset say what to keep;
 - `upload`: a zipped model folder, sent beside;
 - `run {run}`: what a finished run left.
 
@@ -25,7 +27,7 @@ from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from training import catalog
 from training.models import Run
-from training.services import model_folders
+from training.services import derivations, model_folders
 from training.worker import networks as inspection
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -140,6 +142,10 @@ def _begin(
         "architecture": (
             {"architecture", "config", "initialise_from"},
             lambda: _from_architecture(project, task, source),
+        ),
+        "derived": (
+            derivations.KNOWN,
+            lambda: {"source": derivations.source(project=project, task=task, asked=source)},
         ),
         "hub": ({"id", "revision"}, lambda: _from_hub(source)),
         "upload": (set(), lambda: _from_upload(files)),

@@ -16,7 +16,7 @@ from django.conf import settings
 from distillhub.lib import storage
 from projects.models import ModelVersion
 from training.worker import child as children
-from training.worker import dispatch, folders, machine, registration
+from training.worker import derivations, dispatch, folders, machine, registration
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ def _result(version: ModelVersion, folder: Path) -> dict[str, Any] | None:
             "architecture": version.architecture,
             "config": version.config,
             "path": "model" if version.files else None,
+            **derivations.place(version, folder),
         },
     )
     extra = {}
@@ -106,6 +107,8 @@ def _write(version: ModelVersion, result: dict[str, Any], folder: Path) -> None:
     source = version.source
     if result.get("revision"):
         source = {**source, "revision": result["revision"]}
+    if result.get("made"):
+        source = {**source, "made": result["made"]}
     if result.get("assumes"):
         source = {**source, "assumes": result["assumes"]}
     _waiting(version).update(

@@ -1,0 +1,35 @@
+"""What the inspection of a derived version needs beside its source: its teacher's files, and the
+rows that say what to keep."""
+
+from pathlib import Path
+from typing import Any
+
+from distillhub.lib import storage
+from projects.models import ModelVersion
+from projects.services import datasets, registry
+from training.worker import folders
+
+TEACHER, ROWS = "teacher", "rows.parquet"
+
+
+def place(version: ModelVersion, folder: Path) -> dict[str, Any]:
+    """Put them into the job's folder, verified; the part of its `config.json` that names them.
+    Empty for a version of another source. Raises storage.Damaged."""
+    source = version.source
+    if source.get("kind") != "derived":
+        return {}
+    project = version.model.project
+    teacher = registry.resolve(project=project, reference=source["from"])
+    folders.place_files(teacher, folder / TEACHER)
+    said: dict[str, Any] = {"teacher": {"name": teacher.reference, "path": TEACHER}}
+    if source.get("dataset"):
+        dataset = datasets.resolve(project=project, reference=source["dataset"])
+        storage.local_copy(dataset.file_sha256, folder / ROWS)
+        said["dataset"] = {
+            "path": ROWS,
+            "labels": dataset.labels,
+            "problem": dataset.problem,
+            "separator": dataset.separator,
+            "columns": dataset.features,
+        }
+    return said
