@@ -64,14 +64,16 @@ def test_gradients_of_both_sides_are_those_of_small_steps(share: float) -> None:
 
 
 def test_a_divergence_keeps_its_digits_where_both_nearly_agree_and_never_falls_below_0() -> None:
-    """The usual sum of p log(p / q) answers −7e-9 to 1e-8 here, whatever the truth is."""
+    """The usual sum of p log(p / q) answers −1e-7 to 1e-7 here, whatever the truth is; a high
+    temperature, which makes all answers nearly alike, would multiply that by its square."""
     student, _, _ = said(rows=200, classes=77)
     teacher = student + 1e-4 * torch.randn(
         student.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     )
-    exact = divergences.kl(teacher.log_softmax(-1), student.log_softmax(-1))
-    single = divergences.kl(teacher.float().log_softmax(-1), student.float().log_softmax(-1))
-    assert exact.max() < 1e-8
+    log_p, log_q = teacher.log_softmax(-1), student.log_softmax(-1)
+    exact = divergences.kl(log_p, log_q, 10.0)
+    single = divergences.kl(log_p.float(), log_q.float(), 10.0)
+    assert exact.max() < 1e-6
     assert single.min() >= 0.0
     assert ((single - exact).abs() / exact).median() < 0.01
 

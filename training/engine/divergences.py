@@ -1,24 +1,21 @@
 """Divergences between what a student and a teacher say, in log space.
 
-Every function takes logarithms of probabilities and answers one number per unit, in nats. They are
-exactly 0 where both agree, never less, finite for logits of any size, and differentiable by both
-sides.
+Every function takes logarithms of probabilities, softened by `temperature`, and answers one number
+per unit, in nats, times temperature²: so gradients keep their size whatever the temperature. They
+are exactly 0 where both agree, finite for logits of any size, and differentiable by both sides.
 
-KL(p ‖ q) is summed as p (log(p / q) − 1) + q, class by class, instead of p log(p / q): both give
-the same, since p and q each sum to 1, but here no class is below 0. So rounding cannot make a
-divergence negative, and a common error of all logarithms, which high temperatures would multiply by
-T², cancels out.
+From a temperature of WARM on, p (log(p / q) − 1) + q is summed instead of p log(p / q). Both give
+the same, since p and q each sum to 1, but there no class is below 0, and a common error of all
+logarithms cancels out: the square of a high temperature would multiply it a million times.
 """
-
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+WARM = 10.0  # below it, rounding errors times temperature² stay under 1e-5
 FAR = 80.0  # e^80 is still a float32
-NEAR = 0.1  # logarithms this close are compared by a series
+NEAR = 1.0  # how close logarithms are whose difference keeps its digits in expm1
 
 
 def log_probabilities(logits: Tensor, problem: str, temperature: float = 1.0) -> Tensor:
@@ -32,23 +29,21 @@ def log_probabilities(logits: Tensor, problem: str, temperature: float = 1.0) ->
     return F.log_softmax(softened, dim=-1)
 
 
-def kl(p: Tensor, q: Tensor) -> Tensor:
-    """KL(p ‖ q), `[units]`."""
-    return _over_labels(gap(p, p - q))
+def kl(p: Tensor, q: Tensor, temperature: float = 1.0) -> Tensor:
+    """KL(p ‖ q), `[units]`; the mean over labels of `[units, labels, 2]`."""
+    usual = F.kl_div(q, p, reduction="none", log_target=True).sum(dim=-1)
+    return _scaled(usual, p, p - q if temperature >= WARM else None, temperature)
 
 
-def skewed_kl(p: Tensor, q: Tensor, share: float) -> Tensor:
+def skewed_kl(p: Tensor, q: Tensor, share: float, temperature: float = 1.0) -> Tensor:
     """KL(p ‖ m), `[units]`, where m = share · p + (1 − share) · q; KL(p ‖ q) at share 0."""
     if share == 0.0:
-        return kl(p, q)
-    if share <= 0.5:
-        above_p, _ = _mixture(p - q, share)
-    else:
-        above_p = -_mixture(q - p, 1.0 - share)[1]
-    return _over_labels(gap(p, above_p))
+        return kl(p, q, temperature)
+    above_p = _mixture(p - q, share)[0] if share <= 0.5 else -_mixture(q - p, 1.0 - share)[1]
+    return _gap(p, above_p, temperature)
 
 
-def balanced_js(p: Tensor, q: Tensor, beta: float) -> Tensor:
+def balanced_js(p: Tensor, q: Tensor, beta: float, temperature: float = 1.0) -> Tensor:
     """The generalised Jensen-Shannon divergence over β(1 − β), `[units]`.
 
     With m = βp + (1 − β)q it is KL(p ‖ m) / (1 − β) + KL(q ‖ m) / β, which tends to KL(p ‖ q) where
@@ -57,48 +52,35 @@ def balanced_js(p: Tensor, q: Tensor, beta: float) -> Tensor:
     if beta > 0.5:
         p, q, beta = q, p, 1.0 - beta
     if beta == 0.0:
-        return kl(p, q)
+        return kl(p, q, temperature)
     above_p, over_q = _mixture(p - q, beta)
-    return _over_labels(gap(p, above_p) / (1.0 - beta) + gap(q, -over_q) / beta)
+    ours, others = _gap(p, above_p, temperature), _gap(q, -over_q, temperature)
+    return ours / (1.0 - beta) + others / beta
 
 
-def gap(p: Tensor, above: Tensor) -> Tensor:
-    """The sum over the last dimension of p (above − 1) + q, where above = log(p / q) is given.
-
-    p: logarithms of probabilities, `[..., classes]`. It is KL(p ‖ q) where q sums to 1.
-    """
-    summed: Tensor = _Gap.apply(p, above)  # type: ignore[no-untyped-call]
-    return summed
+def _gap(p: Tensor, above: Tensor, temperature: float) -> Tensor:
+    """KL(p ‖ q) where above = log(p / q) is given, with digits that p − q would lose."""
+    usual = (p.exp() * above).sum(dim=-1)
+    return _scaled(usual, p, above if temperature >= WARM else None, temperature)
 
 
-class _Gap(torch.autograd.Function):
-    """Keeps nothing but its inputs for the backward pass: a vocabulary is large."""
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, above: Tensor) -> Tensor:
-        ctx.save_for_backward(p, above)
-        return _apart(p, above).sum(dim=-1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, pulled: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        p, above = ctx.saved_tensors
-        pulled = pulled.unsqueeze(-1)
-        by_p = _apart(p, above).mul_(pulled) if ctx.needs_input_grad[0] else None
-        by_above = None
-        if ctx.needs_input_grad[1]:
-            by_above = p.exp().sub_((p - above).exp_()).mul_(pulled)
-        return by_p, by_above
+def _scaled(usual: Tensor, p: Tensor, above: Tensor | None, temperature: float) -> Tensor:
+    """The divergences, their values mended where `above` is given; their gradients need none."""
+    if above is not None:
+        with torch.no_grad():
+            mended = _apart(p, above).sum(dim=-1) - usual
+        usual = usual + mended
+    if usual.ndim > 1:
+        usual = usual.flatten(1).mean(dim=1)
+    return usual if temperature == 1.0 else usual * float(temperature**2)
 
 
 def _apart(p: Tensor, above: Tensor) -> Tensor:
-    """p (above − 1) + q, class by class; p (above²/2 − above³/6 + ...) where above is small."""
+    """p (above − 1) + q, class by class; by way of expm1 where p and q are close."""
     share = p.exp()
+    near = torch.expm1(-above).add_(above).clamp_(min=0.0).mul_(share)
     far = (p - above).exp_().sub_(share).addcmul_(share, above)
-    series = above.mul(1 / 720).sub_(1 / 120)
-    for term in (1 / 24, -1 / 6, 1 / 2, 0.0):
-        series.mul_(above).add_(term)
-    return torch.where(above.abs() < NEAR, series.mul_(above).mul_(share), far)
+    return torch.where(above.abs() < NEAR, near, far)
 
 
 def _mixture(over: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -111,8 +93,3 @@ def _mixture(over: Tensor, share: float) -> tuple[Tensor, Tensor]:
     most = over.clamp(max=FAR)
     mixed = torch.log1p(share * torch.expm1(most))
     return most - mixed, mixed + (over - most)
-
-
-def _over_labels(values: Tensor) -> Tensor:
-    """`[units]`; the mean over labels where there are several, `[units, labels]`."""
-    return values if values.ndim == 1 else values.mean(dim=-1)

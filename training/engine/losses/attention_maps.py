@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from training.engine import layer_pairs
 from training.engine.activations import pooled_alike, precise, real_places
 from training.engine.answers import Answer, Wanted
-from training.engine.divergences import gap
 from training.engine.errors import ConfigError, Fault
 from training.engine.job_config import Problem
 from training.engine.losses import LOSSES, Loss
@@ -169,7 +168,7 @@ class AttentionMaps(Loss):
         for left, right in RELATIONS[self.options.form]:
             one = _relation(mine[left], mine[right], real)
             two = _relation(theirs[left], theirs[right], real)
-            apart = gap(two, two - one).mean(dim=1)
+            apart = F.kl_div(one, two, reduction="none", log_target=True).sum(dim=3).mean(dim=1)
             if real is None:
                 apart = apart.mean(dim=1)
             else:

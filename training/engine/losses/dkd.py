@@ -65,9 +65,9 @@ class DecoupledKD(Loss):
         is_target = torch.zeros_like(student_logits, dtype=torch.bool).scatter_(1, target, True)
         mine, my_others = self._split(student_logits / said.temperature, target, is_target)
         theirs, their_others = self._split(teacher_logits / said.temperature, target, is_target)
-        others = kl(their_others, my_others)  # at the target both are 0, and add nothing
-        both = said.target_weight * kl(theirs, mine) + said.other_weight * others
-        value: Tensor = both * float(said.temperature**2)
+        pair = kl(theirs, mine, said.temperature)
+        others = kl(their_others, my_others, said.temperature)  # both are 0 at the target
+        value: Tensor = said.target_weight * pair + said.other_weight * others
         return value
 
     @staticmethod

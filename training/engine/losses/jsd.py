@@ -62,7 +62,6 @@ class JSD(Loss):
         beta, temperature = self.options.beta, self.options.temperature
         student = log_probabilities(student_logits, self.problem, temperature)
         teacher = log_probabilities(teacher_logits, self.problem, temperature)
-        divergence = balanced_js(teacher, student, beta)
         if self.options.form == "normalised":
-            return divergence * float(temperature**2)
-        return divergence * (beta * (1.0 - beta) or 1.0)
+            return balanced_js(teacher, student, beta, temperature)
+        return balanced_js(teacher, student, beta) * (beta * (1.0 - beta) or 1.0)

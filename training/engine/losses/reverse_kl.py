@@ -46,4 +46,4 @@ class ReverseKL(Loss):
         temperature = self.options.temperature
         student = log_probabilities(student_logits, self.problem, temperature)
         teacher = log_probabilities(teacher_logits, self.problem, temperature)
-        return kl(student, teacher) * float(temperature**2)
+        return kl(student, teacher, temperature)

@@ -58,8 +58,7 @@ class SkewedKL(Loss):
         temperature = self.options.temperature
         student = log_probabilities(student_logits, self.problem, temperature)
         teacher = log_probabilities(teacher_logits, self.problem, temperature)
-        if self.options.direction == "forward":
-            divergence = skewed_kl(teacher, student, self.options.share)
-        else:
-            divergence = skewed_kl(student, teacher, self.options.share)
-        return divergence * float(temperature**2)
+        measured, other = teacher, student
+        if self.options.direction == "reverse":
+            measured, other = student, teacher
+        return skewed_kl(measured, other, self.options.share, temperature)

@@ -47,4 +47,4 @@ class SoftTargets(Loss):
         temperature = self.options.temperature
         student = log_probabilities(student_logits, self.problem, temperature)
         teacher = log_probabilities(teacher_logits, self.problem, temperature)
-        return kl(teacher, student) * float(temperature**2)
+        return kl(teacher, student, temperature)

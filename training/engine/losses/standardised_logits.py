@@ -46,7 +46,7 @@ class StandardisedLogits(Loss):
         temperature = self.options.temperature
         student = F.log_softmax(_standardised(student_logits) / temperature, dim=1)
         teacher = F.log_softmax(_standardised(teacher_logits) / temperature, dim=1)
-        return kl(teacher, student) * float(temperature**2)
+        return kl(teacher, student, temperature)
 
 
 def _standardised(logits: Tensor) -> Tensor:
