@@ -21,6 +21,7 @@ class Shape:
     classes: int
     vocabulary: int = 0  # text: ids run from 0 to vocabulary - 1
     max_length: int = 0  # text: tokens of the longest input
+    by_token: bool = False  # text: an answer for every token
     channels: int = 0  # images
     height: int = 0
     width: int = 0

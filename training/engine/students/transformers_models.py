@@ -23,6 +23,11 @@ TEXT = (
     *("roberta", "roberta-prelayernorm", "roformer", "xlm-roberta"),
     *("bloom", "gpt2", "gpt_neox", "llama", "mistral", "phi", "qwen2"),
 )
+TOKENS = (
+    *("albert", "bert", "camembert", "convbert", "deberta", "deberta-v2", "distilbert"),
+    *("electra", "ernie", "megatron-bert", "mobilebert", "modernbert", "mpnet", "rembert"),
+    *("roberta", "roformer", "xlm-roberta"),
+)
 IMAGE = (
     *("beit", "bit", "convnext", "convnextv2", "cvt", "dinov2", "efficientnet"),
     *("focalnet", "mobilenet_v1", "mobilenet_v2", "mobilevit"),
@@ -46,19 +51,25 @@ def allowed(task: str) -> tuple[str, ...]:
         return AUDIO
     if task == "text-generation":
         return GENERATION
+    if task == "token-classification":
+        return TOKENS
     return TEXT if task == "text-classification" else IMAGE
 
 
-WRITES = "-lm"  # behind a model type: the architecture that writes, not the one that classifies
+#: Behind a model type: not the architecture that classifies texts, but the one that writes, or
+#: that answers for every token.
+SUFFIXES = {"text-generation": "-lm", "token-classification": "-tokens"}
 
 
 def key_of(kind: str, task: str) -> str:
     """The architecture's key of a model type."""
-    return f"{kind}{WRITES}" if task == "text-generation" else kind
+    return kind + SUFFIXES.get(task, "")
 
 
 def model_type_of(key: str) -> str:
-    return key.removesuffix(WRITES)
+    for suffix in SUFFIXES.values():
+        key = key.removesuffix(suffix)
+    return key
 
 
 class Wrapped(nn.Module):
@@ -198,6 +209,8 @@ def _auto(task: str) -> Any:
         return transformers.AutoModelForAudioClassification
     if task == "text-generation":
         return transformers.AutoModelForCausalLM
+    if task == "token-classification":
+        return transformers.AutoModelForTokenClassification
     return transformers.AutoModelForImageClassification
 
 

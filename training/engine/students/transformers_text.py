@@ -83,23 +83,24 @@ class TransformersText(Architecture):
 
     @classmethod
     def build(cls, options: JSON, shape: Shape) -> nn.Module:
+        return transformers_models.build(cls.key, "text-classification", cls.values(options, shape))
+
+    @classmethod
+    def values(cls, options: JSON, shape: Shape) -> JSON:
+        """The library's own configuration."""
         values = {name: value for name, value in options.items() if name not in OWN}
         special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
         lengths = {"max_position_embeddings": shape.max_length + 8}
         if "num_attention_heads" in values:  # Llama and its kin default to the large models' number
             values.setdefault("num_key_value_heads", values["num_attention_heads"])
-        return transformers_models.build(
-            cls.key,
-            "text-classification",
-            {
-                **special,
-                **lengths,
-                **cls.derived,
-                **values,
-                "vocab_size": shape.vocabulary,
-                "num_labels": shape.classes,
-            },
-        )
+        return {
+            **special,
+            **lengths,
+            **cls.derived,
+            **values,
+            "vocab_size": shape.vocabulary,
+            "num_labels": shape.classes,
+        }
 
 
 BERT = "Devlin et al.: BERT, 1810.04805"

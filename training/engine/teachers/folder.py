@@ -19,6 +19,7 @@ from training.engine.pixels import ImagePreprocessing
 from training.engine.sounds import HIGHEST, LONGEST, SoundPreprocessing, reach
 from training.engine.students import transformers_models
 from training.engine.tokenization import TextPreprocessing
+from training.engine.words import WordPreprocessing
 
 JSON = dict[str, Any]
 ALLOWED = {".json", ".safetensors", ".txt", ".model", ".md", ".jinja"}
@@ -125,6 +126,14 @@ def preprocessing(
     """How it wants its inputs, from its own files."""
     if task == "text-classification":
         return _text(folder)
+    if task == "token-classification":
+        text = _text(folder)
+        return WordPreprocessing(
+            tokenizer=text.tokenizer,
+            max_length=text.max_length,
+            pad=text.pad,
+            names=labels(folder),
+        )
     if task == "audio-classification":
         return _sound(folder)
     if task == "text-generation":
