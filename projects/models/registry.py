@@ -71,7 +71,12 @@ class ModelVersion(models.Model):
     source = models.JSONField(help_text='{"kind": architecture|hub|upload|run, ...}')
     architecture = models.CharField(max_length=100, blank=True, help_text="Registry key.")
     config = models.JSONField(default=dict, help_text="Resolved architecture options.")
-    labels = models.JSONField(default=list, help_text="Empty until trained.")
+    labels = models.JSONField(default=list, help_text="Empty until trained, and of numbers.")
+    problem = models.CharField(
+        max_length=20,
+        default="single_label",
+        help_text="What it answers: single_label, multi_label or regression.",
+    )
     tokenizer = models.JSONField(null=True, blank=True, help_text='{"kind", "vocabulary", ...}')
     parameters = models.BigIntegerField(null=True, blank=True)
     size_bytes = models.BigIntegerField(null=True, blank=True, help_text="Of the weights.")
@@ -97,8 +102,9 @@ class ModelVersion(models.Model):
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has weights and classes, so that it can be asked."""
-        return bool(self.files) and bool(self.labels)
+        """Whether it has weights that learned something to answer, so that it can be asked."""
+        learned = bool(self.labels) or self.problem == "regression"
+        return bool(self.files) and (learned or self.source.get("kind") == "run")
 
 
 class ModelAlias(models.Model):

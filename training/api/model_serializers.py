@@ -51,8 +51,8 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
         model = ModelVersion
         fields: ClassVar = [
             "name", "reference", "version", "role", "task", "status", "error", "source",
-            "architecture", "config", "labels", "tokenizer", "parameters", "size_bytes", "files",
-            "run", "metrics", "aliases", "created_by", "created_at",
+            "architecture", "config", "labels", "problem", "tokenizer", "parameters", "size_bytes",
+            "files", "run", "metrics", "aliases", "created_by", "created_at",
         ]  # fmt: skip
 
     @extend_schema_field({"type": ["integer", "null"]})

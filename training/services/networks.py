@@ -195,6 +195,7 @@ def _weights_of(project: Project, reference: str, key: str, config: dict[str, An
         "reference": giver.reference,
         "files": giver.files,
         "labels": giver.labels,
+        "problem": giver.problem,
         "tokenizer": giver.tokenizer,
     }
 
@@ -236,6 +237,7 @@ def _from_run(project: Project, task: str, source: Mapping[str, Any]) -> Begun:
         "architecture": made.architecture,
         "config": made.config,
         "labels": made.labels,
+        "problem": made.problem,
         "tokenizer": made.tokenizer,
         "parameters": made.parameters,
         "size_bytes": made.size_bytes,

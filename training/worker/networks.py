@@ -120,6 +120,7 @@ def _write(version: ModelVersion, result: dict[str, Any], folder: Path) -> None:
         parameters=result["parameters"],
         size_bytes=result["size_bytes"],
         labels=result["labels"] or version.labels,
+        problem=result.get("problem") or version.problem,
         tokenizer=result["tokenizer"],
         files=files,
     )

@@ -206,6 +206,7 @@ def _add_version(run: Run, folder: Path) -> ModelVersion:
         architecture=described.get("architecture") or run.student.architecture,
         config=described.get("config") or run.student.config,
         labels=described.get("labels") or run.dataset_version.labels,
+        problem=described.get("problem") or run.dataset_version.problem,
         tokenizer=described.get("tokenizer") or run.student.tokenizer,
         parameters=described.get("parameters") or told.get("parameters"),
         size_bytes=size or told.get("size_bytes"),
