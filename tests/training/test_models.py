@@ -14,6 +14,7 @@ from rest_framework.test import APIClient
 from distillhub.lib import storage
 from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
+from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.test_networks_upload import GOOD, packed
 
@@ -359,3 +360,186 @@ def test_a_model_page_begins_with_its_newest_version(alices: Client, trained: Mo
     page = alices.get(reverse("training:model_detail", args=["intents", "big"]))
     assert [row["version"].number for row in page.context["versions"]] == [2, 1]
     assert "?student=big@2" in page.content.decode()
+
+
+# Made of a teacher ----------------------------------------------------------------------------
+
+
+def made_of(**changes: Any) -> dict[str, Any]:
+    return {"kind": "derived", "from": "big@2", "method": "narrow", "options": {}} | changes
+
+
+def test_a_student_is_made_of_a_teacher_with_every_option_resolved(
+    owner: APIClient, trained: ModelVersion
+) -> None:
+    answer = post(owner, source=made_of(**{"from": "big"}, options={"share": 0.25}))
+    assert answer.status_code == 201, answer.json()
+    body = answer.json()
+    assert body["status"] == "inspecting"
+    assert body["source"] == {
+        "kind": "derived",
+        "from": "big@2",  # what `big` meant on that day
+        "method": "narrow",
+        "options": {"share": 0.25},
+    }
+    again = owner.post(
+        "/api/v1/projects/intents/models/tiny/versions/", {"source": made_of()}, format="json"
+    )
+    assert again.json()["source"]["options"] == {"share": 0.5}  # the catalog's default
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"from": ""}, "source.from", "Name the version"),
+        ({"from": 7}, "source.from", "Name the version"),
+        ({"from": "nothing@1"}, "source.from", "no model nothing@1"),
+        ({"from": "big@1"}, "source.from", "still being inspected"),
+        ({"from": "fresh@1"}, "source.from", "no weights yet"),
+        ({"from": "pictures@1"}, "source.from", "is for image-classification"),
+        ({"from": "run/9"}, "source.from", "no run 9"),
+        ({"method": "melt"}, "source.method", "must be one of keep_layers"),
+        ({"method": ["narrow"]}, "source.method", "must be one of keep_layers"),
+        ({"method": "prune_heads"}, "source.method", "it has no attention"),
+        ({"options": {"share": 2}}, "source.options.share", "between 0.01 and 0.99"),
+        ({"options": {"wings": 2}}, "source.options.wings", "no such option"),
+        ({"options": []}, "source.options", "an object"),
+        ({"dataset": "nothing@1"}, "source.dataset", "no dataset version"),
+        ({"dataset": 5}, "source.dataset", "Name a dataset"),
+        ({"dataset": "faces@1"}, "source.dataset", "is for image-classification"),
+        ({"dataset": "empty@1"}, "source.dataset", "no rows in its validation split"),
+        ({"surprise": 1}, "source.surprise", "has no surprise"),
+    ],
+)
+def test_what_cannot_be_made_of_a_teacher_is_told_at_its_field(
+    owner: APIClient,
+    project: Project,
+    trained: ModelVersion,
+    changes: dict[str, Any],
+    field: str,
+    said: str,
+) -> None:
+    make.model_version(project, "fresh")
+    files = trained.files
+    make.model_version(project, "pictures", task="image-classification", files=files)
+    make.dataset_version(project, "faces", task="image-classification")
+    make.dataset_version(project, "empty", splits={"train": {"rows": 5}})
+    answer = post(owner, source=made_of(**changes))
+    assert answer.status_code == 400
+    assert said in answer.json()["fields"][field][0], answer.json()
+
+
+def test_a_method_that_looks_at_no_data_takes_no_dataset(
+    owner: APIClient, project: Project, trained: ModelVersion
+) -> None:
+    trained.architecture = "text_cnn"
+    trained.save()
+    version = make.dataset_version(project, "rows")
+    refused = post(owner, source=made_of(method="low_rank", dataset=version.reference))
+    assert "looks at no data" in refused.json()["fields"]["source.dataset"][0]
+    answer = post(owner, source=made_of(method="prune_channels", dataset="rows"))
+    assert answer.json()["source"]["dataset"] == "rows@1"
+
+
+def derived_form(**changes: Any) -> dict[str, Any]:
+    return form(source="derived", **{"from": "big@2", "method": "narrow"}) | changes
+
+
+def test_the_form_offers_trained_versions_and_what_can_be_done_with_the_chosen_one(
+    alices: Client, project: Project, trained: ModelVersion
+) -> None:
+    url = reverse("training:model_new", args=["intents"])
+    asked = {"source": "derived", "role": "student", "task": "text-classification"}
+    page = alices.get(url, asked).content.decode()
+    assert re.search(r'value="big@2"\s*checked', page)
+    assert "big@1" not in page  # it has no weights
+    assert re.search(r'value="narrow"\s*checked', page)  # the first that can be done with a bag
+    assert page.count("disabled") >= 3
+    assert "its only layer is the last one" in page
+    assert 'name="options.share"' in page
+    make.dataset_version(project, "words", task="text-classification")
+    make.dataset_version(project, "faces", task="image-classification")
+    page = alices.post(url, derived_form(action="refresh")).content.decode()
+    assert "rows of words@1" in page
+    assert "faces@1" not in page
+    empty = alices.get(url, asked | {"task": "image-classification"}).content.decode()
+    assert "No model of this task has weights yet" in empty
+
+
+def test_options_of_another_method_are_not_taken_over(
+    alices: Client, trained: ModelVersion
+) -> None:
+    trained.architecture = "text_cnn"
+    trained.save()
+    url = reverse("training:model_new", args=["intents"])
+    typed = {"options.share": "0.33", "applied.method": "narrow", "action": "refresh"}
+    page = alices.post(url, derived_form(**typed)).content.decode()
+    assert re.search(r'name="options.share"\s+value="0.33"', page)
+    page = alices.post(url, derived_form(**typed, method="low_rank")).content.decode()
+    assert re.search(r'name="options.share"\s+value="0.25"', page)
+    assert 'name="rows"' not in page
+
+
+def test_a_student_is_made_of_a_teacher_by_the_form(
+    alices: Client, project: Project, trained: ModelVersion
+) -> None:
+    url = reverse("training:model_new", args=["intents"])
+    make.dataset_version(project, "words")
+    typed = {"options.share": "0.5", "applied.method": "narrow", "rows": "words@1"}
+    fault = alices.post(url, derived_form(**typed | {"options.share": "5"})).content.decode()
+    assert "between 0.01 and 0.99" in fault
+    answer = alices.post(url, derived_form(**typed))
+    version = ModelVersion.objects.get(model__name="tiny")
+    assert answer["Location"].endswith("/models/tiny/1/")
+    assert version.source["dataset"] == "words@1"
+    assert "A worker makes it of big@2" in alices.get(answer["Location"]).content.decode()
+
+
+def test_a_version_page_says_what_it_was_made_of_and_what_was_made_of_it(
+    alices: Client, project: Project, trained: ModelVersion
+) -> None:
+    made = make.model_version(
+        project,
+        "small",
+        parameters=617,
+        config={"dim": 4, "altered": {"a": {"rank": 1}, "b": {"rank": 1}}},
+        source=made_of(
+            options={"share": 0.5},
+            dataset="words@1",
+            made={"said": "4 of 8 dimensions", "teacher_parameters": 1234, "rows": 512},
+        ),
+    )
+    page = alices.get(reverse("training:model_version", args=["intents", "small", 1]))
+    text = " ".join(page.content.decode().split())
+    assert '4 of 8 dimensions of <a href="/p/intents/models/big/2/">big@2</a>' in text
+    for shown in ("50 % of big@2", "Narrower, kept share 0.5", "512 rows of words@1", "2 layers"):
+        assert shown in text, shown
+    theirs = alices.get(reverse("training:model_version", args=["intents", "big", 2]))
+    assert made.reference in theirs.content.decode()
+    assert "source=derived&amp;from=big%402" in theirs.content.decode()
+    listed = alices.get(reverse("training:model_detail", args=["intents", "small"]))
+    assert "4 of 8 dimensions of big@2" in listed.content.decode()
+
+
+def test_lineage_leads_from_a_derived_student_to_its_teacher(
+    owner: APIClient, project: Project, trained: ModelVersion
+) -> None:
+    first = make.run(project, status="finished", output=trained)
+    small = make.model_version(project, "small", source=made_of())
+    second = make.run(project, student=small, dataset_version=first.dataset_version)
+    graph = owner.get(f"/api/v1/projects/intents/runs/{second.number}/lineage/").json()
+    assert {"from": "big@2", "to": "small@1", "as": "weights"} in graph["edges"]
+    assert {"from": f"run/{first.number}", "to": "big@2", "as": "output"} in graph["edges"]
+    assert len(graph["edges"]) == len({tuple(edge.values()) for edge in graph["edges"]})
+
+
+def test_nobody_makes_a_student_of_another_projects_teacher(
+    trained: ModelVersion, charlie: User, vera: User
+) -> None:
+    make.project("theirs", owner=charlie)
+    stranger = api_of(charlie)
+    answer = stranger.post(
+        "/api/v1/projects/theirs/models/", NEW | {"source": made_of()}, format="json"
+    )
+    assert "no model big@2" in answer.json()["fields"]["source.from"][0]
+    assert post(api_of(vera), source=made_of()).status_code == 403

@@ -3,6 +3,7 @@ architecture that was chosen."""
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import IO, Any, Self
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from distillhub.lib.errors import DomainError, Invalid
 from projects.models import DatasetVersion, Project, RegisteredModel
 from training import catalog
 from training.forms import fields
+from training.forms.model_derivation import DerivationDraft
 from training.models import Run
 
 Texts = dict[str, str]
@@ -22,6 +24,12 @@ SOURCES: list[Mapping[str, str]] = [
         "label": "Build one",
         "icon": "sitemap",
         "summary": "An architecture with a size of your choice, trained from nothing.",
+    },
+    {
+        "key": "derived",
+        "label": "Make from a teacher",
+        "icon": "git-fork",
+        "summary": "A smaller one that begins with a trained model's weights.",
     },
     {
         "key": "hub",
@@ -52,7 +60,7 @@ FAMILIAR = ("distilbert", "bert", "resnet", "mobilenet_v2", "vit")
 #: Fields of the page whose faults stand beside them.
 NAMED = {
     "name", "task", "role", "description", "id", "revision", "file", "run", "more", "architecture",
-    "initialise_from",
+    "initialise_from", "from", "method", "dataset",
 }  # fmt: skip
 
 
@@ -72,6 +80,7 @@ class ModelDraft:
         self.config: Texts = {}
         self.more = ""  # JSON of what an open architecture takes beyond its options
         self.initialise_from = self.hub_id = self.revision = self.run = ""
+        self.texts: Texts = {}  # all that was sent, for the parts of the form that read their own
 
     @classmethod
     def from_address(
@@ -98,6 +107,7 @@ class ModelDraft:
         return draft
 
     def _take(self, texts: Mapping[str, str]) -> None:
+        self.texts = dict(texts)
         for name in TYPED:
             setattr(self, name, texts.get(name, getattr(self, name)))
         if self.model is None:
@@ -159,6 +169,8 @@ class ModelDraft:
         }
 
     def _source(self) -> dict[str, Any]:
+        if self.source == "derived":
+            return self.derived.source()
         if self.source == "hub":
             return {"kind": "hub", "id": self.hub_id.strip(), "revision": self.revision.strip()}
         if self.source == "upload":
@@ -192,8 +204,14 @@ class ModelDraft:
 
     # What the page shows ----------------------------------------------------------------------
 
+    @cached_property
+    def derived(self) -> DerivationDraft:
+        return DerivationDraft(self.project, self.task, self.texts)
+
     @property
     def options(self) -> list[fields.OptionField]:
+        if self.source == "derived":
+            return self.derived.options(self.faults)
         return fields.shown(self.chosen["options"], self.config, at="config", faults=self.faults)
 
     @property

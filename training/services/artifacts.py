@@ -7,6 +7,7 @@ from distillhub.lib import storage
 from distillhub.lib.errors import Missing, Unavailable
 from projects.models import ModelVersion
 from training.models import Artifact, Run
+from training.services import derivations
 
 
 class NotEvaluated(Missing):
@@ -58,6 +59,21 @@ def lineage(*, run: Run) -> dict[str, Any]:
     nodes: dict[str, dict[str, Any]] = {}
     edges: list[dict[str, str]] = []
     waiting, seen = [run], set()
+
+    def come_from(version: ModelVersion) -> None:
+        """The model, the run that left it, and the model whose weights it was made of."""
+        if version.reference in nodes:
+            return
+        nodes[version.reference] = _model_node(version)
+        made_by = Run.objects.filter(output=version).first()
+        if made_by is not None:
+            edges.append({"from": f"run/{made_by.number}", "to": version.reference, "as": "output"})
+            waiting.append(made_by)
+        giver = derivations.giver(version=version)
+        if giver is not None:
+            edges.append({"from": giver.reference, "to": version.reference, "as": "weights"})
+            come_from(giver)
+
     while waiting:
         one = waiting.pop()
         if one.pk in seen:
@@ -83,14 +99,8 @@ def lineage(*, run: Run) -> dict[str, Any]:
         if one.student is not None:
             used.insert(0, ("student", one.student))
         for role, version in used:
-            nodes[version.reference] = _model_node(version)
             edges.append({"from": version.reference, "to": here, "as": role})
-            made_by = Run.objects.filter(output=version).first()
-            if made_by is not None:
-                edges.append(
-                    {"from": f"run/{made_by.number}", "to": version.reference, "as": "output"}
-                )
-                waiting.append(made_by)
+            come_from(version)
         if one.pk == run.pk and one.output is not None:
             nodes[one.output.reference] = _model_node(one.output)
             edges.append({"from": here, "to": one.output.reference, "as": "output"})

@@ -4,6 +4,8 @@ teacher and the dataset before a worker makes anything."""
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import QuerySet
+
 from distillhub.lib.errors import DomainError, Invalid
 from projects.models import DatasetVersion, ModelVersion, Project
 from projects.services import datasets
@@ -39,6 +41,32 @@ def refusal(method: Mapping[str, Any], architecture: str) -> str:
         return ""
     unknown = f"{method['label']} is not known to work with {architecture or 'this model'}."
     return str(method["refusals"].get(architecture, unknown))
+
+
+def giver(*, version: ModelVersion) -> ModelVersion | None:
+    """The version whose weights it was made of, or begins with."""
+    reference = version.source.get("from") or version.source.get("initialise_from")
+    name, _, number = str(reference or "").rpartition("@")
+    if not number.isdigit():
+        return None
+    return (
+        ModelVersion.objects.select_related("model")
+        .filter(model__project=version.model.project_id, model__name=name, number=int(number))
+        .first()
+    )
+
+
+def made_of(*, version: ModelVersion) -> QuerySet[ModelVersion]:
+    """The versions that were made of its weights, newest first."""
+    return (
+        ModelVersion.objects.select_related("model")
+        .filter(
+            model__project=version.model.project_id,
+            source__kind="derived",
+            source__from=version.reference,
+        )
+        .order_by("-created_at")
+    )
 
 
 def _teacher(project: Project, task: str, reference: Any) -> ModelVersion:

@@ -15,10 +15,11 @@ from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
+from training import catalog
 from training.forms import fields, run_choices
 from training.forms.models import ModelDraft
 from training.models import Run
-from training.services import networks
+from training.services import derivations, networks
 
 RECENT = 50  # runs listed on a version's page
 
@@ -165,7 +166,9 @@ def _version_page(
         "model": model,
         "version": version,
         "accuracy": run_choices.accuracy(version.metrics),
-        "config": [(name, fields.written(value)) for name, value in version.config.items()],
+        "config": [(name, _written(name, value)) for name, value in version.config.items()],
+        "derived": _derived(version),
+        "made_of": derivations.made_of(version=version)[:RECENT],
         "made_by": Run.objects.filter(output=version).first(),
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
         "aliases": version.aliases.all(),
@@ -177,6 +180,33 @@ def _version_page(
     return render(
         request, f"training/{'_model_version' if live else 'model_version'}.html", context
     )
+
+
+def _derived(version: ModelVersion) -> dict[str, Any]:
+    """How it was made of another version's weights; empty for one that was not."""
+    source = version.source
+    if source.get("kind") != "derived":
+        return {}
+    method = catalog.find("derivations", source["method"]) or {"label": source["method"]}
+    labels = {one["name"]: one["label"] for one in method.get("options", [])}
+    before = source.get("made", {}).get("teacher_parameters")
+    share = f"{(version.parameters or 0) / before:.0%}".replace("%", " %") if before else ""
+    return {
+        "giver": derivations.giver(version=version),
+        "label": method["label"],
+        "options": [
+            (labels.get(name, name), fields.written(value))
+            for name, value in source["options"].items()
+        ],
+        "size": f"{share} of {source['from']}" if share else "",
+    }
+
+
+def _written(name: str, value: Any) -> str:
+    """Altered layers are a long object, of which a page says how many they are."""
+    if name == "altered" and isinstance(value, dict):
+        return f"{len(value)} layers"
+    return fields.written(value)
 
 
 @require_safe
