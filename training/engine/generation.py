@@ -88,7 +88,7 @@ class Judged:
         nll = float(self.nll.sum())
         scores = {
             "perplexity": math.exp(min(nll / units, 700.0)),
-            "bits_per_character": nll / math.log(2) / characters if characters else math.nan,
+            "bits_per_character": nll / math.log(2) / float(characters) if characters else math.nan,
             "token_accuracy": float(self.right.sum() / units),
             "exact_match": math.nan,
         }

@@ -85,7 +85,7 @@ class LanguagePreprocessing:
     def prepare(self, path: Path, home: Path) -> "LanguageInputs":
         """Every row of the dataset as tokens in windows, made once in `home`."""
         folder = data.prepared(home, self.digest[:32], lambda part: self._make(path, part))
-        return LanguageInputs(folder, self.pad, self.end, self.digest)
+        return LanguageInputs(folder, self.pad, self.end, self.digest, self.decode)
 
     def _make(self, path: Path, folder: Path) -> None:
         form = chats.form_of(path)
@@ -214,6 +214,13 @@ class LanguagePreprocessing:
         if not said.ids and self.end is not None:
             said.ids.append(self.end)
         return said.ids
+
+    def answer(self, text: str, *, ended: bool) -> list[int]:
+        """The tokens of an answer, with its end where it has one; at least one token."""
+        ids = self._encode(text).ids
+        if self.end is not None and (ended or not ids):
+            ids = [*ids, self.end]
+        return ids or [self.pad]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text without special tokens."""

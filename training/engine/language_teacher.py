@@ -19,7 +19,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,12 +29,14 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.engine import data, generation, head_loss
+from training.engine import data, generation, head_loss, sampling
 from training.engine.answers import Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset, Indices
 from training.engine.errors import Stopped
 from training.engine.heads import Head, TopK, Unmultiplied
+from training.engine.language import LanguagePreprocessing
 from training.engine.networks import Network, Place
+from training.engine.schemes import Texts
 from training.engine.teacher_outputs import Teacher, alone, rounded, sha256_of
 from training.engine.windows import LanguageInputs
 
@@ -94,6 +96,8 @@ class LanguageTeacher(Teacher):
         super().__init__(network, folder, weight, dataset, place)
         self.kept = Kept("logits")
         self._arrays: dict[str, Arrays] = {}
+        self._texts: list[list[tuple[str, bool]]] = []  # by sample, in the order of rows
+        self._asked = dataset
 
     def seat(self, dataset: Dataset) -> None:
         """Take the windows of this dataset's texts as rows; they must have been prepared."""
@@ -301,6 +305,116 @@ class LanguageTeacher(Teacher):
         shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
         part.rename(folder)
 
+    # -- words ------------------------------------------------------------------------------------
+
+    def text(self, row: int, sample: int) -> tuple[str, bool]:
+        """What it has written after the prompt of a training row, and whether it came to an end."""
+        return self._texts[sample][int(self._asked.place[row])]
+
+    def write(
+        self,
+        inputs: LanguageInputs,
+        dataset: Dataset,
+        wanted: Texts,
+        store: Path,
+        asked_to_stop: Callable[[], bool],
+    ) -> Generator[int, None, bool]:
+        """Write after the prompts of the student's training rows, unless the store has that: yields
+        the number of texts after some, and returns whether it had to write. `inputs` and `dataset`
+        are the student's; its prompts are read as this teacher reads text."""
+        rows = dataset.splits["train"]
+        said = [self.dataset.fingerprint, self.digest, "text", asdict(wanted), inputs.digest]
+        key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
+        folder = store / key[:2] / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with alone(folder.with_suffix(".lock"), asked_to_stop):
+            found = _read_texts(folder, len(rows) * wanted.samples)
+            asked = found is None
+            if found is None:
+                yield from self._write_texts(folder, inputs, rows, wanted, asked_to_stop)
+                found = _read_texts(folder, len(rows) * wanted.samples)
+                assert found is not None
+        size = len(rows)
+        self._asked = dataset
+        self._texts = [found[one * size : (one + 1) * size] for one in range(wanted.samples)]
+        return asked
+
+    def _write_texts(
+        self,
+        folder: Path,
+        inputs: LanguageInputs,
+        rows: Indices,
+        wanted: Texts,
+        asked_to_stop: Callable[[], bool],
+    ) -> Generator[int, None, None]:
+        """One line a text, so that an interrupted job goes on behind the last whole one."""
+        part = folder.with_name(f".{folder.name}.part")
+        part.mkdir(exist_ok=True)
+        path = part / "texts.jsonl"
+        before = path.read_bytes().count(b"\n") if path.is_file() else 0
+        own = cast(LanguagePreprocessing, self.network.preprocessing)
+        with path.open("ab") as file:
+            file.truncate(_whole_lines(path))
+            for sample in range(wanted.samples):
+                for start in range(0, len(rows), sampling.AT_ONCE):
+                    some = rows[start : start + sampling.AT_ONCE]
+                    if before >= len(some):
+                        before -= len(some)
+                        yield len(some)
+                        continue
+                    lines = self._some_texts(own, inputs, some, wanted, (sample, start))
+                    file.write("".join(lines[before:]).encode())
+                    file.flush()
+                    before = 0
+                    yield len(some)
+                    if asked_to_stop():
+                        raise Stopped
+            os.fsync(file.fileno())
+        files = {path.name: sha256_of(path)}
+        manifest = {
+            "format": 1,
+            "kind": "text",
+            **asdict(wanted),
+            "fingerprint": self.dataset.fingerprint,
+            "split": "train",
+            "teacher": self.digest,
+            "rows": len(rows) * wanted.samples,
+            "bytes": path.stat().st_size,
+            "files": files,
+            "made_at": time.time(),
+        }
+        (part / "manifest.json").write_text(json.dumps(manifest))
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged entry
+        part.rename(folder)
+
+    def _some_texts(
+        self,
+        own: LanguagePreprocessing,
+        inputs: LanguageInputs,
+        rows: Indices,
+        wanted: Texts,
+        turn: tuple[int, int],
+    ) -> list[str]:
+        prompts = [prompt for prompt, _ in inputs.prompts(rows, wanted.prompt_tokens)]
+        if inputs.digest != own.digest:
+            prompts = [own.prompt(inputs.decode(prompt)) for prompt in prompts]
+        written = sampling.write(
+            self.network.module,
+            self.place,
+            prompts,
+            most=wanted.most,
+            window=own.max_length + 1,
+            temperature=wanted.temperature,
+            end=own.end,
+            chance=sampling.chance_of(*turn),
+        )
+        lines = []
+        for ids in written:
+            ended = bool(ids) and ids[-1] == own.end
+            said = {"text": own.decode(ids[:-1] if ended else ids), "ended": ended}
+            lines.append(json.dumps(said, ensure_ascii=False) + "\n")
+        return lines
+
     def judged(self, split: str) -> generation.Judged:
         """How good it is on a split that was asked, by rows of the file."""
         assert self.inputs is not None
@@ -352,6 +466,27 @@ def _covered(arrays: Arrays, kept: Kept, places: Indices) -> NDArray[np.float64]
     others = arrays["rest"][places, kept.temperatures.index(1.0)].astype(np.float64)
     covered: NDArray[np.float64] = 1.0 / (1.0 + np.exp(others - inside))
     return covered
+
+
+def _read_texts(folder: Path, wanted: int) -> list[tuple[str, bool]] | None:
+    """A whole and undamaged entry of texts, or None."""
+    try:
+        said = json.loads((folder / "manifest.json").read_text())
+        path = folder / "texts.jsonl"
+        if sha256_of(path) != said["files"][path.name]:
+            return None
+        with path.open(encoding="utf-8") as file:
+            texts = [json.loads(line) for line in file]
+    except (OSError, ValueError, KeyError):
+        return None
+    if len(texts) != wanted:
+        return None
+    return [(one["text"], one["ended"]) for one in texts]
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes of a file up to its last newline."""
+    return path.read_bytes().rfind(b"\n") + 1
 
 
 def _flush(arrays: Arrays, done: Path, batches: int) -> None:

@@ -51,12 +51,23 @@ class Lesson:
         self._route: Tensor | None = None
         self.apart = False  # whether each term's own gradient is wanted, beside the total's
         self.bfloat16 = False
+        self.inputs: LanguageInputs | None = None  # the student's, of a network that writes
         self._check()
 
     def _check(self) -> None:
         if self.wanted and not self.scheme.compares_layers:
             faulty = next(one.kind for one, loss in self.terms if loss.wants)
             sentence = f"{self.scheme.label} compares answers only; {faulty} compares layers."
+            raise ConfigError([Fault("losses", sentence)])
+        listening = [one.kind for one, loss in self.terms if loss.needs_teacher]
+        if listening and not self.scheme.hears_probabilities:
+            sentence = (
+                f"{self.scheme.label}: only words come from the teacher, and {listening[0]} wants "
+                "its probabilities. Take hard labels."
+            )
+            raise ConfigError([Fault("losses", sentence)])
+        if self.scheme.needs_teacher and not listening:
+            sentence = f"{self.scheme.label}: no term listens to the teacher. Add one that does."
             raise ConfigError([Fault("losses", sentence)])
 
     @property
@@ -132,6 +143,7 @@ class Lesson:
         cuts them in its own way, each teacher's."""
         if not isinstance(inputs, LanguageInputs):
             return self.dataset
+        self.inputs = inputs
         whole, self.dataset = self.dataset, inputs.divided(self.dataset)
         for teacher in self.teachers:
             assert isinstance(teacher, LanguageTeacher)
@@ -172,6 +184,7 @@ class Lesson:
         for teacher in self.teachers:
             if isinstance(teacher, LanguageTeacher):
                 teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
+        yield from self._written(folder, store, clock, asked_to_stop)
         clock.rows_left = len(self.teachers) * sum(len(dataset.splits[one]) for one in splits)
         for teacher in self.teachers:
             for split in splits:
@@ -180,7 +193,9 @@ class Lesson:
                     teacher.ask(split, store, folder / "prepared", asked_to_stop), clock
                 )
                 clock.rows_left = before - len(dataset.splits[split])
-                rows = f"{len(dataset.splits[split]):,} {split} rows"
+                rows = (
+                    f"{len(dataset.splits[split]):,} {split} {'windows' if self.writes else 'rows'}"
+                )
                 how = "answered" if asked_now else "had answered before (stored):"
                 yield Logged(f"{teacher.network.name} {how} {rows}{teacher.remark(split)}.")
                 if not asked_now and split == "train":
@@ -188,6 +203,27 @@ class Lesson:
         self._read_route()
         if self.plan.teacher == "given" and first:
             yield Measured(0, 0.0, self._scores())
+
+    def _written(
+        self, folder: Path, store: Path, clock: Clock, asked_to_stop: AskedToStop
+    ) -> Iterator[Event]:
+        """Have the teachers write what the scheme wants to train on."""
+        wanted = self.scheme.texts
+        if wanted is None:
+            return
+        rows = self.dataset.splits["train"]
+        clock.rows_left = len(self.teachers) * len(rows) * wanted.samples
+        for teacher in self.teachers:
+            assert isinstance(teacher, LanguageTeacher)
+            before = clock.rows_left
+            assert self.inputs is not None
+            asked = yield from _watched(
+                teacher.write(self.inputs, self.dataset, wanted, store, asked_to_stop), clock
+            )
+            clock.rows_left = before - len(rows) * wanted.samples
+            how = "wrote" if asked else "had written before (stored):"
+            answers = f"{len(rows) * wanted.samples:,} answers"
+            yield Logged(f"{teacher.network.name} {how} {answers} to train on.")
 
     def _prove(self, teacher: Teacher, folder: Path) -> Event:
         """Stored answers are those of a live teacher, on a sample. Raises DataError."""
@@ -332,7 +368,7 @@ class Lesson:
             total = weighted if total is None else total + weighted
             parts[kind] = part
         if total is None:  # no term speaks about these rows
-            total = student.logits.sum() * 0.0
+            total = silent(student) * 0.0
         return total, parts
 
     def _in_chunks(
@@ -378,6 +414,13 @@ class Lesson:
             one.kind: rows if loss.wants else int(loss.speaks(labels).sum())
             for one, loss in self.terms
         }
+
+
+def silent(student: Answer) -> Tensor:
+    """A number that depends on the student's answer."""
+    if isinstance(student, Unmultiplied) and student.head is not None:
+        return student.head.hidden.sum()
+    return student.logits.sum()
 
 
 def spoken(one: terms.Loss) -> bool:

@@ -1,7 +1,7 @@
 """Texts as windows of tokens: the rows that networks which write are trained on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,15 @@ class LanguageInputs:
     Its rows are windows: `divided` turns a dataset's rows into them.
     """
 
-    def __init__(self, folder: Path, pad: int, end: int | None, digest: str) -> None:
-        self.digest = digest  # of the preprocessing
+    def __init__(
+        self,
+        folder: Path,
+        pad: int,
+        end: int | None,
+        digest: str,
+        decode: Callable[[Sequence[int]], str],
+    ) -> None:
+        self.digest, self.decode = digest, decode  # of the preprocessing
         self.ids = np.load(folder / "ids.npy", mmap_mode="r").view(np.ndarray)  # [tokens]
         self.counts = np.load(folder / "counts.npy", mmap_mode="r").view(np.ndarray)
         self.letters = np.load(folder / "letters.npy", mmap_mode="r").view(np.ndarray)

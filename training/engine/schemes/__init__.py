@@ -42,6 +42,16 @@ class Classroom:
     seed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What teachers are to write before a stage begins, after the prompt of every training row."""
+
+    temperature: float
+    samples: int  # to a prompt
+    most: int  # tokens of an answer
+    prompt_tokens: int  # of plain text, which has no prompts of its own
+
+
 @dataclass(slots=True)
 class Step:
     """One micro-batch as a scheme sees it; answers are asked for when they are needed."""
@@ -64,6 +74,7 @@ class Scheme(Method):
     brings_teacher: ClassVar[bool] = False  # somebody teaches although no teacher is given
     takes_teachers: ClassVar[bool] = True  # given teachers teach too
     compares_layers: ClassVar[bool] = True  # terms may look at more than logits
+    hears_probabilities: ClassVar[bool] = True  # terms may look at what a teacher thinks likely
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -95,6 +106,11 @@ class Scheme(Method):
     def prepare(self, student: Network, draw: Callable[[int], nn.Module]) -> nn.Module | None:
         """Modules beside the student, kept in checkpoints and dropped at the end. `draw(n)` makes
         the student's network anew from another seed. Those that need gradients are trained."""
+        return None
+
+    @property
+    def texts(self) -> Texts | None:
+        """What it wants its teachers to write."""
         return None
 
     def meet(self, classroom: Classroom) -> None:
