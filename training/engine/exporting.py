@@ -33,7 +33,8 @@ from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.events import Logged, Stage, finite
 from training.engine.export_config import Wish
 from training.engine.exporters import EXPORTERS, Exporter, Rows, instructions
-from training.engine.exporters.feeding import fed
+from training.engine.exporters.feeding import Fed, fed
+from training.engine.exporters.onnx_graph import first_line
 from training.engine.job_config import DatasetInput
 from training.engine.journal import Journal
 from training.engine.latency import BATCHES
@@ -120,9 +121,11 @@ def export(
     exporter.write(network, rows, output)
     if compressor is not None:
         told.append(compressor.finish(output / exporter.weights, rows))
+    how = fed(network, rows)
     if exporter.weights != networks.WEIGHTS:
-        instructions.write(network, exporter, fed(network, rows), output)
-    after = exporter.open(network, output, asked.threads)
+        instructions.write(network, exporter, how, output)
+    after = exporter.open(network, output, asked.threads).eval()
+    refuse_rigid(after, how)
 
     # -- held against what it came from -----------------------------------------------------------
     stage("comparing answers")
@@ -195,6 +198,20 @@ def _teacher(
         for _ in teacher.ask(split, store, folder / "prepared", lambda: False):
             pass
     return teacher
+
+
+def refuse_rigid(after: nn.Module, how: Fed) -> None:
+    """Raise ModelError for a form that does not answer one row, or the shortest."""
+    for batch in how.small():
+        try:
+            with torch.inference_mode():
+                after(**batch)
+        except Exception as error:  # a runtime has errors of its own
+            shapes = ", ".join(str(list(value.shape)) for value in batch.values())
+            raise ModelError(
+                f"What was written does not answer inputs of shape {shapes}: "
+                f"{first_line(error)} Choose another form."
+            ) from error
 
 
 def _judged(dataset: Dataset, inputs: Inputs, outputs: int) -> Indices:

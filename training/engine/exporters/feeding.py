@@ -47,6 +47,19 @@ class Fed:
     def names(self) -> tuple[str, ...]:
         return tuple(self.example)
 
+    def small(self) -> list[Batch]:
+        """The example cut to one row, and to one and two places: a graph that was traced of a
+        larger one may have taken for granted that it is not so small."""
+        free = any(1 in axes for axes in self.axes.values())
+        cuts = [(1, 1), (1, 2), (3, 1)] if free else [(1, 0)]
+        return [
+            {
+                name: value[:rows, :length] if 1 in self.axes[name] else value[:rows]
+                for name, value in self.example.items()
+            }
+            for rows, length in cuts
+        ]
+
 
 def fed(network: Network, rows: Rows) -> Fed:
     """Learnt from a batch of the three longest of the first training rows: sizes of 0 and 1 are

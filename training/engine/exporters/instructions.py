@@ -115,7 +115,8 @@ with torch.no_grad():
     logits = network(*(torch.from_numpy(one) for one in inputs.values())).numpy()
 """
 SINGLE = """\
-labels = json.loads(open("export.json", encoding="utf-8").read())["labels"]
+with open("export.json", encoding="utf-8") as file:
+    labels = json.load(file)["labels"]
 print([labels[place] for place in logits.argmax(axis=-1).reshape(-1)])
 """
 

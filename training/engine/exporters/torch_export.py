@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental import _config as sizes
 
 from training.engine.errors import ModelError
 from training.engine.exporters import EXPORTERS, Exporter, Rows
-from training.engine.exporters.feeding import Ordered, fed
+from training.engine.exporters.feeding import Fed, Ordered, fed
 from training.engine.exporters.onnx_graph import first_line, onnx_quiet
 from training.engine.networks import Network
 
@@ -26,14 +28,10 @@ class TorchExport(Exporter):
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:
         how = fed(network, rows)
-        module = Ordered(network, how.names).eval()
-        dynamic = torch.export.Dim.DYNAMIC
-        axes = tuple(dict.fromkeys(one, dynamic) for one in how.axes.values())
         try:
             with onnx_quiet(), torch.no_grad():
-                program = torch.export.export(
-                    module, tuple(how.example.values()), dynamic_shapes=(axes,), strict=False
-                )
+                program = _traced(network, how)
+                _forget_this_machine(program)
                 names = json.dumps(how.names)
                 torch.export.save(program, folder / FILE, extra_files={"inputs.json": names})
         except Exception as error:  # whatever the network's authors did not think of
@@ -45,6 +43,35 @@ class TorchExport(Exporter):
     def open(self, network: Network, folder: Path, threads: int) -> nn.Module:
         with onnx_quiet():
             return Graph(folder / FILE)
+
+
+def _traced(network: Network, how: Fed) -> Any:
+    """The program. Of some networks the tracer notes that a length must not be 1 or 2, which the
+    graph itself does not need; told to think of sizes as any number, it does not."""
+    module = Ordered(network, how.names).eval()
+    axes = tuple(dict.fromkeys(one, torch.export.Dim.DYNAMIC) for one in how.axes.values())
+    for oblivious in (False, True):
+        with sizes.patch(backed_size_oblivious=oblivious):  # type: ignore[attr-defined]
+            program = torch.export.export(
+                module, tuple(how.example.values()), dynamic_shapes=(axes,), strict=False
+            )
+        answering = program.module()
+        try:
+            for batch in how.small():
+                answering(*batch.values())
+        except (AssertionError, RuntimeError):
+            if oblivious:
+                raise
+            continue
+        break
+    return program
+
+
+def _forget_this_machine(program: Any) -> None:
+    """Every node carries the lines of code that it came from, with their files."""
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if hasattr(module, "graph") else ():
+            node.meta.pop("stack_trace", None)
 
 
 class Graph(nn.Module):
