@@ -21,6 +21,7 @@ from training.engine.answers import Answer
 from training.engine.errors import ConfigError
 from training.engine.losses import LOSSES
 from training.engine.recipes import RECIPES, Recipe
+from training.engine.schemes import SCHEMES
 
 RECORDED = json.loads((Path(__file__).parent / "oracles/recipes.json").read_text())
 STUDENT = torch.tensor(RECORDED["student"], dtype=torch.float64)
@@ -46,6 +47,14 @@ def complete(losses: list[dict[str, Any]]) -> list[dict[str, Any]]:
         own = engine_options.build(LOSSES[loss["kind"]].Options, values)
         made.append(loss | dataclasses.asdict(own) | timed)
     return made
+
+
+def scheme_of(recipe: type[Recipe], options: Any) -> dict[str, Any]:
+    """Likewise. Raises ConfigError."""
+    values = recipe.scheme(options)
+    kind = values.pop("kind")
+    own = engine_options.build(SCHEMES[kind].Options, values)
+    return {"kind": kind, **dataclasses.asdict(own)}
 
 
 def reckoned(losses: list[dict[str, Any]], student: Tensor, vectors: Tensor = VECTORS) -> Tensor:
@@ -136,6 +145,8 @@ GRID: dict[str, dict[str, list[Any]]] = {
         "trainer": ["DistillationTrainer"],
         "beta": [0.0, 0.1, 0.5, 0.9, 1.0],
         "temperature": [0.5, 2.0, 3.0],
+        "max_new_tokens": [128],
+        "lmbda": [0.5],  # which this trainer does not have
     },
     "distillkit": {
         "cross_entropy_weight": [0.3],
@@ -162,6 +173,8 @@ MORE: list[tuple[str, dict[str, Any]]] = [
     ),
     *(("repdistiller", {"gamma": gamma, "kd_T": 2.0}) for gamma in (0.0, 0.1, 1.0)),
     *(("trl", {"beta": beta}) for beta in (0.0, 0.1, 0.5, 1.0)),
+    ("trl", {"lmbda": 0.0}),
+    ("trl", {"lmbda": 1.0, "temperature": 0.7, "max_new_tokens": 32}),
 ]
 
 
@@ -182,7 +195,8 @@ def test_there_and_back_again(key: str, values: dict[str, Any]) -> None:
     recipe = RECIPES[key]
     options = built(recipe, **values)
     losses = complete(recipe.to_terms(options, classes=CLASSES))
-    assert recipe.from_terms(losses, classes=CLASSES) == options
+    back = recipe.from_terms(losses, classes=CLASSES)
+    assert recipe.with_scheme(back, scheme_of(recipe, options)) == options
 
 
 def test_every_recipe_goes_there_and_back_again() -> None:
@@ -207,7 +221,7 @@ def test_every_recipe_goes_there_and_back_again() -> None:
             {"student_loss_weight": 1.0},
         ),
         ("distillkit", {"cross_entropy_weight": 1.0, "kl_weight": 1.0}, {}),
-        ("trl", {"temperature": 2.0}, {}),
+        ("trl", {"lmbda": 0.0, "temperature": 2.0}, {"lmbda": 0.0}),
         ("repdistiller", {"beta": 3.0}, {}),
     ],
 )
@@ -217,6 +231,7 @@ def test_what_can_be_said_in_two_ways_is_said_in_the_simpler(
     recipe = RECIPES[key]
     losses = recipe.to_terms(built(recipe, **values), classes=CLASSES)
     back = recipe.from_terms(complete(losses), classes=CLASSES)
+    back = recipe.with_scheme(back, scheme_of(recipe, built(recipe, **values)))
     assert back == built(recipe, **simpler)
     again = recipe.to_terms(back, classes=CLASSES)
     assert [one["weight"] for one in again] == pytest.approx([one["weight"] for one in losses])
@@ -311,6 +326,7 @@ def test_the_usual_mix_can_be_said_nearly_everywhere() -> None:
         ("textbrewer", {"probability_shift": True}, "probability_shift", "use false"),
         ("textbrewer", {"kd_loss_weight": 0.0}, "", "nothing to learn"),
         ("keras_distiller", {"loss": "kl_divergence"}, "loss", "KLDivergence()"),
+        ("trl", {"seq_kd": True}, "seq_kd", "use false"),
         ("distillkit", {"tvd_weight": 1.0, "tvd_temperature": 2.0}, "tvd_temperature", "must be 1"),
         ("distillkit", {"cross_entropy_weight": 0.0, "kl_weight": 0.0}, "", "nothing to learn"),
     ],
@@ -348,6 +364,40 @@ def test_the_page_of_recipes_has_a_row_for_each() -> None:
         f"{' '.join(one.traps)} |"
         for one in sorted(EVERY, key=lambda one: one.label.lower())
     ]
+
+
+@pytest.mark.parametrize("recipe", EVERY, ids=KEYS)
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        {"kind": "mutual", "students": 2},
+        {"kind": "on_policy", "share": 0.3, "temperature": 0.9, "max_new_tokens": 9},
+        {"kind": "on_policy", "share": 1.0, "temperature": 0.0, "max_new_tokens": 9},
+    ],
+    ids=json.dumps,
+)
+def test_another_scheme_is_said_or_refused(recipe: type[Recipe], scheme: dict[str, Any]) -> None:
+    options = built(recipe)
+    try:
+        told = recipe.with_scheme(options, scheme)
+    except ConfigError as error:
+        [fault] = error.faults
+        assert fault.field.startswith("scheme")
+        assert fault.sentence.endswith(".")
+        return
+    said = recipe.scheme(told)
+    assert (said["kind"], said["share"]) == ("on_policy", 0.3)
+
+
+def test_the_trainer_that_softens_only_knows_the_students_own_words() -> None:
+    recipe = RECIPES["trl"]
+    losses = [{"kind": "jsd", "weight": 1.0, "beta": 0.5, "form": "raw", "temperature": 2.0}]
+    options = recipe.from_terms(losses)
+    own = {"kind": "on_policy", "share": 1.0, "temperature": 2.0, "max_new_tokens": 64}
+    assert recipe.with_scheme(options, own).trainer == "DistillationTrainer"
+    for other in ({"kind": "offline"}, own | {"share": 0.5}, own | {"temperature": 1.0}):
+        with pytest.raises(ConfigError):
+            recipe.with_scheme(options, other)
 
 
 def test_torchdistill_jumps_where_alpha_is_nothing() -> None:

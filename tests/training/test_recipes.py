@@ -74,7 +74,8 @@ def test_what_rest_answers_translates_back(alice: User) -> None:
     for recipe in recipes.listed():
         body: dict[str, Any] = {"recipe": recipe["key"], "classes": 10}
         there = api_of(alice).post(TRANSLATE, body, format="json").json()
-        back = api_of(alice).post(TRANSLATE, body | {"losses": there["losses"]}, format="json")
+        said = {name: there[name] for name in ("losses", "scheme")}
+        back = api_of(alice).post(TRANSLATE, body | said, format="json")
         assert back.status_code == 200, (recipe["key"], back.json())
         again = body | {"options": back.json()["options"]}
         assert (
@@ -88,7 +89,9 @@ def test_what_rest_answers_translates_back(alice: User) -> None:
         ({}, "recipe"),
         ({"recipe": "magic"}, "recipe"),
         ({"recipe": "trl", "options": []}, "options"),
-        ({"recipe": "trl", "options": {"lmbda": 1}}, "options.lmbda"),
+        ({"recipe": "trl", "options": {"lambda": 1}}, "options.lambda"),
+        ({"recipe": "trl", "options": {"seq_kd": True}}, "options.seq_kd"),
+        ({"recipe": "trl", "losses": [{"kind": "jsd"}], "scheme": "magic"}, "scheme"),
         ({"recipe": "trl", "options": {"beta": 2}}, "options.beta"),
         ({"recipe": "torchdistill", "options": {"reduction": "sum"}}, "options.reduction"),
         ({"recipe": "haitongli"}, "classes"),
@@ -199,6 +202,15 @@ def test_a_weight_that_changes_over_time_is_handed_over_too(alices: Client, cast
     assert alices.post("/p/intents/runs/new/", sent).status_code == 302
     cloned = alices.get("/p/intents/runs/new/", {"clone": "1"}).context["draft"]
     assert cloned.resolved["losses"][0]["weight_schedule"] == "warmup"
+
+
+def test_a_scheme_is_handed_over_too(alices: Client, cast: None) -> None:
+    page = alices.get("/recipes/", {"recipe": "trl", "options.lmbda": "0.25"})
+    assert "On-policy" in page.content.decode()
+    draft = alices.get(page.context["draft"].run_url).context["draft"]
+    assert (draft.scheme["kind"], draft.scheme["share"]) == ("on_policy", "0.25")
+    said = page.context["draft"].elsewhere
+    assert any("offline alone" in one["refusal"] for one in said)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ class TranslateShape(serializers.Serializer[Any]):
     recipe = serializers.CharField(help_text="A key of recipes/.")
     options = ObjectField(required=False, help_text="The library's own; its defaults for the rest.")
     losses = ObjectsField(required=False, help_text="As in a run configuration.")
+    scheme = serializers.JSONField(required=False, help_text="Beside losses, as in a run's.")
     classes = serializers.IntegerField(
         required=False, allow_null=True, min_value=2, max_value=10_000_000,
         help_text="Where a library divides by their number.",
@@ -54,6 +55,7 @@ class TranslatedShape(serializers.Serializer[Any]):
     recipe = serializers.CharField()
     options = ObjectField(help_text="Complete.")
     losses = ObjectsField(help_text="For a run configuration.")
+    scheme = serializers.JSONField(help_text="Its key, or an object of its options.")
     formula = serializers.CharField()
     notes = serializers.ListField(child=serializers.CharField())
 
@@ -76,6 +78,7 @@ class RecipeTranslate(APIView):
         body.is_valid(raise_exception=True)
         asked = dict(body.validated_data)
         if "losses" not in asked:
+            asked.pop("scheme", None)
             return Response(recipes.translate(**asked))
         if "options" in asked:
             one = ["Give either options or losses: one is translated into the other."]

@@ -97,6 +97,21 @@ class RecipeDraft:
         ]
 
     @property
+    def scheme(self) -> dict[str, Any]:
+        """Who learns from whom, where it is not the plain way: its key as `kind`, and options."""
+        asked = self.answer["scheme"] if self.answer else "offline"
+        return asked if isinstance(asked, dict) else {}
+
+    @property
+    def scheme_label(self) -> str:
+        found = catalog.find("schemes", self.scheme.get("kind", ""))
+        return str(found["label"]) if found else ""
+
+    @property
+    def scheme_settings(self) -> list[tuple[str, str]]:
+        return [(k, fields.written(v)) for k, v in self.scheme.items() if k != "kind"]
+
+    @property
     def notes(self) -> list[str]:
         """Those about these settings first; the library's own where they mean nothing."""
         return list(self.answer["notes"]) if self.answer else list(self.chosen["traps"])
@@ -106,7 +121,10 @@ class RecipeDraft:
         if self.answer is None:
             return []
         return recipes.elsewhere(
-            losses=self.answer["losses"], beside=self.chosen["key"], classes=self._classes
+            losses=self.answer["losses"],
+            scheme=self.answer["scheme"],
+            beside=self.chosen["key"],
+            classes=self._classes,
         )
 
     @property
@@ -123,5 +141,7 @@ class RecipeDraft:
         """The run form with these losses, or nothing."""
         if self.answer is None or self.project is None:
             return ""
-        handed = urlencode({"losses": json.dumps(self.answer["losses"], separators=(",", ":"))})
-        return f"{reverse('training:run_new', args=[self.project.slug])}?{handed}"
+        handed = {"losses": json.dumps(self.answer["losses"], separators=(",", ":"))}
+        if self.scheme:
+            handed |= {f"scheme.{name}": fields.written(v) for name, v in self.scheme.items()}
+        return f"{reverse('training:run_new', args=[self.project.slug])}?{urlencode(handed)}"

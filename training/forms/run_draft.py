@@ -63,6 +63,8 @@ class Draft:
         handed_over = asked.get("losses", "")
         if handed_over:
             draft.parts = [Part(_handed_over(handed_over))]
+            chosen = {name: str(value) for name, value in asked.items()}
+            draft.scheme = _scheme(fields.under("scheme", chosen))
             draft.preset = draft.applied_preset = "custom"
         draft._settle()
         return draft
@@ -164,7 +166,9 @@ class Draft:
     def _write(self) -> None:
         """Go on as YAML: complete where all is right, else as far as it was typed."""
         self.check()
-        self.asked = self.resolved or self.configuration()
+        self.asked = dict(self.resolved or self.configuration())
+        if "stages" in self.asked:
+            self.asked.pop("losses", None)  # those of the last stage again
         self.is_written, self.text = True, run_yaml.write(self.asked)
 
     def _act(self, action: str) -> None:

@@ -14,6 +14,8 @@ from training.engine.recipes import RECIPES, Recipe
 
 JSON = dict[str, Any]
 SYMBOL_T = re.compile(r"(?<![A-Za-z])T(?![A-Za-z])")
+#: A formula's part for one form of the term: `rkd: huber(…). pkt: …`.
+FORMS = re.compile(r"(?:^|\. )(\w+): ")
 #: Terms are read as those of the task that knows most of them.
 TASK = "text-classification"
 
@@ -33,8 +35,8 @@ def find(key: Any) -> type[Recipe]:
 
 
 def translate(*, recipe: str, options: Any = None, classes: int | None = None) -> JSON:
-    """What the settings of a library are here: `{"recipe", "options", "losses", "formula",
-    "notes"}`.
+    """What the settings of a library are here: `{"recipe", "options", "losses", "scheme",
+    "formula", "notes"}`.
 
     Raises Invalid with `options.alpha`, … in its fields.
     """
@@ -56,31 +58,35 @@ def translate(*, recipe: str, options: Any = None, classes: int | None = None) -
     return _answer(found, settings, losses)
 
 
-def translate_back(*, recipe: str, losses: Any, classes: int | None = None) -> JSON:
+def translate_back(
+    *, recipe: str, losses: Any, scheme: Any = "offline", classes: int | None = None
+) -> JSON:
     """The settings of a library that say what these losses say; the answer as of `translate`.
 
     Raises Invalid with `losses.0.weight`, … in its fields.
     """
     found = find(recipe)
-    complete = _complete(losses)
+    complete, asked = _complete(losses), _scheme(scheme)
     try:
-        settings = found.from_terms(complete, classes=classes)
+        settings = found.with_scheme(found.from_terms(complete, classes=classes), asked)
     except ConfigError as error:
         raise _invalid(error.faults) from None
     return _answer(found, settings, complete)
 
 
-def elsewhere(*, losses: list[JSON], beside: str, classes: int | None = None) -> list[JSON]:
+def elsewhere(
+    *, losses: list[JSON], scheme: Any, beside: str, classes: int | None = None
+) -> list[JSON]:
     """How the other libraries say the same: `{"recipe", "label", "options", "refusal"}` each, with
     the options that are not their defaults, or the sentence why not. Those that can come first."""
-    complete, told = _complete(losses), []
+    complete, asked, told = _complete(losses), _scheme(scheme), []
     for recipe in sorted(RECIPES, key=lambda one: one.label.lower()):
         if recipe.key == beside:
             continue
         said: JSON = {"recipe": recipe.key, "label": recipe.label, "options": {}, "refusal": ""}
         try:
             settings = recipe.from_terms(complete, classes=classes)
-            said["options"] = _unusual(recipe, settings)
+            said["options"] = _unusual(recipe, recipe.with_scheme(settings, asked))
         except ConfigError as error:
             said["refusal"] = " ".join(fault.sentence for fault in error.faults)
         told.append(said)
@@ -98,6 +104,9 @@ def formula(loss: Mapping[str, Any]) -> str:
         return _raw_jsd(loss["beta"], loss["temperature"])
     said = str((catalog.find("losses", loss["kind"]) or {}).get("formula", loss["kind"]))
     said = said.partition("; ")[0]
+    forms = FORMS.split(said)
+    if len(forms) > 1 and loss.get("form") in forms:
+        said = forms[forms.index(loss["form"]) + 1]
     temperature = loss.get("temperature")
     return said if temperature is None else SYMBOL_T.sub(f"{temperature:g}", said)
 
@@ -120,10 +129,13 @@ def weight(loss: Mapping[str, Any]) -> str:
 
 
 def _answer(recipe: type[Recipe], settings: Any, losses: list[JSON]) -> JSON:
+    scheme = recipe.scheme(settings)
+    kind = scheme.pop("kind")
     return {
         "recipe": recipe.key,
         "options": dataclasses.asdict(settings),
         "losses": losses,
+        "scheme": terms.scheme_as_dict(kind, scheme),
         "formula": written(losses),
         "notes": recipe.notes(settings),
     }
@@ -147,6 +159,15 @@ def _complete(losses: Any) -> list[JSON]:
     if faults:
         raise _invalid(faults)
     return [loss.as_dict() for loss in read]
+
+
+def _scheme(scheme: Any) -> JSON:
+    """With every option written out. Raises Invalid."""
+    faults: list[Fault] = []
+    kind, values = terms.read_scheme(scheme, catalog.methods(), "", faults)
+    if faults:
+        raise _invalid(faults)
+    return {"kind": kind, **values}
 
 
 def _invalid(faults: Any) -> Invalid:

@@ -49,6 +49,18 @@ class Recipe(Method):
         raise NotImplementedError
 
     @classmethod
+    def scheme(cls, options: Any) -> JSON:
+        """Who learns from whom, as a run's configuration has it: `{"kind": "offline"}`."""
+        return {"kind": "offline"}
+
+    @classmethod
+    def with_scheme(cls, options: Any, scheme: Mapping[str, Any]) -> Any:
+        """The options of `from_terms` for a run of this scheme. Raises ConfigError."""
+        if scheme["kind"] != "offline":
+            refuse("scheme", f"{cls.label} knows the scheme offline alone.")
+        return options
+
+    @classmethod
     def described(cls) -> JSON:
         return {
             "key": cls.key,
