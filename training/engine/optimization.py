@@ -109,6 +109,18 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter], longest: float | None) -> torch.Tensor:
-    """Length of the whole gradient, which is shortened in place to `longest`."""
-    return nn.utils.clip_grad_norm_(parameters, longest or math.inf)
+def gradient_norm(
+    parameters: Iterable[nn.Parameter],
+    longest: float | None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> torch.Tensor:
+    """Length of the whole gradient, which is shortened to `longest`: in place, or by the fused
+    `optimizer` in its next step, which divides as it goes and saves a pass over the gradient."""
+    if optimizer is None or not optimizer.defaults.get("fused"):
+        return nn.utils.clip_grad_norm_(parameters, longest or math.inf)
+    gradients = [one.grad for one in parameters if one.grad is not None]
+    lengths = torch._foreach_norm(gradients)
+    norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(lengths))
+    if longest is not None:
+        optimizer.grad_scale = (norm / longest).clamp_(min=1.0)  # type: ignore[attr-defined]
+    return norm

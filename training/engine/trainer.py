@@ -34,8 +34,9 @@ from training.engine.ranks import ALONE, Ranks
 from training.engine.schemes import Classroom, Scheme, Step
 from training.engine.windows import LanguageInputs
 
-MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
-SHARES = 20  # times in a stage that each term's share of the gradient is measured
+MOST_LINES = 1000  # measured lines of a run's steps; longer runs tell the mean of several steps
+SHARES = 20  # times in a stage, at most, that each term's share of the gradient is measured
+SHARES_APART = 100  # steps between them at least: each costs about another step
 #: Metrics that are better when lower, after `val/`.
 FALLING = (
     *("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse"),
@@ -118,7 +119,8 @@ class Trainer:
         self.state.config = identity(config)
         self.best: checkpoint.Weights | None = None
         self.lines_every = -(-self.steps // MOST_LINES)
-        self.shares_every = max(1, self.steps // SHARES) if len(lesson.terms) > 1 else 0
+        several = len(lesson.terms) > 1
+        self.shares_every = max(SHARES_APART, self.steps // SHARES) if several else 0
         self.window = Window()
         self.halted = False
         clock.steps = self.state.steps
@@ -222,7 +224,8 @@ class Trainer:
                     sums[kind] = sums[kind] + part if kind in sums else part
         self.ranks.sum_gradients(self.weights)
         self.scaler.unscale_(self.optimizer)
-        norm = optimization.gradient_norm(self.weights, training.max_grad_norm)
+        direct = None if self.scaler.is_enabled() else self.optimizer
+        norm = optimization.gradient_norm(self.weights, training.max_grad_norm, direct)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         state.step += 1
@@ -243,7 +246,7 @@ class Trainer:
             for piece, other in zip(pieces, others, strict=True)
         ]
         labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
-        every = torch.cat(labels) if labels else torch.from_numpy(self.dataset.labels[:0])
+        every = labels[0] if len(labels) == 1 else self._together(labels)
         counts = self.lesson.counts(every, sum(map(len, pieces)))
         counts = self.ranks.sum_counts(counts)
         weights = self.lesson.weights_at(done / max(1, self.steps))
@@ -301,6 +304,9 @@ class Trainer:
         if targets is None:
             return torch.from_numpy(self.dataset.labels[rows])
         return targets[targets != data.NO_UNIT]
+
+    def _together(self, labels: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(labels)) if labels else torch.from_numpy(self.dataset.labels[:0])
 
     def _shares(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each term's share of the lengths of the terms' gradients: what its weight really is."""
