@@ -1,0 +1,528 @@
+"""Does a teacher help on real data? A table of it, made by the engine itself.
+
+    python -m tests.bench.results banking77 --per-class 20 --seeds 0 1 2 3 4
+    python -m tests.bench.results banking77 --per-class 20 --unlabelled
+    python -m tests.bench.results fsdd --speaker george --unlabelled
+    python -m tests.bench.results table
+
+Run by hand, with OMP_NUM_THREADS=1; each command writes `docs/results/NAME.json`, and `table`
+prints them all as Markdown. Models and datasets lie in `--folder`, where teachers are found again.
+
+The rules. A teacher is trained once, on all training rows, or with `--other-rows` on another half
+than the student's. The arms differ in their labels and terms only, and take the same number of
+steps:
+
+    control      hard labels on the labelled rows
+    distilled    the teacher's soft targets and hard labels, on the same rows
+                 or, with `--unlabelled`, on all training rows
+    pseudo       hard labels, which the teacher's argmax gives to rows without a label
+                 (with `--unlabelled` only)
+
+Everything is chosen on validation rows, by the mean over two seeds that no reported run has: the
+learning rate for the control alone, then temperature and weight for the distilled arm at that rate.
+The other arms take them over. The test is scored once per reported run. Labelled rows, weights and
+order come from the seed; teacher and splits are the same for all seeds.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tests.bench import real_data
+from tests.bench.real_data import Cut, Places, Rows
+from tests.engine import jobs
+from training.engine import data, evaluate, networks
+from training.engine.events import Finished, Measured
+from training.engine.networks import Place
+
+JSON = dict[str, Any]
+Rights = NDArray[np.bool_]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DATA = ROOT.parent / "shared" / "data"
+TUNING_SEEDS = (1001, 1002)
+RESAMPLES = 10_000
+# Student-t's 97.5 % quantile by degrees of freedom
+T_QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 9: 2.262}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    architecture: str
+    options: JSON
+    training: JSON = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A dataset with its teachers, its student, and what is searched."""
+
+    task: str
+    validation: float  # share of the training rows
+    teachers: tuple[Model, ...]
+    student: Model
+    rates: tuple[float, ...]
+    temperatures: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    weights: tuple[float, ...] = (0.5, 0.9)  # of the soft targets; the rest is for labels
+    data: str = ""  # where that is not its own name
+
+
+WORDS: JSON = {"dim": 96, "vocabulary": 4000, "bigrams": 12_000, "dropout": 0.5}
+PIECES: JSON = {**WORDS, "vocabulary": 2000, "bigrams": 10_000, "tokenizer": "wordpiece"}
+LONG: JSON = {"epochs": 30, "learning_rate": 1e-3}
+BAGS = (Model("bag_of_embeddings", WORDS, LONG), Model("bag_of_embeddings", PIECES, LONG))
+SMALL_BAG: JSON = {"dim": 16, "vocabulary": 1443, "dropout": 0.1}
+PLAIN: JSON = {"batch_size": 64, "schedule": "cosine", "checkpoint_every_steps": 100_000}
+SUBJECTS = {
+    "banking77": Subject(
+        task="text-classification",
+        validation=0.1,
+        teachers=BAGS,
+        student=Model("bag_of_embeddings", SMALL_BAG),
+        rates=(5e-4, 1e-3, 2e-3, 4e-3),
+    ),
+    # two cases that a truthful verdict must get right, at the product's own temperature and weight
+    "banking77-bad-teacher": Subject(
+        task="text-classification",
+        validation=0.1,
+        teachers=(Model("bag_of_embeddings", WORDS, {"epochs": 1, "learning_rate": 2e-5}),),
+        student=Model("bag_of_embeddings", SMALL_BAG),
+        rates=(5e-4, 1e-3, 2e-3, 4e-3),
+        temperatures=(4.0,),
+        weights=(0.9,),
+        data="banking77",
+    ),
+    "banking77-larger-student": Subject(
+        task="text-classification",
+        validation=0.1,
+        teachers=BAGS + BAGS,
+        student=Model("bag_of_embeddings", {**SMALL_BAG, "dim": 64}),
+        rates=(5e-4, 1e-3, 2e-3, 4e-3),
+        temperatures=(4.0,),
+        weights=(0.9,),
+        data="banking77",
+    ),
+    "fashion_mnist": Subject(
+        task="image-classification",
+        validation=2000 / 15_000,
+        teachers=(
+            Model(
+                "small_convnet",
+                {"channels": [32, 64], "hidden": 128, "dropout": 0.5},
+                {"epochs": 15, "learning_rate": 1e-3, "augmentation": "light"},
+            ),
+        ),
+        student=Model("small_convnet", {"channels": [8, 16, 19], "hidden": 0, "dropout": 0.0}),
+        rates=(2e-3, 5e-3, 1e-2, 2e-2),
+    ),
+    "fsdd": Subject(
+        task="audio-classification",
+        validation=0.1,
+        teachers=(
+            Model(
+                "spectrogram_convnet",
+                {"channels": [24, 48, 60]},
+                {"epochs": 60, "learning_rate": 3e-3, "augmentation": "strong"},
+            ),
+        ),
+        student=Model("spectrogram_convnet", {"channels": [8, 16, 16], "dropout": 0.0}),
+        rates=(2e-3, 5e-3, 1e-2, 2e-2),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Which rows have labels, and which the student sees."""
+
+    subject: str
+    per_class: int | None = None
+    speaker: str | None = None
+    unlabelled: bool = False  # the student sees rows without labels, too
+    other_rows: bool = False  # than the teacher's
+    steps: int = 800
+
+    @property
+    def name(self) -> str:
+        labelled = "all"
+        if self.per_class is not None:
+            labelled = f"{self.per_class}-per-class"
+        if self.speaker is not None:
+            labelled = self.speaker
+        parts = [self.subject, labelled]
+        parts += ["unlabelled"] * self.unlabelled + ["other-rows"] * self.other_rows
+        return "-".join(parts)
+
+    @property
+    def command(self) -> str:
+        said = f"python -m tests.bench.results {self.subject}"
+        if self.per_class is not None:
+            said += f" --per-class {self.per_class}"
+        if self.speaker is not None:
+            said += f" --speaker {self.speaker}"
+        said += " --unlabelled" * self.unlabelled + " --other-rows" * self.other_rows
+        return f"{said} --steps {self.steps}"
+
+
+@dataclass(slots=True)
+class Ran:
+    """What one job came to."""
+
+    validation: float
+    seconds: float
+    parameters: int
+    test: float = float("nan")
+    teacher: float = float("nan")
+    rights: Rights | None = None  # [test rows], in the order of their ids
+
+
+class Bench:
+    """One setting: its files, its teachers, its arms."""
+
+    def __init__(self, setting: Setting, folder: Path, rates: Sequence[float] = ()) -> None:
+        self.setting, self.subject = setting, SUBJECTS[setting.subject]
+        self.rates = tuple(rates) or self.subject.rates
+        self.rows: Rows = real_data.DATA[self.subject.data or setting.subject](DATA)
+        self.cut: Cut = real_data.cut(self.rows, self.subject.validation, apart=setting.other_rows)
+        self.home = folder / f"{setting.subject}-{'other' if setting.other_rows else 'all'}"
+        self.work = folder / setting.name
+        self.files: dict[tuple[str, int], JSON] = {}
+        self.teachers: list[str] = []
+        self.teacher_seconds = 0.0
+        self.runs = 0
+
+    # -- teachers --------------------------------------------------------------------------------
+
+    def train_teachers(self) -> None:
+        """Once for all settings that share rows; their summary stays beside them."""
+        dataset = self._file("teacher", self.cut.teacher, self.cut.teacher[:0])
+        for place, model in enumerate(self.subject.teachers):
+            home = self.home / f"teacher-{place}"
+            asked = json.dumps([model.architecture, model.options, model.training, dataset])
+            if not (home / "asked.json").exists() or (home / "asked.json").read_text() != asked:
+                shutil.rmtree(home, ignore_errors=True)
+                ran = self.run(home, dataset, model, {**PLAIN, **model.training, "seed": place})
+                (home / "asked.json").write_text(asked)
+                told = {"test": ran.test, "seconds": ran.seconds, "parameters": ran.parameters}
+                (home / "told.json").write_text(json.dumps(told))
+            told = json.loads((home / "told.json").read_text())
+            say(f"teacher {place + 1}: test {told['test']:.4f}, {told['parameters']:,} weights")
+            self.teacher_seconds += told["seconds"]
+            self.teachers.append(str(home / "output" / "model"))
+
+    def teacher_says(self, dataset: JSON) -> dict[int, str]:
+        """The teachers' argmax, by row id, for every training row of a file."""
+        opened = data.open_dataset(Path("/"), _described(dataset))
+        rows, place = opened.splits["train"], Place.choose("float32")
+        shares = np.zeros((len(rows), len(opened.names)))
+        for number, path in enumerate(self.teachers):
+            network = networks.load("teacher", Path(path), self.subject.task)
+            inputs = network.preprocessing.prepare(opened.path, self.work / f"prepared-{number}")
+            logits = evaluate.predict(network, inputs, rows, place)
+            logits = logits[:, networks.columns(network, opened.names)]
+            shares += np.exp(evaluate.log_probabilities(logits))
+        said = shares.argmax(axis=1)
+        ids = opened.row_ids[rows].tolist()
+        return {at: opened.names[one] for at, one in zip(ids, said.tolist(), strict=True)}
+
+    # -- files -----------------------------------------------------------------------------------
+
+    def labelled(self, seed: int) -> Places:
+        setting, every = self.setting, self.cut.student
+        if setting.per_class is not None:
+            return real_data.few(self.rows, every, seed, setting.per_class)
+        if setting.speaker is not None:
+            return real_data.of_group(self.rows, every, setting.speaker)
+        return every
+
+    def dataset(self, kind: str, seed: int) -> JSON:
+        """`plain`: the rows the student sees; `pseudo`: with the teacher's argmax as labels."""
+        if (kind, seed) not in self.files:
+            known = self.labelled(seed)
+            seen = self.cut.student if self.setting.unlabelled else known
+            hidden = np.setdiff1d(seen, known)
+            said: dict[int, str] = {}
+            if kind == "pseudo":
+                told = self.teacher_says(self.dataset("plain", seed))
+                said = {at: told[at] for at in hidden.tolist()}
+            self.files[kind, seed] = self._file(f"{kind}-{seed}", seen, hidden, said)
+        return self.files[kind, seed]
+
+    def _file(
+        self, name: str, train: Places, hidden: Places, said: dict[int, str] | None = None
+    ) -> JSON:
+        splits = {"train": train, "validation": self.cut.validation, "test": self.cut.test}
+        home = self.home if name == "teacher" else self.work
+        return real_data.write(home / f"{name}.parquet", self.rows, splits, hidden, said or {})
+
+    # -- runs ------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        folder: Path,
+        dataset: JSON,
+        model: Model,
+        training: JSON,
+        *,
+        losses: list[JSON] | None = None,
+        teachers: list[str] | None = None,
+        test: bool = True,
+    ) -> Ran:
+        jobs.write(
+            folder, dataset, task=self.subject.task, architecture=model.architecture,
+            options=model.options, teachers=teachers, losses=losses, training=training,
+            evaluate=test, teacher_outputs={"mode": "auto", "store": str(self.home / "store")},
+        )  # fmt: skip
+        began = time.process_time()
+        summary, teacher = {}, float("nan")
+        for event in jobs.run(folder):
+            if isinstance(event, Measured):
+                teacher = event.values.get("teacher/test/accuracy", teacher)
+            if isinstance(event, Finished):
+                summary = event.summary
+        seconds = time.process_time() - began
+        weights = _parameters(folder)
+        ran = Ran(summary["best_value"], seconds, weights, teacher=teacher)
+        if test:
+            table = pq.read_table(folder / "output" / "predictions.parquet")
+            order = np.argsort(table["row_id"].to_numpy())
+            label = np.array(table["label"].to_pylist())[order]
+            ran.rights = label == np.array(table["student"].to_pylist())[order]
+            ran.test = float(ran.rights.mean())
+        return ran
+
+    def student(
+        self, arm: str, seed: int, rate: float, losses: list[JSON] | None, *, test: bool
+    ) -> Ran:
+        """One run of an arm for the setting's number of steps."""
+        dataset = self.dataset("pseudo" if arm == "pseudo" else "plain", seed)
+        self.runs += 1
+        folder = self.work / f"run-{self.runs}"
+        shutil.rmtree(folder, ignore_errors=True)
+        rows = len(self.cut.student if self.setting.unlabelled else self.labelled(seed))
+        batch = int(self.subject.student.training.get("batch_size", PLAIN["batch_size"]))
+        epochs = max(1, round(self.setting.steps / -(-rows // batch)))
+        training = {**PLAIN, **self.subject.student.training}
+        training |= {"epochs": epochs, "learning_rate": rate, "seed": seed}
+        taught = self.teachers if losses else None
+        ran = self.run(
+            folder, dataset, self.subject.student, training,
+            losses=losses, teachers=taught, test=test,
+        )  # fmt: skip
+        shutil.rmtree(folder)
+        return ran
+
+    # -- selection, on validation rows -----------------------------------------------------------
+
+    def choose(self) -> JSON:
+        """Learning rate for the control, then temperature and weight for the distilled arm."""
+        tried: JSON = {"rates": {}, "soft": {}}
+        for rate in self.rates:
+            tried["rates"][f"{rate:g}"] = self._validation("control", rate, None)
+        rate = float(_best(tried["rates"]))
+        for temperature in self.subject.temperatures:
+            for weight in self.subject.weights:
+                key = f"{temperature:g} {weight:g}"
+                losses = soft(temperature, weight)
+                tried["soft"][key] = self._validation("distilled", rate, losses)
+        temperature, weight = map(float, _best(tried["soft"]).split())
+        return {"rate": rate, "temperature": temperature, "weight": weight, "tried": tried}
+
+    def _validation(self, arm: str, rate: float, losses: list[JSON] | None) -> float:
+        found = [self.student(arm, s, rate, losses, test=False).validation for s in TUNING_SEEDS]
+        shown = "" if losses is None else f" {_shown(losses)}"
+        say(f"validation of {arm}, rate {rate:g}{shown}: {mean(found):.4f}")
+        return round(mean(found), 5)
+
+    # -- the table's row -------------------------------------------------------------------------
+
+    def compare(self, seeds: Sequence[int]) -> JSON:
+        began = time.process_time()
+        chosen = self.choose()
+        tuning = time.process_time() - began
+        losses = soft(chosen["temperature"], chosen["weight"])
+        arms = {"control": None, "distilled": losses}
+        if self.setting.unlabelled:
+            arms["pseudo"] = None
+        ran: dict[str, list[Ran]] = {arm: [] for arm in arms}
+        for seed in seeds:
+            for arm, terms in arms.items():
+                ran[arm].append(self.student(arm, seed, chosen["rate"], terms, test=True))
+                say(f"seed {seed}, {arm}: test {ran[arm][-1].test:.4f}")
+        return self._written(seeds, chosen, ran, tuning)
+
+    def _written(
+        self, seeds: Sequence[int], chosen: JSON, ran: dict[str, list[Ran]], tuning: float
+    ) -> JSON:
+        pairs = [("distilled", "control")]
+        if "pseudo" in ran:
+            pairs += [("pseudo", "control"), ("distilled", "pseudo")]
+        given = [json.loads((self.home / f"teacher-{i}" / "told.json").read_text())
+                 for i in range(len(self.teachers))]  # fmt: skip
+        return {
+            "setting": self.setting.name,
+            "command": self.setting.command + " --seeds " + " ".join(map(str, seeds)),
+            "task": self.subject.task,
+            "labelled": len(self.labelled(seeds[0])),
+            "seen": len(self.cut.student if self.setting.unlabelled else self.labelled(seeds[0])),
+            "validation_rows": len(self.cut.validation),
+            "test_rows": len(self.cut.test),
+            "seeds": list(seeds),
+            "teacher": {
+                "test": round(ran["distilled"][0].teacher, 5),
+                "parameters": sum(one["parameters"] for one in given),
+                "seconds": round(self.teacher_seconds, 1),
+            },
+            "student": {"parameters": ran["control"][0].parameters},
+            "chosen": chosen,
+            "tuning_seconds": round(tuning, 1),
+            "arms": {
+                arm: {
+                    "test": [round(one.test, 5) for one in every],
+                    "validation": [round(one.validation, 5) for one in every],
+                    "seconds": round(mean(one.seconds for one in every), 2),
+                }
+                for arm, every in ran.items()
+            },
+            "differences": {
+                f"{left} - {right}": difference(ran[left], ran[right]) for left, right in pairs
+            },
+        }
+
+
+def difference(ours: list[Ran], theirs: list[Ran]) -> JSON:
+    """Of test accuracies, seed by seed. `over_seeds`: Student's t interval of the mean difference,
+    as seeds vary; `over_rows`: paired bootstrap of the mean over these seeds, as test rows vary."""
+    each = [one.test - other.test for one, other in zip(ours, theirs, strict=True)]
+    by_row = np.mean(
+        [
+            np.asarray(one.rights, dtype=np.float64) - np.asarray(other.rights, dtype=np.float64)
+            for one, other in zip(ours, theirs, strict=True)
+        ],
+        axis=0,
+    )
+    chance = np.random.default_rng(0)
+    means = [by_row[chance.integers(0, len(by_row), len(by_row))].mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    half = T_QUANTILE[len(each) - 1] * stdev(each) / len(each) ** 0.5 if len(each) > 1 else np.inf
+    middle = mean(each)
+    inside = (min(low, middle - half), max(high, middle + half))
+    verdict = "helped" if inside[0] > 0 else "hurt" if inside[1] < 0 else "no evidence"
+    return {
+        "mean": round(middle, 5),
+        "each": [round(one, 5) for one in each],
+        "over_seeds": [round(middle - half, 5), round(middle + half, 5)],
+        "over_rows": [round(float(low), 5), round(float(high), 5)],
+        "verdict": verdict,
+        "verdicts_of_the_product": [
+            _product(one, other) for one, other in zip(ours, theirs, strict=True)
+        ],
+    }
+
+
+def _product(ours: Ran, theirs: Ran) -> str:
+    """What a run's page would say of this pair of runs."""
+    from training.worker.comparison import paired
+
+    assert ours.rights is not None
+    assert theirs.rights is not None
+    return str(paired(ours.rights, theirs.rights)["answer"])
+
+
+def soft(temperature: float, weight: float) -> list[JSON]:
+    losses: list[JSON] = [{"kind": "soft_targets", "weight": weight, "temperature": temperature}]
+    if weight < 1:
+        losses.append({"kind": "hard_labels", "weight": round(1 - weight, 4)})
+    return losses
+
+
+def _shown(losses: list[JSON]) -> str:
+    return f"T {losses[0]['temperature']:g}, weight {losses[0]['weight']:g}"
+
+
+def _best(tried: dict[str, float]) -> str:
+    return max(tried, key=lambda key: tried[key])
+
+
+def _described(dataset: JSON) -> Any:
+    from training.engine.job_config import DatasetInput
+
+    return DatasetInput(**{**dataset, "labels": tuple(dataset["labels"])})
+
+
+def _parameters(folder: Path) -> int:
+    said = json.loads((folder / "output" / "model" / "distillhub.json").read_text())
+    return int(said["parameters"])
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def table(home: Path) -> str:
+    """Every result as Markdown."""
+    lines = []
+    for path in sorted(home.glob("*.json")):
+        said = json.loads(path.read_text())
+        lines.append(said["setting"])
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("subject", choices=[*SUBJECTS, "table"])
+    parser.add_argument("--per-class", type=int)
+    parser.add_argument("--speaker")
+    parser.add_argument("--unlabelled", action="store_true")
+    parser.add_argument("--other-rows", action="store_true")
+    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--rates", type=float, nargs="+", default=())
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/distillhub-results"))
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results")
+    asked = parser.parse_args(arguments)
+    if asked.subject == "table":
+        print(table(asked.output))
+        return
+    keep_memory()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+    import django
+
+    django.setup()
+    setting = Setting(
+        asked.subject, asked.per_class, asked.speaker, asked.unlabelled, asked.other_rows,
+        asked.steps,
+    )  # fmt: skip
+    bench = Bench(setting, asked.folder, asked.rates)
+    bench.train_teachers()
+    found = bench.compare(asked.seeds)
+    asked.output.mkdir(parents=True, exist_ok=True)
+    (asked.output / f"{setting.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(json.dumps({k: found[k] for k in ("teacher", "chosen", "arms", "differences")}, indent=1))
+
+
+def keep_memory() -> None:
+    """As a worker's child has it: freed memory is kept. Begins this process anew, once."""
+    if "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+        os.environ.update(kept | {"MALLOC_TOP_PAD_": str(64 << 20)})
+        os.execv(sys.executable, [sys.executable, "-m", "tests.bench.results", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
