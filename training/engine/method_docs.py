@@ -28,6 +28,18 @@ SECTIONS = (
         "A smaller network that begins with weights of a trained one, of its task, labels and\n"
         "preprocessing. Where a dataset is given, its rows say what to keep.",
     ),
+    (
+        "exporters",
+        "Exports",
+        "What a version of a model is shipped as. Each is opened again, answers validation rows, "
+        "and is\nheld against the model it came from: agreement, loss of accuracy, size, latency.",
+    ),
+    (
+        "compressors",
+        "Compressors",
+        "What makes a model smaller or faster before it is shipped. Those that train take a "
+        "teacher's answers\nwhere one is named, else the labels.",
+    ),
     ("optimizers", "Optimizers", ""),
     ("schedules", "Schedules", "The learning rate after the warm-up; `p` runs from 0 to 1."),
 )
@@ -70,6 +82,8 @@ def _method(method: JSON) -> str:
         lines.append(f"Source: {method['paper']}.\n")
     if method.get("architectures"):
         lines.append(f"For {', '.join(f'`{one}`' for one in method['architectures'])}.\n")
+    if method.get("formats"):
+        lines.append(f"Ships as {', '.join(f'`{one}`' for one in method['formats'])}.\n")
     if method["options"]:
         lines.append(_options(method["options"]))
     return "\n".join(lines)
