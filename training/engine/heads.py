@@ -106,16 +106,21 @@ class Unmultiplied(Answer):
 
     def each(self, change: Callable[[Tensor], Tensor]) -> "Unmultiplied":
         like = Answer(torch.empty(0), self.hidden, self.attention, self.relations, self.embedding)
-        return Unmultiplied(
+        other = Unmultiplied(
             None if self.head is None else self.head.each(change),
             None if self.top is None else self.top.each(change),
             like=like.each(change),
             mask=None if self.mask is None else change(self.mask),
         )
+        other.made = None if self.made is None else change(self.made)
+        return other
 
 
 def taught(answer: Answer | None) -> Taught:
     """What a teacher says, in the form it has it in."""
-    if not isinstance(answer, Unmultiplied):
-        return None if answer is None else answer.logits
-    return answer.top if answer.head is None else answer.head
+    if isinstance(answer, Unmultiplied):
+        if answer.head is not None:
+            return answer.head
+        if answer.top is not None:
+            return answer.top
+    return None if answer is None else answer.logits

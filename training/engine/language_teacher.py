@@ -140,11 +140,11 @@ class LanguageTeacher(Teacher):
             kept = self._unpacked(self._packed(said.head))
         else:
             return said
-        if not isinstance(kept, Unmultiplied):
-            said.head, said.logits = None, kept.logits
+        if isinstance(kept, Unmultiplied):
+            said.head, said.top = kept.head, kept.top
             return said
-        said.head, said.top = kept.head, kept.top
-        return said
+        beside = (said.hidden, said.attention, said.relations, said.embedding, said.mask)
+        return Answer(kept.logits, *beside)
 
     def _packed(self, head: Head) -> Arrays:
         """What is stored of some units."""
@@ -232,10 +232,11 @@ class LanguageTeacher(Teacher):
         for number, which in enumerate(generation.batches(self.inputs, rows), 1):
             if number > before:
                 self._ask_some(arrays, starts, rows, which)
-                if number % KEPT_EVERY == 0 or asked_to_stop():
-                    _flush(arrays, done, number)
             yield len(which)
-            if asked_to_stop():
+            leaves = asked_to_stop()
+            if number > before and (leaves or number % KEPT_EVERY == 0):
+                _flush(arrays, done, number)
+            if leaves:
                 raise Stopped
         _flush(arrays, done, number)
         self._finish(folder, part, split, rows)

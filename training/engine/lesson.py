@@ -193,9 +193,8 @@ class Lesson:
                     teacher.ask(split, store, folder / "prepared", asked_to_stop), clock
                 )
                 clock.rows_left = before - len(dataset.splits[split])
-                rows = (
-                    f"{len(dataset.splits[split]):,} {split} {'windows' if self.writes else 'rows'}"
-                )
+                what = "windows" if self.writes else "rows"
+                rows = f"{len(dataset.splits[split]):,} {split} {what}"
                 how = "answered" if asked_now else "had answered before (stored):"
                 yield Logged(f"{teacher.network.name} {how} {rows}{teacher.remark(split)}.")
                 if not asked_now and split == "train":
