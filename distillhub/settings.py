@@ -287,7 +287,10 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "MemberRole": "projects.models.project.Role",
         "ModelRole": "projects.models.registry.RegisteredModel.ModelRole",
-        "ColumnRole": ["id", "split", "label", "input", "source", "extra"],
+        "ColumnRole": [
+            *("id", "split", "label", "input", "feature", "measure", "source", "extra"),
+        ],
+        "Problem": ["single_label", "multi_label", "regression"],
         "RunStatus": "training.models.run.Run.Status",
         "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
         "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",
@@ -308,6 +311,7 @@ CONTENT_SECURITY_POLICY = {
         "style-src": [SELF],
         "style-src-attr": ["'unsafe-inline'"],
         "img-src": [SELF, "data:", "blob:"],
+        "media-src": [SELF],
         "font-src": [SELF],
         "connect-src": [SELF],
         "object-src": [NONE],

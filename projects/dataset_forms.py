@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from projects.ingest.formats import SPLIT_WORDS
+from projects.ingest.formats import CATEGORICAL, NUMERIC, SPLIT_WORDS, TABLE_TASK
 
 PERCENT = 100
 
@@ -14,7 +14,7 @@ PERCENT = 100
 class FilesForm(forms.Form):
     file = forms.FileField(
         label="File",
-        help_text="A CSV or TSV file, or a zip of images in class folders.",
+        help_text="A CSV or TSV file, or a zip of images or sounds in class folders.",
         error_messages={"required": "Choose a file.", "empty": "The file is empty."},
     )
     test_file = forms.FileField(
@@ -48,14 +48,14 @@ def suggested_name(file: str, fallback: str) -> str:
 def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
     """The corrections that the mapping page posts, as services.datasets takes them."""
     changes: dict[str, Any] = {"files": [_file(post, index) for index in range(files)]}
+    if task := post.get("task"):
+        changes["task"] = task
     if "known" in post:
-        columns: dict[str, Any] = {"split": post.get("role-split") or None}
-        for role in ("text", "label"):  # both are needed: an empty choice is guessed anew
-            if chosen := post.get(f"role-{role}"):
-                columns[role] = chosen
-        kept = set(post.getlist("keep"))
-        columns["ignored"] = [name for name in post.getlist("known") if name not in kept]
-        changes["columns"] = columns
+        changes["columns"] = _columns(post, task or "")
+    # What a label is goes with its column: another one is looked at anew.
+    same = post.get("role-label") == post.get("label-was") and task == post.get("task-was", task)
+    if same and post.get("problem"):
+        changes |= {"problem": post["problem"], "separator": post.get("separator", "")[:10]}
     if "share-train" in post:
         changes["splits"] = {
             split: _number(post.get(f"share-{split}"), 0) / PERCENT
@@ -65,6 +65,30 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
     if "known" in post:
         changes["ragged"] = "skip" if post.get("ragged") else "refuse"
     return changes
+
+
+def _columns(post: QueryDict, task: str) -> dict[str, Any]:
+    """The roles of columns, as far as the page has controls for them."""
+    known = post.getlist("known")
+    columns: dict[str, Any] = {"split": post.get("role-split") or None}
+    needed = ("label",) if task == TABLE_TASK else ("text", "label")
+    for role in needed:  # an empty choice is guessed anew
+        if chosen := post.get(f"role-{role}"):
+            columns[role] = chosen
+    uses = {name: post.get(f"use-{place}") for place, name in enumerate(known)}
+    if not any(uses.values()):
+        kept = set(post.getlist("keep"))
+        columns["ignored"] = [name for name in known if name not in kept]
+        return columns
+    columns["ignored"] = [name for name, use in uses.items() if use == "ignored"]
+    if task == TABLE_TASK:
+        # A column that has just lost its role has no control yet: its kind is guessed.
+        columns["features"] = {
+            name: use or None
+            for name, use in uses.items()
+            if use in (NUMERIC, CATEGORICAL) or (not use and name not in columns.values())
+        }
+    return columns
 
 
 def _file(post: QueryDict, index: int) -> dict[str, Any]:

@@ -39,6 +39,11 @@ urlpatterns: list[URLPattern] = [
         name="dataset_mapping",
     ),
     path(
+        "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/sounds/<int:file>/<int:place>/",
+        dataset_uploads.dataset_upload_sound,
+        name="dataset_upload_sound",
+    ),
+    path(
         "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/discard/",
         dataset_uploads.dataset_discard,
         name="dataset_discard",
@@ -72,5 +77,10 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/image/",
         datasets.dataset_image,
         name="dataset_image",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/sound/",
+        datasets.dataset_sound,
+        name="dataset_sound",
     ),
 ]

@@ -1,7 +1,8 @@
-"""Files of strangers, sent so that no browser runs them: as attachments, or as pictures that were
-made anew, never sniffed, and in a sandbox whatever they hold."""
+"""Files of strangers, sent so that no browser runs them: as attachments, or as pictures and sounds
+that were made anew, never sniffed, and in a sandbox whatever they hold."""
 
 import io
+import re
 import zipfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import IO
@@ -60,6 +61,35 @@ def picture(png: bytes) -> HttpResponse:
     response.headers["Content-Security-Policy"] = SANDBOX
     response.headers["X-Content-Type-Options"] = "nosniff"
     return response
+
+
+def sound(wav: bytes, *, asked: str) -> HttpResponse:
+    """A WAV that this server encoded itself. `asked` is the request's Range header: players ask for
+    parts, and one of them plays nothing that is not sent in parts (RFC 9110, section 14.2)."""
+    response = HttpResponse(wav, content_type="audio/wav")
+    if part := _range(asked, len(wav)):
+        first, last = part
+        response = HttpResponse(wav[first : last + 1], content_type="audio/wav", status=206)
+        response.headers["Content-Range"] = f"bytes {first}-{last}/{len(wav)}"
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = f"private, max-age={A_YEAR}, immutable"
+    response.headers["Content-Disposition"] = "inline"
+    response.headers["Content-Security-Policy"] = SANDBOX
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _range(asked: str, size: int) -> tuple[int, int] | None:
+    """The first and last byte of the one range that is asked for; None sends the whole, which is
+    right for whatever is not understood."""
+    match = re.fullmatch(r"bytes=(\d{0,15})-(\d{0,15})", asked, re.ASCII)
+    if match is None or not any(match.groups()):
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(0, size - int(last)), size - 1
+    end = min(int(last) if last else size - 1, size - 1)
+    return (int(first), end) if int(first) <= end else None
 
 
 def _guarded(response: FileResponse) -> FileResponse:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.exceptions import ParseError
 
 from distillhub.lib.rest import SafeJSONParser
+from projects.ingest.formats import PROBLEMS
 from projects.models import Dataset, DatasetVersion
 
 
@@ -32,10 +33,13 @@ class ErrorSerializer(serializers.Serializer[Any]):
     line = serializers.IntegerField(required=False)
 
 
+ROLES = ("id", "split", "label", "input", "feature", "measure", "source", "extra")
+
+
 class ColumnSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     type = serializers.CharField()
-    role = serializers.ChoiceField(choices=["id", "split", "label", "input", "source", "extra"])
+    role = serializers.ChoiceField(choices=ROLES)
 
 
 class ProgressSerializer(serializers.Serializer[Any]):
@@ -55,6 +59,11 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
     version = serializers.IntegerField(source="number", read_only=True)
     reference = serializers.CharField(read_only=True)
     task = serializers.CharField(source="dataset.task", read_only=True)
+    problem = serializers.ChoiceField(
+        choices=PROBLEMS,
+        read_only=True,
+        help_text="What a label is: one class, any number of them, or a number.",
+    )
     status = serializers.ChoiceField(choices=DatasetVersion.Status.choices, read_only=True)
     progress = serializers.SerializerMethodField()
     error = serializers.SerializerMethodField()
@@ -68,6 +77,7 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
             "version",
             "reference",
             "task",
+            "problem",
             "status",
             "progress",
             "error",
@@ -105,6 +115,11 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
 class VersionSerializer(VersionSummarySerializer):
     splits = serializers.DictField(child=SplitSerializer(), read_only=True)  # type: ignore[assignment]
     columns = serializers.ListField(child=ColumnSerializer(), read_only=True)
+    features = serializers.DictField(
+        child=serializers.ChoiceField(choices=("numeric", "categorical")),
+        read_only=True,
+        help_text="The columns that a table's model learns from.",
+    )
     labels = serializers.ListField(child=serializers.CharField(), read_only=True)
     issues = serializers.ListField(child=IssueSerializer(), read_only=True)
     statistics = serializers.JSONField(read_only=True)
@@ -119,6 +134,7 @@ class VersionSerializer(VersionSummarySerializer):
         fields: ClassVar = [
             *VersionSummarySerializer.Meta.fields,
             "columns",
+            "features",
             "labels",
             "issues",
             "statistics",
@@ -190,12 +206,21 @@ class JSONPart(serializers.CharField):
 class NextVersionSerializer(serializers.Serializer[Any]):
     """An upload that becomes a version."""
 
-    file = serializers.FileField(help_text="CSV, TSV, or a zip of images in class folders.")
+    file = serializers.FileField(
+        help_text="CSV, TSV, or a zip of images or sounds in class folders."
+    )
     test_file = serializers.FileField(
         required=False, help_text="A second file of the same kind: the split `test`."
     )
     columns = JSONPart(
-        required=False, help_text='JSON: `{"text": "query", "label": "category"}`; also `split`.'
+        required=False,
+        help_text='JSON: `{"text": "query", "label": "category"}`; also `split` and `ignored`. Of '
+        'a table: `{"label": "income", "features": {"age": "numeric", "work": "categorical"}}`.',
+    )
+    problem = serializers.ChoiceField(
+        choices=PROBLEMS,
+        required=False,
+        help_text="What a label is; guessed if left out, and as in the version before.",
     )
     splits = JSONPart(
         required=False,
@@ -205,7 +230,7 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     reading = JSONPart(
         required=False,
         help_text="JSON, to correct what would be guessed: `delimiter`, `encoding`, `header`, "
-        "`quoting`, `ragged`, ...",
+        "`quoting`, `ragged`, `separator` (between several labels of a row), ...",
     )
 
 

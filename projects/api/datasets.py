@@ -132,10 +132,11 @@ class RowList(OfVersion):
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         rows, count = datasets.rows_and_total(version=version, **asked)
-        if version.input_column == "image":
+        served = {"image": "api_dataset_image", "audio": "api_dataset_sound"}
+        if route := served.get(version.input_column):
             for row in rows:
                 parts = [project_slug, dataset_name, number, row["row_id"]]
-                row["image"] = reverse("api_dataset_image", parts, request=request)
+                row[version.input_column] = reverse(route, parts, request=request)
         return Response({"results": rows, "count": count} | _links(request, asked, count))
 
 
@@ -148,6 +149,18 @@ class RowImage(OfVersion):
     ) -> HttpResponse:
         picture = datasets.picture(version=self.version(), row_id=row_id, size=MOST_PIXELS)
         return downloads.picture(picture)
+
+
+class RowSound(OfVersion):
+    @extend_schema(
+        responses={(200, "audio/wav"): OpenApiTypes.BINARY},
+        summary="The sound of a row: its first minute, as WAV",
+    )
+    def get(
+        self, request: Request, project_slug: str, dataset_name: str, number: int, row_id: int
+    ) -> HttpResponse:
+        wav = datasets.sound(version=self.version(), row_id=row_id)
+        return downloads.sound(wav, asked=request.headers.get("Range", ""))
 
 
 class Download(OfVersion):

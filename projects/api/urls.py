@@ -50,6 +50,12 @@ urlpatterns: list[URLPattern] = [
         name="api_dataset_image",
     ),
     path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/rows/"
+        "<int:row_id>/sound/",
+        datasets.RowSound.as_view(),
+        name="api_dataset_sound",
+    ),
+    path(
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/download/",
         datasets.Download.as_view(),
         name="api_dataset_download",

@@ -1,6 +1,7 @@
 """Files that are something else than their name says, by their first bytes."""
 
-UPLOADS = "Upload a CSV or TSV file, or a zip of images in class folders."
+UPLOADS = "Upload a CSV or TSV file, or a zip of images or sounds in class folders."
+SOUND = "a single sound. Put sounds in one folder per class and zip the folders"
 
 _SIGNATURES: list[tuple[bytes, str]] = [
     (
@@ -19,7 +20,10 @@ _SIGNATURES: list[tuple[bytes, str]] = [
     (b"\x89PNG", "a single picture. Put pictures in one folder per class and zip the folders"),
     (b"\xff\xd8\xff", "a single picture. Put pictures in one folder per class and zip the folders"),
     (b"GIF8", "a single picture. Put pictures in one folder per class and zip the folders"),
-    (b"RIFF", "a sound or video file"),
+    (b"RIFF", SOUND),
+    (b"fLaC", SOUND),
+    (b"OggS", SOUND),
+    (b"ID3", SOUND),
     (b"\x93NUMPY", "a NumPy array. Save its rows as CSV and upload that"),
     (b"SQLite format 3\x00", "an SQLite database. Save a table as CSV and upload that"),
     (b"\x89HDF", "an HDF5 file. Save its rows as CSV and upload that"),

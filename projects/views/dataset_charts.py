@@ -97,6 +97,30 @@ def histogram(edges: Sequence[int], counts: Sequence[int], unit: str) -> Figure:
     )
 
 
+def distribution(facts: dict[str, Any], unit: str) -> Figure:
+    """How many rows have a number from where to where; both ends hold what lies beyond, too."""
+    edges, counts = facts["histogram"]["edges"], facts["histogram"]["counts"]
+    spans = list(pairwise(edges))
+    words = [f"{low:g} to {high:g} {unit}".rstrip() for low, high in spans]
+    trace = {
+        "type": "bar",
+        "name": "rows",
+        "x": [(low + high) / 2 for low, high in spans],
+        "y": list(counts),
+        "customdata": words,
+        "marker": {"color": COLOURS["student"]},
+        "hovertemplate": "%{customdata}: %{y} rows<extra></extra>",
+        "meta": {"tone": "student"},
+    }
+    return _figure(
+        [trace],
+        x={"showgrid": False},
+        y={"rangemode": "tozero"},
+        bargap=0.08,
+        hovermode="closest",
+    )
+
+
 def _figure(
     traces: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any], **layout: Any
 ) -> Figure:

@@ -8,14 +8,24 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from distillhub.lib import downloads
 from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
 from projects import permissions
 from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
 from projects.ingest import encodings, records
-from projects.ingest.formats import SPLITS
+from projects.ingest import registry as formats
+from projects.ingest.formats import (
+    CATEGORICAL,
+    MULTI,
+    NUMERIC,
+    REGRESSION,
+    SINGLE,
+    SPLITS,
+    TABLE_TASK,
+)
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
 from projects.services import datasets
@@ -23,7 +33,18 @@ from projects.services import datasets
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 SHOWN_LABELS = 40
-ROLES = (("text", "Input text", False), ("label", "Label", False), ("split", "Split", True))
+ROLES = {"text": "Input text", "label": "Label", "split": "Split"}
+KINDS = {
+    SINGLE: "one of several classes",
+    MULTI: "any number of classes",
+    REGRESSION: "a number",
+}
+USES = {
+    NUMERIC: "learn from, as a number",
+    CATEGORICAL: "learn from, as a category",
+    "kept": "keep beside",
+    "ignored": "leave out",
+}
 
 
 @get_or_post
@@ -54,6 +75,7 @@ def dataset_mapping(request: HttpRequest, project_slug: str, upload_id: UUID) ->
         form = MappingForm(initial=initial)
         return _mapping_page(request, project, upload, form, datasets.preview(upload=upload))
     changes = reading_from(request.POST, files)
+    task = str(changes.pop("task", ""))
     looking = bool(request.headers.get("HX-Request")) or "look" in request.POST
     posted = request.POST.copy()
     if upload.dataset is not None:
@@ -64,7 +86,7 @@ def dataset_mapping(request: HttpRequest, project_slug: str, upload_id: UUID) ->
             version = datasets.confirm(
                 upload=upload,
                 name=form.cleaned_data["name"],
-                task=request.POST.get("task", ""),
+                task=task,
                 reading=changes,
                 description=form.cleaned_data["description"],
                 by=person(request),
@@ -78,11 +100,24 @@ def dataset_mapping(request: HttpRequest, project_slug: str, upload_id: UUID) ->
     if looking:
         form = MappingForm(initial=request.POST.dict())
     try:
-        shown = datasets.read_again(upload=upload, reading=changes)
+        shown = datasets.read_again(upload=upload, reading=changes | {"task": task})
     except DomainError as error:
         shown = datasets.preview(upload=upload)
         shown["problems"].insert(0, {"severity": "error", "detail": error.detail})
     return _mapping_page(request, project, upload, form, shown)
+
+
+@require_safe
+def dataset_upload_sound(
+    request: HttpRequest, project_slug: str, upload_id: UUID, file: int, place: int
+) -> HttpResponse:
+    """A sound of the preview."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    upload = StagedUpload.objects.filter(project=project, pk=upload_id).first()
+    if upload is None:
+        raise Missing("This upload is gone.")
+    wav = datasets.sound_of_upload(upload=upload, file=file, place=place)
+    return downloads.sound(wav, asked=request.headers.get("Range", ""))
 
 
 @require_POST
@@ -163,6 +198,7 @@ def _mapping_page(
             for line, values in zip(file["lines"], file["rows"], strict=True)
         ]
     reading = shown["reading"]
+    form_of = formats.get(upload.format)
     crumbs = [("Datasets", reverse("projects:dataset_list", args=[project.slug]))]
     context = {
         "project": project,
@@ -175,8 +211,12 @@ def _mapping_page(
         "shown": shown,
         "reading": reading,
         "splits": SPLITS,
-        "roles": ROLES,
-        "loose": [*reading["others"], *reading["columns"].get("ignored", [])],
+        "roles": [
+            (role, ROLES[role], not needed) for role, needed in form_of.roles(shown["task"]).items()
+        ],
+        "kinds": [(kind, KINDS[kind]) for kind in shown["kinds"]],
+        "uses": USES.items() if shown["task"] == TABLE_TASK else (),
+        "loose": _loose(shown["files"][0]["columns"], reading),
         "columns": shown["files"][0]["columns"],
         "labels": [(name, rows, rows / highest) for name, rows in labels[:SHOWN_LABELS]],
         "label_count": len(labels),
@@ -190,6 +230,19 @@ def _mapping_page(
     fragment = bool(request.headers.get("HX-Request"))
     template = "projects/_dataset_mapping.html" if fragment else "projects/dataset_mapping.html"
     return render(request, template, context)
+
+
+def _loose(found: list[dict[str, Any]], reading: dict[str, Any]) -> list[tuple[int, str, str]]:
+    """(place, column, what becomes of it) of the columns without a role of their own."""
+    columns = reading["columns"]
+    taken = {columns.get(role) for role in ROLES}
+    use = dict.fromkeys(reading["others"], "kept") | columns.get("features", {})
+    names = [column["name"] for column in found]
+    return [
+        (place, name, use.get(name, "ignored"))
+        for place, name in enumerate(names)
+        if name not in taken
+    ]
 
 
 def _divides(shown: dict[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
+from projects.ingest.formats import MULTI, REGRESSION, SINGLE
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets
 from projects.views import dataset_charts
@@ -30,6 +31,16 @@ MODES = {
     "RGB": "Colour",
     "RGBA": "Colour, transparent",
 }
+UNITS = {
+    "characters": "characters",
+    "words": "words",
+    "width": "pixels",
+    "height": "pixels",
+    "milliseconds": "ms",
+    "rate": "samples a second",
+}
+KINDS_OF_LABEL = {SINGLE: "", MULTI: "any number a row", REGRESSION: "a number"}
+CHARTED_COLUMNS = 12
 TABS = ("rows", "labels", "statistics", "issues", "details")
 
 
@@ -104,6 +115,16 @@ def dataset_download(
 
 
 @require_safe
+def dataset_sound(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    wav = datasets.sound(version=version, row_id=row_id)
+    return downloads.sound(wav, asked=request.headers.get("Range", ""))
+
+
+@require_safe
 def dataset_image(
     request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
 ) -> HttpResponse:
@@ -124,7 +145,8 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "dataset": version.dataset,
         "version": version,
         "versions": version.dataset.versions.select_related("created_by"),
-        "is_image": version.input_column == "image",
+        "shape": version.input_column or "table",
+        "kind_of_label": KINDS_OF_LABEL[version.problem],
         "worst": next((one["severity"] for one in version.issues), ""),
     }
 
@@ -134,7 +156,7 @@ def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str
     address = reverse("projects:dataset_version", args=parts)
     counts = {
         "rows": ui.grouped(version.rows),
-        "labels": ui.grouped(len(version.labels)),
+        "labels": ui.grouped(len(version.labels)) if version.labels else None,
         "issues": ui.grouped(version.issue_count),
     }
     return [(key, key.capitalize(), f"{address}?tab={key}", counts.get(key)) for key in TABS]
@@ -143,6 +165,9 @@ def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str
 def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[str, Any]:
     if tab == "rows":
         return _rows(request, version)
+    if tab == "labels" and version.problem == REGRESSION:
+        facts = version.statistics["label"]
+        return {"figure": dataset_charts.distribution(facts, ""), "facts": facts, "height": 320}
     if tab == "labels":
         figure, height = dataset_charts.labels(version)
         return {"figure": figure, "height": height, "label_lines": _label_lines(version)}
@@ -152,6 +177,7 @@ def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[st
             "measures": _measures(version),
             "missing": _missing(version),
             "kinds": [(MODES.get(mode, mode), rows) for mode, rows in kinds],
+            **_columns(version),
         }
     if tab == "issues":
         return {
@@ -178,7 +204,8 @@ def _rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     for row in rows:
         row["extras"] = [row.get(name) for name in extras]
     return {
-        "rows": rows,
+        "rows": _shown(version, rows),
+        "features": list(version.features),
         "page": page,
         "asked": asked,
         "issue": issue,
@@ -219,20 +246,42 @@ def _label_lines(version: DatasetVersion) -> list[tuple[str, int, list[int]]]:
 
 def _measures(version: DatasetVersion) -> list[dict[str, Any]]:
     """Every measured length or size with its chart."""
-    units = {"characters": "characters", "words": "words", "width": "pixels", "height": "pixels"}
     measures = version.statistics.get("measures", {})
     return [
         {
-            "name": name,
-            "unit": units.get(name, name),
+            "name": "length" if name == "milliseconds" else name,
+            "unit": UNITS.get(name, name),
             "facts": facts,
             "figure": dataset_charts.histogram(
-                facts["histogram"]["edges"], facts["histogram"]["counts"], units.get(name, name)
+                facts["histogram"]["edges"], facts["histogram"]["counts"], UNITS.get(name, name)
             ),
         }
         for name, facts in measures.items()
         if facts
     ]
+
+
+def _columns(version: DatasetVersion) -> dict[str, Any]:
+    """What a table's columns hold: numbers with their charts, and words with their commonest."""
+    columns = version.statistics.get("columns", {})
+    numeric = [(name, facts) for name, facts in columns.items() if facts["kind"] == "numeric"]
+    words = [(name, facts) for name, facts in columns.items() if facts["kind"] == "categorical"]
+    return {
+        "numeric": numeric,
+        "distributions": [
+            (name, dataset_charts.distribution(facts, ""))
+            for name, facts in numeric[:CHARTED_COLUMNS]
+            if "histogram" in facts
+        ],
+        "words": [
+            (
+                name,
+                facts | {"left": facts["distinct"] - len(facts["most"])},
+                [(word, rows, rows / max(1, version.rows)) for word, rows in facts["most"]],
+            )
+            for name, facts in words
+        ],
+    }
 
 
 def _missing(version: DatasetVersion) -> list[tuple[str, int, float]]:
@@ -246,7 +295,22 @@ def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> list[dict[str
     if not issue["rows"]:
         return []
     rows, _ = datasets.rows_and_total(version=version, issue=issue["code"], limit=ISSUE_ROWS)
+    return _shown(version, rows)
+
+
+def _shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their labels one by one, and their features in order."""
+    separator, features = version.separator, list(version.features)
+    for row in rows:
+        label = row["label"]
+        several = [] if label is None else [label]
+        row["labels"] = label.split(separator) if label is not None and separator else several
+        row["values"] = [_written(row[name]) for name in features]
     return rows
+
+
+def _written(value: float | str | None) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else value or "–"
 
 
 def _whole(text: str | None) -> int:

@@ -54,6 +54,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:dataset_download": READ,
     "projects:dataset_new_version": EDIT_FORM,
     "projects:dataset_image": READ,
+    "projects:dataset_sound": READ,
+    "projects:dataset_upload_sound": {"GET": EDITOR},
     # Models
     "training:teacher_list": READ,
     "training:student_list": READ,
@@ -96,6 +98,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_dataset_version": READ,
     "api_dataset_rows": READ,
     "api_dataset_image": READ,
+    "api_dataset_sound": READ,
     "api_dataset_download": READ,
     # Models
     "api_models": {"GET": VIEWER, "POST": EDITOR},

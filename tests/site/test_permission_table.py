@@ -106,6 +106,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "name": "config.json",
             "row_id": 0,
             "upload_id": staged.pk,
+            "file": 0,
+            "place": 0,
             "username": "vera",
             "pk": token.pk,
             "token": "spent",
@@ -174,6 +176,9 @@ SPECIAL = {
     ("api_token", "DELETE"): {"missing", "allowed"},
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
+    ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
+    ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
+    ("api_dataset_sound", "GET"): {"missing", "allowed"},
 }
 # A viewer may remove herself: the rule speaks of others.
 LEAVING = {("projects:member_remove", "POST", "vera"), ("api_member", "DELETE", "vera")}
