@@ -1,6 +1,8 @@
 """The guided form: what it offers, completes, refuses at the field, and launches once."""
 
+import json
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from django.urls import reverse
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.conftest import signed_in
+from training import catalog
+from training.forms import run_yaml
 from training.models import Run
 
 LABELS = ["no", "yes"]
@@ -52,9 +56,9 @@ def inputs(page: Any) -> dict[str, Any]:
         can_be_off = 'type="radio"' in tag or 'type="checkbox"' in tag
         if not name or (can_be_off and " checked" not in tag):
             continue
-        text = value[1] if value else ""
-        if name[1] == "teachers":
-            sent.setdefault("teachers", []).append(text)
+        text = unescape(value[1]) if value else ""
+        if name[1] in ("teachers", "exports"):
+            sent.setdefault(name[1], []).append(text)
         else:
             sent[name[1]] = text
     for name, options in re.findall(r'<select[^>]*name="([^"]+)"[^>]*>(.*?)</select>', html, re.S):
@@ -63,8 +67,15 @@ def inputs(page: Any) -> dict[str, Any]:
         one = chosen or first
         if one:
             sent[name] = one[1] or one[2]
+    for name, text in re.findall(r'<textarea[^>]*name="([^"]+)"[^>]*>(.*?)</textarea>', html, re.S):
+        sent[name] = unescape(text)
     sent.pop("csrfmiddlewaretoken", None)
     return sent
+
+
+def after(client: Client, sent: dict[str, Any], **changes: str) -> dict[str, Any]:
+    """The form as it stands after these changes and their action."""
+    return inputs(client.post(url(), sent | {"action": "refresh"} | changes))
 
 
 def test_without_data_it_says_what_comes_first(alices: Client) -> None:
@@ -266,3 +277,280 @@ def test_what_people_named_is_text(alices: Client, project: Project, student: Mo
     sent = inputs(alices.get(url())) | {"name": evil, "action": "refresh"}
     page = alices.post(url(), sent | {"training.epochs": evil, "losses.0.weight": evil})
     assert evil not in page.content.decode()
+
+
+# Presets, schemes, stages ---------------------------------------------------------------------
+
+TEXT_PRESETS = [one["key"] for one in catalog.presets() if "text-classification" in one["tasks"]]
+
+
+@pytest.mark.parametrize("key", TEXT_PRESETS)
+def test_each_preset_fills_the_form_and_can_be_launched_as_it_stands(
+    alices: Client, project: Project, data: DatasetVersion, student: ModelVersion,
+    teacher: ModelVersion, key: str,
+) -> None:  # fmt: skip
+    preset = next(one for one in catalog.presets() if one["key"] == key)
+    make.model_version(
+        project, "other", role="teacher", architecture="text_cnn", files=FILES, labels=LABELS
+    )
+    sent = after(alices, inputs(alices.get(url())), preset=key)
+    assert sent["preset"] == key
+    assert len(sent.get("teachers", [])) == preset["teachers"]
+    answer = alices.post(url(), sent | {"action": "launch"})
+    assert answer.status_code == 302, answer.context["draft"].faults
+    config = Run.objects.get(number=1).config
+    scheme = preset["scheme"] if isinstance(preset["scheme"], str) else preset["scheme"]["kind"]
+    asked = config["scheme"]
+    assert (asked if isinstance(asked, str) else asked["kind"]) == scheme
+    for said, meant in zip(
+        config.get("stages", [config]), preset["stages"] or [preset], strict=True
+    ):
+        for got, wanted in zip(said["losses"], meant["losses"], strict=True):
+            assert wanted.items() <= got.items()
+    assert inputs(alices.get(url(), {"clone": "1"}))["preset"] == key
+
+
+def test_six_recipes_are_seen_at_once_and_the_chosen_one_is_among_them(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = inputs(alices.get(url()))
+    cards = (
+        alices.post(url(), sent | {"action": "refresh", "preset": "tinybert"})
+        .context["draft"]
+        .preset_cards
+    )
+    keys = [one["key"] for one in cards.first]
+    assert (len(keys), keys[-1]) == (6, "custom")
+    assert "tinybert" in keys
+    assert [family for family, _ in cards.more][:2] == ["Begin here", "Answers"]
+
+
+def test_what_a_preset_set_in_the_training_is_taken_back_by_the_next(
+    alices: Client, project: Project
+) -> None:
+    make.dataset_version(project, "photos", task="image-classification")
+    for name, files in (("big", FILES), ("tiny", [])):
+        make.model_version(
+            project, name, task="image-classification", architecture="small_convnet", files=files,
+            labels=LABELS if files else [],
+        )  # fmt: skip
+    sent = after(alices, inputs(alices.get(url())), preset="resnet_to_mobilenet")
+    assert sent["training.augmentation"] == "light"
+    assert after(alices, sent, preset="soft_targets")["training.augmentation"] == "none"
+    typed = sent | {"training.augmentation": "strong"}
+    assert after(alices, typed, preset="soft_targets")["training.augmentation"] == "strong"
+
+
+def test_another_scheme_keeps_the_terms_and_says_who_is_needed(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = inputs(alices.get(url())) | {"losses.0.temperature": "3"}
+    mutual = after(alices, sent, **{"scheme.kind": "mutual"})
+    assert (mutual["losses.0.temperature"], mutual["preset"]) == ("3", "custom")
+    assert (mutual["scheme.students"], mutual["control"]) == ("2", "true")
+    assert "teachers" not in mutual
+    page = alices.post(url(), mutual | {"scheme.students": "1", "action": "launch"})
+    assert set(page.context["draft"].faults) == {"scheme.students"}
+    alices.post(url(), mutual | {"scheme.students": "3", "action": "launch"})
+    run, control = Run.objects.order_by("number")
+    assert run.config["scheme"] == {"kind": "mutual", "students": 3}
+    assert control.config["scheme"] == "offline"
+    assert after(alices, mutual, **{"scheme.kind": "offline"})["teachers"] == ["big@1"]
+
+
+def test_students_teach_each_other_where_there_is_no_teacher(
+    alices: Client, data: DatasetVersion, student: ModelVersion
+) -> None:
+    sent = after(alices, inputs(alices.get(url())), preset="mutual")
+    assert alices.post(url(), sent | {"action": "launch"}).status_code == 302
+
+
+def test_stages_are_added_moved_filled_and_removed(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = inputs(alices.get(url())) | {"losses.0.temperature": "3"}
+    one = after(alices, sent, **{"scheme.kind": "staged"})
+    assert one["stages.0.losses.0.temperature"] == "3"
+    two = after(alices, one, action="stages.add")
+    two = after(alices, two, action="stages.1.add:hidden_states")
+    two |= {"stages.1.name": "layers", "stages.1.epochs": "2", "stages.1.learning_rate": "1e-4"}
+    two = after(alices, two, action="stages.1.remove:0")
+    assert two["stages.1.losses.0.kind"] == "hidden_states"
+    turned = after(alices, two, action="stages.1.up")
+    assert (turned["stages.0.name"], turned["stages.0.epochs"]) == ("layers", "2")
+    assert turned["stages.1.losses.0.temperature"] == "3"
+    answer = alices.post(url(), turned | {"action": "launch"})
+    assert answer.status_code == 302, answer.context["draft"].faults
+    first, second = Run.objects.get(number=1).config["stages"]
+    assert (first["name"], first["epochs"], first["learning_rate"]) == ("layers", 2, 0.0001)
+    assert [one["kind"] for one in second["losses"]] == ["soft_targets", "hard_labels"]
+    cloned = inputs(alices.get(url(), {"clone": "1"}))
+    assert cloned["stages.1.losses.0.temperature"] == "3"
+    alone = after(alices, turned, action="stages.0.drop")
+    assert "stages.1.name" not in alone
+    plain = after(alices, turned, **{"scheme.kind": "offline"})
+    assert plain["losses.0.kind"] == "soft_targets"
+
+
+def test_a_fault_in_a_stage_stands_at_its_field(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = after(alices, inputs(alices.get(url())), preset="tinybert")
+    page = alices.post(
+        url(),
+        sent | {"stages.1.losses.0.temperature": "-1", "stages.0.epochs": "x", "action": "launch"},
+    )
+    assert set(page.context["draft"].faults) == {"stages.1.losses.0.temperature", "stages.0.epochs"}
+    assert 'href="#fault-stages.0.epochs"' in page.content.decode()
+
+
+def test_a_weight_may_change_while_the_run_trains(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = inputs(alices.get(url()))
+    sent |= {"losses.0.weight_schedule": "linear", "losses.0.final_weight": "0.1"}
+    page = alices.post(url(), sent | {"action": "check"}, headers={"HX-Request": "true"})
+    assert "0.9 → 0.1" in page.content.decode()
+    alices.post(url(), sent | {"action": "launch"})
+    loss = Run.objects.get(number=1).config["losses"][0]
+    assert (loss["weight_schedule"], loss["final_weight"]) == ("linear", 0.1)
+
+
+def test_only_what_fits_the_labels_is_offered(
+    alices: Client, project: Project, student: ModelVersion
+) -> None:
+    make.dataset_version(project, "prices", labels=(), reading={"problem": "regression"})
+    draft = alices.get(url()).context["draft"]
+    offered = {loss["key"] for _, losses in draft.addable for loss in losses}
+    assert "logit_mse" in offered
+    assert not offered & {"soft_targets", "dkd", "reverse_kl"}
+    presets = {preset["key"] for preset in draft.presets}
+    assert {"fine_tune", "logit_regression", "rkd", "custom"} <= presets
+    assert "soft_targets" not in presets
+    assert draft.terms[0].formula == "(s − label)²"
+
+
+def test_unlike_networks_are_warned_of_when_layers_are_compared(
+    alices: Client, project: Project, data: DatasetVersion, student: ModelVersion,
+    teacher: ModelVersion,
+) -> None:  # fmt: skip
+    make.model_version(project, "conv", architecture="text_cnn")
+    sent = after(alices, inputs(alices.get(url())), preset="pkd")
+    alike = alices.post(url(), sent | {"action": "check", "student": "tiny@1"}).context["draft"]
+    unlike = alices.post(url(), sent | {"action": "check", "student": "conv@1"}).context["draft"]
+    assert not any("often hurts" in one for one in alike.warnings)
+    assert any("often hurts" in one for one in unlike.warnings)
+
+
+# As YAML --------------------------------------------------------------------------------------
+
+
+def written(client: Client, **changes: str) -> dict[str, Any]:
+    """The form as text, after these changes of the guided one."""
+    return after(client, inputs(client.get(url())) | changes, action="written")
+
+
+@pytest.mark.parametrize("key", ["soft_targets", "tinybert", "born_again", "fitnets"])
+def test_the_form_and_its_text_say_the_same(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion, key: str
+) -> None:
+    guided = after(alices, inputs(alices.get(url())), preset=key)
+    text = after(alices, guided, action="written")
+    assert (text["mode"], text["yaml"].splitlines()[0]) == ("yaml", f"name: {data_name(guided)}")
+    back = after(alices, text, action="guided")
+    again = after(alices, back, action="written")
+    assert again["yaml"] == text["yaml"]
+    alices.post(url(), guided | {"action": "launch"})
+    alices.post(url(), text | {"action": "launch"})
+    first, second = Run.objects.filter(control_of=None).order_by("number")
+    assert first.config == second.config
+
+
+def data_name(sent: dict[str, Any]) -> str:
+    return "tiny from big" if sent.get("teachers") else "tiny on mails"
+
+
+def test_faults_of_a_text_are_named_with_their_lines(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = written(alices)
+    text = sent["yaml"].replace("temperature: 2.0", "temperature: -2").replace("seed: 0", "seed: x")
+    page = alices.post(url(), sent | {"yaml": text + "speed: 3\n", "action": "launch"})
+    assert page.status_code == 200
+    lines = text.splitlines()
+    told = {one.at: one.line for one in page.context["draft"].told}
+    assert lines[told.pop("losses.0.temperature") - 1].strip() == "temperature: -2"
+    assert lines[told.pop("training.seed") - 1].strip() == "seed: x"
+    assert told == {"speed": len(lines) + 1}
+    kept = inputs(alices.post(url(), sent | {"yaml": text, "action": "guided"}))
+    assert kept["yaml"] == text  # nothing is lost on the way back
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line"),
+    [
+        ("a: [1", "Expected ',' or ']'", 1),
+        ("name: x\nb: &c 1\nd: *c", "Anchors", 2),
+        ("x: !!python/object/apply:os.system [ls]", "Tags", 1),
+        ("name: a\nname: b", "stands here twice", 2),
+        ("- 1", "list of names", None),
+        ("", "list of names", None),
+        ("[" * 40, "nested", 1),
+        ("a: " + "9" * 5000, "digits", None),
+        ("x" * 60_000, "longer", None),
+        ("\0", "It cannot be understood", None),
+    ],
+)
+def test_a_text_that_cannot_be_read_launches_nothing(
+    alices: Client, data: DatasetVersion, student: ModelVersion, text: str, said: str,
+    line: int | None,
+) -> None:  # fmt: skip
+    page = alices.post(url(), written(alices) | {"yaml": text, "action": "launch"})
+    assert page.status_code == 200
+    [told] = page.context["draft"].told
+    assert said in told.sentence
+    if line is not None:
+        assert told.line == line
+    assert not Run.objects.exists()
+
+
+def test_plain_values_of_a_text_mean_what_they_look_like() -> None:
+    text = "a: 1e-4\nb: 1:3\nc: no\nd: 2020-01-01\ne: .5\nf: null\ng: true\nh: 007\ni: 1_000"
+    values = {
+        "a": 0.0001, "b": "1:3", "c": "no", "d": "2020-01-01", "e": 0.5, "f": None, "g": True,
+        "h": 7, "i": "1_000",
+    }  # fmt: skip
+    assert run_yaml.read(text) == values
+    assert run_yaml.read(run_yaml.write(values)) == values
+    words = {"x": ["1e5", "true", "~", "yes", "1:30", "", "é: ü", "# no"], "y": {}, "z": []}
+    assert run_yaml.read(run_yaml.write(words)) == words
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {"teachers": 3, "losses": "all", "stages": {}, "training": [], "scheme": [1]},
+        {"losses": [1, None, {"kind": 3}, {"kind": "dkd", "weight": {}}], "scheme": {"kind": {}}},
+        {"scheme": "staged", "stages": [3, {"losses": 4, "epochs": [], "name": {}}]},
+        {"name": 3, "dataset": {}, "student": [], "exports": {"a": 1}, "resources": 7},
+        {"scheme": {"kind": "magic"}, "control": "yes", "teacher_outputs": 4, "top_k": []},
+    ],
+)
+def test_any_text_is_answered_with_its_faults(
+    alices: Client, data: DatasetVersion, student: ModelVersion, configuration: dict[str, Any]
+) -> None:
+    page = alices.post(
+        url(), written(alices) | {"yaml": json.dumps(configuration), "action": "check"}
+    )
+    assert page.status_code == 200
+    assert page.context["draft"].faults
+
+
+def test_what_people_write_is_text(
+    alices: Client, data: DatasetVersion, student: ModelVersion
+) -> None:
+    evil = "</textarea></script><script>alert(1)</script>"
+    page = alices.post(url(), written(alices) | {"yaml": f"name: '{evil}'", "action": "check"})
+    assert evil not in page.content.decode()
+    assert inputs(page)["yaml"] == f"name: '{evil}'"

@@ -22,6 +22,12 @@ class MethodCard:
     summary: str
     refusal: str
 
+    @property
+    def reason(self) -> str:
+        """The refusal without what the card says already."""
+        reason = self.refusal.partition(": ")[2] or self.refusal
+        return reason[:1].upper() + reason[1:]
+
 
 class DerivationDraft:
     """Texts as they were typed. A method that cannot be done with the chosen version gives way to

@@ -86,7 +86,11 @@ class RunDraft(Draft):
                 terms=self._shown(part, f"stages.{place}.losses"),
                 addable=self._addable(part),
                 options=fields.shown(
-                    self.stage_options, part.typed, at=f"stages.{place}", faults=self.faults
+                    self.stage_options,
+                    part.typed,
+                    at=f"stages.{place}",
+                    faults=self.faults,
+                    defaults={name: self.training[name] for name in part.typed},
                 ),
                 is_last=place == len(self.parts) - 1,
             )

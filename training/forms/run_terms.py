@@ -14,7 +14,7 @@ from training.forms import fields
 
 Texts = dict[str, str]
 MOST_TERMS = 20
-UNFOLDED = 3  # fields of a term that are seen at once: its weight and two options
+UNFOLDED = 2  # options of a term that are seen at once, beside its weight
 GROUPS = {"answers": "Answers", "layers": "Layers", "rows": "Rows together"}
 WEIGHT: dict[str, Any] = {
     "name": "weight", "type": "float", "default": 1.0, "nullable": False, "minimum": 0.0,
@@ -122,14 +122,15 @@ def shown(
         options = fields.shown(
             described(methods, term["kind"]), term, at=f"{at}.{place}", faults=faults
         )
+        seen = 1 + min(UNFOLDED, len(method.get("options", [])))
         made.append(
             Term(
                 place=place,
                 kind=term["kind"],
                 at=f"{at}.{place}",
                 method=method,
-                main=options[:UNFOLDED],
-                folded=options[UNFOLDED:],
+                main=options[:seen],
+                folded=options[seen:],
                 weight=_weight(term),
                 share=round(100 * size / total, 1),
                 formula=formula(method, term, problem),
