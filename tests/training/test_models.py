@@ -455,7 +455,7 @@ def test_the_form_offers_trained_versions_and_what_can_be_done_with_the_chosen_o
     assert "big@1" not in page  # it has no weights
     assert re.search(r'value="narrow"\s*checked', page)  # the first that can be done with a bag
     assert page.count("disabled") >= 3
-    assert "its only layer is the last one" in page
+    assert "Its only layer is the last one; make it narrower." in page
     assert 'name="options.share"' in page
     make.dataset_version(project, "words", task="text-classification")
     make.dataset_version(project, "faces", task="image-classification")

@@ -168,6 +168,7 @@ def _version_page(
         "accuracy": run_choices.accuracy(version.metrics),
         "config": [(name, _written(name, value)) for name, value in version.config.items()],
         "derived": _derived(version),
+        "opens_here_only": "altered" in version.config and _is_transformers(version),
         "made_of": derivations.made_of(version=version)[:RECENT],
         "made_by": Run.objects.filter(output=version).first(),
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
@@ -200,6 +201,11 @@ def _derived(version: ModelVersion) -> dict[str, Any]:
         ],
         "size": f"{share} of {source['from']}" if share else "",
     }
+
+
+def _is_transformers(version: ModelVersion) -> bool:
+    known = catalog.find("architectures", version.architecture)
+    return known is not None and known["kind"] == "transformers"
 
 
 def _written(name: str, value: Any) -> str:
