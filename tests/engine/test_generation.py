@@ -246,7 +246,7 @@ def test_only_a_student_with_a_term_that_listens_may_be_corrected(
         jobs.run(taught(tmp_path / "a", texts, teacher, scheme="on_policy", losses=hard))
     with pytest.raises(ConfigError, match="only words come from the teacher"):
         jobs.run(taught(tmp_path / "b", texts, teacher, scheme="sequence_level"))
-    with pytest.raises(ConfigError, match="choose a teacher"):
+    with pytest.raises(ConfigError, match="needs a teacher"):
         jobs.run(writings.write(tmp_path / "c", texts, scheme="sequence_level", losses=hard))
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.engine import jobs
+from tests.engine import jobs, writings
 from training.engine import config, methods, presets
 from training.engine.events import Finished, Measured
 from training.engine.presets import PRESETS, Preset
 from training.engine.schemes import SCHEMES
 
 TEXT, IMAGE, SOUND = "text-classification", "image-classification", "audio-classification"
+WRITING = "text-generation"
 BERT: jobs.JSON = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
     "vocab_size": 60, "max_length": 16,
@@ -53,6 +54,10 @@ PAIRS = {
         IMAGE, ("small_convnet", {"channels": [8, 8], "hidden": 16}),
         ("small_convnet", {"channels": [4, 4], "hidden": 0}), {"learning_rate": 0.01},
     ),
+    WRITING: Pair(
+        WRITING, ("gru_language_model", writings.LARGER), ("gru_language_model", writings.SMALL),
+        {"learning_rate": 0.02, "batch_size": 8},
+    ),
     "resnet_to_mobilenet": Pair(
         IMAGE, ("resnet", RESNET), ("mobilenet_v2", {"depth_multiplier": 0.1}),
         {"learning_rate": 0.01, "epochs": 2},
@@ -70,7 +75,7 @@ def pair_of(preset: type[Preset]) -> str:
     if preset.key in PAIRS:
         return preset.key
     fitting = catalogued(preset.key)["tasks"]
-    return next(name for name in (TEXT, IMAGE, SOUND) if name in fitting)
+    return next(name for name in (TEXT, IMAGE, SOUND, WRITING) if name in fitting)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +85,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, jobs.JSON]:
         TEXT: jobs.texts(home / "texts.parquet"),
         IMAGE: jobs.images(home / "images.parquet"),
         SOUND: jobs.sounds(home / "sounds.parquet"),
+        WRITING: writings.texts(home / "writings.parquet"),
     }
 
 

@@ -66,7 +66,7 @@ class Lesson:
                 "its probabilities. Take hard labels."
             )
             raise ConfigError([Fault("losses", sentence)])
-        if self.scheme.needs_teacher and not listening:
+        if self.scheme.needs_teacher and self.scheme.hears_probabilities and not listening:
             sentence = f"{self.scheme.label}: no term listens to the teacher. Add one that does."
             raise ConfigError([Fault("losses", sentence)])
 

@@ -146,6 +146,8 @@ def read_scheme(raw: Any, methods: Methods, task: str, faults: list[Fault]) -> t
 def is_taught(methods: Methods, scheme: str, teachers: int, faults: list[Fault]) -> bool:
     """Whether somebody teaches: given teachers, or the scheme's own."""
     found = find(methods, "schemes", scheme) or {}
+    if found.get("needs_teacher") and not teachers:
+        faults.append(Fault("teachers", f"{found['label']} needs a teacher: choose one."))
     if found.get("brings_teacher"):
         if teachers and not found.get("takes_teachers"):
             faults.append(Fault("teachers", f"In {found['label']} students teach themselves."))

@@ -77,7 +77,8 @@ def described(methods: dict[str, Any]) -> list[JSON]:
         scheme = schemes[preset.scheme if isinstance(preset.scheme, str) else preset.scheme["kind"]]
         terms = [losses[term["kind"]] for term in preset.terms()]
         parts = [scheme, *terms, *(exporters[key] for key in preset.exports)]
-        taught = scheme["takes_teachers"] and any(term["needs_teacher"] for term in terms)
+        listens = scheme["needs_teacher"] or any(term["needs_teacher"] for term in terms)
+        taught = scheme["takes_teachers"] and listens
         entries.append(
             {
                 "key": preset.key,

@@ -60,6 +60,7 @@ class SequenceLevel(Scheme):
     paper = "Kim, Rush: Sequence-Level Knowledge Distillation, 1606.07947, p. 4, section 3.2"
     tasks = ("text-generation",)
     compares_layers = False
+    needs_teacher = True
     hears_probabilities = False
     Options: ClassVar[type] = Options
 
