@@ -56,6 +56,14 @@ class Network:
         return list(self.awaited.dataset_version.labels)
 
     @property
+    def problem(self) -> str:
+        """What it answers: one label, several, or a number."""
+        if self.version is not None:
+            return self.version.problem
+        assert self.awaited is not None
+        return self.awaited.dataset_version.problem
+
+    @property
     def is_trained(self) -> bool:
         return self.version is None or self.version.is_trained
 
@@ -212,10 +220,22 @@ def _check_together(
                 f"{teacher.reference} has not been trained, so it knows nothing to teach. "
                 "Fine-tune it first (a run with it as the student), or take a trained version."
             )
+        elif teacher.problem != dataset.problem:
+            fault = (
+                f"{teacher.reference} answers {ANSWERS[teacher.problem]}, and a row of "
+                f"{dataset.reference} has {ANSWERS[dataset.problem]}."
+            )
         else:
             fault = _labels_differ(teacher.reference, teacher.labels, dataset)
         if fault:
             faults[f"teachers.{place}"] = [fault]
+
+
+ANSWERS = {
+    "single_label": "one label of several",
+    "multi_label": "any number of labels",
+    "regression": "a number",
+}
 
 
 def _labels_differ(reference: str, labels: list[str], dataset: DatasetVersion) -> str:
