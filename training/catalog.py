@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.engine import config, terms
+from training.engine import config, export_config, terms
 from training.engine import options as engine_options
 from training.engine.config import RunConfig
 from training.engine.errors import ConfigError, Fault
@@ -93,6 +93,11 @@ def resolve_options(
     """A method's options with defaults filled in, and every fault, each under `at`. Raises
     KeyError when there is none of that key."""
     return engine_options.check(options(kind, key), values, at)
+
+
+def resolve_export(wish: Mapping[str, Any], task: str) -> JSON:
+    """What an export is asked to be, with every default filled in. Raises ConfigError."""
+    return export_config.read(wish, methods(), task).as_dict()
 
 
 def resolve_architecture(

@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
-from training.worker import networks, reaper, registration, runs
+from training.worker import exports, networks, reaper, registration, runs
 
 
 @shared_task(name="training.execute_run")  # type: ignore[untyped-decorator]
@@ -21,6 +21,11 @@ def reap(**later: Any) -> None:
 @shared_task(name="training.inspect_model_version")  # type: ignore[untyped-decorator]
 def inspect_model_version(*, version_id: int, **later: Any) -> None:
     networks.inspect(version_id)
+
+
+@shared_task(name="training.make_export")  # type: ignore[untyped-decorator]
+def make_export(*, export_id: int, **later: Any) -> None:
+    exports.make(export_id)
 
 
 def _note_queues(instance: Any, **later: Any) -> None:

@@ -1,6 +1,9 @@
 from training.models.artifact import Artifact
+from training.models.export import Export
 from training.models.metric import LogChunk, MetricChunk, MetricSeries
 from training.models.run import Run, RunEvent
 from training.models.worker import Worker
 
-__all__ = ["Artifact", "LogChunk", "MetricChunk", "MetricSeries", "Run", "RunEvent", "Worker"]
+__all__ = [
+    "Artifact", "Export", "LogChunk", "MetricChunk", "MetricSeries", "Run", "RunEvent", "Worker",
+]  # fmt: skip

@@ -15,7 +15,7 @@ from projects.models import ModelVersion
 from projects.services import registry
 from training.engine import events
 from training.models import Artifact, Run
-from training.worker import comparison, dispatch, folders, logs, registration, waiting
+from training.worker import comparison, dispatch, exports, folders, logs, registration, waiting
 from training.worker.claims import Held
 from training.worker.registration import in_future
 
@@ -52,6 +52,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
         if made is not None:
             Run.objects.filter(pk=run.pk).update(output=made)
             run.output = made
+            exports.queue(run, made)
         run.tell("finished", _told(run, made))
         waiting.settle(run)
     folders.clear(folder)

@@ -12,7 +12,16 @@ from django.db.models.functions import Now
 
 from projects.models import ModelVersion
 from training.models import Run, Worker
-from training.worker import child, dispatch, machine, networks, outcomes, registration, waiting
+from training.worker import (
+    child,
+    dispatch,
+    exports,
+    machine,
+    networks,
+    outcomes,
+    registration,
+    waiting,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +40,7 @@ def reap() -> None:
             waiting.look_again(run)
     _call_again()
     _inspect_again(INSPECTION_LOST)
+    exports.call_again()
 
 
 def at_start() -> None:
