@@ -1,5 +1,6 @@
 """docs/methods.md, made from the catalog: `python -m training.engine methods --markdown`."""
 
+import textwrap
 from typing import Any
 
 JSON = dict[str, Any]
@@ -75,18 +76,34 @@ def _begins(preset: JSON) -> str:
 
 
 def _method(method: JSON) -> str:
-    lines = [f"### {method['label']} (`{method['key']}`)\n", f"{method['summary']}\n"]
+    lines = [f"### {method['label']} (`{method['key']}`)\n", _lines(method["summary"])]
     if method["formula"]:
-        lines.append(f"    {method['formula']}\n")
+        lines.append(_lines(method["formula"], indent="    "))
     if method["paper"]:
-        lines.append(f"Source: {method['paper']}.\n")
+        lines.append(_lines(f"Source: {method['paper']}."))
     if method.get("architectures"):
-        lines.append(f"For {', '.join(f'`{one}`' for one in method['architectures'])}.\n")
+        named = ", ".join(f"`{one}`" for one in method["architectures"])
+        lines.append(_lines(f"For {named}."))
     if method.get("formats"):
         lines.append(f"Ships as {', '.join(f'`{one}`' for one in method['formats'])}.\n")
     if method["options"]:
         lines.append(_options(method["options"]))
     return "\n".join(lines)
+
+
+def _lines(text: str, indent: str = "") -> str:
+    """A paragraph whose lines a person can read in a terminal."""
+    return (
+        textwrap.fill(
+            text,
+            120,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        + "\n"
+    )
 
 
 def _options(options: list[JSON]) -> str:
