@@ -107,19 +107,18 @@ class GRUArchitecture(Architecture):
     default_for = ("text-generation",)
     sizes = (
         Size(
-            "tiny",
-            "Tiny",
-            26_312,
+            "tiny", "Tiny, by characters", 28_672,
             {"tokenizer": "character", "vocabulary": 128, "dim": 24, "hidden": 64},
         ),
-        Size("small", "Small", 0, {"vocabulary": 2000, "dim": 128, "hidden": 128, "tied": True}),
         Size(
-            "teacher",
-            "Teacher-size",
-            288_384,
+            "small", "Small, by characters", 288_384,
             {"tokenizer": "character", "vocabulary": 128, "dim": 64, "hidden": 256},
         ),
-    )
+        Size(
+            "teacher", "Teacher-size", 2_450_752,
+            {"vocabulary": 8000, "dim": 256, "hidden": 256, "tied": True},
+        ),
+    )  # fmt: skip
     recommended: ClassVar[dict[str, Any]] = {
         "epochs": 10,
         "batch_size": 32,

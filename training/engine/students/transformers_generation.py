@@ -93,10 +93,17 @@ LABELS = {
 CHARACTERS: JSON = {"tokenizer": "character", "vocabulary": 128}
 SIZES = {
     "gpt2": (
-        Size("tiny", "Tiny", 0, {**CHARACTERS, "n_embd": 32, "n_layer": 1, "n_head": 2}),
-        Size("teacher", "Teacher-size", 0, {**CHARACTERS, "n_embd": 96, "n_layer": 2}),
+        Size(
+            "tiny", "Tiny, by characters", 20_960,
+            {**CHARACTERS, "n_embd": 32, "n_layer": 1, "n_head": 2},
+        ),
+        Size("small", "Small, by characters", 248_448, {**CHARACTERS, "n_embd": 96, "n_layer": 2}),
+        Size(
+            "teacher", "Teacher-size", 1_833_728,
+            {"vocabulary": 8000, "n_embd": 128, "n_layer": 4},
+        ),
     ),
-}
+}  # fmt: skip
 
 
 def _sizes(key: str) -> tuple[Size, ...]:
