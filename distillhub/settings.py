@@ -294,6 +294,7 @@ SPECTACULAR_SETTINGS = {
         "RunStatus": "training.models.run.Run.Status",
         "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
         "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",
+        "ExportStatus": "training.models.export.Export.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

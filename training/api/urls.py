@@ -1,9 +1,10 @@
 from django.urls import URLPattern, path
 
-from training.api import methods, models, recipes, runs, workers
+from training.api import exports, methods, models, recipes, runs, workers
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
+EXPORT = f"{VERSION}/exports/<int:export_id>"
 RUNS = "projects/<slug:project_slug>/runs"
 RUN = f"{RUNS}/<int:number>"
 
@@ -14,6 +15,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/", models.VersionDetail.as_view(), name="api_model_version"),
     path(f"{VERSION}/download/", models.VersionDownload.as_view(), name="api_model_download"),
     path(f"{VERSION}/files/<path:name>", models.VersionFile.as_view(), name="api_model_file"),
+    path(f"{VERSION}/exports/", exports.ExportList.as_view(), name="api_exports"),
+    path(f"{EXPORT}/", exports.ExportDetail.as_view(), name="api_export"),
+    path(f"{EXPORT}/download/", exports.ExportDownload.as_view(), name="api_export_download"),
     path(f"{MODEL}/aliases/", models.AliasList.as_view(), name="api_model_aliases"),
     path(f"{MODEL}/aliases/<str:alias>/", models.AliasDetail.as_view(), name="api_model_alias"),
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),

@@ -60,7 +60,7 @@ def make(*, version: ModelVersion, asked: Mapping[str, Any], by: User) -> Export
 def listed(*, version: ModelVersion) -> QuerySet[Export]:
     """Of a version, newest first, with what their rows show."""
     return Export.objects.filter(version=version).select_related(
-        "version__model", "dataset_version__dataset", "teacher__model", "created_by"
+        "version__model__project", "dataset_version__dataset", "teacher__model", "created_by"
     )
 
 
