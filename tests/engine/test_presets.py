@@ -184,6 +184,7 @@ def test_it_says_what_it_does_when_to_take_it_and_where_it_comes_from(key: str) 
 def test_one_that_needs_no_teacher_offers_none() -> None:
     for entry in catalog()["presets"]:
         kind = entry["scheme"] if isinstance(entry["scheme"], str) else entry["scheme"]["kind"]
+        assert entry["needs_teacher"] or not SCHEMES[kind].needs_teacher
         if SCHEMES[kind].takes_teachers and entry["needs_teacher"]:
             assert entry["teachers"] >= 1
         else:

@@ -35,6 +35,7 @@ ICONS = {
     "custom": "puzzle",
 }
 FAMILY_ICONS = {
+    "Writing": "pencil",
     "Answers": "temperature",
     "Layers": "stack-2",
     "Rows together": "grid-dots",

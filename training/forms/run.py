@@ -182,6 +182,10 @@ class RunDraft(Draft):
             told.append("Without its control nobody can tell whether the teacher helped.")
         if self.brings_teacher and not self.listens:
             told.append("No term listens to a teacher: the students learn from the labels alone.")
+        if self.listens and not self.chosen_scheme.get("hears_probabilities", True):
+            told.append(
+                f"{self.chosen_scheme['label']}: only labels are learned, whoever wrote them."
+            )
         if len(self.teachers) < self.chosen_preset["teachers"]:
             told.append("This recipe is for several teachers: choose two or more.")
         if any(self.loss(kind).get("compares") == "layers" for kind in self._kinds()):

@@ -126,7 +126,7 @@ class Draft:
         draft.teachers = posted.getlist("teachers")
         draft.shares = fields.under("share", texts)
         draft.preset = texts.get("preset", "")
-        draft.scheme = fields.under("scheme", texts)
+        draft.scheme = _scheme(fields.under("scheme", texts))
         if draft.scheme.get("kind") != texts.get("applied.scheme"):
             draft.scheme = {"kind": draft.scheme.get("kind", "offline")}
         draft.parts = run_terms.parts(fields.under("stages", texts)) or [
@@ -341,7 +341,8 @@ class Draft:
 
     @property
     def uses_teachers(self) -> bool:
-        return self.listens and bool(self.chosen_scheme.get("takes_teachers", True))
+        wanted = self.listens or bool(self.chosen_scheme.get("needs_teacher"))
+        return wanted and bool(self.chosen_scheme.get("takes_teachers", True))
 
     @property
     def is_taught(self) -> bool:

@@ -14,6 +14,7 @@ from training.engine.terms import PROBLEMS
 #: In the order in which they are offered.
 FAMILIES = {
     "begin": "Begin here",
+    "writing": "Writing",
     "answers": "Answers",
     "layers": "Layers",
     "rows": "Rows together",

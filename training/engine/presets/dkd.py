@@ -1,4 +1,5 @@
 from training.engine.presets import PRESETS, Preset
+from training.engine.registry import CLASSIFICATION
 
 
 @PRESETS.register
@@ -18,6 +19,7 @@ class DecoupledKD(Preset):
         "When the teacher is nearly always sure, so that soft targets hardly say more than labels."
     )
     paper = "Zhao et al.: Decoupled Knowledge Distillation, 2203.08679"
+    tasks = CLASSIFICATION
     losses = (
         {
             "kind": "dkd", "weight": 1.0, "target_weight": 1.0, "other_weight": 8.0,

@@ -8,7 +8,7 @@ class GenerationSoftTargets(Preset):
 
     key = "generation_soft_targets"
     family = "begin"
-    rank = 3
+    rank = 2
     label = "Soft targets, token by token"
     summary = "The teacher's probabilities of every next token, and nothing else."
     when = "The place to start for networks that write and share their teacher's tokens."

@@ -7,8 +7,8 @@ from training.engine.presets import PRESETS, Preset
 @PRESETS.register
 class GKD(Preset):
     key = "gkd"
-    family = "whole"
-    rank = 11
+    family = "writing"
+    rank = 1
     label = "GKD"
     summary = "Half of the answers are the student's own, and the teacher corrects each token."
     when = "For completions and chats, after a first training on given answers."

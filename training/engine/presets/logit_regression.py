@@ -1,4 +1,5 @@
 from training.engine.presets import PRESETS, Preset
+from training.engine.registry import CLASSIFICATION
 
 
 @PRESETS.register
@@ -10,4 +11,5 @@ class LogitRegression(Preset):
     summary = "The student's logits, or its numbers, approach the teacher's."
     when = "With many rows, labelled or not; and wherever labels are numbers."
     paper = "Ba, Caruana: Do Deep Nets Really Need to be Deep?, 1312.6184"
+    tasks = CLASSIFICATION
     losses = ({"kind": "logit_mse", "weight": 1.0},)

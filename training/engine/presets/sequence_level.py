@@ -7,8 +7,8 @@ from training.engine.presets import PRESETS, Preset
 @PRESETS.register
 class SequenceLevel(Preset):
     key = "sequence_level"
-    family = "whole"
-    rank = 10
+    family = "writing"
+    rank = 2
     label = "The teacher's own words"
     summary = "The teacher answers every prompt, and the student learns those answers as if given."
     when = "For a teacher whose probabilities are out of reach, or who reads another vocabulary."

@@ -142,6 +142,7 @@ class Scheme(Method):
             "brings_teacher": cls.brings_teacher,
             "takes_teachers": cls.takes_teachers,
             "compares_layers": cls.compares_layers,
+            "hears_probabilities": cls.hears_probabilities,
         }
 
 
