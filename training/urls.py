@@ -1,6 +1,16 @@
 from django.urls import URLPattern, path
 
-from training.views import home, models, patterns, recipes, run_actions, run_form, runs, workers
+from training.views import (
+    exports,
+    home,
+    models,
+    patterns,
+    recipes,
+    run_actions,
+    run_form,
+    runs,
+    workers,
+)
 
 app_name = "training"
 
@@ -23,6 +33,12 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/download/", models.model_download, name="model_download"),
     path(f"{VERSION}/files/<path:name>", models.model_file, name="model_file"),
     path(f"{VERSION}/aliases/", models.model_alias, name="model_alias"),
+    path(f"{VERSION}/exports/", exports.model_exports, name="model_exports"),
+    path(
+        f"{VERSION}/exports/<int:export_id>/download/",
+        exports.export_download,
+        name="export_download",
+    ),
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),

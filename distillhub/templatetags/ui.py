@@ -25,6 +25,7 @@ TONES = {
     "evaluating": "live",
     "ingesting": "live",
     "inspecting": "live",
+    "working": "live",
     "cancelling": "warn",
     "paused": "warn",
     "finished": "good",

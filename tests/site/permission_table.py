@@ -66,6 +66,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:model_download": READ,
     "training:model_file": READ,
     "training:model_alias": EDIT,
+    "training:model_exports": {"GET": VIEWER, "POST": EDITOR},
+    "training:export_download": READ,
     "training:model_inspect": EDIT,
     # Runs
     "training:home": {"GET": ACCOUNT},
@@ -107,6 +109,9 @@ REST: dict[str, dict[str, Needs]] = {
     "api_model_version": READ,
     "api_model_download": READ,
     "api_model_file": READ,
+    "api_exports": {"GET": VIEWER, "POST": EDITOR},
+    "api_export": READ,
+    "api_export_download": READ,
     "api_model_aliases": READ,
     "api_model_alias": {"PUT": EDITOR, "DELETE": EDITOR},
     # Runs

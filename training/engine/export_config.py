@@ -13,6 +13,9 @@ from training.engine.errors import ConfigError, Fault
 from training.engine.options import JSON
 from training.engine.terms import Methods, find, keys
 
+#: Metrics of which less is better.
+FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:

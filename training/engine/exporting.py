@@ -31,7 +31,7 @@ from training.engine.compressors import COMPRESSORS, Compressor, Material
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.events import Logged, Stage, finite
-from training.engine.export_config import Wish
+from training.engine.export_config import FALLING, Wish
 from training.engine.exporters import EXPORTERS, Exporter, Rows, instructions
 from training.engine.exporters.feeding import Fed, fed
 from training.engine.exporters.onnx_graph import first_line
@@ -361,9 +361,6 @@ def verdict(report: JSON) -> JSON:
             "as the model does."
         )
     return {"recommended": recommended, "sentence": " ".join(parts)}
-
-
-FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity")
 
 
 def _spelt(name: str, value: float) -> str:

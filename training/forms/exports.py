@@ -121,9 +121,7 @@ class ExportDraft:
         """What is asked of `exports.make`."""
         asked: dict[str, Any] = {
             "format": self.format,
-            "options": fields.read(
-                self.chosen["options"], fields.under("options", self.texts)
-            ),
+            "options": fields.read(self.chosen["options"], fields.under("options", self.texts)),
         }
         if self.dataset:
             asked["dataset"] = self.dataset
@@ -146,6 +144,4 @@ class ExportDraft:
         """Sentences that belong to no field of this page."""
         shown = {one.name for one in (*self.options, *self.compress_options)}
         shown |= {"dataset", "teacher", "format", "compress.kind"}
-        return [
-            " ".join(sentences) for name, sentences in self.faults.items() if name not in shown
-        ]
+        return [" ".join(sentences) for name, sentences in self.faults.items() if name not in shown]

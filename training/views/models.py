@@ -17,9 +17,11 @@ from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
 from training import catalog
 from training.forms import fields, run_choices
+from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
 from training.services import derivations, networks
+from training.views import export_parts
 
 RECENT = 50  # runs listed on a version's page
 
@@ -147,14 +149,19 @@ def model_version(
     request: HttpRequest, project_slug: str, model_name: str, number: int
 ) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    return _version_page(
+    return version_page(
         request, project, registry.find(project=project, name=model_name, number=number)
     )
 
 
-def _version_page(
-    request: HttpRequest, project: Project, version: ModelVersion, fault: str = ""
+def version_page(
+    request: HttpRequest,
+    project: Project,
+    version: ModelVersion,
+    fault: str = "",
+    draft: ExportDraft | None = None,
 ) -> HttpResponse:
+    """A version's page; `draft` is an export that was refused."""
     model = version.model
     uses = [("student", version.runs_as_student), ("teacher", version.runs_as_teacher)]
     context = {
@@ -177,6 +184,8 @@ def _version_page(
         "fault": fault,
         "may_edit": _may_edit(project),
     }
+    if version.is_trained and version.status == ModelVersion.Status.READY:
+        context |= export_parts.context(version, draft)
     live = request.headers.get("HX-Target") == "version"
     return render(
         request, f"training/{'_model_version' if live else 'model_version'}.html", context
@@ -273,7 +282,7 @@ def model_alias(
             )
     except Invalid as error:
         sentence = next(iter(error.fields.values()), [error.detail])[0]
-        return _version_page(request, project, version, sentence)
+        return version_page(request, project, version, sentence)
     return redirect("training:model_version", project.slug, model_name, number)
 
 
