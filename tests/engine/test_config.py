@@ -163,8 +163,9 @@ def test_recommended_options_can_be_used() -> None:
 
 def test_presets_can_be_used() -> None:
     for preset in catalog.presets():
-        teachers = ["big@1"] if preset["needs_teacher"] else []
-        assert catalog.faults({**LEAST, "teachers": teachers, "losses": preset["losses"]}) == []
+        asked = {name: preset[name] for name in ("scheme", "losses", "stages", "training")}
+        asked |= {"task": preset["tasks"][0], "teachers": ["big@1"] * preset["teachers"]}
+        assert catalog.faults({**LEAST, **asked}) == []
 
 
 @pytest.mark.parametrize(
