@@ -33,7 +33,7 @@ from projects.services import datasets
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 SHOWN_LABELS = 40
-ROLES = {"text": "Input text", "label": "Label", "split": "Split"}
+ROLES = {"text": "Input text", "prompt": "Prompt", "label": "Label", "split": "Split"}
 KINDS = {
     SINGLE: "one of several classes",
     MULTI: "any number of classes",

@@ -13,7 +13,7 @@ from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
-from projects.ingest.formats import MULTI, REGRESSION, SINGLE
+from projects.ingest.formats import MULTI, REGRESSION
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets
 from projects.views import dataset_charts
@@ -39,7 +39,6 @@ UNITS = {
     "milliseconds": "ms",
     "rate": "samples a second",
 }
-KINDS_OF_LABEL = {SINGLE: "", MULTI: "any number a row", REGRESSION: "a number"}
 CHARTED_COLUMNS = 12
 TABS = ("rows", "labels", "statistics", "issues", "details")
 
@@ -146,9 +145,17 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "version": version,
         "versions": version.dataset.versions.select_related("created_by"),
         "shape": version.input_column or "table",
-        "kind_of_label": KINDS_OF_LABEL[version.problem],
+        "about_label": _about_label(version),
         "worst": next((one["severity"] for one in version.issues), ""),
     }
+
+
+def _about_label(version: DatasetVersion) -> str:
+    """What stands below the number of labels."""
+    columns = len(version.features)
+    if version.problem == MULTI:
+        return "any number of them a row"
+    return f"from {columns} column" + ("" if columns == 1 else "s") if columns else ""
 
 
 def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, str | None]]:
@@ -167,7 +174,15 @@ def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[st
         return _rows(request, version)
     if tab == "labels" and version.problem == REGRESSION:
         facts = version.statistics["label"]
-        return {"figure": dataset_charts.distribution(facts, ""), "facts": facts, "height": 320}
+        return {
+            "figure": dataset_charts.distribution(facts, ""),
+            "height": 320,
+            "facts": zip(
+                ("Least", "5 %", "Median", "Mean", "95 %", "Most", "Deviation"),
+                _summed_up(facts),
+                strict=True,
+            ),
+        }
     if tab == "labels":
         figure, height = dataset_charts.labels(version)
         return {"figure": figure, "height": height, "label_lines": _label_lines(version)}
@@ -267,7 +282,7 @@ def _columns(version: DatasetVersion) -> dict[str, Any]:
     numeric = [(name, facts) for name, facts in columns.items() if facts["kind"] == "numeric"]
     words = [(name, facts) for name, facts in columns.items() if facts["kind"] == "categorical"]
     return {
-        "numeric": numeric,
+        "numeric": [(name, facts["missing"], _summed_up(facts)) for name, facts in numeric],
         "distributions": [
             (name, dataset_charts.distribution(facts, ""))
             for name, facts in numeric[:CHARTED_COLUMNS]
@@ -282,6 +297,15 @@ def _columns(version: DatasetVersion) -> dict[str, Any]:
             for name, facts in words
         ],
     }
+
+
+def _summed_up(facts: dict[str, Any]) -> list[str]:
+    """Least, 5 %, median, mean, 95 %, most and deviation of numbers; nothing of none."""
+    if "minimum" not in facts:
+        return [""] * 7
+    low, middle, high = (facts["quantiles"][percent] for percent in ("5", "50", "95"))
+    shown = [facts["minimum"], low, middle, facts["mean"], high, facts["maximum"]]
+    return [_written(value) for value in (*shown, facts["deviation"])]
 
 
 def _missing(version: DatasetVersion) -> list[tuple[str, int, float]]:
@@ -310,7 +334,9 @@ def _shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str
 
 
 def _written(value: float | str | None) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else value or "–"
+    if not isinstance(value, float):
+        return value or "–"
+    return ui.grouped(round(value)) if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _whole(text: str | None) -> int:
