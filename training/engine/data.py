@@ -141,6 +141,8 @@ def _labels(
 ) -> tuple[Targets, NDArray[np.bool_]]:
     """A file's labels as targets, and which rows have one. Raises DataError."""
     names = {name: place for place, name in enumerate(described.labels)}
+    if described.problem == "embedding":
+        return np.full(len(written), -1, dtype=np.int64), np.zeros(len(written), dtype=bool)
     if described.problem == "regression":
         numbers = np.full((len(written), 1), np.nan, dtype=np.float32)
         for row, text in enumerate(written):

@@ -83,6 +83,13 @@ def answer(module: nn.Module, seen: Seen, logits: Tensor, mask: Tensor | None) -
     )
 
 
+def width(module: nn.Module) -> int:
+    """Of the vectors that a transformers model makes of texts."""
+    assert isinstance(module, Wrapped)
+    config = module.model.config
+    return int(getattr(config, "hidden_size", None) or config.dim)
+
+
 def points(module: nn.Module) -> list[nn.Module]:
     """The modules of a small network whose outputs are its layers, the first one first."""
     names = getattr(module, "points", ())

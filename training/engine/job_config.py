@@ -10,8 +10,8 @@ from training.engine.options import JSON
 from training.engine.terms import Loss, Methods, Stage
 
 #: What a label is, in the words of transformers' `problem_type`: one class of several; any number
-#: of them; a number.
-Problem = Literal["single_label", "multi_label", "regression"]
+#: of them; a number. And one more: the answer is a vector, for which there is no label.
+Problem = Literal["single_label", "multi_label", "regression", "embedding"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +106,8 @@ def _dataset(said: Mapping[str, Any], task: JSON | None, faults: list[Fault]) ->
         offered = ", ".join(terms.PROBLEMS)
         faults.append(Fault("dataset.problem", f"It must be one of {offered}."))
         problem = "single_label"
+    if task is not None and "embedding" in task["metrics"]:
+        labels, problem = (), "embedding"
     named = task is not None and task["needs_labels"] and problem != "regression"
     if named and len(labels) < (1 if problem == "multi_label" else 2):
         faults.append(Fault("dataset.labels", "Classification needs at least two labels."))

@@ -92,7 +92,9 @@ class Lesson:
     def asks_live(self) -> bool:
         """Whether the teachers are asked in every step: layers are too large to store, and moved
         pictures are never the same."""
-        return self.config.teacher_outputs == "live" or self.augments or bool(self.wanted)
+        told = self.dataset.problem == "embedding" and self.wanted == Wanted(embedding=True)
+        layers = bool(self.wanted) and not told
+        return self.config.teacher_outputs == "live" or self.augments or layers
 
     def rows(self) -> Indices:
         """The rows of an epoch: those that at least one term speaks about.
@@ -132,7 +134,7 @@ class Lesson:
             kind = LanguageTeacher if self.writes else Teacher
             teacher = kind(network, path, weight, self.dataset, place)
             self.teachers.append(teacher)
-            if self.asks_live or TASKS[self.config.task].unit != "row":
+            if self.asks_live or self.wanted or TASKS[self.config.task].unit != "row":
                 teacher.prepare(folder / "prepared")
         if len(self.teachers) > 1 and self.wanted:
             sentence = "Layers are compared with one teacher's; choose one."
@@ -246,7 +248,8 @@ class Lesson:
                 said = self.target(rows, split, torch.from_numpy(truth)).logits
                 scores = evaluate.score(said.cpu().numpy(), truth, self.dataset.problem)
                 for name in TASKS[self.config.task].metrics[self.dataset.problem]:
-                    values[f"teacher/{short}/{name}"] = scores[name]
+                    if name in scores:
+                        values[f"teacher/{short}/{name}"] = scores[name]
         return values
 
     def _written_scores(self, split: str, short: str) -> dict[str, float]:

@@ -229,7 +229,7 @@ def finish(
         logits = evaluate.predict(student, inputs, rows, place, asked_to_stop=trainer.asked_to_stop)
         ours = report.scored(student, logits, labels, dataset, speed)
         judged = TASKS[config.task].metrics[dataset.problem]
-        values = {f"test/{name}": ours.summary[name] for name in judged}
+        values = {f"test/{name}": ours.summary[name] for name in judged if name in ours.summary}
         if lesson.teachers:
             theirs = _teachers_scored(folder, lesson, split, labels, place, trainer.asked_to_stop)
             close = evaluate.fidelity(ours.logits, theirs.logits, dataset.problem)
@@ -319,5 +319,5 @@ def _teachers_scored(
     whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {})
     sizes = report.combined(lesson.teachers, each)
     judged = TASKS[lesson.config.task].metrics[dataset.problem]
-    summary = {**sizes, **{name: whole.summary[name] for name in judged}}
+    summary = {**sizes, **{name: whole.summary[name] for name in judged if name in whole.summary}}
     return report.Scored(np.asarray(joined), summary, whole.details)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +46,14 @@ class Network:
     preprocessing: Preprocessing
     problem: Problem = "single_label"
     scale: tuple[float, float] = (0.0, 1.0)  # of numbers: what its 0 and its 1 further mean
+    width: int = 0  # of the vector it answers, where that is what it answers
 
     @property
     def outputs(self) -> int:
         """Numbers it answers for a unit."""
         if isinstance(self.preprocessing, LanguagePreprocessing):
             return self.preprocessing.vocabulary
-        return outputs(self.labels)
+        return self.width or outputs(self.labels)
 
     @property
     def parameters(self) -> int:
@@ -62,6 +63,10 @@ class Network:
     @property
     def channels_last(self) -> bool:
         return ARCHITECTURES[self.architecture].channels_last
+
+
+def _vector(network: Network, logits: Tensor) -> Tensor | None:
+    return logits if network.problem == "embedding" else None
 
 
 def outputs(labels: tuple[str, ...]) -> int:
@@ -159,12 +164,18 @@ class Place:
             mask = mask.to(self.device).bool()
         if hasattr(network.module, "last"):
             return self._unmultiplied(network, batch, wanted, module, mask)
+        if network.problem == "embedding":
+            wanted = replace(wanted, embedding=False)
         if not wanted:
-            return Answer(self.logits(network, batch, module), mask=mask)
+            logits = self.logits(network, batch, module)
+            return Answer(logits, embedding=_vector(network, logits), mask=mask)
         watched = module or network.module
         with features.watch(watched, wanted) as seen:
             logits = self.logits(network, batch, module)
-        return features.answer(watched, seen, logits, mask)
+        said = features.answer(watched, seen, logits, mask)
+        if network.problem == "embedding":
+            said.embedding = logits
+        return said
 
     def _unmultiplied(
         self,
@@ -254,10 +265,13 @@ def draw(
     problem: Problem = "single_label",
 ) -> Network:
     """A network with weights from torch's generator."""
-    shape = TASKS[task].shape(preprocessing, outputs(labels))
+    width = ARCHITECTURES[architecture].width(config) if problem == "embedding" else 0
+    shape = TASKS[task].shape(preprocessing, width or outputs(labels))
     module = ARCHITECTURES[architecture].build(alterations.plain(config), shape)
     alterations.apply(module, alterations.of(config))
-    return Network(name, module, architecture, config, task, labels, preprocessing, problem)
+    return Network(
+        name, module, architecture, config, task, labels, preprocessing, problem, width=width
+    )
 
 
 def load(name: str, folder: Path, task: str) -> Network:
@@ -288,6 +302,7 @@ def load(name: str, folder: Path, task: str) -> Network:
             preprocessing,
             problem,
             scale,
+            features.width(module) if problem == "embedding" else 0,
         )
     network = draw(name, said["architecture"], said["config"], task, labels, preprocessing, problem)
     try:
@@ -313,7 +328,10 @@ def _load_checkpoint(name: str, folder: Path, task: str) -> Network:
     labels = checkpoints.labels(folder) if TASKS[task].needs_labels else ()
     module = checkpoints.load(folder, task, classes=outputs(labels))
     architecture = key_of(checkpoints.model_type(folder, task), task)
-    return Network(name, module, architecture, {}, task, labels, preprocessing)
+    network = Network(name, module, architecture, {}, task, labels, preprocessing)
+    if "embedding" in TASKS[task].metrics:
+        network.problem, network.width = "embedding", features.width(module)
+    return network
 
 
 def save(network: Network, folder: Path) -> list[Path]:

@@ -38,6 +38,9 @@ class Said:
         cls, dataset: Dataset, split: str, logits: Any, labels: Targets, starts: Indices
     ) -> Self:
         """From the logits and labels of the split's units; a row's units begin at `starts`."""
+        if dataset.problem == "embedding":
+            nothing = np.full(len(logits), np.nan)
+            return cls([None] * len(logits), [""] * len(logits), nothing, nothing, nothing)
         if dataset.problem == "regression":
             return cls._of_numbers(logits[:, 0].astype(np.float64), labels[:, 0])
         if dataset.problem == "multi_label":

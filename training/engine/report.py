@@ -45,6 +45,8 @@ def scored(network: Network, logits: Any, labels: Targets, dataset: Dataset, spe
 def details(logits: Any, labels: Targets, names: tuple[str, ...], problem: Problem) -> JSON:
     """What the page of an evaluation draws: per label, confusion and reliability; or, of numbers,
     truth and answer of some rows."""
+    if problem == "embedding":
+        return {"width": int(logits.shape[1])}
     if problem == "regression":
         there = np.flatnonzero(~np.isnan(labels[:, 0]))
         some = there[:: max(1, len(there) // MOST_POINTS)]
@@ -107,7 +109,7 @@ def compared(student: Scored, teacher: Scored | None, problem: Problem, headline
     (weights)."""
     if teacher is None:
         return {"agreement": None, "kl": None, "retention": None, "compression": None}
-    best = teacher.summary[headline]
+    best = teacher.summary.get(headline)
     rises = problem != "regression"
     return {
         "agreement": None,

@@ -54,8 +54,9 @@ class Teacher:
     ) -> Answer:
         """Its logits in the dataset's order of labels, and what else is wanted; live where layers
         are wanted, or where `batch` holds inputs that are no longer the stored rows'."""
-        if not wanted and batch is None:
-            return Answer(self.logits(rows, split))
+        if batch is None and (not wanted or self._is_told_by(wanted)):
+            logits = self.logits(rows, split)
+            return Answer(logits, embedding=logits if wanted else None)
         assert self.inputs is not None
         seen = self.inputs.batch(rows) if batch is None else batch
         with torch.no_grad():
@@ -67,6 +68,10 @@ class Teacher:
             else rounded(said.logits)[:, self.columns].float().cpu()
         )
         return said
+
+    def _is_told_by(self, wanted: Wanted) -> bool:
+        """Whether what it answers is all that is wanted: its answer is a vector."""
+        return self.network.problem == "embedding" and wanted == Wanted(embedding=True)
 
     def proven(self, split: str, home: Path, rows: int = 32) -> float:
         """The largest difference between the stored answers to some rows, spread over the split,

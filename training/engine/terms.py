@@ -80,6 +80,7 @@ PROBLEMS = {
     "single_label": "one label a row",
     "multi_label": "several labels a row",
     "regression": "numbers as labels",
+    "embedding": "vectors instead of labels",
 }
 
 
@@ -126,6 +127,7 @@ DISTIL = [
     {"kind": "soft_targets", "weight": 0.9, "temperature": 4.0},
     {"kind": "hard_labels", "weight": 0.1},
 ]
+EMBED = [{"kind": "embeddings", "weight": 1.0, "of": "rows"}]
 FINE_TUNE = [{"kind": "hard_labels", "weight": 1.0}]
 
 
@@ -214,7 +216,7 @@ def read_losses(
     problem: str = "single_label",
 ) -> list[Loss]:
     if raw is None:
-        raw = DISTIL if taught else FINE_TUNE
+        raw = EMBED if problem == "embedding" else DISTIL if taught else FINE_TUNE
     if not isinstance(raw, list) or not raw:
         faults.append(Fault("losses", "It must be a list of at least one loss."))
         return []

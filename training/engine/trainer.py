@@ -139,6 +139,8 @@ class Trainer:
             if self.lesson.teachers and self.lesson.wanted:
                 teacher = self.lesson.teachers[0].answer(some, "train", self.lesson.wanted)
                 teacher = on(teacher, self.place.device)
+        if teacher is None and self.scheme.brings_teacher:
+            teacher = answer  # those who will teach have the student's shapes
         if teacher is not None or not self.lesson.needs_teacher:
             self.lesson.fit(answer, teacher)
         self.scheme.fit(answer)

@@ -79,7 +79,7 @@ class AttentionMaps(Loss):
     needs_teacher = True
     is_divergence = True
     tasks = tuple(task for task in EVERY_TASK if task != "tabular-classification")
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     unit = "difference"
     Options: ClassVar[type] = Options
 

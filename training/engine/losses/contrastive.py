@@ -95,7 +95,7 @@ class Contrastive(Loss):
     paper = "Tian et al.: Contrastive Representation Distillation, 1910.10699, section 3"
     needs_teacher = True
     is_joint = True
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     Options: ClassVar[type] = Options
     wants = Wanted(embedding=True)
     _heads: Heads | None = None

@@ -47,7 +47,7 @@ class Embeddings(Loss):
     paper = "Jiao et al.: TinyBERT, 1909.10351, equation 9; Kim et al.: EmbedDistill, 2301.12005"
     needs_teacher = True
     is_divergence = True
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     unit = "squared difference"
     Options: ClassVar[type] = Options
     _projection: nn.Module | None = None

@@ -54,7 +54,7 @@ class HiddenStates(Loss):
     )
     needs_teacher = True
     is_divergence = True
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     unit = "squared difference"
     Options: ClassVar[type] = Options
     wants = Wanted(hidden=True)

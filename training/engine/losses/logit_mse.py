@@ -19,7 +19,7 @@ class LogitMSE(Loss):
     needs_teacher = True
     is_divergence = True
     tasks = (*CLASSIFICATION, "text-generation")
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     unit = "squared logits"
 
     def per_row(

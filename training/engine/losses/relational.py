@@ -69,7 +69,7 @@ class Relational(Loss):
     needs_teacher = True
     is_divergence = True
     is_joint = True
-    problems = ("single_label", "multi_label", "regression")
+    problems = ("single_label", "multi_label", "regression", "embedding")
     unit = "difference"
     Options: ClassVar[type] = Options
     wants = Wanted(embedding=True)

@@ -56,6 +56,11 @@ class Architecture(Method):
         raise NotImplementedError
 
     @classmethod
+    def width(cls, options: JSON) -> int:
+        """Of the vectors it makes, where the task wants vectors."""
+        return int(options["dim"])
+
+    @classmethod
     def wished_words(cls, options: JSON) -> tokenization.Wish:
         """The tokenizer it asks for; small text networks share these options."""
         return tokenization.Wish(

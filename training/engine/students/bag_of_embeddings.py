@@ -90,8 +90,8 @@ class BagOfEmbeddings(Architecture):
     label = "Bag of embeddings"
     summary = "The mean of a text's word embeddings: tiny, instant on any CPU, hard to beat."
     paper = "Joulin et al.: Bag of Tricks for Efficient Text Classification, 1607.01759"
-    tasks = ("text-classification",)
-    default_for = ("text-classification",)
+    tasks = ("text-classification", "feature-extraction")
+    default_for = ("text-classification", "feature-extraction")
     sizes = (
         Size("tiny", "Tiny", 22_570, {"vocabulary": 1400, "dim": 16, "dropout": 0.1}),
         Size("small", "Small", 256_330, {"vocabulary": 8000, "dim": 32}),

@@ -28,6 +28,10 @@ TOKENS = (
     *("electra", "ernie", "megatron-bert", "mobilebert", "modernbert", "mpnet", "rembert"),
     *("roberta", "roformer", "xlm-roberta"),
 )
+EMBEDDING = (
+    *("albert", "bert", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "ernie"),
+    *("modernbert", "mpnet", "roberta", "xlm-roberta"),
+)
 IMAGE = (
     *("beit", "bit", "convnext", "convnextv2", "cvt", "dinov2", "efficientnet"),
     *("focalnet", "mobilenet_v1", "mobilenet_v2", "mobilevit"),
@@ -53,12 +57,18 @@ def allowed(task: str) -> tuple[str, ...]:
         return GENERATION
     if task == "token-classification":
         return TOKENS
+    if task == "feature-extraction":
+        return EMBEDDING
     return TEXT if task == "text-classification" else IMAGE
 
 
 #: Behind a model type: not the architecture that classifies texts, but the one that writes, or
 #: that answers for every token.
-SUFFIXES = {"text-generation": "-lm", "token-classification": "-tokens"}
+SUFFIXES = {
+    "text-generation": "-lm",
+    "token-classification": "-tokens",
+    "feature-extraction": "-embedding",
+}
 
 
 def key_of(kind: str, task: str) -> str:
@@ -105,6 +115,20 @@ class Wrapped(nn.Module):
             yield self._told
         finally:
             self._asked = {}
+
+
+class Embedding(Wrapped):
+    """An encoder whose forward answers one vector a text, `[batch, width]`: the mean of its last
+    layer over the real tokens (Reimers, Gurevych: Sentence-BERT, 1908.10084, section 3)."""
+
+    def forward(self, **inputs: Any) -> Tensor:
+        said = self.model(**inputs, **self._asked)
+        if self._asked:
+            self._told.update((name[7:], said.get(name[7:])) for name in self._asked)
+        hidden: Tensor = said.last_hidden_state
+        inside = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        mean: Tensor = (hidden * inside).sum(dim=1) / inside.sum(dim=1).clamp_min(1.0)
+        return mean
 
 
 class Causal(Wrapped):
@@ -156,7 +180,8 @@ class Causal(Wrapped):
 
 
 def wrapped(model: Any, task: str) -> Wrapped:
-    return Causal(model) if task == "text-generation" else Wrapped(model)
+    kinds = {"text-generation": Causal, "feature-extraction": Embedding}
+    return kinds.get(task, Wrapped)(model)
 
 
 MOST_LAYERS = 512
@@ -211,6 +236,8 @@ def _auto(task: str) -> Any:
         return transformers.AutoModelForCausalLM
     if task == "token-classification":
         return transformers.AutoModelForTokenClassification
+    if task == "feature-extraction":
+        return transformers.AutoModel
     return transformers.AutoModelForImageClassification
 
 

@@ -124,7 +124,7 @@ def preprocessing(
     folder: Path, task: str
 ) -> TextPreprocessing | ImagePreprocessing | SoundPreprocessing | LanguagePreprocessing:
     """How it wants its inputs, from its own files."""
-    if task == "text-classification":
+    if task in ("text-classification", "feature-extraction"):
         return _text(folder)
     if task == "token-classification":
         text = _text(folder)
