@@ -8,8 +8,12 @@ import pytest
 import torch
 
 from tests.engine import jobs
+from tests.engine.test_architectures import built
 from training.engine import networks
+from training.engine.answers import Wanted
+from training.engine.errors import ConfigError
 from training.engine.events import Finished
+from training.engine.networks import Place
 
 SOUND, TABLE = "audio-classification", "tabular-classification"
 STEADY: jobs.JSON = {"epochs": 8, "learning_rate": 0.01}
@@ -181,3 +185,27 @@ def test_numbers_are_learned_from_tables(tmp_path: Path, data: dict[str, jobs.JS
         training={"epochs": 30, "learning_rate": 0.02},
     )
     assert jobs.of(jobs.run(student), Finished)[0].summary["student"]["r2"] > 0.6
+
+
+@pytest.mark.parametrize("key", ["wav2vec2", "sew"])
+def test_what_is_seen_of_a_sound_has_a_mask_of_its_own_places(key: str) -> None:
+    network = built(key)
+    network.module.eval()
+    waves, real = torch.randn(2, 2400), torch.ones(2, 2400, dtype=torch.int64)
+    waves[0, 1200:], real[0, 1200:] = 0.0, 0
+    batch = {"input_values": waves, "attention_mask": real}
+    place = Place(torch.device("cpu"))
+    for wanted in (Wanted(hidden=True), Wanted(attention=True), Wanted(relations=True)):
+        with torch.no_grad():
+            seen = place.answer(network, batch, wanted)
+        assert seen.mask is not None
+        time = [*(one.shape[1] for one in seen.hidden), *(one.shape[-1] for one in seen.attention)]
+        assert {*time, *(one.shape[2] for one in seen.relations)} == {seen.mask.shape[1]}
+        assert 0 < int(seen.mask[0].sum()) < int(seen.mask[1].sum()) == seen.mask.shape[1]
+
+
+def test_attention_that_goes_past_its_layers_is_refused_by_name() -> None:
+    network = built("wavlm")
+    batch = {"input_values": torch.randn(2, 2400)}
+    with pytest.raises(ConfigError, match="queries, keys and values"):
+        Place(torch.device("cpu")).answer(network, batch, Wanted(relations=True))

@@ -56,6 +56,8 @@ def watch(module: nn.Module, wanted: Wanted) -> Iterator[Seen]:
     try:
         with said as told:
             yield seen
+            if wanted.relations and not seen.relations:
+                raise _none("queries, keys and values")  # computed past the layers, as in WavLM
             if told is not None:
                 seen.hidden = list(told.get("hidden_states") or ())
                 seen.attention = tuple(told.get("attentions") or ())
@@ -68,8 +70,8 @@ def answer(module: nn.Module, seen: Seen, logits: Tensor, mask: Tensor | None) -
     """The collected as an Answer; raises ConfigError when the model kept silent."""
     heads = _heads(module) if seen.relations else 1
     hidden = tuple(one.float() for one in seen.hidden)
-    if mask is not None and hidden and (hidden[0].ndim != 3 or hidden[0].shape[1] != mask.shape[1]):
-        mask = None  # sounds: fewer places than samples
+    if mask is not None:
+        mask = _of_places(module, mask, seen)
     embedding = seen.embedding
     if embedding is not None and embedding.ndim == 3:
         embedding = embedding[torch.arange(len(embedding)), _last_places(embedding, mask)]
@@ -81,6 +83,26 @@ def answer(module: nn.Module, seen: Seen, logits: Tensor, mask: Tensor | None) -
         None if embedding is None else embedding.float(),
         mask,
     )
+
+
+def _of_places(module: nn.Module, mask: Tensor, seen: Seen) -> Tensor | None:
+    """The mask of what was seen: of sounds, whose models make one place of many samples, that of
+    the places; None where what was seen has no places in time."""
+    if seen.hidden:
+        time = seen.hidden[0].shape[1] if seen.hidden[0].ndim == 3 else 0
+    elif seen.attention:
+        time = seen.attention[0].shape[-1]
+    else:
+        time = seen.relations[0].shape[1] if seen.relations else mask.shape[1]
+    if time == mask.shape[1]:
+        return mask
+    base: Any = module.model.base_model if isinstance(module, Wrapped) else None
+    if not time or not hasattr(base, "_get_feat_extract_output_lengths"):
+        return None
+    lengths = base._get_feat_extract_output_lengths(mask.sum(dim=1))
+    lengths = lengths // getattr(base.config, "squeeze_factor", 1)
+    places: Tensor = torch.arange(time, device=mask.device) < lengths[:, None]
+    return places
 
 
 def width(module: nn.Module) -> int:
