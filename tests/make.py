@@ -16,7 +16,7 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import LogChunk, Run
+from training.models import Export, LogChunk, Run
 from training.worker import metrics
 
 _numbers = count(1)
@@ -209,3 +209,38 @@ def distillation(project: Project, *, accuracy: float = 0.88, control: float = 0
     LogChunk.objects.create(run=made, index=0, first_line=1, count=1, lines=[line])
     made.tell("created", "Launched.", by=project.created_by)
     return made
+
+
+def export(version: ModelVersion, dataset: DatasetVersion, **fields: Any) -> Export:
+    """A ready export of a version with a report, as a row alone; `files` are not in storage."""
+    latency = {"median": 0.3, "p95": 0.4}
+    half = {"median": 0.15, "p95": 0.2}
+    report = {
+        "rows": 100,
+        "split": "validation",
+        "agreement": 0.99,
+        "kl": 0.001,
+        "difference": {"max": 0.1, "mean": 0.01},
+        "metric": {"name": "accuracy", "before": 0.9, "after": 0.89, "change": -0.01},
+        "said": "",
+        "parameters": {"before": 1000, "after": 1000},
+        "size": {"before": 4000, "after": 1100, "share": 0.275, "files": 2000, "packed": 1000},
+        "latency_ms": {
+            "before": {"1": latency, "32": latency},
+            "after": {"1": half, "32": half},
+        },
+        "speed_up": {"1": 2.0, "32": 2.0},
+        "threads": 1,
+        "recommended": True,
+        "sentence": "It is 2.0 times as fast.",
+    }
+    defaults = {
+        "status": Export.Status.READY,
+        "format": "onnx-int8",
+        "options": {"opset": 20, "per_channel": True},
+        "dataset_version": dataset,
+        "report": report,
+        "created_by": version.created_by,
+        "finished_at": timezone.now(),
+    }
+    return Export.objects.create(version=version, **defaults | fields)
