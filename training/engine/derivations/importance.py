@@ -90,7 +90,7 @@ def objective(logits: Tensor, labels: Tensor | None, network: Network) -> Tensor
     """What the gradient is of, summed over units: the task's loss where rows have labels, else the
     loss of the network's own answer. `logits`: `[units, classes]`."""
     said = logits.detach()
-    if network.problem == "regression" or network.task == "feature-extraction":
+    if network.problem in ("regression", "embedding"):
         return logits.square().sum() / 2
     if network.problem == "multi_label":
         own = (said > 0).float()

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -71,7 +72,7 @@ class KeepLayers(Derivation):
     paper += "2004.03844"
     architectures = (
         *("mlp", "tabular_mlp", "small_convnet", "spectrogram_convnet"),
-        "gru_language_model",
+        *("gru_language_model", "bilstm"),
         *("bert", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert"),
         *("electra", "ernie", "fnet", "ibert", "longformer", "megatron-bert", "mobilebert"),
         *("modernbert", "mpnet", "nystromformer", "rembert", "roberta", "roberta-prelayernorm"),
@@ -94,6 +95,8 @@ class KeepLayers(Derivation):
             return self._of_row(teacher, "features", "channels")
         if teacher.architecture == "gru_language_model":
             return self._of_memories(teacher)
+        if teacher.architecture == "bilstm":
+            return self._of_lstm(teacher)
         if names := structure.stages(teacher):
             return self._of_stages(teacher, names)
         name = structure.stack(teacher.module)
@@ -134,6 +137,19 @@ class KeepLayers(Derivation):
             raise ModelError("Its first layer alone reads the embeddings: keep layer 0 too.")
         return _of(teacher, {"layers": len(kept)}, {"layers": (kept, depth)})
 
+    def _of_lstm(self, teacher: Network) -> Derived:
+        depth = int(teacher.config["layers"])
+        kept = chosen(self.options, depth)
+        if kept[0] and teacher.config["dim"] != 2 * teacher.config["hidden"]:
+            raise ModelError("Its first layer alone reads the embeddings: keep layer 0 too.")
+        student = slimming.rebuilt(teacher, {"layers": len(kept)})
+
+        def named(name: str) -> str:
+            return LSTM_LAYER.sub(lambda found: f"_l{kept[int(found[1])]}", name)
+
+        slimming.fill(student.module, teacher.module, {}, named=named)
+        return Derived(student, f"{len(kept)} of {depth} layers")
+
     def _of_row(self, teacher: Network, name: str, option: str) -> Derived:
         """Small networks: what a kept layer makes must fit what the next kept one reads."""
         if teacher.config.get("hidden") and option == "channels":
@@ -170,6 +186,8 @@ class KeepLayers(Derivation):
         slimming.fill(student.module, teacher.module, {}, named=_renamed(places))
         return Derived(student, f"{len(kept)} of {len(blocks)} layers")
 
+
+LSTM_LAYER = re.compile(r"_l(\d+)(?=_reverse$|$)")  # weight_ih_l0_reverse
 
 #: Lists of a configuration that say something of each layer.
 PER_LAYER = ("layer_types", "attention_window", "mlp_layer_types")

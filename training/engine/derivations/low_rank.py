@@ -51,7 +51,9 @@ class LowRank(Derivation):
         *("wav2vec2", "hubert", "audio-spectrogram-transformer"),
     )
     refusals: ClassVar[Mapping[str, str]] = {
-        "gru_language_model": "its layers are recurrent; take fewer of them",
+        **dict.fromkeys(
+            ("gru_language_model", "bilstm"), "its layers are recurrent; take fewer of them"
+        ),
         "bag_of_embeddings": "its only layer is the last one; make it narrower",
         "ibert": "its layers are of quantised kinds",
     }

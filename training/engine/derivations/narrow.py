@@ -1,3 +1,4 @@
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from training.engine.derivations import (
 from training.engine.errors import ModelError
 from training.engine.networks import Network, Place
 from training.engine.options import JSON, option
+from training.engine.students.transformers_models import Wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,14 @@ class Options:
     )
 
 
+#: The weights that read the embeddings of small networks.
+READERS = {
+    "text_cnn": re.compile(r"filters\.\d+\.weight"),
+    "bilstm": re.compile(r"lstm\.weight_ih_l0(_reverse)?"),
+    "gru_language_model": re.compile(r"layers\.0\.gru\.weight_ih_l0"),
+}
+
+
 @DERIVATIONS.register
 class Narrow(Derivation):
     key = "narrow"
@@ -38,7 +48,7 @@ class Narrow(Derivation):
     paper = "Xia et al.: Sheared LLaMA, 2310.06694; Ashkboos et al.: SliceGPT, 2401.15024"
     measures = True
     architectures = (
-        *("bag_of_embeddings", "text_cnn"),
+        *("bag_of_embeddings", "text_cnn", "bilstm", "gru_language_model"),
         *("bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie"),
         *("megatron-bert", "rembert", "roberta", "roberta-prelayernorm", "xlm-roberta"),
         *("gpt2", "llama", "mistral", "qwen2", "qwen3", "vit"),
@@ -51,16 +61,21 @@ class Narrow(Derivation):
         **dict.fromkeys(
             ("wav2vec2", "hubert"), "a grouped convolution gives its places, and ties its width"
         ),
-        "gru_language_model": "what it remembers is one whole; take fewer of its layers",
         "albert": "all its layers are one layer, used again and again",
     }
     Options: ClassVar[type] = Options
 
     def derive(self, teacher: Network, examples: Sequence[Example]) -> Derived:
+        if teacher.width and not isinstance(teacher.module, Wrapped):
+            raise ModelError("The vector it answers is its width: draw a narrower one instead.")
         if teacher.architecture == "bag_of_embeddings":
             return self._bag(teacher, examples)
-        if teacher.architecture == "text_cnn":
-            return self._text_cnn(teacher, examples)
+        if teacher.architecture in READERS:
+            names = [name for name, _ in teacher.module.named_parameters()]
+            readers = [name for name in names if READERS[teacher.architecture].fullmatch(name)]
+            if teacher.config.get("tied"):
+                raise ModelError("Its embeddings are its last layer too, and keep their width.")
+            return self._words(teacher, examples, readers)
         return self._transformer(teacher, examples)
 
     def _bag(self, teacher: Network, examples: Sequence[Example]) -> Derived:
@@ -79,25 +94,31 @@ class Narrow(Derivation):
         _put(student.module, "head.bias", _weight(module, "head.bias") * gain)
         return Derived(student, f"{width} of {table.shape[1]} dimensions")
 
-    def _text_cnn(self, teacher: Network, examples: Sequence[Example]) -> Derived:
-        """The filters of every window read the embeddings."""
+    def _words(
+        self, teacher: Network, examples: Sequence[Example], readers: Sequence[str]
+    ) -> Derived:
+        """Only the weights called `readers` read the embeddings: `[any, dim, ...]` each."""
         module = teacher.module
         table = _weight(module, "embedding.weight")  # [words, dim]
-        filters = module.get_submodule("filters")
-        names = [f"filters.{at}.weight" for at, _ in filters.named_children()]
-        reads = {name: _weight(module, name) for name in names}  # [filters, dim, window]
-        rows = torch.cat([one.transpose(1, 2).flatten(0, 1) for one in reads.values()])
+        reads = {name: _weight(module, name) for name in readers}
+        rows = torch.cat(
+            [
+                one.flatten(2).transpose(1, 2).flatten(0, 1) if one.ndim > 2 else one
+                for one in reads.values()
+            ]
+        )
         words = torch.cat([one.inputs["input_ids"].flatten() for one in examples] or [NO_WORDS])
         seen = table[words] if len(words) else table
         width = _fewer(table.shape[1], self.options.share)
         down, up = projection(_gram(seen) + NOISE * _gram(table), _gram(rows), width)
         student = slimming.rebuilt(teacher, {"dim": width})
-        own = student.module.state_dict()
-        state = {name: value for name, value in module.state_dict().items() if name in own}
         student.module.load_state_dict(
-            state
+            module.state_dict()
             | {"embedding.weight": (table @ down).float()}
-            | {name: torch.einsum("fdw,dk->fkw", one, up).float() for name, one in reads.items()}
+            | {
+                name: torch.einsum("fd...,dk->fk...", one, up).float()
+                for name, one in reads.items()
+            }
         )
         return Derived(student, f"{width} of {table.shape[1]} dimensions")
 

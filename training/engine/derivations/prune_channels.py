@@ -50,7 +50,9 @@ class PruneChannels(Derivation):
         *("vit", "beit", "dinov2", "wav2vec2", "hubert", "audio-spectrogram-transformer"),
     )
     refusals: ClassVar[Mapping[str, str]] = {
-        "gru_language_model": "what it remembers is one whole; take fewer of its layers",
+        **dict.fromkeys(
+            ("gru_language_model", "bilstm"), "what it remembers is one whole; take fewer layers"
+        ),
         "bag_of_embeddings": "it has no channels but its width; make it narrower",
         "albert": "all its layers are one layer, used again and again",
         "ibert": "its layers are of quantised kinds",

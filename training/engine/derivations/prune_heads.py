@@ -66,6 +66,7 @@ class PruneHeads(Derivation):
                 *(
                     "tabular_mlp",
                     "gru_language_model",
+                    "bilstm",
                     "fnet",
                     "resnet",
                     "regnet",

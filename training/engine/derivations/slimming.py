@@ -47,7 +47,7 @@ def rebuilt(teacher: Network, changes: Mapping[str, Any], altered: JSON | None =
             teacher.preprocessing,
             teacher.problem,
         )
-        return replace(teacher, module=drawn.module, config=config)
+        return replace(teacher, module=drawn.module, config=config, width=drawn.width)
     model = teacher.module.model
     theirs = copy.deepcopy(model.config)
     try:
@@ -60,12 +60,15 @@ def rebuilt(teacher: Network, changes: Mapping[str, Any], altered: JSON | None =
         for name, value in changes.items():
             setattr(theirs, name, value)
         smaller = type(model)(theirs)
+        if getattr(model, "pooler", smaller) is None:
+            smaller.pooler = None
     except Exception as error:  # the library raises whatever its many authors chose
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(f"Its configuration cannot be made smaller so: {reason}") from error
     module = copy.deepcopy(teacher.module, {id(model): smaller})
     alterations.apply(module, layers)
-    return replace(teacher, module=module, config=config)
+    width = int(theirs.hidden_size) if teacher.width else 0
+    return replace(teacher, module=module, config=config, width=width)
 
 
 def slimmed(teacher: Network, kept: Sequence[tuple[Group, Tensor]], changes: JSON) -> Network:
