@@ -47,6 +47,21 @@ def tasks() -> list[JSON]:
     return list(methods()["tasks"])
 
 
+def metrics_of(task: str, problem: str) -> list[str]:
+    """What answers of this task are judged by, the headline first. Of a task without labels of its
+    own, such as embeddings, whatever the problem is called."""
+    found = find("tasks", task)
+    judged: dict[str, list[str]] = found["metrics"] if found else {}
+    return list(judged.get(problem) or next(iter(judged.values()), ["accuracy"]))
+
+
+def problem_of(task: str, said: str) -> str:
+    """What the labels are, as the engine calls it: what a dataset says, where its task knows it."""
+    found = find("tasks", task)
+    judged = list(found["metrics"]) if found else []
+    return said if said in judged or not judged else str(judged[0])
+
+
 def architectures(task: str) -> list[JSON]:
     """What can be trained for a task: the default first, small ones next, then transformers."""
     fitting = [one for one in methods()["architectures"] if task in one["tasks"]]

@@ -43,7 +43,30 @@ TONES = {
 }
 
 #: Metrics of which less is better; of all others more is.
-LESS_IS_BETTER = ("loss", "kl", "ece", "perplexity", "latency", "seconds")
+LESS_IS_BETTER = (
+    *("loss", "kl", "ece", "rmse", "mae", "perplexity", "bits_per_character"),
+    *("latency", "seconds"),
+)
+#: Metrics between 0 and 1 that are written in percent.
+SHARES = frozenset(
+    {
+        *("accuracy", "macro_f1", "micro_f1", "ece", "agreement", "retention"),
+        *("token_accuracy", "exact_match", "neighbours"),
+    }
+)
+#: What a metric is called on a page, when it is not simply its name in words.
+MEASURES = {
+    "ece": "calibration error",
+    "kl": "divergence from the teacher",
+    "macro_f1": "macro F1",
+    "mae": "mean error",
+    "micro_f1": "micro F1",
+    "neighbours": "shared neighbours",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "spearman": "rank correlation",
+    "teacher_rmse": "distance to the teacher",
+}
 
 
 @register.filter
@@ -179,6 +202,27 @@ def metric(value: Any, name: str = "") -> str:
     if number and (abs(number) < 0.001 or abs(number) >= 1e5):
         return f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+")
     return f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}"
+
+
+@register.filter
+def is_share(name: str) -> bool:
+    return _bare(name) in SHARES
+
+
+@register.filter
+def measure(name: str) -> str:
+    """What a metric is called: `val/macro_f1` as `macro F1`."""
+    return MEASURES.get(_bare(name)) or words(_bare(name))
+
+
+@register.filter
+def score(value: Any, name: str) -> str:
+    """A metric's value as it is read: a share in percent, anything else in its digits."""
+    return percent(value) if is_share(name) else metric(value, name)
+
+
+def _bare(name: str) -> str:
+    return str(name).rpartition("/")[2]
 
 
 @register.filter

@@ -17,7 +17,7 @@ from training.engine.presets import PRESETS, Preset
 from training.engine.schemes import SCHEMES
 
 TEXT, IMAGE, SOUND = "text-classification", "image-classification", "audio-classification"
-WRITING = "text-generation"
+WRITING, VECTORS = "text-generation", "feature-extraction"
 BERT: jobs.JSON = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
     "vocab_size": 60, "max_length": 16,
@@ -43,6 +43,7 @@ class Pair:
     teacher: tuple[str, jobs.JSON]
     student: tuple[str, jobs.JSON]
     training: jobs.JSON = field(default_factory=dict)
+    alone: jobs.JSON = field(default_factory=dict)  # how the teacher learns, if not from labels
 
 
 PAIRS = {
@@ -57,6 +58,13 @@ PAIRS = {
     WRITING: Pair(
         WRITING, ("gru_language_model", writings.LARGER), ("gru_language_model", writings.SMALL),
         {"learning_rate": 0.02, "batch_size": 8},
+    ),
+    VECTORS: Pair(
+        VECTORS, ("bert-embedding", {**BERT, "hidden_size": 24}), ("bert-embedding", BERT),
+        alone={
+            "scheme": "ema_teacher", "losses": [{"kind": "embeddings", "of": "rows"}],
+            "training": {"epochs": 1, "selection_metric": "val/loss"},
+        },
     ),
     "resnet_to_mobilenet": Pair(
         IMAGE, ("resnet", RESNET), ("mobilenet_v2", {"depth_multiplier": 0.1}),
@@ -75,14 +83,16 @@ def pair_of(preset: type[Preset]) -> str:
     if preset.key in PAIRS:
         return preset.key
     fitting = catalogued(preset.key)["tasks"]
-    return next(name for name in (TEXT, IMAGE, SOUND, WRITING) if name in fitting)
+    return next(name for name in (TEXT, IMAGE, SOUND, WRITING, VECTORS) if name in fitting)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, jobs.JSON]:
     home = tmp_path_factory.mktemp("data")
+    texts = jobs.texts(home / "texts.parquet")
     return {
-        TEXT: jobs.texts(home / "texts.parquet"),
+        TEXT: texts,
+        VECTORS: texts,
         IMAGE: jobs.images(home / "images.parquet"),
         SOUND: jobs.sounds(home / "sounds.parquet"),
         WRITING: writings.texts(home / "writings.parquet"),
@@ -102,8 +112,8 @@ def taught_by(
             architecture, options = pair.teacher
             folder = jobs.write(
                 tmp_path_factory.mktemp("teacher"), data[pair.task], task=pair.task,
-                architecture=architecture, options=options,
-                training={"epochs": 3, **pair.training}, evaluate=False,
+                architecture=architecture, options=options, evaluate=False,
+                **{"training": {"epochs": 3, **pair.training}, **pair.alone},
             )  # fmt: skip
             jobs.run(folder)
             made[name] = folder / "output" / "model"
@@ -176,8 +186,7 @@ def test_it_says_what_it_does_when_to_take_it_and_where_it_comes_from(key: str) 
         assert words.endswith(".")
         assert len(words) <= 100
     assert preset.paper or preset.key in ("fine_tune", "balanced")
-    layers = {"hidden_states", "attention_maps", "embeddings"}
-    if layers & {term["kind"] for term in preset.terms()}:
+    if {"hidden_states", "attention_maps"} & {term["kind"] for term in preset.terms()}:
         assert preset.warning
 
 

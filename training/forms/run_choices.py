@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models.fields.json import KeyTextTransform
 
 from projects.models import DatasetVersion, ModelVersion, Project
+from training import catalog
 from training.models import Run
 
 HEAVY = ("statistics", "issues", "reading", "columns")
@@ -67,7 +68,10 @@ def datasets(project: Project, selected: str) -> list[DatasetChoice]:
                 rows=version.rows,
                 labels=version.labels,
                 splits={name: split["rows"] for name, split in version.splits.items()},
-                problem=str(version.kind_of_labels or "single_label"),  # type: ignore[attr-defined]
+                problem=catalog.problem_of(
+                    version.dataset.task,
+                    version.kind_of_labels or "single_label",  # type: ignore[attr-defined]
+                ),
             )
         )
     return chosen

@@ -110,7 +110,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
             asked,
             architecture=student.architecture if student is not None else None,
             trained=student is not None and student.has_weights,
-            problem="single_label" if dataset is None else dataset.problem,
+            problem="single_label" if dataset is None else _problem(dataset),
         )
     except ConfigError as error:
         for fault in error.faults:
@@ -157,6 +157,10 @@ def model(*, project: Project, reference: str) -> Network:
     if run.is_final:
         raise Invalid(f"Run {run.number} is {run.status} and left no model.")
     return Network(None, awaited=run)
+
+
+def _problem(dataset: DatasetVersion) -> str:
+    return catalog.problem_of(dataset.dataset.task, dataset.problem)
 
 
 def _dataset(project: Project, reference: Any, faults: Faults) -> DatasetVersion | None:

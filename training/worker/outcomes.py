@@ -11,6 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from distillhub.lib import storage
+from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from projects.services import registry
 from training.engine import events
@@ -221,10 +222,12 @@ def _add_version(run: Run, folder: Path) -> ModelVersion:
 
 
 def _told(run: Run, made: ModelVersion | None) -> str:
-    student = run.summary.get("student") or {}
-    accuracy = student.get("accuracy")
+    name = run.summary.get("headline", "accuracy")
+    value = (run.summary.get("student") or {}).get(name, run.summary.get(name))
     scored = ""
-    if isinstance(accuracy, int | float):
-        scored = f" Accuracy {accuracy:.1%} on the {run.summary.get('split', 'test')} rows."
+    if isinstance(value, int | float):
+        spelt = ui.measure(name)
+        split = run.summary.get("split", "test")
+        scored = f" {spelt[:1].upper()}{spelt[1:]} {ui.score(value, name)} on the {split} rows."
     kept = f" Its model is {made.reference}." if made is not None else ""
     return f"Finished after {run.summary.get('steps', run.step)} steps.{scored}{kept}"
