@@ -20,6 +20,8 @@ from training.engine import (
     evaluate,
     networks,
     optimization,
+    paired,
+    predictions,
     preflight,
     ranks,
     report,
@@ -242,6 +244,15 @@ def finish(
         "teacher": theirs.summary if theirs else None,
         **(report.compared(ours, theirs, dataset.problem, summary["headline"]) if ours else {}),
     }
+    starts = data.offsets(inputs, rows)
+    if ours and theirs and dataset.problem in ("single_label", "multi_label"):
+        pair = [
+            predictions.Said.of(dataset, split, one.logits, labels, starts).value
+            for one in (ours, theirs)
+        ]
+        known = ~np.isnan(pair[0])
+        sure = paired.retention(pair[0][known], pair[1][known])
+        summary |= {name: sure[name] for name in ("retention_interval", "mcnemar_p")}
     yield Stage("saving")
     column = TASKS[config.task].column
     yield from report.write(
@@ -250,7 +261,7 @@ def finish(
         split,
         column,
         labels,
-        data.offsets(inputs, rows),
+        starts,
         student,
         ours,
         theirs,

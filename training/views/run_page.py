@@ -13,6 +13,7 @@ from training.charts import curves, fidelity
 from training.models import Artifact, Run
 from training.services import artifacts as files
 from training.services import metrics
+from training.worker import comparison
 
 CHART_POINTS = 1000
 
@@ -108,7 +109,11 @@ def verdict(run: Run) -> dict[str, Any] | None:
     def place(value: float) -> float:
         return round(float((value + reach) / (2 * reach) * 100), 2)
 
+    measure = comparison.MEASURES.get(found.get("metric", ""), comparison.ACCURACY)
+    edges = [measure.difference(value).replace("-", "−") for value in (low, high)]
+    middle = measure.difference(found["difference"]).replace("-", "−")
     return found | {
+        "said": [f"{middle} {measure.unit}".strip(), *edges],
         "low_at": place(low),
         "high_at": place(high),
         "width": place(high) - place(low),

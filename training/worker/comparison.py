@@ -1,25 +1,50 @@
 """Did the teacher help? A distilled student against its control, row by row.
 
-Both answered the same rows. The interval is a paired bootstrap over rows: a resample of rows is a
-draw from the multinomial of (only the student right, only the control right, the same), so ten
-thousand of them cost a millisecond. McNemar's exact test asks whether the rows on which they differ
-fall to one side. Neither says anything about other seeds, and the sentence admits it.
+Both answered the same rows; the arithmetic is engine/paired.py's. It says nothing about other
+seeds, and the sentence admits it.
 """
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distillhub.lib import storage
 from distillhub.lib.later import Later
+from training.engine import paired
 from training.models import Artifact, Run
 
 parquet = Later("pyarrow.parquet")
 
-LEVEL = 0.95
-RESAMPLES = 10_000
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What a row is worth, and how a difference of it is said."""
+
+    metric: str
+    unit: str
+    better: str  # "5.0 points more accuracy"
+    worse: str
+    falls: bool = False
+    factor: float = 1.0  # from a value to its unit
+    places: int = 3
+
+    def difference(self, value: float) -> str:
+        """With its sign, in its unit."""
+        return f"{value * self.factor:+.{self.places}f}"
+
+
+ACCURACY = Measure("accuracy", "points", "more accuracy", "less accuracy", factor=100.0, places=1)
+ERROR = Measure("squared error", "", "lower squared error", "higher squared error", falls=True)
+BITS = Measure("bits per character", "bits", "fewer a character", "more a character", falls=True)
+MEASURES = {"accuracy": ACCURACY, "squared error": ERROR, "bits per character": BITS}
+
+
+def measure_of(run: Run) -> Measure:
+    """What this run's rows are judged by."""
+    if run.task == "text-generation":
+        return BITS
+    return ERROR if run.summary.get("problem") == "regression" else ACCURACY
 
 
 def compare(run: Run) -> dict[str, Any] | None:
@@ -36,73 +61,36 @@ def compare(run: Run) -> dict[str, Any] | None:
     if ours is None or theirs is None:
         return None
     with storage.open_blob(ours.sha256) as left, storage.open_blob(theirs.sha256) as right:
-        columns = ["row_id", "split", "label", "student"]
-        pair = [parquet.read_table(file, columns=columns) for file in (left, right)]
-    rights = [_right(table) for table in pair]
-    shared = sorted(rights[0].keys() & rights[1].keys())
+        pair = [parquet.read_table(file) for file in (left, right)]
+    worth = [_worth(table) for table in pair]
+    shared = sorted(worth[0].keys() & worth[1].keys())
     if not shared:
         return None
-    student = np.array([rights[0][row] for row in shared])
-    baseline = np.array([rights[1][row] for row in shared])
-    found = paired(student, baseline)
+    measure = measure_of(run)
+    student, baseline = (np.array([one[row] for row in shared]) for one in worth)
+    found = paired.differences(student, baseline, falls=measure.falls)
     return {
         "control": control.number,
-        "metric": "accuracy",
+        "metric": measure.metric,
+        "unit": measure.unit,
         "split": str(pair[0].column("split")[0]),
         **found,
-        "sentence": sentence(found, control.number),
+        "sentence": sentence(found, control.number, measure),
     }
 
 
-def paired(student: NDArray[np.bool_], baseline: NDArray[np.bool_]) -> dict[str, Any]:
-    """Accuracy of two models on the same rows (bool arrays, True where right), and how sure the
-    difference is."""
-    rows = len(student)
-    better = int(np.sum(student & ~baseline))
-    worse = int(np.sum(~student & baseline))
-    shares = np.array([better, worse, rows - better - worse]) / rows
-    drawn = np.random.default_rng(0).multinomial(rows, shares, size=RESAMPLES)
-    differences = (drawn[:, 0] - drawn[:, 1]) / rows
-    tail = (1 - LEVEL) / 2
-    low, high = (float(edge) for edge in np.quantile(differences, [tail, 1 - tail]))
-    answer = "helped" if low > 0 else "hurt" if high < 0 else "no_evidence"
-    return {
-        "rows": rows,
-        "student": float(student.mean()),
-        "control_value": float(baseline.mean()),
-        "difference": (better - worse) / rows,
-        "interval": [low, high],
-        "level": LEVEL,
-        "method": "paired bootstrap over rows",
-        "mcnemar_p": mcnemar(better, worse),
-        "answer": answer,
-    }
-
-
-def mcnemar(better: int, worse: int) -> float:
-    """Exact two-sided p: a fair coin thrown `better + worse` times falls at least so unevenly."""
-    thrown, fewer = better + worse, min(better, worse)
-    if thrown == 0:
-        return 1.0
-    chosen = [
-        math.lgamma(thrown + 1) - math.lgamma(heads + 1) - math.lgamma(thrown - heads + 1)
-        for heads in range(fewer + 1)
-    ]
-    tail = sum(math.exp(term - thrown * math.log(2)) for term in chosen)
-    return min(1.0, 2 * tail)
-
-
-def sentence(found: dict[str, Any], control: int) -> str:
+def sentence(found: dict[str, Any], control: int, measure: Measure = ACCURACY) -> str:
     """The verdict as a person would say it."""
-    points = abs(found["difference"]) * 100
-    low, high = (edge * 100 for edge in found["interval"])
-    span = f"{low:+.1f} to {high:+.1f} points, {found['level']:.0%} interval"
+    size = f"{abs(found['difference']) * measure.factor:.{measure.places}f} {measure.unit}".strip()
+    low, high = (measure.difference(edge) for edge in found["interval"])
+    unit = f" {measure.unit}" if measure.unit else ""
+    span = f"{low} to {high}{unit}, {found['level']:.0%} interval"
     rows = f"{found['rows']:,} rows".replace(",", " ")
     match found["answer"]:
         case "helped":
-            verdict = f"The teacher helped: {points:.1f} points more accuracy than run {control}"
+            verdict = f"The teacher helped: {size} {measure.better} than run {control}"
         case "hurt":
-            verdict = f"The teacher hurt: {points:.1f} points less accuracy than run {control}"
+            verdict = f"The teacher hurt: {size} {measure.worse} than run {control}"
         case _:
             verdict = f"No evidence that the teacher helped, compared with run {control}"
     return (
@@ -111,13 +99,16 @@ def sentence(found: dict[str, Any], control: int) -> str:
     )
 
 
-def _right(table: Any) -> dict[int, bool]:
-    """Which rows were answered right; rows without a label are not counted."""
+def _worth(table: Any) -> dict[int, float]:
+    """What each row's answer is worth; rows without a label are not counted. Files of older runs
+    say only what was answered."""
+    rows = table.column("row_id").to_pylist()
+    if "student_value" in table.column_names:
+        values = table.column("student_value").to_pylist()
+        return {row: value for row, value in zip(rows, values, strict=True) if value is not None}
     labels, answers = table.column("label").to_pylist(), table.column("student").to_pylist()
     return {
-        row: label == answer
-        for row, label, answer in zip(
-            table.column("row_id").to_pylist(), labels, answers, strict=True
-        )
+        row: float(label == answer)
+        for row, label, answer in zip(rows, labels, answers, strict=True)
         if label is not None
     }
