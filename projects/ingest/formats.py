@@ -39,6 +39,7 @@ SEPARATORS = ("|", ";", ",", "/", " ")  # between the labels of one row, as gues
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"  # columns that a table's model learns from
 TEXT_TASK, TABLE_TASK = "text-classification", "tabular-classification"
+GENERATION_TASK = "text-generation"  # needs no labels
 
 MOST_LABEL = 200  # characters of one label
 MOST_LABELS = 10_000  # different labels: more is an id or a text, not a label
@@ -112,6 +113,9 @@ class Plan:
     task: str = ""
     problem: str = SINGLE
     separator: str = ""  # between the labels of one row, where there may be several
+    shares: dict[str, float] = field(default_factory=dict)  # of splits that are made here
+    file_split: str | None = None  # what the file that is being read is given as
+    has_test: bool = False  # whether another file is given as the test split
 
     @property
     def features(self) -> dict[str, str]:
@@ -127,6 +131,7 @@ class Format(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     problems: ClassVar[tuple[str, ...]] = (SINGLE,)
     has_columns: ClassVar[bool] = False  # whether roles are given to columns
+    is_one_text: ClassVar[bool] = False  # whose splits stand one after the other
 
     @abstractmethod
     def recognises(self, head: bytes, name: str) -> bool:

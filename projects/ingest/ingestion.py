@@ -12,6 +12,7 @@ import time
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -24,7 +25,16 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.ingest import issues, labels, reading, registry, splits, statistics, stored
-from projects.ingest.formats import SPLITS, TABLE_TASK, BadFile, Format, LeftOut, Plan, Row
+from projects.ingest.formats import (
+    GENERATION_TASK,
+    SPLITS,
+    TABLE_TASK,
+    BadFile,
+    Format,
+    LeftOut,
+    Plan,
+    Row,
+)
 from projects.models import DatasetVersion
 
 logger = logging.getLogger(__name__)
@@ -162,7 +172,7 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
             tally.row(code, len(table) - 1)
         turn.beat(READING, 0.7 * fraction)
     draft.close()
-    table.refuse_if_useless(form)
+    table.refuse_if_useless(form, plan)
 
     turn.beat(DIVIDING, 0.7)
     told = table.labels
@@ -173,6 +183,8 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     proportions = version.reading.get("splits") or splits.DEFAULT
     seed = version.reading.get("seed", 0)
     assigned, how = splits.assign(given, told.strata, together, proportions, seed)
+    if form.is_one_text:
+        how = "In the order of the text: train, then validation, then test."
     exact = np.frombuffer(table.exact, dtype=np.int64)
     issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats)
     for name in plan.columns.get("ignored", []):
@@ -240,7 +252,8 @@ def _rows(
         prefix = f"{file['name']}:" if several else ""
         with path.open("rb") as handle:
             try:
-                for one in form.rows(handle, file["name"], file["dialect"], plan):
+                here = replace(plan, file_split=file["split"])
+                for one in form.rows(handle, file["name"], file["dialect"], here):
                     if isinstance(one, LeftOut):
                         tally.place(one.code, prefix + one.source)
                         continue
@@ -275,10 +288,10 @@ class _Columns:
         self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
         self.labels.add(row.label)
 
-    def refuse_if_useless(self, form: Format) -> None:
+    def refuse_if_useless(self, form: Format, plan: Plan) -> None:
         if not len(self):
             raise BadFile("Not a single row could be read: every one is empty or was left out.")
-        if not self.labels.any:
+        if not self.labels.any and plan.task != GENERATION_TASK:
             what = "The column of the labels is empty." if form.has_columns else "No labels."
             raise BadFile(f"{what} At least some rows must have a label.")
 

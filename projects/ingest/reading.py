@@ -23,6 +23,7 @@ from projects.ingest.formats import (
     SINGLE,
     SPLITS,
     TABLE_TASK,
+    TEST,
     TRAIN,
     BadFile,
     Format,
@@ -73,6 +74,8 @@ def plan_of(reading: dict[str, Any]) -> Plan:
         task=reading.get("task", ""),
         problem=reading.get("problem", SINGLE),
         separator=reading.get("separator", ""),
+        shares=reading.get("splits") or dict(splits.DEFAULT),
+        has_test=any(file.get("split") == TEST for file in reading.get("files", [])),
     )
 
 

@@ -25,6 +25,7 @@ from projects.ingest import (
     table_guesses,
 )
 from projects.ingest.formats import (
+    GENERATION_TASK,
     MOST_LABEL,
     MULTI,
     NUMERIC,
@@ -50,14 +51,18 @@ SHOWN_CHARACTERS = 300  # of one cell
 class Table(Format):
     key = "table"
     label = "Table (CSV, TSV)"
-    tasks: ClassVar[tuple[str, ...]] = (TEXT_TASK, TABLE_TASK)
+    tasks: ClassVar[tuple[str, ...]] = (TEXT_TASK, TABLE_TASK, GENERATION_TASK)
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab", ".txt")
     problems: ClassVar[tuple[str, ...]] = PROBLEMS
     has_columns: ClassVar[bool] = True
 
     def inputs(self, plan: Plan) -> list[dict[str, str]]:
         if plan.task != TABLE_TASK:
-            return [{"name": "text", "type": "string", "role": "input"}]
+            text = {"name": "text", "type": "string", "role": "input"}
+            if not plan.columns.get("prompt"):
+                return [text]
+            prompt = {"name": "prompt", "type": "string", "role": "prompt"}
+            return [prompt | {"from": plan.columns["prompt"]}, text]
         names = stored.stored_names(tuple(plan.features), [])
         return [
             {
@@ -73,6 +78,8 @@ class Table(Format):
         return () if plan.task == TABLE_TASK else ("characters", "words")
 
     def roles(self, task: str) -> dict[str, bool]:
+        if task == GENERATION_TASK:
+            return {"text": True, "prompt": False, "split": False}
         text = {} if task == TABLE_TASK else {"text": True}
         return text | {"label": True, "split": False}
 
@@ -148,12 +155,16 @@ class Table(Format):
         return look
 
     def guess_task(self, look: Look) -> str:
+        if table_guesses.writing_roles(look.columns) is not None:
+            return GENERATION_TASK
         is_table = table_guesses.is_table(look.columns, look.seen)
         return TABLE_TASK if is_table else TEXT_TASK
 
     def guess_columns(self, look: Look, task: str) -> dict[str, Any]:
         if task == TABLE_TASK:
             return table_guesses.table_roles(look.columns, look.seen)
+        if task == GENERATION_TASK:
+            return table_guesses.roles_of_writing(look.columns, look.seen)
         return table_guesses.roles(look.columns, look.seen)
 
     def guess_problem(self, columns: dict[str, Any], look: Look) -> str:
@@ -267,9 +278,9 @@ class Reader:
 
     def __init__(self, names: list[str], plan: Plan, file: str, dialect: dict[str, Any]) -> None:
         self.plan, self.dialect = plan, dialect
-        self.text, self.label, self.split = (
+        self.text, self.prompt, self.label, self.split = (
             _place(names, plan.columns.get(role), file, f"columns.{role}")
-            for role in ("text", "label", "split")
+            for role in ("text", "prompt", "label", "split")
         )
         self.features = [
             (_place(names, name, file, "columns.features"), kind == NUMERIC)
@@ -292,6 +303,10 @@ class Reader:
             key = given.strip()
             if not key:
                 return LeftOut(str(line), "empty_input")
+            if self.prompt is not None:  # the same question in two splits leaks, whatever follows
+                features = (values[self.prompt], given)
+                key = values[self.prompt].strip() or key
+                given = f"{values[self.prompt]}\x1f{given}"
             measures = (len(given), len(given.split()))
         label, trimmed = self._label(line, values)
         return Row(

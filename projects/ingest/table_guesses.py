@@ -122,6 +122,38 @@ def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
     return chosen
 
 
+PROMPT_NAMES = {"prompt", "instruction", "question", "query", "input", "source"}
+COMPLETION_NAMES = {
+    "completion", "response", "answer", "output", "reply", "continuation", "chosen",
+}  # fmt: skip
+CHAT_NAMES = {"messages", "conversation", "conversations", "chat", "dialogue"}
+
+
+def writing_roles(columns: list[dict[str, Any]]) -> dict[str, str | None] | None:
+    """{"prompt", "text"} of columns that are called as prompts with completions or chats are."""
+    names = {column["name"].strip().lower(): column["name"] for column in columns}
+    chat = next((names[one] for one in names if one in CHAT_NAMES), None)
+    if chat is not None:
+        return {"prompt": None, "text": chat}
+    text = next((names[one] for one in names if one in COMPLETION_NAMES), None)
+    prompt = next((names[one] for one in names if one in PROMPT_NAMES), None)
+    if text is None or prompt is None:
+        return None
+    return {"prompt": prompt, "text": text}
+
+
+def roles_of_writing(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
+    """{"text", "prompt", "split", "ignored"}: the completion or the whole text is `text`."""
+    chosen = roles(columns, rows)
+    found = writing_roles(columns) or {"prompt": None, "text": chosen["text"]}
+    return {
+        "text": found["text"],
+        "prompt": found["prompt"],
+        "split": chosen["split"],
+        "ignored": chosen["ignored"],
+    }
+
+
 LONG = 20  # characters of a value, on average: a text, and not a word
 ID_NAMES = {"id", "index", "idx", "row", "row_id", "rowid", "uuid", "guid", "key", "no", "nr"}
 CLASSES = 20  # different numbers: with more, a label may be a quantity

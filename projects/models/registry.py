@@ -103,7 +103,8 @@ class ModelVersion(models.Model):
     @property
     def is_trained(self) -> bool:
         """Whether it has weights that learned something to answer, so that it can be asked."""
-        learned = bool(self.labels) or self.problem == "regression"
+        unlabelled = self.problem == "regression" or self.model.task == "text-generation"
+        learned = bool(self.labels) or unlabelled
         return bool(self.files) and (learned or self.source.get("kind") == "run")
 
 

@@ -106,7 +106,7 @@ def test_the_parquet_is_downloaded_as_an_attachment(project: Project, vera: User
         ({"file": SimpleUploadedFile("a.xlsx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")}, "file"),
         ({"name": "a/b"}, "name"),
         ({"name": ""}, "name"),
-        ({"task": "text-generation"}, "task"),
+        ({"task": "image-classification"}, "task"),
         ({"columns": "{"}, "columns"),
         ({"columns": "[1]"}, "columns"),
         ({"columns": "[" * 100_000}, "columns"),
