@@ -91,6 +91,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     token, _ = accounts.create_token(user=alice, name="mine")
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
+    shipped = make.export(
+        version, project.datasets.get(name="messages").versions.get(), files=[file]
+    )
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -112,6 +115,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "pk": token.pk,
             "token": "spent",
             "method_kind": "losses",
+            "export_id": shipped.pk,
         },
     )
 

@@ -44,9 +44,10 @@ class ExportList(ModelMixin, generics.ListAPIView[Export]):
     )
     @idempotent
     def post(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
+        version = self.version()
         if not isinstance(request.data, dict):
             raise Invalid("An export is an object with a format.")
-        export = exports.make(version=self.version(), asked=request.data, by=person(request))
+        export = exports.make(version=version, asked=request.data, by=person(request))
         shape = shapes.ExportShape(export, context={"request": request})
         return Response(shape.data, status=status.HTTP_202_ACCEPTED)
 
