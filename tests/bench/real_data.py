@@ -24,8 +24,19 @@ from PIL import Image
 JSON = dict[str, Any]
 Places = NDArray[np.int64]
 
-CLOTHES = ("top", "trouser", "pullover", "dress", "coat")
-CLOTHES += ("sandal", "shirt", "sneaker", "bag", "ankle boot")
+CLOTHES = ["top", "trouser", "pullover", "dress", "coat"]
+CLOTHES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
+    "top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +172,20 @@ def few(rows: Rows, places: Places, seed: int, each: int) -> Places:
 
 
 def of_group(rows: Rows, places: Places, group: str) -> Places:
-    found = places[rows.groups[places] == group]
+    found: Places = places[rows.groups[places] == group]
     assert len(found), f"there is no {group}; there are {sorted(set(rows.groups.tolist()))}"
     return found
+
+
+AGAIN = 1_000_000  # added to the id of a row that stands in a file once more
 
 
 def write(
     path: Path, rows: Rows, splits: dict[str, Places], hidden: Places, said: dict[int, str]
 ) -> JSON:
     """The Parquet file of these rows, without the labels of `hidden`, where a label in `said`
-    stands for the true one; the dataset's part of a job's configuration."""
+    stands for the true one; the dataset's part of a job's configuration. A row may be there more
+    than once, one after the other."""
     places = np.concatenate(list(splits.values()))
     split = np.concatenate([[name] * len(one) for name, one in splits.items()])
     unknown = set(hidden.tolist())
@@ -181,7 +196,7 @@ def write(
     kind = pa.string() if rows.column == "text" else pa.binary()
     table = pa.table(
         {
-            "row_id": pa.array(places, pa.int64()),
+            "row_id": pa.array(places + AGAIN * _times(places), pa.int64()),
             "split": pa.array(split.tolist(), pa.string()),
             "label": pa.array(labels, pa.string()),
             rows.column: pa.array(inputs, kind),
@@ -192,3 +207,13 @@ def write(
     pq.write_table(table, path, compression="zstd")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"path": str(path), "sha256": sha256, "fingerprint": sha256, "labels": rows.names}
+
+
+def _times(places: Places) -> Places:
+    """How often each place was there before."""
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    first = np.searchsorted(ordered, ordered)
+    times = np.empty_like(places)
+    times[order] = np.arange(len(places)) - first
+    return times

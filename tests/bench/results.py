@@ -54,6 +54,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
 TUNING_SEEDS = (1001, 1002)
 RESAMPLES = 10_000
+SAME_ROWS, ALL_ROWS = (2.0, 4.0, 8.0, 16.0), (1.0, 2.0, 4.0)  # temperatures that are tried
+EPOCH = 20  # steps at least: smaller training sets stand in their file several times
 # Student-t's 97.5 % quantile by degrees of freedom
 T_QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 9: 2.262}
 
@@ -74,8 +76,8 @@ class Subject:
     teachers: tuple[Model, ...]
     student: Model
     rates: tuple[float, ...]
-    temperatures: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
-    weights: tuple[float, ...] = (0.5, 0.9)  # of the soft targets; the rest is for labels
+    temperatures: tuple[float, ...] = ()  # SAME_ROWS or ALL_ROWS
+    weights: tuple[float, ...] = (0.5, 0.9, 1.0)  # of the soft targets; the rest is for labels
     data: str = ""  # where that is not its own name
 
 
@@ -257,8 +259,17 @@ class Bench:
             if kind == "pseudo":
                 told = self.teacher_says(self.dataset("plain", seed))
                 said = {at: told[at] for at in hidden.tolist()}
+            seen = np.tile(seen, self.times(len(seen)))
             self.files[kind, seed] = self._file(f"{kind}-{seed}", seen, hidden, said)
         return self.files[kind, seed]
+
+    @property
+    def batch(self) -> int:
+        return int({**PLAIN, **self.subject.student.training}["batch_size"])
+
+    def times(self, rows: int) -> int:
+        """How often each row stands in a file: validation is no large part of a run's work."""
+        return -(-EPOCH * self.batch // rows) if rows < EPOCH * self.batch else 1
 
     def _file(
         self, name: str, train: Places, hidden: Places, said: dict[int, str] | None = None
@@ -312,8 +323,8 @@ class Bench:
         folder = self.work / f"run-{self.runs}"
         shutil.rmtree(folder, ignore_errors=True)
         rows = len(self.cut.student if self.setting.unlabelled else self.labelled(seed))
-        batch = int(self.subject.student.training.get("batch_size", PLAIN["batch_size"]))
-        epochs = max(1, round(self.setting.steps / -(-rows // batch)))
+        rows *= self.times(rows)
+        epochs = max(1, round(self.setting.steps / -(-rows // self.batch)))
         training = {**PLAIN, **self.subject.student.training}
         training |= {"epochs": epochs, "learning_rate": rate, "seed": seed}
         taught = self.teachers if losses else None
@@ -332,7 +343,8 @@ class Bench:
         for rate in self.rates:
             tried["rates"][f"{rate:g}"] = self._validation("control", rate, None)
         rate = float(_best(tried["rates"]))
-        for temperature in self.subject.temperatures:
+        usual = ALL_ROWS if self.setting.unlabelled else SAME_ROWS
+        for temperature in self.subject.temperatures or usual:
             for weight in self.subject.weights:
                 key = f"{temperature:g} {weight:g}"
                 losses = soft(temperature, weight)

@@ -1,0 +1,107 @@
+"""What it saves to ask a teacher once: whole jobs with stored outputs against the same jobs with a
+live teacher, over 1, 3 and 10 epochs; and a sweep of 20 trials that share one teacher pass against
+20 live runs.
+
+Jobs take turns in one process; its CPU time is counted, from the Parquet file to the saved student
+(without the test's evaluation). Printed, never asserted:
+`pytest -m bench -s -p no:xdist tests/bench/test_stored_outputs.py`
+"""
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine import jobs
+
+pytestmark = pytest.mark.bench
+JSON = dict[str, Any]
+TRIALS = 20
+PLAIN: JSON = {"batch_size": 32, "learning_rate": 1e-3, "checkpoint_every_steps": 100_000}
+ENCODER: JSON = {
+    "hidden_size": 256,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 1024,
+}
+
+
+class Pair:
+    """A dataset, a trained teacher, and jobs of a small student."""
+
+    def __init__(self, home: Path, task: str, data: JSON, kinds: tuple[str, JSON, str, JSON]):
+        self.home, self.task, self.data = home, task, data
+        architecture, options, self.student, self.options = kinds
+        folder = jobs.write(
+            home / "teacher", data, task=task, architecture=architecture, options=options,
+            training={**PLAIN, "epochs": 1}, evaluate=False,
+        )  # fmt: skip
+        jobs.run(folder)
+        self.teacher = str(folder / "output" / "model")
+
+    def seconds(self, mode: str, epochs: int, store: Path, temperature: float = 4.0) -> float:
+        """Of one job, in CPU time."""
+        folder = self.home / "job"
+        shutil.rmtree(folder, ignore_errors=True)
+        losses: list[JSON] = [
+            {"kind": "soft_targets", "weight": 0.9, "temperature": temperature},
+            {"kind": "hard_labels", "weight": 0.1},
+        ]
+        jobs.write(
+            folder, self.data, task=self.task, architecture=self.student, options=self.options,
+            teachers=[self.teacher], losses=losses, training={**PLAIN, "epochs": epochs},
+            evaluate=False, teacher_outputs={"mode": mode, "store": str(store)},
+        )  # fmt: skip
+        began = time.process_time()
+        jobs.run(folder)
+        return time.process_time() - began
+
+
+def compare(name: str, pair: Pair) -> None:
+    print(f"\n{name}:")
+    for epochs in (1, 3, 10):
+        live, stored = [], []
+        for turn in range(2):
+            live.append(pair.seconds("live", epochs, pair.home / f"live-{epochs}-{turn}"))
+            stored.append(pair.seconds("auto", epochs, pair.home / f"auto-{epochs}-{turn}"))
+        print(
+            f"  {epochs:2d} epoch(s): live {min(live):.2f} s, stored {min(stored):.2f} s; "
+            f"{min(live) / min(stored):.2f} times as fast"
+        )
+
+
+def pictures(home: Path) -> Pair:
+    return Pair(
+        home,
+        "image-classification",
+        jobs.images(home / "images.parquet", rows=1200, side=28),
+        ("small_convnet", {"channels": [64, 128], "hidden": 128}, "small_convnet",
+         {"channels": [8, 16], "hidden": 0}),
+    )  # fmt: skip
+
+
+def test_pictures(tmp_path: Path) -> None:
+    compare("images: convnet of 0.9 M weights teaches one of 1 000", pictures(tmp_path))
+
+
+def test_texts(tmp_path: Path) -> None:
+    small = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    texts = jobs.texts(tmp_path / "texts.parquet", rows=1200)
+    kinds = ("bert", ENCODER, "bert", {**small, "intermediate_size": 512})
+    compare(
+        "texts: BERT of 3.2 M weights teaches one of 0.4 M",
+        Pair(tmp_path, "text-classification", texts, kinds),
+    )
+
+
+def test_sweep(tmp_path: Path) -> None:
+    pair = pictures(tmp_path)
+    trials = [1.0 + 0.5 * place for place in range(TRIALS)]
+    one_pass = sum(pair.seconds("auto", 2, tmp_path / "shared", one) for one in trials)
+    live = sum(pair.seconds("live", 2, tmp_path / f"own-{one}", one) for one in trials)
+    print(
+        f"\na sweep of {TRIALS} trials of 2 epochs, images: one teacher pass {one_pass:.1f} s, "
+        f"each run live {live:.1f} s; {live / one_pass:.2f} times as fast"
+    )
