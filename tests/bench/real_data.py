@@ -26,17 +26,6 @@ Places = NDArray[np.int64]
 
 CLOTHES = ["top", "trouser", "pullover", "dress", "coat"]
 CLOTHES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
-    "top",
-    "trouser",
-    "pullover",
-    "dress",
-    "coat",
-    "sandal",
-    "shirt",
-    "sneaker",
-    "bag",
-    "ankle boot",
-]
 
 
 @dataclass(frozen=True, slots=True)

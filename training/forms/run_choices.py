@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from django.db.models.fields.json import KeyTextTransform
 
@@ -35,7 +34,8 @@ class ModelChoice:
     role: str
     architecture: str
     parameters: int | None = None
-    accuracy: float | None = None
+    score: float | None = None
+    metric: str = "accuracy"  # that the score is of
     is_trained: bool = False
     labels: list[str] = field(default_factory=list)
     note: str = ""
@@ -105,18 +105,25 @@ def of(version: ModelVersion) -> ModelChoice:
         role=version.model.role,
         architecture=version.architecture,
         parameters=version.parameters,
-        accuracy=accuracy(version.metrics),
+        score=score(version),
+        metric=metric(version),
         is_trained=version.is_trained,
         labels=version.labels,
         note="trained" if version.is_trained else note,
     )
 
 
-def accuracy(metrics: dict[str, Any]) -> float | None:
-    """A version's accuracy on test rows, else on validation rows."""
-    for name in ("test/accuracy", "accuracy", "val/accuracy"):
-        if isinstance(metrics.get(name), int | float):
-            return float(metrics[name])
+def metric(version: ModelVersion) -> str:
+    """What it is judged by."""
+    return catalog.metrics_of(version.model.task, version.problem)[0]
+
+
+def score(version: ModelVersion) -> float | None:
+    """How good it was on test rows, else on validation rows."""
+    name = metric(version)
+    for place in (f"test/{name}", name, f"val/{name}"):
+        if isinstance(version.metrics.get(place), int | float):
+            return float(version.metrics[place])
     return None
 
 

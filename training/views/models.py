@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from distillhub.lib import downloads, storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
@@ -65,16 +66,15 @@ def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpRespo
 
 def _row(model: RegisteredModel) -> dict[str, Any]:
     versions = list(model.versions.all())
-    scores = [
-        score
-        for version in versions
-        if (score := run_choices.accuracy(version.metrics)) is not None
-    ]
+    metric = run_choices.metric(versions[0])
+    scores = [score for one in versions if (score := run_choices.score(one)) is not None]
+    best = min if ui.less_is_better(metric) else max
     return {
         "model": model,
         "newest": versions[0],
         "count": len(versions),
-        "best": max(scores, default=None),
+        "best": best(scores, default=None),
+        "metric": metric,
         "runs": sum(version.as_student + version.as_teacher for version in versions),  # type: ignore[attr-defined]
     }
 
@@ -135,7 +135,11 @@ def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> Ht
         "project": project,
         "model": model,
         "versions": [
-            {"version": version, "accuracy": run_choices.accuracy(version.metrics)}
+            {
+                "version": version,
+                "score": run_choices.score(version),
+                "metric": run_choices.metric(version),
+            }
             for version in versions
         ],
         "aliases": model.aliases.select_related("version"),
@@ -172,7 +176,8 @@ def version_page(
         "project": project,
         "model": model,
         "version": version,
-        "accuracy": run_choices.accuracy(version.metrics),
+        "score": run_choices.score(version),
+        "metric": run_choices.metric(version),
         "config": [(name, _written(name, value)) for name, value in version.config.items()],
         "derived": _derived(version),
         "opens_here_only": "altered" in version.config and _is_transformers(version),
