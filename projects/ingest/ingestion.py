@@ -185,8 +185,9 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     assigned, how = splits.assign(given, told.strata, together, proportions, seed)
     if form.is_one_text:
         how = "In the order of the text: train, then validation, then test."
+    wants = plan.task != GENERATION_TASK
     exact = np.frombuffer(table.exact, dtype=np.int64)
-    issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats)
+    issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats, wants_labels=wants)
     for name in plan.columns.get("ignored", []):
         tally.place("ignored_column", name)
 

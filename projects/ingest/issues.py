@@ -106,6 +106,7 @@ def between_rows(
     exact: np.ndarray[Any, Any],
     *,
     repeats: bool = False,
+    wants_labels: bool = True,
 ) -> None:
     """Add the issues that only show when rows are compared.
 
@@ -125,7 +126,8 @@ def between_rows(
         tally.many("unseen_label", np.unique(rows[unseen]))
         rare = (trained[classes] < RARE) & (trained[classes] > 0)
         tally.many("rare_label", np.unique(rows[rare]))
-    tally.many("missing_label", np.flatnonzero(labels.same < 0))
+    if wants_labels:
+        tally.many("missing_label", np.flatnonzero(labels.same < 0))
     if not (splits == train).any():
         tally.counts["no_train_rows"] = 1
     known = labels.same[labels.same >= 0]

@@ -119,6 +119,7 @@ def test_a_text_becomes_a_dataset_without_labels_whose_pages_open(
     client, version = uploaded(project, erin, "speech.txt", SPEECH.encode())
     assert version["labels"] == []
     assert set(version["splits"]) == {"train", "validation", "test"}
+    assert version["issues"] == []
     rows = client.get(f"{BASE}words/versions/1/rows/?limit=2").json()["results"]
     assert rows[0]["text"] + rows[1]["text"] == SPEECH[: len(rows[0]["text"] + rows[1]["text"])]
     dataset = DatasetVersion.objects.get().dataset
