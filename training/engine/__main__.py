@@ -1,10 +1,10 @@
-"""python -m training.engine train|inspect|export JOB_DIR, or methods [--markdown]"""
+"""python -m training.engine train|inspect|export|gate JOB_DIR, or methods [--markdown]"""
 
 import json
 import sys
 from pathlib import Path
 
-USAGE = "usage: python -m training.engine (train|inspect|export JOB_DIR | methods [--markdown])"
+USAGE = "usage: python -m training.engine (train|inspect|export|gate JOB_DIR | methods [--markdown])"
 
 
 def main(arguments: list[str]) -> int:
@@ -25,6 +25,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import exporting  # noqa: PLC0415
 
             exporting.run(Path(folder))
+        case ["gate", folder]:
+            from training.engine import gate  # noqa: PLC0415
+
+            gate.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

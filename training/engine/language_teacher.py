@@ -29,7 +29,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.engine import data, generation, head_loss, sampling
+from training.engine import data, generation, head_loss, sampling, stored
 from training.engine.answers import Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset, Indices
 from training.engine.errors import Stopped
@@ -45,6 +45,7 @@ Arrays = dict[str, NDArray[Any]]
 MOST_BYTES = 8 << 30  # of one split, kept without loss
 #: At which the others' weight is kept; a run that softens otherwise has an entry of its own.
 TEMPERATURES = (1.0, 2.0, 4.0)
+SHOWN = 1024  # units whose logits are looked at whole, for how soft they are
 KEPT_EVERY = 20  # batches, after which an interrupted job need not ask again
 
 
@@ -125,8 +126,8 @@ class LanguageTeacher(Teacher):
     ) -> Answer:
         """Stored where the split was asked, live otherwise, the same numbers either way. Of a
         `batch` that is no longer the rows' own, everything it says."""
-        stored = batch is None and split in self._arrays
-        if stored and not wanted:
+        is_stored = batch is None and split in self._arrays
+        if is_stored and not wanted:
             return self._read_out(split, rows)
         assert self.inputs is not None
         seen = self.inputs.batch(rows) if batch is None else batch
@@ -134,7 +135,7 @@ class LanguageTeacher(Teacher):
             said = self.place.answer(self.network, seen, wanted).detached()
         assert isinstance(said, Unmultiplied)
         assert said.head is not None
-        if stored:
+        if is_stored:
             kept = self._read_out(split, rows)
         elif batch is None:
             kept = self._unpacked(self._packed(said.head))
@@ -205,7 +206,8 @@ class LanguageTeacher(Teacher):
         folder = store / self.key(split)[:2] / self.key(split)
         folder.parent.mkdir(parents=True, exist_ok=True)
         row_ids = self.dataset.row_ids[self.dataset.splits[split]]
-        with alone(folder.with_suffix(".lock"), asked_to_stop):
+        with alone(folder.with_suffix(stored.LOCK), asked_to_stop):
+            self._held.append(stored.Hold(folder))
             found = _read(folder, row_ids, self.kept)
             asked = found is None
             if found is None:
@@ -213,6 +215,7 @@ class LanguageTeacher(Teacher):
                 yield from self._write(folder, split, asked_to_stop)
                 found = _read(folder, row_ids, self.kept)
                 assert found is not None
+            stored.note(folder, reused=not asked)
         self._arrays[split] = found
         return asked
 
@@ -295,6 +298,7 @@ class LanguageTeacher(Teacher):
             "fingerprint": self.dataset.fingerprint,
             "split": split,
             "teacher": self.digest,
+            "teacher_name": self.network.name,
             "rows": len(rows),
             "units": units,
             "bytes": sum(path.stat().st_size for path in part.glob("*.npy")),
@@ -328,13 +332,15 @@ class LanguageTeacher(Teacher):
         key = hashlib.sha256(json.dumps(said).encode()).hexdigest()
         folder = store / key[:2] / key
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with alone(folder.with_suffix(".lock"), asked_to_stop):
+        with alone(folder.with_suffix(stored.LOCK), asked_to_stop):
+            self._held.append(stored.Hold(folder))
             found = _read_texts(folder, len(rows) * wanted.samples)
             asked = found is None
             if found is None:
                 yield from self._write_texts(folder, inputs, rows, wanted, asked_to_stop)
                 found = _read_texts(folder, len(rows) * wanted.samples)
                 assert found is not None
+            stored.note(folder, reused=not asked)
         size = len(rows)
         self._asked = dataset
         self._texts = [found[one * size : (one + 1) * size] for one in range(wanted.samples)]
@@ -379,6 +385,7 @@ class LanguageTeacher(Teacher):
             "fingerprint": self.dataset.fingerprint,
             "split": "train",
             "teacher": self.digest,
+            "teacher_name": self.network.name,
             "rows": len(rows) * wanted.samples,
             "bytes": path.stat().st_size,
             "files": files,
@@ -415,6 +422,18 @@ class LanguageTeacher(Teacher):
             said = {"text": own.decode(ids[:-1] if ended else ids), "ended": ended}
             lines.append(json.dumps(said, ensure_ascii=False) + "\n")
         return lines
+
+    def some_logits(self, split: str, home: Path, windows: int = 8) -> NDArray[np.float32]:
+        """What it says now of some windows, spread over a split: `[units, vocabulary]`, of at most
+        SHOWN units."""
+        every = self.dataset.splits[split]
+        some = every[np.linspace(0, len(every) - 1, min(windows, len(every))).astype(np.int64)]
+        self.prepare(home)
+        assert self.inputs is not None
+        with torch.no_grad():
+            head = self.place.head(self.network, self.inputs.batch(some))
+            said: NDArray[np.float32] = head.logits(0, SHOWN).cpu().numpy()
+        return said
 
     def judged(self, split: str) -> generation.Judged:
         """How good it is on a split that was asked, by rows of the file."""

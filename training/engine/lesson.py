@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.engine import data, evaluate, generation, head_loss, networks, terms
+from training.engine import data, evaluate, generation, head_loss, networks, softness, terms
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
@@ -27,6 +27,7 @@ from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
 from training.engine.windows import LanguageInputs
 
+Logits = evaluate.Logits
 CLOSE = 0.02  # of the logits' range: how far stored answers may lie from live ones
 
 
@@ -203,7 +204,7 @@ class Lesson:
                     yield self._prove(teacher, folder)
         self._read_route()
         if self.plan.teacher == "given" and first:
-            yield Measured(0, 0.0, self._scores())
+            yield from self._told(folder)
 
     def _written(
         self, folder: Path, store: Path, clock: Clock, asked_to_stop: AskedToStop
@@ -236,6 +237,49 @@ class Lesson:
             )
         return Logged(f"Stored answers of {teacher.network.name} equal live ones on a sample.")
 
+    def _told(self, folder: Path) -> Iterator[Event]:
+        """How good and how soft the teachers are together, and what to think of before training."""
+        values = self._scores()
+        rows = self.dataset.splits["validation"]
+        if not len(rows) or not self.teachers:
+            yield Measured(0, 0.0, values)
+            return
+        truth = None if self.writes else self.truths(rows)
+        logits = self._heard("validation", truth, folder)
+        problem = self.dataset.problem
+        soft = softness.softness(logits, self.temperature, problem)
+        yield Measured(0, 0.0, values | {f"teacher/val/{one}": soft[one] for one in soft})
+        if truth is not None:
+            least = softness.baseline(self.truths(self.dataset.splits["train"]), truth, problem)
+            mine = {name.removeprefix("teacher/val/"): value for name, value in values.items()}
+            if least is not None and not softness.beaten(least, mine):
+                sentence = softness.unbeaten(least, mine, self.dataset.names)
+                yield Logged(f"{self._who()}: {sentence}", "warning")
+        compares = any(
+            loss.needs_teacher and not loss.wants and loss.of_probabilities
+            for _, loss in self.terms
+        )
+        hard = softness.hardness(logits, self.temperature, problem) if compares else ""
+        if hard:
+            yield Logged(f"{self._who()}: {hard}", "warning")
+
+    def _who(self) -> str:
+        return " and ".join(teacher.network.name for teacher in self.teachers)
+
+    def _heard(self, split: str, truth: data.Targets | None, folder: Path) -> Logits:
+        """The teachers' logits alone, joined, `[units, classes]`: of a network that writes, those
+        of some units."""
+        if isinstance(self.teachers[0], LanguageTeacher):
+            return self.teachers[0].some_logits(split, folder / "prepared")
+        rows = self.dataset.splits[split]
+        assert truth is not None
+        said = [one.answer(rows, split, NOTHING).logits for one in self.teachers]
+        if len(said) > 1 or self._route is not None:
+            route = None if self._route is None else self._route[torch.from_numpy(rows)]
+            weights = [teacher.weight for teacher in self.teachers]
+            return self.scheme.join(said, weights, torch.from_numpy(truth), route).cpu().numpy()
+        return said[0].cpu().numpy()
+
     def _scores(self) -> dict[str, float]:
         values: dict[str, float] = {}
         for split, short in (("validation", "val"), ("test", "test")):
@@ -245,8 +289,8 @@ class Lesson:
                     values |= self._written_scores(split, short)
                     continue
                 truth = self.truths(rows)
-                said = self.target(rows, split, torch.from_numpy(truth)).logits
-                scores = evaluate.score(said.cpu().numpy(), truth, self.dataset.problem)
+                said = self._heard(split, truth, Path())
+                scores = evaluate.score(said, truth, self.dataset.problem)
                 for name in TASKS[self.config.task].metrics[self.dataset.problem]:
                     if name in scores:
                         values[f"teacher/{short}/{name}"] = scores[name]
@@ -259,6 +303,11 @@ class Lesson:
         assert teacher.inputs is not None
         scores = teacher.judged(split).scores(teacher.inputs.form)
         return {f"teacher/{short}/{name}": value for name, value in scores.items()}
+
+    @property
+    def temperature(self) -> float:
+        """The highest at which the terms look at the teacher; 1 where none softens."""
+        return max(self.temperatures, default=1.0)
 
     @property
     def temperatures(self) -> list[float]:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.engine import data, evaluate, networks
+from training.engine import data, evaluate, networks, stored
 from training.engine.answers import Answer, Wanted
 from training.engine.data import Dataset, Inputs
 from training.engine.errors import Stopped
@@ -44,6 +44,7 @@ class Teacher:
         self.columns = networks.columns(network, dataset.names)
         self.in_order = self.columns == list(range(network.outputs))
         self.inputs: Inputs | None = None
+        self._held: list[stored.Hold] = []  # not to be freed while it speaks
         self._stored: dict[str, Logits] = {}
         self._starts: dict[str, data.Indices] = {}
         network.module.requires_grad_(False).eval()
@@ -61,10 +62,10 @@ class Teacher:
         seen = self.inputs.batch(rows) if batch is None else batch
         with torch.no_grad():
             said = self.place.answer(self.network, seen, wanted).detached()
-        stored = batch is None and split in self._stored
+        is_stored = batch is None and split in self._stored
         said.logits = (
             self.logits(rows, split)
-            if stored
+            if is_stored
             else rounded(said.logits)[:, self.columns].float().cpu()
         )
         return said
@@ -112,7 +113,8 @@ class Teacher:
         folder = store / self.key(split)[:2] / self.key(split)
         folder.parent.mkdir(parents=True, exist_ok=True)
         rows = self.dataset.splits[split]
-        with alone(folder.with_suffix(".lock"), asked_to_stop):
+        with alone(folder.with_suffix(stored.LOCK), asked_to_stop):
+            self._held.append(stored.Hold(folder))
             found = _read(folder, self.dataset.row_ids[rows])
             asked = found is None
             if found is None:
@@ -128,6 +130,7 @@ class Teacher:
                     if asked_to_stop():
                         raise Stopped
                 found = self._keep(folder, split, said)
+            stored.note(folder, reused=not asked)
         self._stored[split] = found
         return asked
 
@@ -167,6 +170,7 @@ class Teacher:
             "fingerprint": self.dataset.fingerprint,
             "split": split,
             "teacher": self.digest,
+            "teacher_name": self.network.name,
             "labels": list(self.network.labels),
             "rows": len(logits),
             "files": files,
