@@ -214,6 +214,10 @@ DISTILLHUB_RUN_THREADS = env.integer(
 )
 # The most address space one run may take, in MiB; 0 for as much as there is.
 DISTILLHUB_RUN_MEMORY_MIB = env.integer("DISTILLHUB_RUN_MEMORY_MIB", 0)
+# Stored teacher answers: how many MiB of them a machine keeps, and for how many days unused; 0 for
+# no limit.
+DISTILLHUB_TEACHER_OUTPUTS_MIB = env.integer("DISTILLHUB_TEACHER_OUTPUTS_MIB", 20_480)
+DISTILLHUB_TEACHER_OUTPUTS_DAYS = env.integer("DISTILLHUB_TEACHER_OUTPUTS_DAYS", 60)
 # The largest upload, in MiB, and the address of the model hub.
 DISTILLHUB_MAX_UPLOAD_MIB = env.integer("DISTILLHUB_MAX_UPLOAD_MIB", 2048)
 HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")

@@ -5,7 +5,15 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
-from training.worker import exports, networks, reaper, registration, runs
+from training.worker import (
+    exports,
+    gates,
+    networks,
+    reaper,
+    registration,
+    runs,
+    teacher_store,
+)
 
 
 @shared_task(name="training.execute_run")  # type: ignore[untyped-decorator]
@@ -28,6 +36,16 @@ def make_export(*, export_id: int, **later: Any) -> None:
     exports.make(export_id)
 
 
+@shared_task(name="training.ask_teacher")  # type: ignore[untyped-decorator]
+def ask_teacher(*, gate_id: int, **later: Any) -> None:
+    gates.work(gate_id)
+
+
+@shared_task(name="training.tend_teacher_outputs")  # type: ignore[untyped-decorator]
+def tend_teacher_outputs(**later: Any) -> None:
+    teacher_store.tend()
+
+
 def _note_queues(instance: Any, **later: Any) -> None:
     registration.serve(sorted(instance.app.amqp.queues.consume_from))
 
@@ -35,6 +53,7 @@ def _note_queues(instance: Any, **later: Any) -> None:
 def _begin(**later: Any) -> None:
     registration.start()
     reaper.at_start()
+    teacher_store.start()
 
 
 def _let_go(**later: Any) -> None:
@@ -42,6 +61,7 @@ def _let_go(**later: Any) -> None:
 
 
 def _end(**later: Any) -> None:
+    teacher_store.stop()
     registration.stop()
 
 

@@ -72,8 +72,8 @@ def call_again() -> None:
 def make(export_id: int) -> None:
     """Make this export, then whatever else waits; ends quietly when there is nothing to do, or
     another process of this machine is at it."""
-    with _alone(machine.home() / "exports.lock") as alone:
-        if not alone:
+    with alone(machine.home() / "exports.lock") as ours:
+        if not ours:
             return
         following: int | None = export_id
         while following is not None and not registration.stopping.is_set():
@@ -241,9 +241,9 @@ def _held(export: Export) -> Any:
 
 
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[bool]:
-    """Whether no other process or thread of this machine makes exports; the kernel frees the lock
-    of one that died."""
+def alone(lock: Path) -> Iterator[bool]:
+    """Whether no other process or thread of this machine is at it; the kernel frees the lock of one
+    that died."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from training.worker import (
     child,
     dispatch,
     exports,
+    gates,
     machine,
     networks,
     outcomes,
@@ -41,6 +42,7 @@ def reap() -> None:
     _call_again()
     _inspect_again(INSPECTION_LOST)
     exports.call_again()
+    gates.call_again()
 
 
 def at_start() -> None:
