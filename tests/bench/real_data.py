@@ -24,6 +24,7 @@ from PIL import Image
 JSON = dict[str, Any]
 Places = NDArray[np.int64]
 
+PIECE = 1000  # characters
 CLOTHES = ["top", "trouser", "pullover", "dress", "coat"]
 CLOTHES += ["sandal", "shirt", "sneaker", "bag", "ankle boot"]
 
@@ -37,10 +38,11 @@ class Rows:
     labels: NDArray[np.str_]
     is_test: NDArray[np.bool_]
     groups: NDArray[np.str_]  # who speaks, in recordings; empty elsewhere
+    running: bool = False  # pieces of one text, in their order, without labels
 
     @property
     def names(self) -> list[str]:
-        return sorted(set(self.labels.tolist()))
+        return [] if self.running else sorted(set(self.labels.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,20 @@ def fsdd(data: Path) -> Rows:
     return _rows("audio", sounds, labels, tests, speakers)
 
 
+def tinyshakespeare(data: Path) -> Rows:
+    """1.1 million characters in pieces of 1 000; the last tenth is the test."""
+    text = (data / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
+    pieces = [text[at : at + PIECE] for at in range(0, len(text) - PIECE + 1, PIECE)]
+    none = np.array([""] * len(pieces))
+    is_test = np.arange(len(pieces)) >= round(0.9 * len(pieces))
+    return Rows("text", pieces, none, is_test, none, running=True)
+
+
 DATA: dict[str, Callable[[Path], Rows]] = {
     "banking77": banking77,
     "fashion_mnist": fashion_mnist,
     "fsdd": fsdd,
+    "tinyshakespeare": tinyshakespeare,
 }
 
 
@@ -131,9 +143,13 @@ def _rows(
 def cut(rows: Rows, validation: float, *, apart: bool) -> Cut:
     """A share of the training rows for validation; of the others either all are both the teacher's
     and the student's, or, `apart`, each has a half. Stratified by label and group; always the same.
+    Running text is not shuffled: validation is its end.
     """
     chance = np.random.default_rng(77)
     train = np.flatnonzero(~rows.is_test)
+    if rows.running:
+        rest, held = np.split(train, [round((1 - validation) * len(train))])
+        return Cut(rest, rest, held, np.flatnonzero(rows.is_test))
     held, rest = _share(rows, train, validation, chance)
     if not apart:
         return Cut(rest, rest, held, np.flatnonzero(rows.is_test))
@@ -178,9 +194,11 @@ def write(
     places = np.concatenate(list(splits.values()))
     split = np.concatenate([[name] * len(one) for name, one in splits.items()])
     unknown = set(hidden.tolist())
-    labels = [
+    labels: list[str | None] = [
         said.get(at, None if at in unknown else str(rows.labels[at])) for at in places.tolist()
     ]
+    if rows.running:
+        labels = [None] * len(places)
     inputs: Sequence[Any] = [rows.inputs[at] for at in places.tolist()]
     kind = pa.string() if rows.column == "text" else pa.binary()
     table = pa.table(

@@ -25,6 +25,7 @@ order come from the seed; teacher and splits are the same for all seeds.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -43,18 +44,20 @@ from numpy.typing import NDArray
 from tests.bench import real_data
 from tests.bench.real_data import Cut, Places, Rows
 from tests.engine import jobs
-from training.engine import data, evaluate, networks
+from training.engine import data, evaluate, networks, paired
 from training.engine.events import Finished, Measured
 from training.engine.networks import Place
 
 JSON = dict[str, Any]
-Rights = NDArray[np.bool_]
+Values = NDArray[np.float64]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT.parent / "shared" / "data"
 TUNING_SEEDS = (1001, 1002)
 RESAMPLES = 10_000
-SAME_ROWS, ALL_ROWS = (2.0, 4.0, 8.0, 16.0), (1.0, 2.0, 4.0)  # temperatures that are tried
+#: Temperatures and weights of the soft targets that are tried.
+SAME_ROWS = ((2.0, 4.0, 8.0, 16.0), (0.5, 0.9))
+ALL_ROWS = ((1.0, 2.0, 4.0), (0.9, 1.0))
 EPOCH = 20  # steps at least: smaller training sets stand in their file several times
 # Student-t's 97.5 % quantile by degrees of freedom
 T_QUANTILE = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 9: 2.262}
@@ -76,9 +79,11 @@ class Subject:
     teachers: tuple[Model, ...]
     student: Model
     rates: tuple[float, ...]
-    temperatures: tuple[float, ...] = ()  # SAME_ROWS or ALL_ROWS
-    weights: tuple[float, ...] = (0.5, 0.9, 1.0)  # of the soft targets; the rest is for labels
+    temperatures: tuple[float, ...] = ()  # empty: those of SAME_ROWS or ALL_ROWS
+    weights: tuple[float, ...] = ()  # of the soft targets, the rest is for labels; empty: as above
     data: str = ""  # where that is not its own name
+    metric: str = "accuracy"
+    falls: bool = False  # lower is better
 
 
 WORDS: JSON = {"dim": 96, "vocabulary": 4000, "bigrams": 12_000, "dropout": 0.5}
@@ -86,6 +91,7 @@ PIECES: JSON = {**WORDS, "vocabulary": 2000, "bigrams": 10_000, "tokenizer": "wo
 LONG: JSON = {"epochs": 30, "learning_rate": 1e-3}
 BAGS = (Model("bag_of_embeddings", WORDS, LONG), Model("bag_of_embeddings", PIECES, LONG))
 SMALL_BAG: JSON = {"dim": 16, "vocabulary": 1443, "dropout": 0.1}
+CHARACTERS: JSON = {"tokenizer": "character", "vocabulary": 128, "max_length": 128}
 PLAIN: JSON = {"batch_size": 64, "schedule": "cosine", "checkpoint_every_steps": 100_000}
 SUBJECTS = {
     "banking77": Subject(
@@ -142,6 +148,24 @@ SUBJECTS = {
         student=Model("spectrogram_convnet", {"channels": [8, 16, 16], "dropout": 0.0}),
         rates=(2e-3, 5e-3, 1e-2, 2e-2),
     ),
+    "tinyshakespeare": Subject(
+        task="text-generation",
+        validation=0.06,
+        teachers=(
+            Model(
+                "gru_language_model",
+                {**CHARACTERS, "dim": 64, "hidden": 256},
+                {"epochs": 6, "batch_size": 16, "learning_rate": 4e-3, "weight_decay": 0.0},
+            ),
+        ),
+        student=Model(
+            "gru_language_model", {**CHARACTERS, "dim": 24, "hidden": 64}, {"batch_size": 16}
+        ),
+        rates=(2e-3, 5e-3, 1e-2, 2e-2),
+        temperatures=(1.0, 2.0),
+        metric="bits_per_character",
+        falls=True,
+    ),
 }
 
 
@@ -152,6 +176,7 @@ class Setting:
     subject: str
     per_class: int | None = None
     speaker: str | None = None
+    characters: int | None = None  # of running text
     unlabelled: bool = False  # the student sees rows without labels, too
     other_rows: bool = False  # than the teacher's
     steps: int = 800
@@ -163,6 +188,8 @@ class Setting:
             labelled = f"{self.per_class}-per-class"
         if self.speaker is not None:
             labelled = self.speaker
+        if self.characters is not None:
+            labelled = f"{self.characters}-characters"
         parts = [self.subject, labelled]
         parts += ["unlabelled"] * self.unlabelled + ["other-rows"] * self.other_rows
         return "-".join(parts)
@@ -174,6 +201,8 @@ class Setting:
             said += f" --per-class {self.per_class}"
         if self.speaker is not None:
             said += f" --speaker {self.speaker}"
+        if self.characters is not None:
+            said += f" --characters {self.characters}"
         said += " --unlabelled" * self.unlabelled + " --other-rows" * self.other_rows
         return f"{said} --steps {self.steps}"
 
@@ -187,7 +216,25 @@ class Ran:
     parameters: int
     test: float = float("nan")
     teacher: float = float("nan")
-    rights: Rights | None = None  # [test rows], in the order of their ids
+    values: Values | None = None  # [test rows], in the order of their ids: 1 where right, else 0
+
+    def keep(self, path: Path) -> None:
+        """So that a command that was interrupted goes on where it was."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if self.values is not None:
+            np.save(path.with_suffix(".npy"), self.values)
+        told = {name: getattr(self, name) for name in TOLD}
+        path.with_suffix(".json").write_text(json.dumps(told))
+
+    @classmethod
+    def kept(cls, path: Path) -> "Ran":
+        ran = cls(**json.loads(path.with_suffix(".json").read_text()))
+        if path.with_suffix(".npy").exists():
+            ran.values = np.load(path.with_suffix(".npy"))
+        return ran
+
+
+TOLD = ("validation", "seconds", "parameters", "test", "teacher")
 
 
 class Bench:
@@ -247,6 +294,8 @@ class Bench:
             return real_data.few(self.rows, every, seed, setting.per_class)
         if setting.speaker is not None:
             return real_data.of_group(self.rows, every, setting.speaker)
+        if setting.characters is not None:
+            return every[: setting.characters // real_data.PIECE]
         return every
 
     def dataset(self, kind: str, seed: int) -> JSON:
@@ -269,6 +318,8 @@ class Bench:
 
     def times(self, rows: int) -> int:
         """How often each row stands in a file: validation is no large part of a run's work."""
+        if self.rows.running:
+            return 1
         return -(-EPOCH * self.batch // rows) if rows < EPOCH * self.batch else 1
 
     def _file(
@@ -300,7 +351,7 @@ class Bench:
         summary, teacher = {}, float("nan")
         for event in jobs.run(folder):
             if isinstance(event, Measured):
-                teacher = event.values.get("teacher/test/accuracy", teacher)
+                teacher = event.values.get(f"teacher/test/{self.subject.metric}", teacher)
             if isinstance(event, Finished):
                 summary = event.summary
         seconds = time.process_time() - began
@@ -309,9 +360,8 @@ class Bench:
         if test:
             table = pq.read_table(folder / "output" / "predictions.parquet")
             order = np.argsort(table["row_id"].to_numpy())
-            label = np.array(table["label"].to_pylist())[order]
-            ran.rights = label == np.array(table["student"].to_pylist())[order]
-            ran.test = float(ran.rights.mean())
+            ran.values = table["student_value"].to_numpy()[order]
+            ran.test = float(ran.values.mean())
         return ran
 
     def student(
@@ -324,16 +374,23 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         rows = len(self.cut.student if self.setting.unlabelled else self.labelled(seed))
         rows *= self.times(rows)
+        if self.rows.running:  # windows, which neither begin nor end with a piece
+            rows = -(-rows * real_data.PIECE // CHARACTERS["max_length"])
         epochs = max(1, round(self.setting.steps / -(-rows // self.batch)))
         training = {**PLAIN, **self.subject.student.training}
         training |= {"epochs": epochs, "learning_rate": rate, "seed": seed}
+        training["selection_metric"] = f"val/{self.subject.metric}"
         taught = self.teachers if losses else None
-        ran = self.run(
-            folder, dataset, self.subject.student, training,
-            losses=losses, teachers=taught, test=test,
-        )  # fmt: skip
-        shutil.rmtree(folder)
-        return ran
+        asked = json.dumps([dataset, training, losses, taught, test, self.subject.student.options])
+        kept = self.work / "told" / hashlib.sha256(asked.encode()).hexdigest()[:24]
+        if not kept.with_suffix(".json").exists():
+            ran = self.run(
+                folder, dataset, self.subject.student, training,
+                losses=losses, teachers=taught, test=test,
+            )  # fmt: skip
+            shutil.rmtree(folder)
+            ran.keep(kept)
+        return Ran.kept(kept)
 
     # -- selection, on validation rows -----------------------------------------------------------
 
@@ -342,14 +399,15 @@ class Bench:
         tried: JSON = {"rates": {}, "soft": {}}
         for rate in self.rates:
             tried["rates"][f"{rate:g}"] = self._validation("control", rate, None)
-        rate = float(_best(tried["rates"]))
+        best = min if self.subject.falls else max
+        rate = float(best(tried["rates"], key=tried["rates"].__getitem__))
         usual = ALL_ROWS if self.setting.unlabelled else SAME_ROWS
-        for temperature in self.subject.temperatures or usual:
-            for weight in self.subject.weights:
+        for temperature in self.subject.temperatures or usual[0]:
+            for weight in self.subject.weights or usual[1]:
                 key = f"{temperature:g} {weight:g}"
                 losses = soft(temperature, weight)
                 tried["soft"][key] = self._validation("distilled", rate, losses)
-        temperature, weight = map(float, _best(tried["soft"]).split())
+        temperature, weight = map(float, best(tried["soft"], key=tried["soft"].get).split())
         return {"rate": rate, "temperature": temperature, "weight": weight, "tried": tried}
 
     def _validation(self, arm: str, rate: float, losses: list[JSON] | None) -> float:
@@ -387,6 +445,7 @@ class Bench:
             "setting": self.setting.name,
             "command": self.setting.command + " --seeds " + " ".join(map(str, seeds)),
             "task": self.subject.task,
+            "metric": self.subject.metric,
             "labelled": len(self.labelled(seeds[0])),
             "seen": len(self.cut.student if self.setting.unlabelled else self.labelled(seeds[0])),
             "validation_rows": len(self.cut.validation),
@@ -409,18 +468,19 @@ class Bench:
                 for arm, every in ran.items()
             },
             "differences": {
-                f"{left} - {right}": difference(ran[left], ran[right]) for left, right in pairs
+                f"{left} - {right}": difference(ran[left], ran[right], falls=self.subject.falls)
+                for left, right in pairs
             },
         }
 
 
-def difference(ours: list[Ran], theirs: list[Ran]) -> JSON:
-    """Of test accuracies, seed by seed. `over_seeds`: Student's t interval of the mean difference,
-    as seeds vary; `over_rows`: paired bootstrap of the mean over these seeds, as test rows vary."""
+def difference(ours: list[Ran], theirs: list[Ran], *, falls: bool) -> JSON:
+    """Of the test's metric, seed by seed. `over_seeds`: Student's t interval of the mean, as seeds
+    vary; `over_rows`: paired bootstrap of the mean over these seeds, as test rows vary."""
     each = [one.test - other.test for one, other in zip(ours, theirs, strict=True)]
     by_row = np.mean(
         [
-            np.asarray(one.rights, dtype=np.float64) - np.asarray(other.rights, dtype=np.float64)
+            np.asarray(one.values) - np.asarray(other.values)
             for one, other in zip(ours, theirs, strict=True)
         ],
         axis=0,
@@ -431,7 +491,8 @@ def difference(ours: list[Ran], theirs: list[Ran]) -> JSON:
     half = T_QUANTILE[len(each) - 1] * stdev(each) / len(each) ** 0.5 if len(each) > 1 else np.inf
     middle = mean(each)
     inside = (min(low, middle - half), max(high, middle + half))
-    verdict = "helped" if inside[0] > 0 else "hurt" if inside[1] < 0 else "no evidence"
+    up, down = ("hurt", "helped") if falls else ("helped", "hurt")
+    verdict = up if inside[0] > 0 else down if inside[1] < 0 else "no evidence"
     return {
         "mean": round(middle, 5),
         "each": [round(one, 5) for one in each],
@@ -439,18 +500,16 @@ def difference(ours: list[Ran], theirs: list[Ran]) -> JSON:
         "over_rows": [round(float(low), 5), round(float(high), 5)],
         "verdict": verdict,
         "verdicts_of_the_product": [
-            _product(one, other) for one, other in zip(ours, theirs, strict=True)
+            _product(one, other, falls) for one, other in zip(ours, theirs, strict=True)
         ],
     }
 
 
-def _product(ours: Ran, theirs: Ran) -> str:
+def _product(ours: Ran, theirs: Ran, falls: bool) -> str:
     """What a run's page would say of this pair of runs."""
-    from training.worker.comparison import paired
-
-    assert ours.rights is not None
-    assert theirs.rights is not None
-    return str(paired(ours.rights, theirs.rights)["answer"])
+    assert ours.values is not None
+    assert theirs.values is not None
+    return str(paired.differences(ours.values, theirs.values, falls=falls)["answer"])
 
 
 def soft(temperature: float, weight: float) -> list[JSON]:
@@ -462,10 +521,6 @@ def soft(temperature: float, weight: float) -> list[JSON]:
 
 def _shown(losses: list[JSON]) -> str:
     return f"T {losses[0]['temperature']:g}, weight {losses[0]['weight']:g}"
-
-
-def _best(tried: dict[str, float]) -> str:
-    return max(tried, key=lambda key: tried[key])
 
 
 def _described(dataset: JSON) -> Any:
@@ -500,11 +555,12 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("subject", choices=[*SUBJECTS, "table"])
     parser.add_argument("--per-class", type=int)
     parser.add_argument("--speaker")
+    parser.add_argument("--characters", type=int)
     parser.add_argument("--unlabelled", action="store_true")
     parser.add_argument("--other-rows", action="store_true")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--rates", type=float, nargs="+", default=())
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("/tmp/distillhub-results"))
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results")
     asked = parser.parse_args(arguments)
@@ -517,8 +573,8 @@ def main(arguments: Sequence[str]) -> None:
 
     django.setup()
     setting = Setting(
-        asked.subject, asked.per_class, asked.speaker, asked.unlabelled, asked.other_rows,
-        asked.steps,
+        asked.subject, asked.per_class, asked.speaker, asked.characters, asked.unlabelled,
+        asked.other_rows, asked.steps,
     )  # fmt: skip
     bench = Bench(setting, asked.folder, asked.rates)
     bench.train_teachers()
