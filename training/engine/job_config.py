@@ -34,6 +34,7 @@ class NetworkInput:
     config: JSON
     path: str | None = None
     weight: float = 1.0
+    inputs_of: str | None = None  # a model's folder whose way of reading it takes over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,4 +137,5 @@ def _network(raw: Any, at: str, task: str, methods: Methods, faults: list[Fault]
         config=options,
         path=raw.get("path"),
         weight=float(raw.get("weight", 1.0)),
+        inputs_of=raw.get("inputs_of"),
     )

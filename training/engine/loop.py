@@ -93,10 +93,12 @@ def _distill(
     said: list[str] = []
     with crowd.in_turn():
         lesson.enter(folder, place, _left_by(folder, state.stage - 1))
-        if task.trains_tokenizer and config.student.path is None and not lesson.takes_inputs:
+        shared = lesson.teachers[0].network.preprocessing if lesson.takes_inputs else None
+        if shared is None and config.student.inputs_of is not None:
+            shared = networks.preprocessing_of(folder / config.student.inputs_of, config.task)
+        if task.trains_tokenizer and config.student.path is None and shared is None:
             yield Stage("training tokenizer")
         torch.manual_seed(config.training.seed)
-        shared = lesson.teachers[0].network.preprocessing if lesson.takes_inputs else None
         student = networks.student(
             config.student, folder, dataset, config.task, said.append, shared
         )

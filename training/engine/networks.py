@@ -313,6 +313,16 @@ def load(name: str, folder: Path, task: str) -> Network:
     return network
 
 
+def preprocessing_of(folder: Path, task: str) -> Preprocessing:
+    """How the model of this folder reads its inputs; its weights may be missing. Raises ModelError."""
+    checkpoints.refuse_unsafe(folder)
+    described = folder / "distillhub.json"
+    if not described.exists():
+        return checkpoints.preprocessing(folder, task)
+    said = json.loads(described.read_text(encoding="utf-8"))
+    return TASKS[task].load(folder, said["preprocessing"])
+
+
 def _transformers(folder: Path, task: str, classes: int, config: JSON) -> nn.Module:
     """A transformers model of ours. Its altered layers are not the library's to load."""
     if not alterations.of(config):

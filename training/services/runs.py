@@ -9,6 +9,7 @@ from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
 from training.models import Run
@@ -201,8 +202,10 @@ def _create(
     control_of: Run | None = None,
 ) -> Run:
     teachers = asked.teachers if control_of is None else []
+    # A control takes over how its run's teacher reads tokens, so it waits for it, too.
+    needed = asked.teachers if _unit(config["task"]) == "token" else teachers
     awaited = {
-        one.awaited.pk: one.awaited for one in (asked.student, *teachers) if one.awaited is not None
+        one.awaited.pk: one.awaited for one in (asked.student, *needed) if one.awaited is not None
     }
     run = Run.objects.create(
         project=project,
@@ -230,6 +233,12 @@ def _create(
         run.tell("queued", f"Launched by {by.display_name}.", by=by)
         dispatch.wake(run)
     return run
+
+
+def _unit(task: str) -> str:
+    """What a label belongs to: a row, a word of it, or a token."""
+    found = catalog.find("tasks", task)
+    return "row" if found is None else str(found["unit"])
 
 
 def _control(config: dict[str, Any]) -> dict[str, Any]:

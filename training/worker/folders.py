@@ -19,6 +19,7 @@ from django.conf import settings
 
 from distillhub.lib import storage
 from projects.models import ModelVersion
+from training import catalog
 from training.engine.config import TOP_K
 from training.models import Run
 from training.worker import machine
@@ -54,7 +55,8 @@ def prepare(run: Run) -> Path:
                 "separator": dataset.separator,
                 "columns": dataset.features,
             },
-            "student": _network(folder, run.student, "inputs/student"),
+            "student": _network(folder, run.student, "inputs/student")
+            | _taken_over(folder, run, run.student),
             "teachers": _teachers(folder, run),
             "scheme": config["scheme"],
             "losses": config["losses"],
@@ -110,6 +112,22 @@ def _network(folder: Path, version: ModelVersion, place: str) -> dict[str, Any]:
         "path": place if version.files else None,
         "weights_sha256": [file["sha256"] for file in version.files],
     }
+
+
+def _taken_over(folder: Path, run: Run, student: ModelVersion) -> dict[str, Any]:
+    """A control without weights reads tokens as the student it is compared with does, which takes
+    over its teacher's way: both are then judged by the same ones."""
+    found = catalog.find("tasks", run.task)
+    if run.control_of is None or student.files or not found or found["unit"] != "token":
+        return {}
+    made = [one.output for one in run.waits_for.select_related("output") if one.output is not None]
+    teacher = run.control_of.teachers.order_by("pk").first() or next(iter(made), None)
+    if teacher is None:
+        return {}
+    for file in teacher.files:
+        if not file["name"].endswith(".safetensors"):
+            _place(file["sha256"], folder / "inputs/tokens" / file["name"])
+    return {"inputs_of": "inputs/tokens"}
 
 
 def _teachers(folder: Path, run: Run) -> list[dict[str, Any]]:
