@@ -7,7 +7,17 @@ an empty line for what is still to come, so that a live page only ever appends.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.charts.figures import PALETTE, Figure, Points, figure, finite, line, plain, reference
+from training.charts.figures import (
+    COLOURS,
+    PALETTE,
+    Figure,
+    Points,
+    figure,
+    finite,
+    line,
+    plain,
+    reference,
+)
 
 Series = Mapping[str, Points]
 
@@ -19,8 +29,12 @@ SHARE = {
     "autorangeoptions": {"clipmin": 0, "clipmax": 1.02},
 }
 
-#: What a term of the loss is called on a page, when it is not simply its key in words.
-TERM_NAMES = {"soft_targets": "soft targets", "hard_labels": "hard labels"}
+PLAIN = {"hoverformat": ".4f"}
+
+
+def term_name(term: str) -> str:
+    """What a term of the loss is called on a chart."""
+    return term.replace("_", " ")
 
 
 def losses(series: Series, *, terms: Sequence[str]) -> Figure:
@@ -34,7 +48,7 @@ def losses(series: Series, *, terms: Sequence[str]) -> Figure:
         lines += [
             line(
                 series.get(f"train/{term}"),
-                name=TERM_NAMES.get(term, term.replace("_", " ")),
+                name=term_name(term),
                 series=f"train/{term}",
                 tone=PALETTE[place % len(PALETTE)],
                 smooth=True,
@@ -63,9 +77,10 @@ def quality(
     teacher_name: str = "teacher",
     control: Points | None = None,
     with_control: bool = False,
+    is_share: bool = True,
 ) -> Figure:
     """A score on the validation split, with the teacher's as a dashed line and, where there is
-    one, the control's beside it."""
+    one, the control's beside it. `is_share`: it is between 0 and 1, and read in percent."""
     lines = [
         line(series.get(metric), name=plain(name), series=metric, tone="student", markers=True)
     ]
@@ -82,8 +97,95 @@ def quality(
     parts: dict[str, Any] = {}
     shown = finite(teacher)
     if shown is not None:
-        parts = reference(shown, label=f"{plain(teacher_name)} {shown * 100:.1f} %")
-    return figure(lines, x=STEP, y=SHARE, **parts)
+        said = f"{shown * 100:.1f} %" if is_share else f"{shown:.4g}"
+        parts = reference(shown, label=f"{plain(teacher_name)} {said}")
+    return figure(lines, x=STEP, y=SHARE if is_share else PLAIN, **parts)
+
+
+def shares(series: Series, *, terms: Sequence[str]) -> Figure:
+    """What each term's part of the gradient's length is, one upon the other: what drives the
+    student, whatever the weights say."""
+    areas = []
+    for place, term in enumerate(terms):
+        name = f"train/{term}_share"
+        area = line(
+            series.get(name),
+            name=term_name(term),
+            series=name,
+            tone=PALETTE[place % len(PALETTE)],
+        )
+        areas.append(area | {"stackgroup": "terms"})
+    share = {"tickformat": ".0%", "hoverformat": ".1%", "range": [0, 1]}
+    return figure(areas, x=STEP, y=share)
+
+
+def weights(series: Series, *, terms: Sequence[str]) -> Figure:
+    """The weights that change while a run trains."""
+    lines = [
+        line(
+            series.get(f"train/{term}_weight"),
+            name=term_name(term),
+            series=f"train/{term}_weight",
+            tone=PALETTE[place % len(PALETTE)],
+        )
+        for place, term in enumerate(terms)
+    ]
+    return figure(lines, x=STEP, y={"hoverformat": ".3g", "rangemode": "tozero"})
+
+
+def scores(series: Series, *, names: Mapping[str, str], is_share: bool) -> Figure:
+    """Further scores on the validation split, each under its name."""
+    lines = [
+        line(
+            series.get(metric),
+            name=name,
+            series=metric,
+            tone=PALETTE[place % len(PALETTE)],
+            markers=True,
+        )
+        for place, (metric, name) in enumerate(names.items())
+    ]
+    return figure(lines, x=STEP, y=SHARE if is_share else PLAIN)
+
+
+def with_stages(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:
+    """The figure with a line where each stage begins: (step, name)."""
+    name = "tone:control"
+    layout = chart["layout"]
+    lines = [
+        {
+            "type": "line",
+            "name": name,
+            "xref": "x",
+            "x0": step,
+            "x1": step,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+            "line": {"color": COLOURS["control"], "width": 1, "dash": "dot"},
+        }
+        for step, _ in marks
+    ]
+    notes = [
+        {
+            "name": name,
+            "xref": "x",
+            "x": step,
+            "xanchor": "left",
+            "yref": "paper",
+            "y": 1,
+            "yanchor": "top",
+            "text": plain(text),
+            "showarrow": False,
+            "font": {"size": 11, "color": COLOURS["control"]},
+        }
+        for step, text in marks
+    ]
+    parts = {
+        "shapes": [*layout.get("shapes", []), *lines],
+        "annotations": [*layout.get("annotations", []), *notes],
+    }
+    return {**chart, "layout": {**layout, **parts}}
 
 
 def agreement(series: Series) -> Figure:
@@ -96,11 +198,11 @@ def agreement(series: Series) -> Figure:
     )
 
 
-def divergence(series: Series) -> Figure:
-    """KL(teacher ‖ student) on the validation split, in nats."""
-    name = "val/kl"
+def divergence(series: Series, *, metric: str = "val/kl", name: str = "KL divergence") -> Figure:
+    """How far the student is from the teacher on the validation split: KL in nats, or, of numbers,
+    their distance."""
     return figure(
-        [line(series.get(name), name="KL divergence", series=name, tone="series-5", markers=True)],
+        [line(series.get(metric), name=name, series=metric, tone="series-5", markers=True)],
         x=STEP,
         y={"hoverformat": ".4f", "rangemode": "tozero"},
     )

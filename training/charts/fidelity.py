@@ -127,6 +127,47 @@ def per_class(
     )
 
 
+def scatter(
+    truth: Sequence[Any],
+    student: Sequence[Any],
+    teacher: tuple[Sequence[Any], Sequence[Any]] | None = None,
+) -> Figure:
+    """Answers against what is true, of numbers; on the diagonal they are right. `teacher` is its
+    truths and answers."""
+    known = [value for value in map(finite, [*truth, *student]) if value is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    diagonal: Trace = {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "right",
+        "x": [low, high],
+        "y": [low, high],
+        "line": {"color": COLOURS["control"], "width": 1, "dash": "dot"},
+        "hoverinfo": "skip",
+        "meta": {"tone": "control"},
+    }
+    clouds = [_cloud(*teacher, "teacher")] if teacher else []
+    return figure(
+        [diagonal, *clouds, _cloud(truth, student, "student")],
+        x={"title": {"text": "true", "standoff": 6}, "showgrid": True},
+        y={"title": {"text": "answered", "standoff": 6}},
+        hovermode="closest",
+    )
+
+
+def _cloud(truth: Sequence[Any], answers: Sequence[Any], tone: str) -> Trace:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": tone,
+        "x": list(map(finite, truth)),
+        "y": list(map(finite, answers)),
+        "marker": {"size": 5, "opacity": 0.6, "color": COLOURS[tone]},
+        "hovertemplate": f"{tone}: true %{{x:.4g}}, answered %{{y:.4g}}<extra></extra>",
+        "meta": {"tone": tone},
+    }
+
+
 def _bins(bins: Sequence[Mapping[str, Any]], tone: str) -> Trace:
     filled = [one for one in bins if one.get("count")]
     most = max((one["count"] for one in filled), default=1)

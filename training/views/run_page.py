@@ -9,13 +9,11 @@ from django.utils import timezone
 from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from training import catalog
-from training.charts import curves, fidelity
+from training.engine import terms as engine_terms
+from training.forms import run_terms
 from training.models import Artifact, Run
-from training.services import artifacts as files
-from training.services import metrics
+from training.views import run_charts
 from training.worker import comparison
-
-CHART_POINTS = 1000
 
 #: What to do about each code of failure.
 ADVICE = {
@@ -40,22 +38,29 @@ ADVICE = {
 def overview(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> dict[str, Any]:
     return {
         "cast": cast(run, control=control, teachers=teachers),
+        **judged_by(run),
         "verdict": verdict(run),
         "speed_up": speed_up(run),
+        "method": method(run),
         "events": list(run.events.select_related("by")),
-        "charts": charts(run, control=control, teachers=teachers)[:2],
+        "charts": run_charts.charts(run, control=control, teachers=teachers)[:2],
     }
+
+
+def judged_by(run: Run) -> dict[str, str]:
+    name = run_charts.headline(run)
+    return {"headline": name, "headline_words": ui.measure(name)}
 
 
 def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list[dict[str, Any]]:
     """Teacher, student and control, each with what is known of it so far."""
-    summary = run.summary
+    summary, headline = run.summary, run_charts.headline(run)
     # A test's numbers may stand beside each other only when both come from the same split.
     split = summary.get("split", "test")
     players = []
     if teachers:
         measured = summary.get("teacher") or {
-            "accuracy": run.metrics.get(f"teacher/{split}/accuracy")
+            headline: run.metrics.get(f"teacher/{split}/{headline}")
         }
         players.append(
             {
@@ -63,26 +68,30 @@ def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list
                 "name": " + ".join(str(teacher) for teacher in teachers),
                 "model": teachers[0] if len(teachers) == 1 else None,
                 "measured": measured,
-                "live": run.metrics.get("teacher/val/accuracy"),
+                "score": measured.get(headline),
+                "live": run.metrics.get(f"teacher/val/{headline}"),
                 "parameters": measured.get("parameters") or _sum(teachers, "parameters"),
                 "size_bytes": measured.get("size_bytes") or _sum(teachers, "size_bytes"),
             }
         )
-    players.append(_player("control" if run.control_of_id else "student", run, split))
+    role = "control" if run.control_of_id else "student"
+    players.append(_player(role, run, split, headline))
     if control is not None:
-        players.append(_player("control", control, split) | {"run": control})
+        players.append(_player("control", control, split, headline) | {"run": control})
     return players
 
 
-def _player(role: str, run: Run, split: str) -> dict[str, Any]:
-    measured = run.summary.get("student") or {"accuracy": run.metrics.get(f"{split}/accuracy")}
+def _player(role: str, run: Run, split: str, headline: str) -> dict[str, Any]:
+    measured = run.summary.get("student") or {headline: run.metrics.get(f"{split}/{headline}")}
     made = run.output or run.student
     return {
         "role": role,
         "name": str(made) if made else run.config.get("student", ""),
         "model": made,
         "measured": measured,
-        "live": run.metrics.get("val/accuracy"),
+        # Embeddings are judged by what they share with their teacher's: of the pair, not of one.
+        "score": measured.get(headline, run.summary.get(headline)),
+        "live": run.metrics.get(f"val/{headline}"),
         "parameters": measured.get("parameters") or (made.parameters if made else None),
         "size_bytes": measured.get("size_bytes") or (made.size_bytes if made else None),
         "status": run.status,
@@ -96,6 +105,16 @@ def speed_up(run: Run) -> float | None:
         for role in ("teacher", "student")
     ]
     return float(medians[0] / medians[1]) if all(medians) else None
+
+
+def method(run: Run) -> str:
+    """`soft targets, offline`: how it learns, in words of the catalog."""
+    asked = run.config.get("scheme") or "offline"
+    kind = asked if isinstance(asked, str) else asked.get("kind", "offline")
+    if not run.config.get("teachers") and kind == "offline":
+        return "fine-tuning"
+    scheme = catalog.find("schemes", kind)
+    return f"{scheme['label'].lower() if scheme else kind} distillation"
 
 
 def verdict(run: Run) -> dict[str, Any] | None:
@@ -122,105 +141,42 @@ def verdict(run: Run) -> dict[str, Any] | None:
     }
 
 
-def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list[dict[str, Any]]:
-    """Every curve of a run, the two that matter most first. Four queries with a control."""
-    series = metrics.read(run=run, max_points=CHART_POINTS)["series"]
-    beside = None
-    if control is not None:
-        found = metrics.read(run=control, names=["val/accuracy"], max_points=CHART_POINTS)
-        beside = found["series"].get("val/accuracy")
-    terms = [loss["kind"] for loss in run.config.get("losses", [])]
-    made = [
-        {
-            "name": "loss",
-            "title": "Loss",
-            "figure": curves.losses(series, terms=terms),
-        },
-        {
-            "name": "accuracy",
-            "title": "Validation accuracy",
-            "figure": curves.quality(
-                series,
-                teacher=run.metrics.get("teacher/val/accuracy"),
-                teacher_name=str(teachers[0].model) if len(teachers) == 1 else "teachers",
-                control=beside,
-                with_control=control is not None,
-            ),
-        },
-    ]
-    if teachers:
-        made += [
-            {
-                "name": "agreement",
-                "title": "Agreement with the teacher",
-                "note": "validation rows answered alike",
-                "figure": curves.agreement(series),
-            },
-            {
-                "name": "kl",
-                "title": "Divergence from the teacher",
-                "note": "KL in nats, validation",
-                "figure": curves.divergence(series),
-            },
-        ]
-    made += [
-        {
-            "name": "learning_rate",
-            "title": "Learning rate",
-            "figure": curves.learning_rate(series),
-        },
-        {
-            "name": "throughput",
-            "title": "Samples per second",
-            "figure": curves.throughput(series),
-        },
-    ]
-    return made
-
-
-def evaluation(run: Run) -> dict[str, Any] | None:
-    """The report of the test split with its figures, or None before there is one."""
-    try:
-        report = files.evaluation(run=run)
-    except files.NotEvaluated:
-        return None
-    student, teacher = report["student"], report.get("teacher") or {}
-    labels = report["labels"]
-    return report | {
-        "confusion": fidelity.confusion(labels, student["confusion"]),
-        "confusion_height": max(440, min(680, 26 * len(labels) + 90)),
-        "reliability": fidelity.reliability(student["reliability"], teacher.get("reliability")),
-        "per_class": fidelity.per_class(student["per_class"], teacher.get("per_class")),
-        "per_class_height": max(200, min(640, 22 * min(len(labels), 24) + 60)),
-        "mixups": _mixups(labels, student["confusion"]),
-        "examples": [
-            (kind, label, [one for one in report.get("examples", []) if one["kind"] == kind])
-            for kind, label in (
-                ("lost", "Lost to the teacher"),
-                ("beat", "Beat the teacher"),
-                ("both_wrong", "Both wrong" if teacher else "Wrong answers"),
-            )
-        ],
-    }
-
-
 def configuration(run: Run) -> dict[str, Any]:
-    known = {method["key"]: method for method in catalog.methods()["losses"]}
-    terms = [
-        {
-            "weight": loss.get("weight", 1),
-            "label": known.get(loss["kind"], {}).get("label", loss["kind"]),
-            "formula": known.get(loss["kind"], {}).get("formula", ""),
-            "options": {k: v for k, v in loss.items() if k not in {"kind", "weight"}},
-        }
-        for loss in run.config.get("losses", [])
-    ]
+    config = run.config
+    scheme = config.get("scheme", "offline")
+    options = dict(scheme) if isinstance(scheme, dict) else {"kind": scheme}
+    kind = options.pop("kind", "offline")
     return {
-        "terms": terms,
-        "training": run.config.get("training", {}),
-        "resources": run.config.get("resources", {}),
-        "json": json.dumps(run.config, indent=2, ensure_ascii=False),
+        "stages": _sums(run),
+        "scheme": catalog.find("schemes", kind) or {"label": kind},
+        "scheme_options": options,
+        "training": config.get("training", {}),
+        "resources": config.get("resources", {}),
+        "json": json.dumps(config, indent=2, ensure_ascii=False),
     }
+
+
+def _sums(run: Run) -> list[dict[str, Any]]:
+    """What is minimised: one sum, or one a stage, each term with its options and its formula."""
+    problem = catalog.problem_of(run.task, run.dataset_version.problem)
+    sums = []
+    for stage in run.config.get("stages") or [run.config]:
+        losses = [run_terms.written(loss) for loss in stage.get("losses", [])]
+        shown = run_terms.shown(catalog.methods(), losses, at="", problem=problem, faults={})
+        own = {"kind", "weight", *engine_terms.SCHEDULED}
+        sums.append(
+            {
+                "name": stage.get("name", "") if run.config.get("stages") else "",
+                "epochs": stage.get("epochs"),
+                "learning_rate": stage.get("learning_rate"),
+                "terms": shown,
+                "rows": [
+                    (term, {name: value for name, value in loss.items() if name not in own})
+                    for term, loss in zip(shown, stage.get("losses", []), strict=True)
+                ],
+            }
+        )
+    return sums
 
 
 def artifacts(rows: Iterable[Artifact]) -> list[tuple[str, list[Artifact]]]:
@@ -242,17 +198,6 @@ def advice(run: Run) -> str:
     return ADVICE.get(code, ADVICE["crashed"]) if run.error else ""
 
 
-def _mixups(labels: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
-    """The commonest wrong answers."""
-    wrong: list[dict[str, Any]] = [
-        {"true": labels[row], "answered": labels[column], "count": count, "of": sum(counts[row])}
-        for row in range(len(labels))
-        for column, count in enumerate(counts[row])
-        if count and row != column
-    ]
-    return sorted(wrong, key=lambda one: one["count"], reverse=True)[:8]
-
-
 def _sum(versions: list[ModelVersion], name: str) -> int | None:
     known = [getattr(version, name) for version in versions]
     return sum(known) if all(known) else None
@@ -260,7 +205,7 @@ def _sum(versions: list[ModelVersion], name: str) -> int | None:
 
 def live_values(run: Run) -> dict[str, str]:
     """Every number on the page that moves while the run is live, as it is written there."""
-    latest = run.metrics
+    latest, headline = run.metrics, run_charts.headline(run)
     elapsed = None
     if run.started_at is not None:
         elapsed = (run.finished_at or timezone.now()) - run.started_at
@@ -271,7 +216,7 @@ def live_values(run: Run) -> dict[str, str]:
         "step": f"step {ui.grouped(run.step)} of {ui.grouped(run.steps)}" if run.steps else "",
         "elapsed": ui.duration(elapsed),
         "loss": ui.metric(latest.get("train/loss")),
-        "validation": ui.percent(latest.get("val/accuracy")),
+        "validation": ui.score(latest.get(f"val/{headline}"), headline),
         "agreement": ui.percent(latest.get("val/agreement")),
         "learning_rate": ui.metric(latest.get("train/learning_rate"), "learning_rate"),
         "speed": ui.compact(latest.get("train/samples_per_second")),

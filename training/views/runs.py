@@ -13,7 +13,7 @@ from projects import permissions
 from projects.models import ModelVersion, Role
 from training.models import Run
 from training.services import logs, metrics, runs
-from training.views import run_page, run_table
+from training.views import run_charts, run_page, run_table
 
 TABS = [
     ("overview", "Overview"),
@@ -84,10 +84,11 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
     since = _whole(request.GET.get("since_step"))
     # A step's validation is written after its training, so the last step is asked for again.
     before = None if since is None else since - 1
-    series = metrics.read(run=run, max_points=run_page.CHART_POINTS, since_step=before)["series"]
+    series = metrics.read(run=run, max_points=run_charts.CHART_POINTS, since_step=before)["series"]
     control = run.controls.first()
     if control is not None:
-        beside = metrics.read(run=control, names=["val/accuracy"], max_points=run_page.CHART_POINTS)
+        name = f"val/{run_charts.headline(run)}"
+        beside = metrics.read(run=control, names=[name], max_points=run_charts.CHART_POINTS)
         series |= {f"control/{name}": points for name, points in beside["series"].items()}
     after = _whole(request.GET.get("after"))
     console = logs.last(run=run, count=TAIL) if after is None else logs.read(run=run, after=after)
@@ -115,11 +116,12 @@ def _tab(
                 "console": logs.last(run=run, count=60)
             }
         case "curves":
-            return {"charts": run_page.charts(run, control=control, teachers=teachers)}
+            return {"charts": run_charts.charts(run, control=control, teachers=teachers)}
         case "evaluation":
             return {
-                "evaluation": run_page.evaluation(run),
+                "evaluation": run_charts.evaluation(run),
                 "cast": run_page.cast(run, control=control, teachers=teachers),
+                **run_page.judged_by(run),
             }
         case "logs":
             return {"console": logs.last(run=run, count=TAIL)}

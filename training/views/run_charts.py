@@ -1,0 +1,242 @@
+"""The figures of a run's page: what was measured on the way, and what came of it."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from distillhub.templatetags import ui
+from projects.models import ModelVersion
+from training import catalog
+from training.charts import curves, fidelity
+from training.models import Run
+from training.services import artifacts as files
+from training.services import metrics
+
+CHART_POINTS = 1000
+
+Chart = dict[str, Any]
+
+
+def headline(run: Run) -> str:
+    """The metric that a run is judged by first: `accuracy`, `rmse`, `perplexity`, …"""
+    return str(run.summary.get("headline") or judged(run)[0])
+
+
+def judged(run: Run) -> list[str]:
+    """All that it is judged by."""
+    problem = run.summary.get("problem") or run.dataset_version.problem
+    return catalog.metrics_of(run.task, problem)
+
+
+def terms_of(config: Mapping[str, Any]) -> list[str]:
+    """The kinds of its losses, of every stage."""
+    lists = [stage["losses"] for stage in config.get("stages", [])] or [config.get("losses", [])]
+    return list(dict.fromkeys(loss["kind"] for losses in lists for loss in losses))
+
+
+def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list[Chart]:
+    """Every curve of a run, the two that matter most first. Four queries with a control."""
+    series = metrics.read(run=run, max_points=CHART_POINTS)["series"]
+    first = headline(run)
+    beside = None
+    if control is not None:
+        found = metrics.read(run=control, names=[f"val/{first}"], max_points=CHART_POINTS)
+        beside = found["series"].get(f"val/{first}")
+    terms = terms_of(run.config)
+    made: list[Chart] = [
+        {
+            "name": "loss",
+            "title": "Loss",
+            "figure": curves.losses(series, terms=terms),
+        },
+        {
+            "name": "accuracy",
+            "title": f"Validation {ui.measure(first)}",
+            "figure": curves.quality(
+                series,
+                metric=f"val/{first}",
+                teacher=run.metrics.get(f"teacher/val/{first}"),
+                teacher_name=str(teachers[0].model) if len(teachers) == 1 else "teachers",
+                control=beside,
+                with_control=control is not None,
+                is_share=ui.is_share(first),
+            ),
+        },
+        *_drives(series, run.config, terms),
+        *_closeness(series, taught=bool(teachers), first=first),
+        *_further(series, [name for name in judged(run) if name != first]),
+        {
+            "name": "learning_rate",
+            "title": "Learning rate",
+            "figure": curves.learning_rate(series),
+        },
+        {
+            "name": "throughput",
+            "title": "Samples per second",
+            "figure": curves.throughput(series),
+        },
+    ]
+    marks = stage_marks(run.config, series)
+    for chart in made if marks else []:
+        chart["figure"] = curves.with_stages(chart["figure"], marks)
+    return made
+
+
+def _drives(
+    series: Mapping[str, Any], config: Mapping[str, Any], terms: Sequence[str]
+) -> list[Chart]:
+    """What moves the student: each term's share of the gradient, and weights that change."""
+    made: list[Chart] = []
+    if len(terms) > 1:
+        made.append(
+            {
+                "name": "shares",
+                "title": "What drives the student",
+                "note": "share of the gradient, by term",
+                "figure": curves.shares(series, terms=terms),
+            }
+        )
+    stages = config.get("stages", []) or [config]
+    losses = [loss for stage in stages for loss in stage.get("losses", [])]
+    moving = [one["kind"] for one in losses if one.get("weight_schedule", "constant") != "constant"]
+    if moving:
+        made.append(
+            {
+                "name": "weights",
+                "title": "Weights over time",
+                "figure": curves.weights(series, terms=list(dict.fromkeys(moving))),
+            }
+        )
+    return made
+
+
+def _closeness(series: Mapping[str, Any], *, taught: bool, first: str) -> list[Chart]:
+    """How near the student is to who teaches it: where there is a teacher, or some is measured."""
+    if "val/teacher_rmse" in series or (taught and first == "rmse"):
+        distance = curves.divergence(series, metric="val/teacher_rmse", name="distance")
+        return [
+            {
+                "name": "distance",
+                "title": "Distance to the teacher",
+                "note": "root mean square, validation",
+                "figure": distance,
+            }
+        ]
+    if not ("val/agreement" in series or (taught and first != "neighbours")):
+        return []
+    return [
+        {
+            "name": "agreement",
+            "title": "Agreement with the teacher",
+            "note": "validation rows answered alike",
+            "figure": curves.agreement(series),
+        },
+        {
+            "name": "kl",
+            "title": "Divergence from the teacher",
+            "note": "KL in nats, validation",
+            "figure": curves.divergence(series),
+        },
+    ]
+
+
+def _further(series: Mapping[str, Any], names: Sequence[str]) -> list[Chart]:
+    """What else was measured on validation rows: shares on one chart, anything else on its own."""
+    there = [name for name in names if f"val/{name}" in series]
+    shares = {f"val/{name}": ui.measure(name) for name in there if ui.is_share(name)}
+    made: list[Chart] = []
+    if shares:
+        made.append(
+            {
+                "name": "scores",
+                "title": "Further scores",
+                "note": "validation",
+                "figure": curves.scores(series, names=shares, is_share=True),
+            }
+        )
+    for name in there:
+        if not ui.is_share(name):
+            spelt = ui.measure(name)
+            figure = curves.scores(series, names={f"val/{name}": spelt}, is_share=False)
+            made.append(
+                {"name": name, "title": f"Validation {spelt}", "figure": figure}  # e.g. log loss
+            )
+    return made
+
+
+def stage_marks(config: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """The step at which each stage but the first began, where its terms tell: the first step of a
+    term that the stage before did not have, else the one after the last of a term that it had."""
+    stages = config.get("stages", [])
+    marks = []
+    for before, stage in itertools.pairwise(stages):
+        old, new = ({loss["kind"] for loss in one["losses"]} for one in (before, stage))
+        begun = [steps[0] for kind in new - old if (steps := _steps(series, kind))]
+        ended = [steps[-1] + 1 for kind in old - new if (steps := _steps(series, kind))]
+        if begun:
+            marks.append((min(begun), stage["name"]))
+        elif ended and not new - old:
+            marks.append((max(ended), stage["name"]))
+    return marks
+
+
+def _steps(series: Mapping[str, Any], kind: str) -> list[int]:
+    return list(series.get(f"train/{kind}", {}).get("steps", []))
+
+
+def evaluation(run: Run) -> dict[str, Any] | None:
+    """The report of the test split with its figures, or None before there is one."""
+    try:
+        report = files.evaluation(run=run)
+    except files.NotEvaluated:
+        return None
+    student, teacher = report["student"] or {}, report.get("teacher") or {}
+    taught = bool(teacher)
+    return report | {
+        "judged": judged(run),
+        **_of_classes(report["labels"], student, teacher),
+        **_of_numbers(student, teacher),
+        "examples": [
+            (kind, label, [one for one in report.get("examples", []) if one["kind"] == kind])
+            for kind, label in (
+                ("lost", "Lost to the teacher" if taught else "Foreseen least"),
+                ("beat", "Beat the teacher"),
+                ("both_wrong", "Both wrong" if taught else "Wrong answers"),
+            )
+        ],
+    }
+
+
+def _of_classes(
+    labels: list[str], student: Mapping[str, Any], teacher: Mapping[str, Any]
+) -> dict[str, Any]:
+    made: dict[str, Any] = {"per_class": None, "confusion": None, "reliability": None}
+    if "per_class" in student:
+        made["per_class"] = fidelity.per_class(student["per_class"], teacher.get("per_class"))
+        made["per_class_height"] = max(200, min(640, 22 * min(len(labels), 24) + 60))
+    if "confusion" in student:
+        made["confusion"] = fidelity.confusion(labels, student["confusion"])
+        made["confusion_height"] = max(440, min(680, 26 * len(labels) + 90))
+        made["mixups"] = _mixups(labels, student["confusion"])
+    if "reliability" in student:
+        bins = teacher.get("reliability")
+        made["reliability"] = fidelity.reliability(student["reliability"], bins)
+    return made
+
+
+def _of_numbers(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:
+    if "answers" not in student:
+        return {}
+    beside = (teacher["truth"], teacher["answers"]) if "answers" in teacher else None
+    return {"scatter": fidelity.scatter(student["truth"], student["answers"], beside)}
+
+
+def _mixups(labels: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
+    """The commonest wrong answers."""
+    wrong: list[dict[str, Any]] = [
+        {"true": labels[row], "answered": labels[column], "count": count, "of": sum(counts[row])}
+        for row in range(len(labels))
+        for column, count in enumerate(counts[row])
+        if count and row != column
+    ]
+    return sorted(wrong, key=lambda one: one["count"], reverse=True)[:8]
