@@ -26,6 +26,7 @@ from training.engine.terms import (
     read_text,
     read_weight,
     scheme_as_dict,
+    unusual,
 )
 
 MOST_TEACHERS = 16
@@ -169,6 +170,9 @@ def parse(
     ]
     task = read_task(raw, methods, faults)
     teachers = _teachers(raw.get("teachers", []), faults)
+    judged = (find(methods, "tasks", task) or {}).get("metrics", {})
+    if judged and problem not in judged:  # vectors, whose task has no other problem
+        problem = next(iter(judged))
     scheme, scheme_options = read_scheme(raw.get("scheme", "offline"), methods, task, faults)
     spoken = is_taught(methods, scheme, len(teachers), faults)
     losses, stages = read_terms(raw, methods, task, scheme, spoken, problem, faults)
@@ -205,7 +209,7 @@ def parse(
         student=student,
         teachers=tuple(teachers),
         scheme=scheme,
-        scheme_options=scheme_options,
+        scheme_options=unusual((find(methods, "schemes", scheme) or {})["options"], scheme_options),
         losses=tuple(losses),
         stages=tuple(stages),
         training=training,

@@ -84,8 +84,14 @@ PROBLEMS = {
 }
 
 
+def unusual(described: Sequence[JSON], values: JSON) -> JSON:
+    """The options, or none where all are at their defaults."""
+    usual = all(values.get(one["name"]) == one["default"] for one in described)
+    return {} if usual else values
+
+
 def scheme_as_dict(kind: str, values: JSON) -> str | JSON:
-    """`offline`, or `{"kind": "mutual", "students": 2}` where a scheme has options."""
+    """`offline`, or `{"kind": "mutual", "students": 3}` where options are not the usual ones."""
     return {"kind": kind, **values} if values else kind
 
 
