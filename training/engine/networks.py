@@ -314,7 +314,7 @@ def load(name: str, folder: Path, task: str) -> Network:
 
 
 def preprocessing_of(folder: Path, task: str) -> Preprocessing:
-    """How the model of this folder reads its inputs; its weights may be missing. Raises ModelError."""
+    """How the model of this folder reads its inputs, with weights or without. Raises ModelError."""
     checkpoints.refuse_unsafe(folder)
     described = folder / "distillhub.json"
     if not described.exists():
