@@ -71,12 +71,12 @@ class SpectrogramConvnet(Architecture):
     tasks = ("audio-classification",)
     default_for = ("audio-classification",)
     sizes = (
-        Size("tiny", "Tiny", 4_258, {"channels": [8, 16, 16]}),
+        Size("tiny", "Tiny", 4_258, {"channels": [8, 16, 16], "dropout": 0.0}),
         Size("small", "Small", 39_178, {"channels": [24, 48, 60]}),
         Size("teacher", "Teacher-size", 340_890, {"channels": [48, 96, 128, 160]}),
     )
     channels_last = True
-    recommended: ClassVar[dict[str, Any]] = {"epochs": 30, "learning_rate": 3e-3}
+    recommended: ClassVar[dict[str, Any]] = {"epochs": 40, "learning_rate": 3e-3}
     Options: ClassVar[type] = Options
 
     @classmethod
