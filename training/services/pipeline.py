@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, Q
-from django.db.models.fields.json import KeyTransform
+from django.db.models import Count, F, Q
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel
 from training.models import Run
+from training.services import run_filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,15 @@ def standing(*, project: Project) -> Standing:
 
 
 def best_result(*, project: Project) -> Run | None:
-    """The finished distillation whose student scored highest on its test rows."""
+    """The finished distillation whose student scored highest on its test rows; of those without a
+    test split, on validation rows."""
     return (
         Run.objects.filter(project=project, status=Run.Status.FINISHED, control_of=None)
         .filter(summary__teacher__isnull=False)
         .exclude(summary__teacher=None)
         .select_related("student__model", "output__model", "dataset_version__dataset", "project")
-        .order_by(KeyTransform("accuracy", KeyTransform("student", "summary")).desc(), "-number")
+        .annotate(score=Coalesce(run_filters.headline("test"), run_filters.headline("val")))
+        .order_by(F("score").desc(nulls_last=True), "-number")
         .first()
     )
 

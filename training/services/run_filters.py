@@ -13,13 +13,16 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import F, FloatField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, F, FloatField, OuterRef, Q, QuerySet, Subquery, When
 from django.db.models.fields.json import KeyTransform
 
 from distillhub.lib.errors import Invalid
+from training import catalog
 from training.engine.config import KNOWN
 from training.models import MetricSeries, Run
 
+#: Metrics that runs are judged by of which less is better.
+FALLING = ("rmse", "perplexity", "bits_per_character")
 LONGEST = 2000  # characters
 MOST = 30  # comparisons
 DEEPEST = 20  # parentheses
@@ -74,6 +77,27 @@ def metric(name: str) -> Subquery:
     """The latest finite value of a series, as an annotation."""
     series = MetricSeries.objects.filter(run=OuterRef("pk"), name=name)
     return Subquery(series.values("last_value")[:1], output_field=FloatField())
+
+
+def headline(split: str) -> Case:
+    """What each run is judged by on a split, so that more is better: errors are negative. Only runs
+    of one kind compare."""
+    named: list[When] = []
+    plain: list[When] = []
+    for task in catalog.tasks():
+        for problem, names in task["metrics"].items():
+            if names[0] == "accuracy":
+                continue
+            value: Any = metric(f"{split}/{names[0]}")
+            if names[0] in FALLING:
+                value = -1.0 * value
+            of_task = Q(task=task["key"])
+            if problem in ("multi_label", "regression"):
+                of_problem = Q(dataset_version__reading__problem=problem)
+                named.append(When(of_task & of_problem, then=value))
+            else:
+                plain.append(When(of_task, then=value))
+    return Case(*named, *plain, default=metric(f"{split}/accuracy"), output_field=FloatField())
 
 
 def _tokens(expression: str) -> list[tuple[str, str]]:

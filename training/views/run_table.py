@@ -14,12 +14,14 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from distillhub.lib.errors import Invalid
+from distillhub.templatetags import ui
 from projects.models import ModelVersion, Project
 from training import catalog
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
 from training.services import run_filters, run_search
+from training.views import run_charts
 
 PAGE = 50
 MOST_PARAMETERS = 4  # columns for what differs; the rest is counted
@@ -37,8 +39,9 @@ ORDERS: dict[str, Any] = {
     "number": F("number"),
     "name": F("name"),
     "status": F("status"),
-    "accuracy": run_filters.metric("test/accuracy"),
-    "validation": run_filters.metric("val/accuracy"),
+    "score": run_filters.headline("test"),
+    "accuracy": run_filters.headline("test"),  # as it was called when all runs had one
+    "validation": run_filters.headline("val"),
     "agreement": run_filters.metric("val/agreement"),
     "loss": run_filters.metric("train/loss"),
     "student": F("student__model__name"),
@@ -55,7 +58,8 @@ ELSEWHERE = {"name", "task", "dataset", "student", "teachers", "control", "resou
 @dataclass(slots=True)
 class Row:
     run: Run
-    accuracy: float | None
+    metric: str  # that score and validation are of
+    score: float | None
     validation: float | None
     agreement: float | None
     loss: float | str | None
@@ -78,6 +82,11 @@ class Table:
     q: str
     counts: list[tuple[str, str, int]]
     is_live: bool
+    metric: str  # of all rows, where they have one in common
+
+    @property
+    def test_label(self) -> str:
+        return f"Test {ui.measure(self.metric)}" if self.metric else "Test"
 
     @property
     def is_filtered(self) -> bool:
@@ -118,24 +127,40 @@ def table(*, project: Project, asked: QueryDict) -> Table:
             for group, statuses in GROUPS.items()
         ],
         is_live=any(not row.run.is_final for row in rows),
+        metric=_common([row.metric for row in rows]),
     )
 
 
-def flat(config: dict[str, Any]) -> dict[str, Any]:
-    """What was chosen, by short names: `learning_rate`, `soft_targets.temperature`."""
+def flat(config: dict[str, Any], at: str = "") -> dict[str, Any]:
+    """What was chosen, by short names: `learning_rate`, `soft_targets.temperature`; of a stage
+    behind its name."""
     flattened: dict[str, Any] = {}
     for key, value in config.items():
-        if key in ELSEWHERE:
+        if key in ELSEWHERE or (key == "losses" and config.get("stages")):
             continue
         if key == "losses":
             for loss in value:
                 kind = loss.get("kind", "?")
-                flattened |= {f"{kind}.{name}": one for name, one in loss.items() if name != "kind"}
+                own = {name: one for name, one in loss.items() if name != "kind"}
+                flattened |= {f"{at}{kind}.{name}": one for name, one in own.items()}
+        elif key == "stages":
+            for stage in value:
+                at = f"{stage.get('name', '?')}."
+                flattened |= {f"{at}{name}": one for name, one in stage.items() if _plain(one)}
+                flattened |= flat({"losses": stage.get("losses", [])}, at)
+        elif key == "scheme" and isinstance(value, dict):
+            kept = {name: one for name, one in value.items() if name != "kind"}
+            flattened |= {"scheme": value.get("kind")}
+            flattened |= {f"scheme.{name}": one for name, one in kept.items()}
         elif key == "training":
             flattened |= {name: one for name, one in value.items() if not isinstance(one, dict)}
-        elif not isinstance(value, dict | list):
+        elif _plain(value):
             flattened[key] = value
     return flattened
+
+
+def _plain(value: Any) -> bool:
+    return not isinstance(value, dict | list)
 
 
 def _order(order: str) -> OrderBy:
@@ -150,16 +175,18 @@ def _order(order: str) -> OrderBy:
 
 
 def _rows(runs: list[Run]) -> list[Row]:
-    sparks = _sparks(runs)
+    sparks = _sparks([(run, run_charts.headline(run)) for run in runs])
     now = timezone.now()
     rows = []
     for run in runs:
         ended = run.finished_at or (None if run.is_final else now)
         scores = run.summary.get("student") or {}
+        name = run_charts.headline(run)
         row = Row(
             run=run,
-            accuracy=_number(run.metrics.get("test/accuracy", scores.get("accuracy"))),
-            validation=_best_validation(run),
+            metric=name,
+            score=_number(run.metrics.get(f"test/{name}", scores.get(name))),
+            validation=_best_validation(run, name),
             agreement=_number(run.summary.get("agreement", run.metrics.get("val/agreement"))),
             loss=run.metrics.get("train/loss"),
             spark=sparks.get(run.pk, ""),
@@ -171,35 +198,43 @@ def _rows(runs: list[Run]) -> list[Row]:
     return rows
 
 
-def _best_validation(run: Run) -> float | None:
+def _best_validation(run: Run, name: str) -> float | None:
     """The best on validation where that is what was selected by, else the latest."""
-    if run.summary.get("selection_metric") == "val/accuracy":
+    if run.summary.get("selection_metric") == f"val/{name}":
         return _number(run.summary.get("best_value"))
-    return _number(run.metrics.get("val/accuracy"))
+    return _number(run.metrics.get(f"val/{name}"))
+
+
+def _common(names: list[str]) -> str:
+    return names[0] if len(set(names)) == 1 else ""
 
 
 def _mark_best(rows: list[Row]) -> None:
-    """Among runs of one dataset version and task only: other accuracies do not compare."""
+    """Among runs of one dataset version and task only: other scores do not compare."""
     if len(rows) < 2 or len({row.run.dataset_version_id for row in rows}) != 1:
         return
-    for name in ("accuracy", "validation", "agreement"):
+    falls = ui.less_is_better(_common([row.metric for row in rows]))
+    for name in ("score", "validation", "agreement"):
+        best = min if falls and name != "agreement" else max
         values = [value for row in rows if (value := getattr(row, name)) is not None]
         for row in rows:
-            if len(values) > 1 and getattr(row, name) == max(values):
+            if len(values) > 1 and getattr(row, name) == best(values):
                 row.is_best.add(name)
 
 
-def _sparks(runs: list[Run]) -> dict[int, str]:
-    """Validation accuracy of each run as a small line, from its newest chunk. One query."""
+def _sparks(rows: list[tuple[Run, str]]) -> dict[int, str]:
+    """The validation score of each run as a small line, from its newest chunk. One query."""
+    wanted = {run.pk: f"val/{name}" for run, name in rows}
     tails = MetricChunk.objects.filter(
-        series__run__in=[run.pk for run in runs],
-        series__name="val/accuracy",
+        series__run__in=list(wanted),
+        series__name__in=set(wanted.values()),
         last_step=F("series__last_step"),
     ).select_related("series")
     sparks = {}
     for chunk in tails:
-        points: Points = chunk.points
-        sparks[chunk.series.run_id] = curves.spark({"values": points.values.tolist()})
+        if chunk.series.name == wanted[chunk.series.run_id]:
+            points: Points = chunk.points
+            sparks[chunk.series.run_id] = curves.spark({"values": points.values.tolist()})
     return sparks
 
 
