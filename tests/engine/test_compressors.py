@@ -191,7 +191,7 @@ def test_without_labels_a_teacher_has_to_speak(
     with pytest.raises(DataError, match="name a teacher"):
         shipping.ship(tmp_path / "alone", teacher, bare, wish)
     report = shipping.ship(tmp_path / "taught", teacher, bare, wish, teacher=teacher)
-    assert "Trained on a teacher's answers, 3 epochs of 96 rows" in report["said"]
+    assert "Trained on a teacher's answers, 30 epochs of 96 rows" in report["said"]
     stored = list((tmp_path / "taught" / "teacher-outputs").rglob("manifest.json"))
     assert {json.loads(one.read_text())["split"] for one in stored} == {"train", "validation"}
 

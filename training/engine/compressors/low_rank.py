@@ -9,8 +9,8 @@ from training.engine.networks import Network
 from training.engine.options import option
 
 
-@dataclass(frozen=True, slots=True)
-class Options(tuning.Options):
+@dataclass(frozen=True)
+class Rank:
     share: float = option(
         0.25,
         minimum=0.01,
@@ -18,6 +18,11 @@ class Options(tuning.Options):
         label="Rank",
         help="As a share of a layer's smaller side. A square layer shrinks below a half.",
     )
+
+
+@dataclass(frozen=True)
+class Options(tuning.Options, Rank):
+    """The rank, then how the rest is trained."""
 
 
 @COMPRESSORS.register

@@ -11,14 +11,19 @@ from training.engine.networks import Network
 from training.engine.options import option
 
 
-@dataclass(frozen=True, slots=True)
-class Options(tuning.Options):
+@dataclass(frozen=True)
+class Zeros:
     share: float = option(0.5, minimum=0.0, maximum=0.99, help="Of the weights that become 0.")
     scope: str = option(
         "network",
         choices=("network", "layer"),
         help="The smallest of the whole network, or the same share of each layer.",
     )
+
+
+@dataclass(frozen=True)
+class Options(tuning.Options, Zeros):
+    """Which weights, then how the others are trained."""
 
 
 @COMPRESSORS.register

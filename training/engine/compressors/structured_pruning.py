@@ -16,8 +16,8 @@ LOOKED_AT = 512  # training rows by which channels and heads are judged
 AT_ONCE = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Options(tuning.Options):
+@dataclass(frozen=True)
+class Parts:
     parts: str = option(
         "channels",
         choices=("channels", "heads", "width"),
@@ -26,6 +26,11 @@ class Options(tuning.Options):
     share: float = option(
         0.5, minimum=0.01, maximum=0.99, label="Kept share", help="Of the parts of each layer."
     )
+
+
+@dataclass(frozen=True)
+class Options(tuning.Options, Parts):
+    """What is taken out, then how the rest is trained."""
 
 
 METHODS = {"channels": "prune_channels", "heads": "prune_heads", "width": "narrow"}

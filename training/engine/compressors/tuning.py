@@ -22,15 +22,25 @@ from training.engine.errors import DataError
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network
 from training.engine.options import option
+from training.engine.students import ARCHITECTURES
+
+STEPS = 1000  # that a training takes about, where epochs are not given
+FEWEST, MOST = 3, 30  # epochs then
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: compressors join these with their own
 class Options:
-    epochs: int = option(
-        3, minimum=0, maximum=1000, help="Passes over the training rows; 0 trains nothing."
+    epochs: int | None = option(
+        None,
+        minimum=0,
+        maximum=1000,
+        help="Passes over the training rows; empty for about a thousand steps, 0 for none.",
     )
-    learning_rate: float = option(
-        2e-4, minimum=0.0, maximum=10.0, help="The highest; it falls to 0 along half a cosine."
+    learning_rate: float | None = option(
+        None,
+        minimum=0.0,
+        maximum=10.0,
+        help="The highest, from which it falls to 0; empty for what suits the architecture.",
     )
     batch_size: int = option(32, minimum=1, maximum=65_536, help="Rows in one step.")
     temperature: float = option(
@@ -47,23 +57,26 @@ def tune(
 ) -> str:
     """Train in place; a sentence that says how. `after_step` mends what a step has broken, such as
     zeros that must stay. Raises DataError when neither a teacher nor labels speak."""
-    if not options.epochs:
+    if options.epochs == 0:
         return "Not trained."
     lesson = _Lesson(network, material, options)
+    per_epoch = -(-len(lesson.rows) // options.batch_size)
+    epochs = options.epochs or min(MOST, max(FEWEST, -(-STEPS // per_epoch)))
+    rate = options.learning_rate
     training = dataclasses.replace(
         config.Training(),
-        epochs=options.epochs,
+        epochs=epochs,
         batch_size=options.batch_size,
-        learning_rate=options.learning_rate,
+        learning_rate=_suited(network) if rate is None else rate,
         seed=options.seed,
     )
     torch.manual_seed(options.seed)
     module = material.place.settle(network)
     weights = [one for one in module.parameters() if one.requires_grad]
     optimizer = optimization.optimizer(weights, training)
-    steps = options.epochs * -(-len(lesson.rows) // options.batch_size)
+    steps = epochs * per_epoch
     step, best, kept = 0, lesson.distance(), _copy(module)
-    for epoch in range(options.epochs):
+    for epoch in range(epochs):
         order = data.epoch_order(
             lesson.rows, material.inputs.lengths, options.batch_size, options.seed, epoch
         )
@@ -80,11 +93,21 @@ def tune(
         distance = lesson.distance()
         if math.isfinite(distance) and distance < best:
             best, kept = distance, _copy(module)
-        material.say(f"Epoch {epoch + 1} of {options.epochs}: {lesson.kind} {distance:.4g}")
+        material.say(f"Epoch {epoch + 1} of {epochs}: {lesson.kind} {distance:.4g}")
     module.load_state_dict(kept)
     module.eval()
     whom = "a teacher's answers" if material.teacher is not None else "labels"
-    return f"Trained on {whom}, {options.epochs} epochs of {len(lesson.rows):,} rows."
+    return f"Trained on {whom}, {epochs} epochs of {len(lesson.rows):,} rows."
+
+
+def _suited(network: Network) -> float:
+    """A rate between the one for random weights and the one for trained ones: what is mended has
+    lost some of what it knew."""
+    architecture = ARCHITECTURES[network.architecture]
+    usual = config.Training().learning_rate
+    fresh = float(architecture.recommended.get("learning_rate", usual))
+    trained = float(architecture.recommended_trained.get("learning_rate", fresh))
+    return math.sqrt(fresh * trained)
 
 
 class _Lesson:
