@@ -1,10 +1,12 @@
-"""Terms whose rows speak to each other, over micro-batches: the gradient of the whole step.
+"""Terms whose rows speak to each other, over micro-batches and over several processes: the
+gradient of the whole step.
 
 The method of GradCache (Gao et al.: Scaling Deep Contrastive Learning Batch Size under Memory
 Limited Setup, 2101.06983, section 3.2): answers of all micro-batches without their graphs, the
 total over all of them and its gradient at the answers, then each micro-batch once more, with the
 random numbers of the first time, to carry that gradient into the weights. One forward more, and no
-more memory than one micro-batch.
+more memory than one micro-batch. Processes tell each other their answers in between; each reckons
+the same total, and carries the gradient of its own rows.
 """
 
 from collections.abc import Sequence
@@ -15,34 +17,65 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.engine.answers import Answer
+from training.engine.errors import ConfigError, Fault
+from training.engine.ranks import ALONE, Ranks
 from training.engine.schemes import Scheme, Step, Total
+
+CPU = torch.device("cpu")
+Random = tuple[Tensor, Tensor | None]  # states of the CPU's generator, and of the GPU's
 
 
 def backward(
-    steps: Sequence[Step], scheme: Scheme, module: nn.Module, scaler: torch.amp.GradScaler
+    steps: Sequence[Step],
+    scheme: Scheme,
+    module: nn.Module,
+    scaler: torch.amp.GradScaler,
+    weights: Sequence[nn.Parameter] = (),
+    ranks: Ranks = ALONE,
 ) -> Total:
-    """Add the gradient of the whole step to the weights; the total and its parts, without graph."""
+    """Add the gradient of the whole step to the weights, which have none yet; this rank's share of
+    the total and of its parts, without graph. A rank that has no rows brings one step without any.
+    `weights` are all that are trained. Raises ConfigError where the scheme asks other networks."""
+    first, steps = steps[0], [one for one in steps if len(one.rows)]
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     states, answers = [], []
     for one in steps:
-        states.append(torch.get_rng_state())
+        states.append(_random())
         with torch.no_grad():
-            answers.append(one.student())
-    after = torch.get_rng_state()
+            answers.append(_plain(one.student()))
+    after = _random()
     for name, value in module.named_buffers():
         value.copy_(buffers[name])  # running statistics move once, not twice
-    leaves = [_leaf(one) for one in answers]
     said = [one.frozen() for one in steps]
-    teachers = [one for one in said if one is not None]
-    first = steps[0]
-    whole = concatenated(leaves)
+    mine = [
+        (answer, None if taught is None else _plain(taught), one.labels)
+        for answer, taught, one in zip(answers, said, steps, strict=True)
+    ]
+    device = first.labels.device
+    pieces = _in_order(mine, ranks)
+    leaves = [[_leaf(answer.to(device)) for answer, _, _ in piece] for piece in pieces]
+    teachers = [one.to(device) for piece in pieces for _, one, _ in piece if one is not None]
+    whole = concatenated([one for piece in leaves for one in piece])
     taught = concatenated(teachers) if teachers else None
-    labels = torch.cat([one.labels for one in steps])
-    together = replace(first, labels=labels, student=lambda: whole, frozen=lambda: taught)
+    labels = torch.cat([one.to(device) for piece in pieces for _, _, one in piece])
+
+    def ask(module: nn.Module) -> Answer:
+        sentence = (
+            f"{scheme.label} asks other networks too, and a term compares all rows of a step: take "
+            "a gradient accumulation of 1 and one process."
+        )
+        raise ConfigError([Fault("scheme", sentence)])
+
+    together = replace(first, labels=labels, student=lambda: whole, frozen=lambda: taught, ask=ask)
     total, parts = scheme.teach(together)
     scaler.scale(total).backward()  # type: ignore[no-untyped-call]
-    for one, leaf, state in zip(steps, leaves, states, strict=True):
-        torch.set_rng_state(state)
+    if ranks.size > 1:  # every rank has the same gradient of the terms' own weights
+        for weight in weights:
+            if weight.grad is not None:
+                weight.grad /= ranks.size
+    own = [piece[ranks.rank] for piece in leaves[: len(steps)]]
+    for one, leaf, state in zip(steps, own, states, strict=True):
+        _go_back(state)
         live = _tensors(one.student())
         pairs = [
             (now, then.grad)
@@ -51,8 +84,47 @@ def backward(
         ]
         if pairs:
             torch.autograd.backward([now for now, _ in pairs], [grad for _, grad in pairs])
-    torch.set_rng_state(after)
-    return total.detach(), {kind: part.detach() for kind, part in parts.items()}
+    _go_back(after)
+    share = 1.0 / ranks.size
+    return total.detach() * share, {kind: part.detach() * share for kind, part in parts.items()}
+
+
+Said = tuple[Answer, Answer | None, Tensor]  # student's, teachers', labels: of one micro-batch
+
+
+def _in_order(mine: Sequence[Said], ranks: Ranks) -> list[list[Said]]:
+    """By micro-batch and rank: all that were said in the step, in the order of its rows."""
+    if ranks.size == 1:
+        return [[one] for one in mine]
+    told = [
+        (answer.to(CPU), None if taught is None else taught.to(CPU), labels.to(CPU))
+        for answer, taught, labels in mine
+    ]
+    every = ranks.every(told)
+    return [[one[at] for one in every if at < len(one)] for at in range(max(map(len, every)))]
+
+
+def _random() -> Random:
+    there = torch.cuda.is_available() and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if there else None
+
+
+def _go_back(state: Random) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
+
+
+def _plain(answer: Answer) -> Answer:
+    """With its logits made, where they are not."""
+    return Answer(
+        answer.logits,
+        answer.hidden,
+        answer.attention,
+        answer.relations,
+        answer.embedding,
+        answer.mask,
+    )
 
 
 def concatenated(answers: Sequence[Answer]) -> Answer:

@@ -9,7 +9,9 @@ RANK and WORLD_SIZE.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -17,6 +19,7 @@ from torch import nn
 from training.engine.data import Indices
 
 Values = dict[str, float]
+Had = TypeVar("Had")
 
 
 class Ranks:
@@ -26,8 +29,13 @@ class Ranks:
     size = 1
 
     def mine(self, rows: Indices) -> Indices:
-        """This rank's rows of a batch."""
+        """This rank's rows of a batch: those of all ranks, one rank after the other, are the
+        batch in its own order."""
         return rows
+
+    def every(self, mine: Had) -> list[Had]:
+        """What each rank has, by rank. Tensors are to be on the CPU."""
+        return [mine]
 
     def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
         """Add the ranks' gradients, in place."""
@@ -59,29 +67,38 @@ class Several(Ranks):
         self.rank, self.size, self.device = rank, size, device
 
     def mine(self, rows: Indices) -> Indices:
-        return rows[self.rank :: self.size]
+        return np.array_split(rows, self.size)[self.rank]
+
+    def every(self, mine: Had) -> list[Had]:
+        said: list[Had | None] = [None] * self.size
+        dist.all_gather_object(said, mine)
+        return [one for one in said if one is not None]
 
     def sum_gradients(self, weights: Sequence[nn.Parameter]) -> None:
-        # One flat message: a weight without a gradient here may have one elsewhere.
-        flat = torch.cat(
-            [(torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in weights]
-        )
+        # One flat message: a weight without a gradient here may have one elsewhere. One that has
+        # none anywhere is left alone, as weight decay would not do.
+        there = torch.tensor([float(one.grad is not None) for one in weights], device=self.device)
+        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+        flat = torch.cat([*(one.flatten() for one in gradients), there])
         dist.all_reduce(flat)
         start = 0
-        for one in weights:
-            one.grad = flat[start : start + one.numel()].view_as(one).clone()
+        for one, had in zip(weights, flat[-len(weights) :].tolist(), strict=True):
+            if had:
+                one.grad = flat[start : start + one.numel()].view_as(one).clone()
             start += one.numel()
 
     def sum_counts(self, counts: dict[str, int]) -> dict[str, int]:
-        summed = self.sum_values({name: float(value) for name, value in counts.items()})
-        return {name: int(value) for name, value in summed.items()}
-
-    def sum_values(self, values: dict[str, float]) -> dict[str, float]:
-        names = sorted(values)
-        sums = torch.tensor([values[name] for name in names], dtype=torch.float64)
-        sums = sums.to(self.device)
+        names = sorted(counts)  # the same on all ranks
+        sums = torch.tensor([counts[name] for name in names], device=self.device)
         dist.all_reduce(sums)
         return dict(zip(names, sums.tolist(), strict=True))
+
+    def sum_values(self, values: dict[str, float]) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for one in self.every(values):  # a rank without rows has no names
+            for name, value in one.items():
+                sums[name] = sums.get(name, 0.0) + value
+        return sums
 
     def told(self, measure: Callable[[], Values]) -> Values:
         said: list[Values | None] = [measure() if self.rank == 0 else None]

@@ -210,8 +210,10 @@ class Trainer:
         steps = self._micro_batches(rows, done)
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        if len(steps) > 1 and self.lesson.is_joint:
-            total, parts = jointly.backward(steps, self.scheme, self.module, self.scaler)
+        if self.lesson.is_joint and (len(steps) > 1 or self.ranks.size > 1):
+            total, parts = jointly.backward(
+                steps, self.scheme, self.module, self.scaler, self.weights, self.ranks
+            )
             sums = {"loss": total, **parts}
         else:
             for place, one in enumerate(steps):
@@ -242,6 +244,7 @@ class Trainer:
         size = self.training.batch_size
         pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
         pieces = [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
+        idle = self.lesson.is_joint and not pieces  # it reckons along with the others' rows
         others = [self.scheme.rewrite(piece, self.state.step) for piece in pieces]
         batches = [
             self._inputs(piece) if other is None else other
@@ -252,6 +255,8 @@ class Trainer:
         counts = self.lesson.counts(every, sum(map(len, pieces)))
         counts = self.ranks.sum_counts(counts)
         weights = self.lesson.weights_at(done / max(1, self.steps))
+        if idle:
+            return [self._step(rows[:0], {}, every, counts, weights, changed=False)]
         return [
             self._step(piece, batch, truth, counts, weights, changed=other is not None)
             for piece, batch, truth, other in zip(pieces, batches, labels, others, strict=True)
@@ -323,6 +328,7 @@ class Trainer:
         if not lengths:
             return {}
         whole = torch.stack(list(lengths.values())).sum().clamp_min(1e-30)
+        whole = whole * self.ranks.size  # the ranks' shares are added
         return {f"{kind}_share": one / whole for kind, one in lengths.items()}
 
     def _remember(self, sums: dict[str, Tensor], norm: Tensor, rows: int, seconds: float) -> None:
