@@ -103,7 +103,9 @@ class ConfigurationShape(serializers.Serializer[Any]):
     `services.runs.launch` checks them."""
 
     name = serializers.CharField(max_length=200, required=False)
-    task = serializers.CharField(help_text="A Hugging Face pipeline tag; `tasks` of `GET methods/` has them all.")
+    task = serializers.CharField(
+        help_text="A Hugging Face pipeline tag; `tasks` of `GET methods/` has them all."
+    )
     dataset = serializers.CharField(help_text="name@3, or name for its newest version.")
     student = serializers.CharField(help_text="name@3, name@alias, name, or run/12.")
     teachers = serializers.ListField(
