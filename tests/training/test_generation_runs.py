@@ -1,0 +1,89 @@
+"""A text is uploaded, a teacher learns to write, a student is distilled from it with a control, and
+every page about them opens: through REST and the real job code."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+from django.utils.html import escape
+
+from projects.ingest import ingestion
+from projects.models import DatasetVersion, Project, User
+from tests.conftest import api_of, signed_in
+from training.models import Run
+from training.worker import networks
+from training.worker import runs as working
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
+BASE = "/api/v1/projects/intents/"
+GRU: dict[str, Any] = {"tokenizer": "character", "vocabulary": 128, "max_length": 32}
+TABS = ["overview", "curves", "evaluation", "logs", "configuration", "artifacts"]
+
+
+def made(response: Any) -> Any:
+    assert response.status_code in (200, 201), response.data
+    return response.json()
+
+
+def test_shakespeare_is_learned_distilled_and_compared(
+    project: Project, erin: User, shared_data: Path
+) -> None:
+    client = api_of(erin)
+    text = (shared_data / "tinyshakespeare" / "input.txt").read_bytes()[:40_000]
+    file = SimpleUploadedFile("shakespeare.txt", text)
+    made(client.post(f"{BASE}datasets/", {"name": "plays", "file": file}, format="multipart"))
+    ingestion.ingest(version_id=DatasetVersion.objects.get().pk)
+    for name, role, config in (
+        ("playwright", "teacher", {**GRU, "dim": 32, "hidden": 64}),
+        ("apprentice", "student", {**GRU, "dim": 8, "hidden": 16}),
+    ):
+        asked = {"name": name, "role": role, "task": "text-generation"}
+        source = {"kind": "architecture", "architecture": "gru_language_model", "config": config}
+        made(client.post(f"{BASE}models/", {**asked, "source": source}, format="json"))
+    for version in project.models.get(name="playwright").versions.all():
+        networks.inspect(version.pk)
+    networks.inspect(project.models.get(name="apprentice").versions.get().pk)
+
+    training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
+    common = {"task": "text-generation", "dataset": "plays@1", "training": training}
+    first = made(client.post(f"{BASE}runs/", {**common, "student": "playwright@1"}, format="json"))
+    soft = [{"kind": "soft_targets", "weight": 1.0, "temperature": 1.0}]
+    second = made(
+        client.post(
+            f"{BASE}runs/",
+            {**common, "student": "apprentice@1", "teachers": ["run/1"], "losses": soft},
+            format="json",
+        )
+    )
+    control = Run.objects.get(control_of__number=second["number"])
+    assert control.status == "waiting"  # for the teacher's tokens
+    working.execute(Run.objects.get(number=first["number"]).pk)
+    for run in Run.objects.all():
+        assert (run.status, run.error) == ("finished", None), run.name
+    student = Run.objects.get(number=second["number"])
+    control.refresh_from_db()
+    assert student.summary["kl"] > 0
+    assert control.summary["student"]["parameters"] == student.summary["student"]["parameters"]
+    comparison = student.comparison
+    assert comparison is not None
+    assert comparison["metric"] == "bits per character"
+    assert comparison["answer"] in ("helped", "hurt", "no_evidence")
+    assert "bits" in comparison["sentence"]
+    report = made(client.get(f"{BASE}runs/{student.number}/evaluation/"))
+    assert report["samples"][0]["student"] != report["samples"][0]["teacher"]
+    pages = signed_in(erin)
+    for run in Run.objects.all():
+        address = reverse("training:run_detail", args=["intents", run.number])
+        for tab in TABS:
+            assert pages.get(address, {"tab": tab}).status_code == 200, (run.number, tab)
+    evaluation = pages.get(
+        reverse("training:run_detail", args=["intents", student.number]), {"tab": "evaluation"}
+    ).content.decode()
+    assert "Bits per character" in evaluation
+    assert escape(report["samples"][0]["reference"].split()[0]) in evaluation
+    for name in ("run_list", "teacher_list", "student_list", "project_overview", "run_new"):
+        assert pages.get(reverse(f"training:{name}", args=["intents"])).status_code == 200, name
+    dataset = reverse("projects:dataset_version", args=["intents", "plays", 1])
+    assert pages.get(dataset).status_code == 200
