@@ -331,36 +331,34 @@ def _packed(path: Path) -> int:
 
 
 def verdict(report: JSON) -> JSON:
-    """`recommended`, and `sentence`: what a person should know before shipping it."""
+    """`recommended`, and `sentence`: what a person should know before shipping it, the faults
+    first."""
     alone, many = report["speed_up"][str(BATCHES[0])], report["speed_up"][str(BATCHES[-1])]
-    parts, recommended = [], True
-    if alone < 1.0 / SLOWER:
-        recommended = False
-        parts.append(
-            f"Slower: one row takes {1.0 / alone:.1f} times as long as in the model it came from."
-        )
-    elif alone > SLOWER:
-        parts.append(f"It is {alone:.1f} times as fast.")
-    if alone >= 1.0 / SLOWER and many < 1.0 / SLOWER:
-        parts.append(f"{BATCHES[-1]} rows at once take {1.0 / many:.1f} times as long.")
-    share = report["size"]["share"]
-    if share < 0.95:
-        parts.append(f"Its file has {100 * share:.0f} % of the bytes.")
-    elif share > 1.05:
-        parts.append(f"Its file is {share:.1f} times as large.")
+    faults, others = [], []
     metric = report["metric"]
-    lost = 0.0 if metric is None else _lost(metric)
-    if metric is not None and lost > LOSES:
-        recommended = False
+    if metric is not None and _lost(metric) > LOSES:
         then, now = (_spelt(metric["name"], metric[when]) for when in ("before", "after"))
         name = metric["name"].replace("_", " ")
-        parts.append(f"Worse: its {name} is {now} instead of {then} on validation rows.")
+        faults.append(f"Worse: its {name} is {now} instead of {then} on validation rows.")
     elif report["agreement"] is not None:
-        parts.append(
+        others.append(
             f"It answers {100 * report['agreement']:.1f} % of {report['rows']:,} validation rows "
             "as the model does."
         )
-    return {"recommended": recommended, "sentence": " ".join(parts)}
+    if alone < 1.0 / SLOWER:
+        faults.append(
+            f"Slower: one row takes {1.0 / alone:.1f} times as long as in the model it came from."
+        )
+    elif alone > SLOWER:
+        others.append(f"It is {alone:.1f} times as fast.")
+    if alone >= 1.0 / SLOWER and many < 1.0 / SLOWER:
+        others.append(f"{BATCHES[-1]} rows at once take {1.0 / many:.1f} times as long.")
+    share = report["size"]["share"]
+    if share < 0.95:
+        others.append(f"Its file has {100 * share:.0f} % of the bytes.")
+    elif share > 1.05:
+        others.append(f"Its file is {share:.1f} times as large.")
+    return {"recommended": not faults, "sentence": " ".join([*faults, *others])}
 
 
 def _spelt(name: str, value: float) -> str:

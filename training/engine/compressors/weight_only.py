@@ -60,4 +60,5 @@ class WeightOnly(Compressor):
             alterations.ALTERED: alterations.joined(before, altered),
         }
         smaller = dataclasses.replace(network, config=config)
-        return Compressed(smaller, f"{len(layers)} layers have weights of {bits} bits.")
+        count = "1 layer has" if len(layers) == 1 else f"{len(layers)} layers have"
+        return Compressed(smaller, f"{count} weights of {bits} bits.")
