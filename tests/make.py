@@ -16,7 +16,7 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Export, LogChunk, Run
+from training.models import Export, LogChunk, Run, TeacherGate
 from training.worker import metrics
 
 _numbers = count(1)
@@ -244,3 +244,39 @@ def export(version: ModelVersion, dataset: DatasetVersion, **fields: Any) -> Exp
         "finished_at": timezone.now(),
     }
     return Export.objects.create(version=version, **defaults | fields)
+
+
+def gate(
+    version: ModelVersion, dataset: DatasetVersion, *, accuracy: float = 0.9, **fields: Any
+) -> TeacherGate:
+    """A ready gate of a version with a report, as a row alone."""
+    soft = [
+        {"temperature": one, "entropy": 0.1 * one, "other_mass": 0.05 * one}
+        for one in (1.0, 2.0, 4.0, 8.0)
+    ]
+    bins = [
+        {"low": 0.8, "high": 0.9, "count": 6, "confidence": 0.85, "accuracy": 0.8},
+        {"low": 0.9, "high": 1.0, "count": 4, "confidence": 0.95, "accuracy": 1.0},
+    ]
+    report = {
+        "split": "validation",
+        "rows": 10,
+        "labelled": 10,
+        "problem": "single_label",
+        "metric": "accuracy",
+        "metrics": {"accuracy": accuracy, "macro_f1": accuracy, "log_loss": 0.3, "ece": 0.02},
+        "baseline": {"metric": "accuracy", "value": 0.5, "label": 0},
+        "softness": soft,
+        "proposed": soft[0],
+        "reliability": bins,
+        "stored": {"asked": 100, "found": 0},
+        "rows_per_second": 900.0,
+        "recommended": accuracy > 0.5,
+        "sentence": f"It is right on {100 * accuracy:.1f} % of 10 validation rows.",
+    }
+    defaults = {
+        "status": TeacherGate.Status.READY,
+        "report": report,
+        "created_by": version.created_by,
+    }
+    return TeacherGate.objects.create(version=version, dataset_version=dataset, **defaults | fields)

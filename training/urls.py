@@ -2,6 +2,7 @@ from django.urls import URLPattern, path
 
 from training.views import (
     exports,
+    gates,
     home,
     models,
     patterns,
@@ -34,6 +35,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/files/<path:name>", models.model_file, name="model_file"),
     path(f"{VERSION}/aliases/", models.model_alias, name="model_alias"),
     path(f"{VERSION}/exports/", exports.model_exports, name="model_exports"),
+    path(f"{VERSION}/gates/", gates.model_gates, name="model_gates"),
     path(
         f"{VERSION}/exports/<int:export_id>/download/",
         exports.export_download,

@@ -68,6 +68,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:model_alias": EDIT,
     "training:model_exports": {"GET": VIEWER, "POST": EDITOR},
     "training:export_download": READ,
+    "training:model_gates": {"GET": VIEWER, "POST": EDITOR},
     "training:model_inspect": EDIT,
     # Runs
     "training:home": {"GET": ACCOUNT},
@@ -112,6 +113,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_exports": {"GET": VIEWER, "POST": EDITOR},
     "api_export": READ,
     "api_export_download": READ,
+    "api_gates": {"GET": VIEWER, "POST": EDITOR},
+    "api_gate": READ,
     "api_model_aliases": READ,
     "api_model_alias": {"PUT": EDITOR, "DELETE": EDITOR},
     # Runs

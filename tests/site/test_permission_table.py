@@ -94,6 +94,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     shipped = make.export(
         version, project.datasets.get(name="messages").versions.get(), files=[file]
     )
+    gate = make.gate(version, project.datasets.get(name="messages").versions.get())
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -116,6 +117,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "token": "spent",
             "method_kind": "losses",
             "export_id": shipped.pk,
+            "gate_id": gate.pk,
         },
     )
 

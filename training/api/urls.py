@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from training.api import exports, methods, models, recipes, runs, workers
+from training.api import exports, gates, methods, models, recipes, runs, workers
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
@@ -18,6 +18,8 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/exports/", exports.ExportList.as_view(), name="api_exports"),
     path(f"{EXPORT}/", exports.ExportDetail.as_view(), name="api_export"),
     path(f"{EXPORT}/download/", exports.ExportDownload.as_view(), name="api_export_download"),
+    path(f"{VERSION}/gates/", gates.GateList.as_view(), name="api_gates"),
+    path(f"{VERSION}/gates/<int:gate_id>/", gates.GateDetail.as_view(), name="api_gate"),
     path(f"{MODEL}/aliases/", models.AliasList.as_view(), name="api_model_aliases"),
     path(f"{MODEL}/aliases/<str:alias>/", models.AliasDetail.as_view(), name="api_model_alias"),
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),

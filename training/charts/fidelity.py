@@ -61,7 +61,9 @@ def reliability(
         "hoverinfo": "skip",
         "meta": {"tone": "control"},
     }
-    traces = [diagonal, _bins(student, "student")]
+    traces = [diagonal]
+    if student:
+        traces.append(_bins(student, "student"))
     if teacher:
         traces.append(_bins(teacher, "teacher"))
     share = {"range": [0, 1], "tickformat": ".0%", "hoverformat": ".1%"}

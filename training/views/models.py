@@ -22,7 +22,7 @@ from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
 from training.services import derivations, networks
-from training.views import export_parts
+from training.views import export_parts, gates
 
 RECENT = 50  # runs listed on a version's page
 
@@ -190,7 +190,7 @@ def version_page(
         "may_edit": _may_edit(project),
     }
     if version.is_trained and version.status == ModelVersion.Status.READY:
-        context |= export_parts.context(version, draft)
+        context |= export_parts.context(version, draft) | gates.context(version)
     live = request.headers.get("HX-Target") == "version"
     return render(
         request, f"training/{'_model_version' if live else 'model_version'}.html", context
