@@ -6,12 +6,14 @@ speaks about. So accumulation changes no gradient, and units without a label cou
 that need none. Terms whose units speak to each other (`is_joint`) see the whole step at once.
 """
 
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.job_config import Problem
+from training.engine.options import describe
 from training.engine.registry import Method, Registry
 
 
@@ -77,14 +79,35 @@ class Loss(Method):
         return "rows" if cls.is_joint else "layers"
 
     @classmethod
+    def wanted(cls) -> dict[str, Any]:
+        """What it looks at beside the logits: `wants` as it begins, and `wants_by`, by an option
+        and its choice, where that changes it."""
+        usual = named(cls(cls.Options()).wants)
+        by: dict[str, dict[str, list[str]]] = {}
+        for one in describe(cls.Options):
+            found = {
+                str(choice): named(cls(cls.Options(**{one["name"]: choice})).wants)
+                for choice in one.get("choices") or ()
+            }
+            if any(wants != usual for wants in found.values()):
+                by[one["name"]] = found
+        return {"wants": usual, "wants_by": by}
+
+    @classmethod
     def described(cls) -> dict[str, Any]:
         return {
             **super().described(),
             "problems": list(cls.problems),
             "compares": cls.compares(),
+            **cls.wanted(),
             "is_joint": cls.is_joint,
             "unit": cls.unit,
         }
+
+
+def named(wanted: Wanted) -> list[str]:
+    """`["hidden", "attention"]`"""
+    return [one.name for one in fields(wanted) if getattr(wanted, one.name)]
 
 
 LOSSES: Registry[type[Loss]] = Registry("loss", "training.engine.losses")

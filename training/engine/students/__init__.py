@@ -48,6 +48,8 @@ class Architecture(Method):
     recommended: ClassVar[JSON] = {}  # training options that suit it, drawn at random
     recommended_trained: ClassVar[JSON] = {}  # and when it starts from trained weights
     sizes: ClassVar[tuple[Size, ...]] = ()  # the smallest first
+    #: What it can be asked beside its logits (names of answers.Wanted).
+    shows: ClassVar[tuple[str, ...]] = ("hidden", "embedding")
     channels_last: ClassVar[bool] = False  # convolutions run faster on that memory format
 
     @classmethod
@@ -105,6 +107,7 @@ class Architecture(Method):
             "default_for": list(cls.default_for),
             "recommended": cls.recommended,
             "recommended_trained": cls.recommended_trained,
+            "shows": list(cls.shows),
             "sizes": [size._asdict() for size in cls.sizes],
         }
 

@@ -202,6 +202,7 @@ def _declare(key: str) -> type[TransformersAudio]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(key),
             "derived": DERIVED.get(key, {}),
             "__doc__": summary,
         },

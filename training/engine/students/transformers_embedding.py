@@ -37,6 +37,7 @@ def _declare(kind: str) -> type[TransformersEmbedding]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(kind),
             "Options": OPTIONS.get(kind, Encoder),
             "__doc__": summary,
         },

@@ -121,6 +121,7 @@ def _declare(kind: str) -> type[TransformersGeneration]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(kind),
             "Options": GPT2 if kind == "gpt2" else Decoder,
             "sizes": _sizes(kind),
             "__doc__": summary,

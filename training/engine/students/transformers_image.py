@@ -154,6 +154,7 @@ def _declare(key: str) -> type[TransformersImage]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(key),
             "Options": options,
             "derived": REGNET if key == "regnet" else {},
             "__doc__": summary,

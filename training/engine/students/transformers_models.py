@@ -50,6 +50,27 @@ STILL: dict[str, JSON] = {
 }
 
 
+#: Of these no map of attention between all places comes out, and of those no queries, keys and
+#: values: convolutions, mixers, attention within blocks; projections that are one matrix.
+UNMAPPED = (
+    *("big_bird", "bit", "convnext", "convnextv2", "cvt", "efficientnet", "fnet", "focalnet"),
+    *("longformer", "mobilenet_v1", "mobilenet_v2", "mobilevit", "poolformer", "pvt", "pvt_v2"),
+    *("regnet", "resnet", "swiftformer"),
+)
+UNRELATED = (
+    *("bit", "bloom", "convnext", "convnextv2", "cvt", "deberta", "efficientnet", "fnet"),
+    *("focalnet", "gpt2", "gpt_neox", "mobilenet_v1", "mobilenet_v2", "modernbert", "mpnet"),
+    *("poolformer", "regnet", "resnet", "swiftformer", "wavlm"),
+)
+
+
+def shows(kind: str) -> tuple[str, ...]:
+    """What a model of this kind can be asked beside its logits (names of answers.Wanted)."""
+    attention = () if kind in UNMAPPED else ("attention",)
+    relations = () if kind in UNRELATED else ("relations",)
+    return ("hidden", *attention, *relations, "embedding")
+
+
 def allowed(task: str) -> tuple[str, ...]:
     if task == "audio-classification":
         return AUDIO

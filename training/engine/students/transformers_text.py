@@ -160,6 +160,7 @@ def _declare(key: str) -> type[TransformersText]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(key),
             "Options": options,
             "derived": DERIVED.get(key, {}),
             "__doc__": summary,

@@ -33,6 +33,7 @@ def _declare(kind: str) -> type[TransformersTokens]:
             "label": label,
             "summary": summary,
             "paper": paper,
+            "shows": transformers_models.shows(kind),
             "Options": OPTIONS.get(kind, Encoder),
             "__doc__": summary,
         },
