@@ -4,7 +4,9 @@ import json
 import sys
 from pathlib import Path
 
-USAGE = "usage: python -m training.engine (train|inspect|export|gate JOB_DIR | methods [--markdown])"
+USAGE = (
+    "usage: python -m training.engine (train|inspect|export|gate JOB_DIR | methods [--markdown])"
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -26,7 +26,17 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.engine import data, evaluate, export_config, inspection, job, methods, networks
+from training.engine import (
+    data,
+    evaluate,
+    export_config,
+    inspection,
+    job,
+    job_config,
+    methods,
+    networks,
+    terms,
+)
 from training.engine.compressors import COMPRESSORS, Compressor, Material
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -163,15 +173,9 @@ def _read(raw: JSON) -> Asked:
         raise ConfigError(faults)
     said = raw["dataset"]
     wish = export_config.read(raw.get("export"), catalog, task)
-    dataset = DatasetInput(
-        path=str(said.get("path") or ""),
-        sha256=said.get("sha256") or "",
-        fingerprint=said.get("fingerprint") or said.get("sha256") or "",
-        labels=tuple(said.get("labels") or ()),
-        problem=said.get("problem") or "single_label",
-        separator=said.get("separator") or "|",
-        columns=dict(said.get("columns") or {}),
-    )
+    dataset = job_config.read_dataset(said, terms.find(catalog, "tasks", task), faults)
+    if faults:
+        raise ConfigError(faults)
     return Asked(task, wish, dataset, raw.get("teacher"), max(1, int(raw.get("threads") or 1)))
 
 
@@ -232,13 +236,15 @@ def compare(
     after: Logits,
 ) -> JSON:
     """How much the answers to some rows differ: `agreement`, `difference` of the logits, and
-    `metric` before and after. The metric is None where the network has other labels."""
+    `metric` before and after. The metric is None where the network has other labels; of vectors it
+    is their cosine with what they were."""
     apart = np.abs(before.astype(np.float64) - after)
     close = evaluate.fidelity(after, before, network.problem)
     return {
         "rows": len(rows),
         "split": "validation",
-        "agreement": close.get("agreement"),
+        # Of vectors: the share of each row's nearest rows that are still its nearest.
+        "agreement": close.get("agreement", close.get("neighbours")),
         "kl": close.get("kl"),
         "difference": {"max": float(apart.max()), "mean": float(apart.mean())},
         "metric": _metric(network, dataset, inputs, rows, before, after),
@@ -253,6 +259,9 @@ def _metric(
     before: Logits,
     after: Logits,
 ) -> JSON | None:
+    if network.problem == "embedding":
+        same = evaluate.fidelity(after, before, "embedding")["cosine"]
+        return {"name": "cosine", "before": 1.0, "after": same, "change": same - 1.0}
     name = TASKS[network.task].metrics.get(dataset.problem, ("",))[0]
     if network.problem != dataset.problem:
         return None

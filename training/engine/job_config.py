@@ -69,7 +69,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         _network(one, f"teachers.{place}", task, methods, faults)
         for place, one in enumerate(raw.get("teachers", []))
     ]
-    dataset = _dataset(raw.get("dataset") or {}, terms.find(methods, "tasks", task), faults)
+    dataset = read_dataset(raw.get("dataset") or {}, terms.find(methods, "tasks", task), faults)
     scheme, scheme_options = terms.read_scheme(raw.get("scheme", "offline"), methods, task, faults)
     taught = terms.is_taught(methods, scheme, len(teachers), faults)
     losses, stages = terms.read_terms(raw, methods, task, scheme, taught, dataset.problem, faults)
@@ -100,7 +100,8 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
     )
 
 
-def _dataset(said: Mapping[str, Any], task: JSON | None, faults: list[Fault]) -> DatasetInput:
+def read_dataset(said: Mapping[str, Any], task: JSON | None, faults: list[Fault]) -> DatasetInput:
+    """A job's dataset as its file describes it; `task` is its catalog's entry."""
     labels = tuple(said.get("labels") or ())
     problem: Problem = said.get("problem") or "single_label"
     if problem not in terms.PROBLEMS:

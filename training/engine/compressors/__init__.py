@@ -47,7 +47,7 @@ class Compressed(NamedTuple):
 class Compressor(Method):
     """`options` is an instance of the class's own Options."""
 
-    tasks: ClassVar[tuple[str, ...]] = CLASSIFICATION
+    tasks: ClassVar[tuple[str, ...]] = (*CLASSIFICATION, "feature-extraction")
     formats: ClassVar[tuple[str, ...]] = NETWORK_FORMS  # keys of exporters it can be shipped by
     trains: ClassVar[bool] = False  # takes training rows, and a teacher where there is one
 

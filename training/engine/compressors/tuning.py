@@ -18,7 +18,7 @@ from training.engine import config, data, evaluate, networks, optimization
 from training.engine.answers import Answer
 from training.engine.compressors import Material
 from training.engine.data import Batch, Indices
-from training.engine.errors import DataError
+from training.engine.errors import DataError, ModelError
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network
 from training.engine.options import option
@@ -143,7 +143,13 @@ class _Lesson:
         truth = self._truth(rows, batch).to(logits.device)
         teacher = None
         if self.material.teacher is not None:
-            teacher = Answer(self.material.teacher.logits(rows, split).to(logits.device))
+            said = self.material.teacher.logits(rows, split).to(logits.device)
+            if said.shape != logits.shape:
+                raise ModelError(
+                    "The teacher answers vectors of another width, which cannot be compared. Name "
+                    "the version itself as its teacher."
+                )
+            teacher = Answer(said)
         values = self.loss.values(Answer(logits), teacher, truth)
         speaks = self.loss.speaks(truth)
         return values.sum() / speaks.sum().clamp(min=1)
