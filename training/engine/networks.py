@@ -137,7 +137,7 @@ class Place:
                 name: value.contiguous(memory_format=torch.channels_last)
                 for name, value in inputs.items()
             }
-        answering = module or network.module
+        answering = network.module if module is None else module
         if self.half is None:
             logits: Tensor = answering(**inputs, **how)
         else:
@@ -169,7 +169,7 @@ class Place:
         if not wanted:
             logits = self.logits(network, batch, module)
             return Answer(logits, embedding=_vector(network, logits), mask=mask)
-        watched = module or network.module
+        watched = network.module if module is None else module
         with features.watch(watched, wanted) as seen:
             logits = self.logits(network, batch, module)
         said = features.answer(watched, seen, logits, mask)
@@ -188,7 +188,7 @@ class Place:
         """An answer whose logits are not made before a term asks for them."""
         if not wanted:
             return Unmultiplied(self.head(network, batch, module), mask=mask)
-        watched = module or network.module
+        watched = network.module if module is None else module
         with features.watch(watched, wanted) as seen:
             head = self.head(network, batch, module)
         like = features.answer(watched, seen, head.hidden, mask)
@@ -368,10 +368,24 @@ def save(network: Network, folder: Path) -> list[Path]:
         "problem": network.problem,
         "scale": list(network.scale),
         "preprocessing": network.preprocessing.as_dict(),
+        "tokenizer": tokenizer(network),
         "parameters": network.parameters,
     }
     (folder / "distillhub.json").write_text(json.dumps(described, indent=2, ensure_ascii=False))
     return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def tokenizer(network: Network) -> JSON | None:
+    """How it cuts texts, for people: `sha256` is equal where two read the same tokens."""
+    made = getattr(network.preprocessing, "tokenizer", None)
+    if made is None:
+        return None
+    return {
+        "kind": type(made.model).__name__.lower(),
+        "vocabulary": int(made.get_vocab_size(with_added_tokens=True)),
+        "trained": True,
+        "sha256": network.preprocessing.digest,
+    }
 
 
 def digest(folder: Path) -> str:

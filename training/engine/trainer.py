@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from training.engine import (
     augmentation,
     checkpoint,
+    compiling,
     data,
     evaluate,
     generation,
@@ -105,7 +106,7 @@ class Trainer:
         self._fit()
         self.forward: nn.Module = self.module
         if self.training.compile:
-            self.forward = torch.compile(self.module)  # type: ignore[assignment]
+            self.forward = compiling.compiled(self.module, place.device, self.wanted)
         every = [*self.module.parameters(), *self.beside.parameters()]
         self.weights = [one for one in every if one.requires_grad]
         self.optimizer = optimization.optimizer(self.weights, self.training)
