@@ -120,6 +120,7 @@ REST: dict[str, dict[str, Needs]] = {
     # Runs
     "api_runs": {"GET": VIEWER, "POST": EDITOR},
     "api_run_preview": EDIT,
+    "api_run_preflight": EDIT,
     "api_run": {"GET": VIEWER, "PATCH": EDITOR},
     "api_run_cancel": EDIT,
     "api_run_resume": EDIT,

@@ -155,6 +155,25 @@ class SearchShape(serializers.Serializer[Any]):
     cursor = serializers.CharField(required=False)
 
 
+class BasisShape(serializers.Serializer[Any]):
+    memory = serializers.CharField(required=False)
+    disk = serializers.CharField(required=False)
+    time = serializers.CharField(required=False)
+
+
+class EstimatesShape(serializers.Serializer[Any]):
+    memory_bytes = serializers.IntegerField(allow_null=True)
+    disk_bytes = serializers.IntegerField(allow_null=True)
+    seconds = serializers.FloatField(allow_null=True)
+    based_on = BasisShape(help_text="In words, what each is estimated from.")
+
+
+class PreflightShape(serializers.Serializer[Any]):
+    config = ObjectField(help_text="Complete, every reference pinned to a version.")
+    estimates = EstimatesShape()
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
 class MetricsQuery(serializers.Serializer[Any]):
     names = serializers.CharField(required=False, help_text="Separated by commas; all by default.")
     max_points = serializers.IntegerField(required=False, min_value=4, max_value=20_000)

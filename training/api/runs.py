@@ -24,6 +24,7 @@ from training.api.run_serializers import (
     LogsShape,
     MetricsQuery,
     MetricsShape,
+    PreflightShape,
     RunShape,
     SearchShape,
 )
@@ -80,6 +81,18 @@ class RunPreview(ProjectMixin, APIView):
     )
     def post(self, request: Request, project_slug: str) -> Response:
         return Response(runs.preview(project=self.project(), configuration=request.data))
+
+
+class RunPreflight(ProjectMixin, APIView):
+    @extend_schema(
+        request=ConfigurationShape,
+        responses=PreflightShape,
+        summary="What a configuration would take",
+        description="Checks it as launching does, and estimates memory, disk and time, with what "
+        "each estimate is based on; null where nobody can know yet. Nothing is launched.",
+    )
+    def post(self, request: Request, project_slug: str) -> Response:
+        return Response(runs.foresee(project=self.project(), configuration=request.data))
 
 
 class RunDetail(RunView):

@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{MODEL}/aliases/<str:alias>/", models.AliasDetail.as_view(), name="api_model_alias"),
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),
     path(f"{RUNS}/preview/", runs.RunPreview.as_view(), name="api_run_preview"),
+    path(f"{RUNS}/preflight/", runs.RunPreflight.as_view(), name="api_run_preflight"),
     path(f"{RUN}/", runs.RunDetail.as_view(), name="api_run"),
     path(f"{RUN}/cancel/", runs.RunCancel.as_view(), name="api_run_cancel"),
     path(f"{RUN}/resume/", runs.RunResume.as_view(), name="api_run_resume"),

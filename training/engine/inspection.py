@@ -146,7 +146,6 @@ def _folder(home: Path, path: str, task: str) -> JSON:
     from training.engine import networks, preflight  # noqa: PLC0415
     from training.engine.tasks import TASKS  # noqa: PLC0415
     from training.engine.teachers import folder as checkpoints  # noqa: PLC0415
-    from training.engine.tokenization import TextPreprocessing  # noqa: PLC0415
 
     folder = home / path
     checkpoints.refuse_unsafe(folder)
@@ -161,13 +160,6 @@ def _folder(home: Path, path: str, task: str) -> JSON:
     if stored > preflight.free_memory() * preflight.SHARE:
         raise ModelError(f"Its weights take {stored / 1e9:.1f} GB, more than this machine has.")
     network = networks.load("The model", folder, task)
-    tokenizer: JSON | None = None
-    if isinstance(network.preprocessing, TextPreprocessing):
-        tokenizer = {
-            "kind": type(network.preprocessing.tokenizer.model).__name__.lower(),
-            "vocabulary": network.preprocessing.vocabulary,
-            "trained": True,
-        }
     return {
         "architecture": network.architecture,
         "config": network.config or checkpoints.plain_config(folder),
@@ -175,7 +167,7 @@ def _folder(home: Path, path: str, task: str) -> JSON:
         "size_bytes": stored,
         "labels": list(network.labels) if checkpoints.has_head(folder) else [],
         "problem": network.problem,
-        "tokenizer": tokenizer,
+        "tokenizer": networks.tokenizer(network),
         "assumes": None,
         "folder": path,
         "revision": None,

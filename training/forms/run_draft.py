@@ -48,6 +48,8 @@ class Draft:
         self.unreadable: run_yaml.Unreadable | None = None
         self.faults: dict[str, list[str]] = {}
         self.resolved: dict[str, Any] | None = None
+        self.estimates: dict[str, Any] = {}
+        self.foreseen: list[str] = []
 
     # Where a draft comes from -----------------------------------------------------------------
 
@@ -414,10 +416,12 @@ class Draft:
     def check(self) -> bool:
         """Ask the service; afterwards `faults` or `resolved` are filled."""
         try:
-            self.resolved = runs.preview(project=self.project, configuration=self.configuration())
+            found = runs.foresee(project=self.project, configuration=self.configuration())
         except DomainError as error:
             self.refuse(error)
             return False
+        self.resolved, self.estimates = found["config"], found["estimates"]
+        self.foreseen = found["warnings"]
         return True
 
     def refuse(self, error: DomainError) -> None:

@@ -10,9 +10,10 @@ from distillhub.lib.errors import DomainError, Invalid
 from projects.models import DatasetVersion, ModelVersion, Project
 from projects.services import datasets, registry
 from training import catalog
-from training.engine.config import MOST_TEACHERS
+from training.engine.config import MOST_TEACHERS, RunConfig
 from training.engine.errors import ConfigError
 from training.models import Run
+from training.services import preflight
 
 RUN = re.compile(r"run/([1-9][0-9]{0,8})", re.ASCII)
 
@@ -88,6 +89,7 @@ class Asked:
     """A configuration that can be launched."""
 
     config: dict[str, Any]  # complete and pinned, as `Run.config` keeps it
+    parsed: RunConfig
     dataset: DatasetVersion
     student: Network
     teachers: list[Network]
@@ -120,6 +122,11 @@ def understand(*, project: Project, asked: Any) -> Asked:
         assert dataset is not None
         assert student is not None
         _check_together(parsed.task, dataset, student, teachers, faults)
+    if not faults:
+        assert dataset is not None
+        assert student is not None
+        known = [teacher for teacher in teachers if teacher is not None]
+        faults |= preflight.faults(config=parsed, dataset=dataset, student=student, teachers=known)
     if faults or dataset is None or student is None:
         raise _invalid(faults)
     found = [teacher for teacher in teachers if teacher is not None]
@@ -135,7 +142,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
     config["name"] = config["name"] or _name(dataset, student, found)
     config["control"] = config["control"] and _labels_teach(parsed.task)
     awaited = {one.awaited.pk: one.awaited for one in (student, *found) if one.awaited is not None}
-    return Asked(config, dataset, student, found, list(awaited.values()))
+    return Asked(config, parsed, dataset, student, found, list(awaited.values()))
 
 
 def model(*, project: Project, reference: str) -> Network:

@@ -13,7 +13,7 @@ from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
 from training.models import Run
-from training.services import references
+from training.services import preflight, references
 from training.services.references import Asked
 from training.worker import dispatch, waiting
 
@@ -52,6 +52,24 @@ def preview(*, project: Project, configuration: Any) -> dict[str, Any]:
     Raises Invalid with `losses.0.temperature`, `teachers.1`, … in its fields.
     """
     return references.understand(project=project, asked=configuration).config
+
+
+def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
+    """What a run would be and take, without queueing it: `{"config", "estimates": {"memory_bytes",
+    "disk_bytes", "seconds", "based_on"}, "warnings"}`. Raises Invalid like `preview`."""
+    asked = references.understand(project=project, asked=configuration)
+    parts: dict[str, Any] = {
+        "config": asked.parsed,
+        "dataset": asked.dataset,
+        "student": asked.student,
+        "teachers": asked.teachers,
+    }
+    found = preflight.estimate(**parts)
+    return {
+        "config": asked.config,
+        "estimates": found.as_dict(),
+        "warnings": preflight.warnings(found=found, **parts),
+    }
 
 
 @transaction.atomic

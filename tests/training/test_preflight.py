@@ -1,0 +1,260 @@
+"""What cannot be trained is refused before it is queued, and what a run takes is told."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from distillhub.lib.errors import Invalid
+from projects.models import DatasetVersion, ModelVersion, Project, User
+from tests import make
+from tests.conftest import api_of, signed_in
+from tests.training.conftest import asked
+from training.models import Run, TeacherOutputs, Worker
+from training.services import runs
+
+pytestmark = pytest.mark.django_db
+FILES = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 1}]
+LABELS = ("account", "billing", "delivery")
+TOKENS = {"kind": "wordpiece", "vocabulary": 500, "trained": True, "sha256": "a" * 64}
+
+
+def network(
+    project: Project, name: str, architecture: str = "bert", *, trained: bool = True, **fields: Any
+) -> ModelVersion:
+    given: dict[str, Any] = {"architecture": architecture, "parameters": 1_000_000}
+    if trained:
+        given |= {"files": FILES, "labels": list(LABELS), "tokenizer": TOKENS}
+    return make.model_version(project, name, **given | fields)
+
+
+def data(project: Project, **fields: Any) -> DatasetVersion:
+    return make.dataset_version(project, "tickets", labels=LABELS, **fields)
+
+
+def faults(project: Project, **changes: Any) -> dict[str, list[str]]:
+    with pytest.raises(Invalid) as refused:
+        runs.preview(project=project, configuration=asked(**changes))
+    return {name: list(found) for name, found in refused.value.fields.items()}
+
+
+HIDDEN = [{"kind": "hidden_states", "weight": 1.0}, {"kind": "hard_labels", "weight": 1.0}]
+
+
+def test_layers_are_compared_with_one_teacher(project: Project) -> None:
+    data(project)
+    network(project, "tiny", trained=False)
+    network(project, "one")
+    network(project, "two")
+    found = faults(project, teachers=["one@1", "two@1"], losses=HIDDEN)
+    assert "Choose one teacher" in found["teachers"][0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "form", "words"),
+    [
+        ("bag_of_embeddings", "tinybert", "shows none"),
+        ("fnet", "tinybert", "attention maps"),
+        ("deberta", "minilm", "separate queries, keys and values"),
+    ],
+)
+def test_what_an_architecture_does_not_show_is_refused_at_the_term(
+    project: Project, architecture: str, form: str, words: str
+) -> None:
+    data(project)
+    network(project, "tiny", trained=False)
+    network(project, "one", architecture)
+    terms = [
+        {"kind": "hard_labels", "weight": 1.0},
+        {"kind": "attention_maps", "weight": 1.0, "form": form},
+    ]
+    found = faults(project, teachers=["one@1"], losses=terms)
+    assert set(found) == {"losses.1.kind"}
+    assert words in found["losses.1.kind"][0]
+    assert "one@1" in found["losses.1.kind"][0]
+
+
+def test_a_term_without_weight_is_not_held_against_anybody(project: Project) -> None:
+    data(project)
+    network(project, "tiny", trained=False)
+    network(project, "one", "fnet")
+    terms = [
+        {"kind": "soft_targets", "weight": 1.0},
+        {"kind": "attention_maps", "weight": 0.0},
+    ]
+    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=terms))
+
+
+def test_a_student_with_weights_reads_its_teachers_tokens(project: Project) -> None:
+    data(project)
+    network(project, "tiny", tokenizer=TOKENS | {"sha256": "b" * 64})
+    network(project, "one")
+    found = faults(project, teachers=["one@1"], losses=HIDDEN)
+    assert "takes over its teacher's tokenizer" in found["student"][0]
+    soft = [{"kind": "soft_targets", "weight": 1.0}]
+    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=soft))
+
+
+def test_tokenizers_are_told_apart_by_size_where_no_digest_is_known(project: Project) -> None:
+    data(project)
+    plain = {"kind": "wordpiece", "vocabulary": 500, "trained": True}
+    network(project, "tiny", tokenizer=plain)
+    network(project, "one")
+    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=HIDDEN))
+    network(project, "tiny", tokenizer=plain | {"vocabulary": 800})
+    found = faults(project, student="tiny@2", teachers=["one@1"], losses=HIDDEN)
+    assert set(found) == {"student"}
+
+
+def test_networks_that_write_read_the_same_tokens(project: Project) -> None:
+    task = "text-generation"
+    make.dataset_version(project, "plays", task=task, labels=(), fingerprint="e" * 64)
+    for name, sha256 in (("tiny", "a"), ("one", "b"), ("two", "c")):
+        network(
+            project, name, "gru_language_model", task=task, labels=[],
+            tokenizer=TOKENS | {"sha256": sha256 * 64}, source={"kind": "run", "run": 1},
+        )  # fmt: skip
+    soft = [{"kind": "soft_targets", "weight": 1.0}]
+    changes: dict[str, Any] = {"task": task, "dataset": "plays@1", "losses": soft}
+    found = faults(project, teachers=["one@1"], **changes)
+    assert "at every token" in found["student"][0]
+    found = faults(project, teachers=["one@1", "two@1"], **changes)
+    assert "Choose teachers with one tokenizer" in found["teachers.1"][0]
+
+
+def test_a_route_is_a_column_of_the_dataset(project: Project) -> None:
+    columns = [
+        {"name": "text", "type": "text", "role": "text"},
+        {"name": "who", "type": "category", "role": "keep"},
+    ]
+    data(project, columns=columns)
+    network(project, "tiny", trained=False)
+    network(project, "one")
+    network(project, "two")
+    soft = [{"kind": "soft_targets", "weight": 1.0}]
+    changes = {"teachers": ["one@1", "two@1"], "losses": soft}
+
+    def routed(column: str) -> dict[str, str]:
+        return {"kind": "offline", "combine": "route", "route_column": column}
+
+    found = faults(project, scheme=routed("whom"), **changes)
+    assert "It has text, who" in found["scheme.route_column"][0]
+    runs.preview(project=project, configuration=asked(scheme=routed("who"), **changes))
+
+
+# -- estimates ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pair(project: Project) -> DatasetVersion:
+    found = data(project)
+    network(project, "tiny", trained=False, parameters=1_000_000)
+    network(project, "one", parameters=4_000_000)
+    return found
+
+
+def foresee(project: Project, **changes: Any) -> dict[str, Any]:
+    return runs.foresee(project=project, configuration=asked(**changes))
+
+
+def test_memory_grows_with_weights_batches_and_students(
+    project: Project, pair: DatasetVersion
+) -> None:
+    alone = foresee(project)["estimates"]
+    taught = foresee(project, teachers=["one@1"])["estimates"]
+    assert taught["memory_bytes"] - alone["memory_bytes"] == 4_000_000 * 4
+    larger = foresee(project, training={"batch_size": 64})["estimates"]
+    assert larger["memory_bytes"] > alone["memory_bytes"]
+    soft = [{"kind": "soft_targets", "weight": 1.0}, {"kind": "hard_labels", "weight": 1.0}]
+    mutual = foresee(project, scheme={"kind": "mutual", "students": 3}, losses=soft)["estimates"]
+    assert mutual["memory_bytes"] > alone["memory_bytes"] + 2 * 1_000_000 * 4 * 5
+    assert "3 students" in mutual["based_on"]["memory"]
+
+
+def test_disk_counts_what_is_not_stored_yet(project: Project, pair: DatasetVersion) -> None:
+    before = foresee(project, teachers=["one@1"])["estimates"]
+    alone = foresee(project)["estimates"]
+    assert before["disk_bytes"] - alone["disk_bytes"] == 100 * 3 * 2
+    now = timezone.now()
+    TeacherOutputs.objects.create(
+        home="h", host="m", key="k", kind="logits", split="train", fingerprint=pair.fingerprint,
+        teacher="t", teacher_name="one@1", rows=80, bytes=480, made_at=now, last_used=now,
+    )  # fmt: skip
+    after = foresee(project, teachers=["one@1"])["estimates"]
+    assert after["disk_bytes"] == alone["disk_bytes"]
+    assert "whose answers are stored" in after["based_on"]["disk"]
+
+
+def test_time_is_known_from_runs_alone(project: Project, pair: DatasetVersion) -> None:
+    unknown = foresee(project)["estimates"]
+    assert unknown["seconds"] is None
+    assert "not known yet" in unknown["based_on"]["time"]
+    run = make.run(
+        project, dataset_version=pair, status=Run.Status.FINISHED, summary={"seconds": 10.0},
+        student=ModelVersion.objects.get(model__name="tiny"),
+    )  # fmt: skip
+    known = foresee(project)["estimates"]  # three epochs instead of one
+    assert known["seconds"] == pytest.approx(30.0)
+    assert f"run {run.number}, 80 rows, 1 epoch" in known["based_on"]["time"]
+    twice = foresee(project, training={"epochs": 6})["estimates"]
+    assert twice["seconds"] == pytest.approx(60.0)
+    taught = foresee(project, teachers=["one@1"])["estimates"]
+    assert "how long one@1 takes to answer is not known yet" in taught["based_on"]["time"]
+    make.gate(ModelVersion.objects.get(model__name="one"), pair)  # 900 rows a second
+    gated = foresee(project, teachers=["one@1"])["estimates"]
+    assert gated["seconds"] == pytest.approx(30.0 + 80 / 900)
+
+
+def worker(**machine: Any) -> Worker:
+    return Worker.objects.create(
+        name="m:1", host="m", pid=1, queues=["default"], machine=machine,
+        load={"disk_free_bytes": machine.pop("free", 1 << 40)}, seen_at=timezone.now(),
+    )  # fmt: skip
+
+
+def test_machines_that_are_too_small_are_told(project: Project, pair: DatasetVersion) -> None:
+    (said,) = foresee(project)["warnings"]
+    assert "No worker serves the queue default now" in said
+    one = worker(memory_bytes=100 << 20, free=1000)
+    said = " ".join(foresee(project)["warnings"])
+    assert "the largest worker of its queue has 0.1 GB" in said
+    assert "Free stored teacher answers" in said
+    assert "asks for 2 GPUs" in " ".join(foresee(project, resources={"gpus": 2})["warnings"])
+    one.machine = {"memory_bytes": 1 << 40}
+    one.load = {"disk_free_bytes": 1 << 40}
+    one.save()
+    assert foresee(project)["warnings"] == []
+    Worker.objects.update(seen_at=timezone.now() - timedelta(hours=1))
+    assert "No worker" in foresee(project)["warnings"][0]
+
+
+def test_preflight_through_rest(
+    project: Project, pair: DatasetVersion, erin: User, vera: User
+) -> None:
+    address = f"/api/v1/projects/{project.slug}/runs/preflight/"
+    answer = api_of(erin).post(address, asked(teachers=["one@1"]))
+    assert answer.status_code == 200
+    said = answer.json()
+    assert said["config"]["dataset"] == "tickets@1"
+    assert set(said["estimates"]) == {"memory_bytes", "disk_bytes", "seconds", "based_on"}
+    assert not Run.objects.exists()
+    wrong = api_of(erin).post(address, asked(losses=[{"kind": "attention_maps", "weight": 1}]))
+    assert wrong.status_code == 400
+    assert api_of(vera).post(address, asked()).status_code == 403
+
+
+def test_the_form_shows_what_a_run_takes_and_warns_of_a_weak_teacher(
+    project: Project, pair: DatasetVersion, erin: User
+) -> None:
+    make.gate(ModelVersion.objects.get(model__name="one"), pair, accuracy=0.61)
+    make.run(
+        project, dataset_version=pair, status=Run.Status.FINISHED,
+        student=ModelVersion.objects.get(model__name="tiny"),
+        summary={"seconds": 9.0, "selection_metric": "val/accuracy", "best_value": 0.88},
+    )  # fmt: skip
+    page = f"/p/{project.slug}/runs/new/?dataset=tickets@1&student=tiny@1&teacher=one@1"
+    text = signed_in(erin).get(page).content.decode()
+    assert "Memory, about" in text
+    assert "Time, about" in text
+    assert "one@1 scores 0.61 accuracy on validation rows" in text

@@ -1,0 +1,498 @@
+"""Before a run is queued: what cannot go together, and what it will take. No network is built here;
+what is known of models, machines and earlier runs is enough."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from projects.models import DatasetVersion, ModelVersion
+from training import catalog
+from training.engine.config import RunConfig
+from training.engine.terms import Loss
+from training.models import Run, TeacherGate, TeacherOutputs, Worker
+from training.services import gates, workers
+
+Faults = dict[str, list[str]]
+
+FLOAT = 4  # bytes
+PROCESS = 400 << 20  # a process that holds torch, and the rows it works on
+CHECKPOINTS = 3  # kept at a time
+CHARACTERS = 3.5  # of a token, where only a text's length is known
+A_ROW = 200_000  # bytes of activations of a small network, roughly
+LOOKED_AT = 100  # finished runs
+
+SHOWN = {
+    "hidden": "layers",
+    "attention": "attention maps",
+    "relations": "separate queries, keys and values",
+    "embedding": "vector before the last layer",
+}
+
+
+class Network(Protocol):
+    """What is known of a model that is there, or will be (references.Network)."""
+
+    @property
+    def version(self) -> ModelVersion | None: ...
+    @property
+    def reference(self) -> str: ...
+    @property
+    def architecture(self) -> str: ...
+    @property
+    def has_weights(self) -> bool: ...
+
+
+# -- what cannot go together ----------------------------------------------------------------------
+
+
+def faults(
+    *, config: RunConfig, dataset: DatasetVersion, student: Network, teachers: Sequence[Network]
+) -> Faults:
+    """Every fault at its field, each with what to do about it."""
+    found: Faults = {}
+    _layers(config, student, teachers, found)
+    _tokens(config, student, teachers, found)
+    _route(config, dataset, found)
+    return found
+
+
+def _layers(
+    config: RunConfig, student: Network, teachers: Sequence[Network], found: Faults
+) -> None:
+    for at, term in _terms(config):
+        wants = wanted(term)
+        if not wants:
+            continue
+        label = (catalog.find("losses", term.kind) or {"label": term.kind})["label"]
+        if len(teachers) > 1:
+            found.setdefault("teachers", []).append(
+                f"{label} compares layers, and layers are compared with one teacher's. Choose one "
+                "teacher, or take a term that compares answers."
+            )
+        for network in (student, *teachers[:1]):
+            known = catalog.find("architectures", network.architecture)
+            lacks = [one for one in wants if known is not None and one not in known["shows"]]
+            if known is not None and lacks:
+                found.setdefault(at, []).append(
+                    f"{label} compares {SHOWN[lacks[0]]}, and {known['label']} "
+                    f"({network.reference}) shows none. Take another term, or a model that has "
+                    "them."
+                )
+
+
+def wanted(term: Loss) -> list[str]:
+    """What a term looks at beside the logits: hidden, attention, relations, embedding."""
+    method = catalog.find("losses", term.kind)
+    if method is None:
+        return []
+    found = set(method["wants"])
+    for option, by in method["wants_by"].items():
+        found = set(by.get(str(term.options.get(option)), found))
+    return sorted(found)
+
+
+def _tokens(
+    config: RunConfig, student: Network, teachers: Sequence[Network], found: Faults
+) -> None:
+    """Student and teacher read the same tokens, where they are compared place by place."""
+    if not teachers or not _listens(config) or not _shares_inputs(config):
+        return
+    why = _why(config)
+    first = teachers[0]
+    for place, teacher in enumerate(teachers[1:], 1):
+        if _reads_otherwise(first, teacher):
+            found.setdefault(f"teachers.{place}", []).append(
+                f"{teacher.reference} cuts texts into other tokens than {first.reference}; {why}. "
+                "Choose teachers with one tokenizer."
+            )
+    if student.has_weights and _reads_otherwise(first, student):
+        found.setdefault("student", []).append(
+            f"{student.reference} cuts texts into other tokens than {first.reference}; {why}. "
+            "Begin with a student without weights, which takes over its teacher's tokenizer, or "
+            "with one made from this teacher."
+        )
+
+
+def _reads_otherwise(one: Network, other: Network) -> bool:
+    """Whether two are known to have other tokenizers; those of models from elsewhere may be the
+    same in other words, which the run itself finds out."""
+    if one.version is None or other.version is None:
+        return False
+    first, second = one.version.tokenizer or {}, other.version.tokenizer or {}
+    if not (first.get("trained") and second.get("trained")):
+        return False
+    if first.get("sha256") and second.get("sha256"):
+        return bool(first["sha256"] != second["sha256"])
+    return any(first.get(name) != second.get(name) for name in ("kind", "vocabulary"))
+
+
+def _why(config: RunConfig) -> str:
+    if config.task == "text-generation":
+        return "the terms compare what both say at every token"
+    return "the terms compare layers place by place"
+
+
+def _shares_inputs(config: RunConfig) -> bool:
+    task = catalog.find("tasks", config.task)
+    if config.task == "text-generation":
+        return True
+    placed = {"hidden", "attention", "relations"}
+    by_place = any(placed & set(wanted(term)) for _, term in _terms(config))
+    return by_place and task is not None and task["column"] == "text"
+
+
+def _listens(config: RunConfig) -> bool:
+    """Whether a term hears the teachers."""
+    return any(
+        (catalog.find("losses", term.kind) or {}).get("needs_teacher") for _, term in _terms(config)
+    )
+
+
+def _route(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
+    column = config.scheme_options.get("route_column")
+    kept = [one["name"] for one in dataset.columns if one.get("role") != "ignore"]
+    if not column or not dataset.columns or column in kept:
+        return
+    offered = ", ".join(kept[:8]) or "none"
+    ignored = any(one["name"] == column for one in dataset.columns)
+    why = "was left out when the dataset was read" if ignored else "is none of its columns"
+    found.setdefault("scheme.route_column", []).append(
+        f"{dataset.reference}: {column} {why}. It has {offered}. Choose one of these, or upload a "
+        "version with that column, whose values are names of teachers."
+    )
+
+
+def _terms(config: RunConfig) -> Iterator[tuple[str, Loss]]:
+    """Every term that ever counts, and where it stands."""
+    if not config.stages:
+        for place, term in enumerate(config.losses):
+            if term.weight or term.final_weight:
+                yield f"losses.{place}.kind", term
+    for number, stage in enumerate(config.stages):
+        for place, term in enumerate(stage.losses):
+            if term.weight or term.final_weight:
+                yield f"stages.{number}.losses.{place}.kind", term
+
+
+# -- what it will take ----------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Estimate:
+    """Roughly what a run takes; None where nobody can know yet. The control is not counted."""
+
+    memory_bytes: int | None = None
+    disk_bytes: int | None = None
+    seconds: float | None = None
+    based_on: dict[str, str] = field(default_factory=dict)  # in words, by memory, disk, time
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "memory_bytes": self.memory_bytes,
+            "disk_bytes": self.disk_bytes,
+            "seconds": self.seconds,
+            "based_on": self.based_on,
+        }
+
+
+def estimate(
+    *, config: RunConfig, dataset: DatasetVersion, student: Network, teachers: Sequence[Network]
+) -> Estimate:
+    found = Estimate()
+    _memory(found, config, student, teachers)
+    _disk(found, config, dataset, student, teachers)
+    _time(found, config, dataset, student, teachers)
+    return found
+
+
+def warnings(
+    *,
+    config: RunConfig,
+    found: Estimate,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+) -> list[str]:
+    """What may be queued, and is probably not meant."""
+    known = [one.version for one in teachers if one.version is not None]
+    said = gates.warnings(teachers=known, student=student.version, dataset=dataset)
+    return said + _machines(config, found)
+
+
+def _machines(config: RunConfig, found: Estimate) -> list[str]:
+    """What the workers of its queue that are here now lack."""
+    here = [
+        one
+        for one in Worker.objects.all()
+        if workers.state(one) == "online" and config.queue in one.queues
+    ]
+    if not here:
+        return [f"No worker serves the queue {config.queue} now; the run waits until one does."]
+    said = []
+    largest = max(_room(one, config.gpus) for one in here)
+    if found.memory_bytes and largest and found.memory_bytes > largest:
+        said.append(
+            f"It holds about {found.memory_bytes / 1e9:.1f} GB, and the largest worker of its "
+            f"queue has {largest / 1e9:.1f} GB. Take a smaller batch, a smaller student, or "
+            "gradient checkpointing."
+        )
+    free = max(int(one.load.get("disk_free_bytes") or 0) for one in here)
+    if found.disk_bytes and free and found.disk_bytes > free:
+        said.append(
+            f"It writes about {found.disk_bytes / 1e9:.1f} GB, and a worker of its queue has at "
+            f"most {free / 1e9:.1f} GB free. Free stored teacher answers, or ask the teacher live."
+        )
+    cards = max(len(one.machine.get("gpus") or []) for one in here)
+    if config.gpus > cards:
+        said.append(
+            f"It asks for {config.gpus} GPUs, and the workers of its queue have at most {cards}."
+        )
+    return said
+
+
+def _room(worker: Worker, gpus: int) -> int:
+    """Bytes that a run could have there at most: the card's where it wants one."""
+    cards = [int(one.get("memory_bytes") or 0) for one in worker.machine.get("gpus") or []]
+    if gpus and cards:
+        return max(cards)
+    return int(worker.machine.get("memory_bytes") or 0)
+
+
+def _memory(
+    found: Estimate, config: RunConfig, student: Network, teachers: Sequence[Network]
+) -> None:
+    """Weights, gradients, moments and the best weights so far of every student; what a batch leaves
+    for the way back; and the teachers' weights."""
+    weights = _parameters(student)
+    if weights is None:
+        found.based_on["memory"] = "not known before the student is there"
+        return
+    moments = 2 if config.training.optimizer == "adamw" else 1
+    students = _students(config)
+    batch, guessed = _activations(config, student)
+    total = PROCESS + students * (weights * FLOAT * (3 + moments) + batch)
+    counted = f"{weights:,} weights with gradients and moments"
+    if students > 1:
+        counted = f"{students} students of {counted}"
+    for teacher in teachers:
+        of_teacher = _parameters(teacher)
+        if of_teacher is not None:
+            total += of_teacher * FLOAT
+            counted += f", {of_teacher:,} of {teacher.reference}"
+    found.memory_bytes = total
+    found.based_on["memory"] = f"{counted}, and a batch of {config.training.batch_size} {guessed}"
+
+
+def _activations(config: RunConfig, student: Network) -> tuple[int, str]:
+    """Bytes that one batch leaves for the way back, and how sure that is."""
+    asked = student.version.config if student.version is not None else {}
+    batch = config.training.batch_size
+    width = _first(asked, "hidden_size", "n_embd", "d_model", "dim")
+    layers = _first(asked, "num_hidden_layers", "n_layer", "n_layers", "layers")
+    known = catalog.find("architectures", student.architecture)
+    if known is None or known["kind"] != "transformers" or not width or not layers:
+        return batch * A_ROW, "(roughly)"
+    tokens = _first(asked, "max_length") or 196
+    heads = _first(asked, "num_attention_heads", "n_head", "n_heads") or 1
+    # Korthikanti et al. 2205.05198, equation 2: 34 s b h + 5 a s² b bytes of a layer at 16 bits.
+    one = 2 * (34 * tokens * width + 5 * heads * tokens * tokens)
+    kept = 2 if config.training.gradient_checkpointing else layers
+    return batch * one * kept, f"of {tokens} places"
+
+
+def _disk(
+    found: Estimate,
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+) -> None:
+    """Checkpoints, the model, and what the teachers say that no store of ours has yet."""
+    weights = _parameters(student)
+    if weights is None:
+        found.based_on["disk"] = "not known before the student is there"
+        return
+    moments = 2 if config.training.optimizer == "adamw" else 1
+    total = weights * FLOAT * (1 + CHECKPOINTS * (2 + moments))
+    counted = f"{CHECKPOINTS} checkpoints and the model"
+    for teacher in teachers if _listens(config) else ():
+        if _is_stored(teacher, dataset):
+            counted += f", and nothing of {teacher.reference}, whose answers are stored"
+            continue
+        answers = _answers(config, dataset, teacher)
+        if answers is None:
+            counted += f", and what {teacher.reference} says, whose size is not known yet"
+        else:
+            total += answers
+            counted += f", and what {teacher.reference} says ({answers / 1e6:,.1f} MB)"
+    found.disk_bytes = total
+    found.based_on["disk"] = counted
+
+
+def _answers(config: RunConfig, dataset: DatasetVersion, teacher: Network) -> int | None:
+    """Bytes of a teacher's stored answers: float16 of every output of every row; of a vocabulary
+    what the run's way of keeping them takes a token."""
+    splits = dict(dataset.splits)
+    if config.teacher_outputs == "live":
+        splits.pop("train", None)
+    rows = sum(int(one.get("rows") or 0) for one in splits.values())
+    if config.task != "text-generation":
+        return rows * 2 * max(1, len(dataset.labels))
+    mean = _mean_length(dataset)
+    if mean is None or teacher.version is None:
+        return None
+    tokens = int(rows * mean / CHARACTERS)
+    width = _first(teacher.version.config, "hidden_size", "n_embd", "hidden", "dim")
+    vocabulary = int((teacher.version.tokenizer or {}).get("vocabulary") or 0)
+    sizes = {
+        "top_k": 6 * config.top_k + 12,
+        "hidden_states": 2 * width if width else None,
+        "logits": 2 * vocabulary if vocabulary else None,
+    }
+    whole = [one for one in (sizes["hidden_states"], sizes["logits"]) if one]
+    a_token = sizes.get(config.teacher_outputs, min(whole, default=None))
+    return None if a_token is None else tokens * a_token
+
+
+def _mean_length(dataset: DatasetVersion) -> float | None:
+    """Characters of a text."""
+    for measure in (dataset.statistics.get("measures") or {}).values():
+        if isinstance(measure, Mapping) and isinstance(measure.get("mean"), int | float):
+            return float(measure["mean"])
+    return None
+
+
+def _is_stored(teacher: Network, dataset: DatasetVersion) -> bool:
+    if teacher.version is None:
+        return False
+    stored = TeacherOutputs.objects.filter(
+        fingerprint=dataset.fingerprint, teacher_name=teacher.reference, split="train"
+    )
+    return stored.exists()
+
+
+def _time(
+    found: Estimate,
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+) -> None:
+    """From the newest finished run of the same architecture, by rows, epochs and weights."""
+    rows = int(dataset.splits.get("train", {}).get("rows") or 0)
+    known = _like(config, student, taught=bool(teachers))
+    if known is None:
+        label = student.architecture or "this student"
+        found.based_on["time"] = f"not known yet: no run of {label} has finished here"
+        return
+    run, seconds = known
+    then = _passes(run.config) * _rows(run)
+    if not then:
+        found.based_on["time"] = "not known yet"
+        return
+    mine, its = _parameters(student), run.student.parameters if run.student else None
+    ratio = mine / its if mine and its else 1.0
+    now = _passes(config.as_dict()) * rows * _students(config) / _students_of(run.config)
+    found.seconds = seconds * now / then * ratio
+    epochs = _passes(run.config)
+    many = "epoch" if epochs == 1 else "epochs"
+    said = f"run {run.number}, {_rows(run):,} rows, {epochs} {many}"
+    if abs(ratio - 1.0) > 0.02:
+        said += f", {its:,} weights"
+    found.based_on["time"] = said
+    for teacher in teachers if _listens(config) else ():
+        _ask_time(found, teacher, dataset, rows)
+
+
+def _ask_time(found: Estimate, teacher: Network, dataset: DatasetVersion, rows: int) -> None:
+    if found.seconds is None:
+        return
+    if _is_stored(teacher, dataset):
+        return
+    speed = _speed(teacher)
+    if speed is None:
+        found.based_on["time"] += f"; how long {teacher.reference} takes to answer is not known yet"
+    else:
+        found.seconds += rows / speed
+        found.based_on["time"] += f"; {teacher.reference} answers {speed:,.0f} rows a second"
+
+
+def _speed(teacher: Network) -> float | None:
+    """Rows a second that a teacher answered, by a gate or by a run's evaluation."""
+    if teacher.version is None:
+        return None
+    gated = TeacherGate.objects.filter(version=teacher.version, report__isnull=False)
+    for gate in gated.order_by("-pk")[:5]:
+        speed = (gate.report or {}).get("rows_per_second")
+        if isinstance(speed, int | float) and speed > 0:
+            return float(speed)
+    measured = Run.objects.filter(teachers=teacher.version, status=Run.Status.FINISHED)
+    for run in measured.order_by("-pk")[:5]:
+        speed = (run.summary.get("teacher") or {}).get("samples_per_second")
+        if isinstance(speed, int | float) and speed > 0:
+            return float(speed)
+    return None
+
+
+def _like(config: RunConfig, student: Network, *, taught: bool) -> tuple[Run, float] | None:
+    """The finished run most like this one, and the seconds it trained: of the same student if
+    there is one, else of the same architecture."""
+    version = student.version
+    finished = Run.objects.filter(status=Run.Status.FINISHED, task=config.task)
+    if version is not None:
+        finished = finished.filter(project=version.model.project_id)
+    best: tuple[tuple[bool, bool, int], Run, float] | None = None
+    for run in finished.select_related("student", "dataset_version").order_by("-pk")[:LOOKED_AT]:
+        seconds = run.summary.get("seconds")
+        if run.student is None or not isinstance(seconds, int | float) or seconds <= 0:
+            continue
+        if run.student.architecture != student.architecture:
+            continue
+        same = version is not None and run.student.model_id == version.model_id
+        rank = (same, run.is_distillation == taught, run.pk)
+        if best is None or rank > best[0]:
+            best = (rank, run, float(seconds))
+    return None if best is None else (best[1], best[2])
+
+
+def _rows(run: Run) -> int:
+    return int(run.dataset_version.splits.get("train", {}).get("rows") or 0)
+
+
+def _passes(config: Mapping[str, Any]) -> int:
+    """Epochs of all stages and generations."""
+    training = config["training"]
+    epochs = sum(one.get("epochs") or training["epochs"] for one in config.get("stages") or [])
+    scheme = config.get("scheme")
+    more = scheme.get("generations", 0) if isinstance(scheme, Mapping) else 0
+    return int(epochs or training["epochs"] * (1 + more))
+
+
+def _students(config: RunConfig) -> int:
+    return _students_of(config.as_dict())
+
+
+def _students_of(config: Mapping[str, Any]) -> int:
+    """Networks trained at once: of mutual learning as many as its option says."""
+    scheme = config.get("scheme")
+    kind = scheme.get("kind") if isinstance(scheme, Mapping) else scheme
+    if kind != "mutual":
+        return 1
+    usual = next(
+        (one["default"] for one in catalog.options("schemes", "mutual")
+         if one["name"] == "students"), 2,
+    )  # fmt: skip
+    return int(scheme.get("students", usual) if isinstance(scheme, Mapping) else usual)
+
+
+def _parameters(network: Network) -> int | None:
+    return network.version.parameters if network.version is not None else None
+
+
+def _first(config: Mapping[str, Any], *names: str) -> int:
+    """The first of these keys that holds a number; 0 where none does."""
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return 0
