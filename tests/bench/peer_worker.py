@@ -259,7 +259,63 @@ def torchdistill(job, gate, waits):
         box.post_epoch_process()
 
 
+def trl(job, gate, waits):
+    """TRL's GKDTrainer on given texts (lmbda 0), which holds logits of student and teacher whole."""
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    teacher, student = (
+        AutoModelForCausalLM.from_pretrained(job[name], dtype=torch.float32)
+        for name in ("teacher", "student")
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(Path(job["teacher"]) / "tokenizer.json"), pad_token="[PAD]"
+    )
+    windows = torch.tensor(job["tokens"])
+
+    class Batches(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(job["order"])
+
+        def __getitem__(self, place):
+            gate()
+            ids = windows[job["order"][place]]
+            return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+
+    class Trainer(GKDTrainer):
+        def get_train_dataloader(self):
+            return DataLoader(Batches(), batch_size=None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = GKDConfig(
+            output_dir=folder,
+            learning_rate=job["rate"],
+            num_train_epochs=10_000,
+            per_device_train_batch_size=job["batch_size"],
+            lmbda=0.0,
+            beta=0.0,
+            temperature=1.0,
+            bf16=False,
+            gradient_checkpointing=False,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            disable_tqdm=True,
+            logging_steps=10_000,
+        )
+        Trainer(
+            model=student,
+            teacher_model=teacher,
+            args=arguments,
+            train_dataset=Dataset.from_dict({"messages": [[]] * len(job["order"])}),
+            processing_class=tokenizer,
+            data_collator=lambda rows: rows,
+        ).train()
+
+
 LIBRARIES = {
+    "trl": trl,
     "trainer": trainer,
     "textbrewer": textbrewer,
     "textbrewer_caching": lambda *all: textbrewer(*all, caching=True),

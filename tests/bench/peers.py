@@ -2,6 +2,7 @@
 
     python -m tests.bench.peers --python /tmp/peers/bin/python steps
     python -m tests.bench.peers --python /tmp/peers/bin/python epochs
+    python -m tests.bench.peers --python /tmp/peers/bin/python writing
 
 `peers.txt` says how their environment is made. Text: BERT of 4 layers of 256 teaches BERT of 2
 layers of 128, on 640 questions of banking77, batch 32, T = 4. One thread; CPU time of each
@@ -13,6 +14,9 @@ epochs  ten epochs as each is used, from texts to a trained student: peers shuff
         longest of a batch; the engine has its defaults (teacher outputs stored, length buckets,
         freed memory kept) and its extra work (a tokenizer learned, tracking, validation,
         checkpoints). Loading libraries is not counted. Whole runs take turns.
+writing the work of `steps` for text generation, beside TRL's GKDTrainer on given texts: Llama of 4
+        layers of 256 teaches one of 2 layers of 128, 4 000 words, 16 windows of 128 tokens, KL at
+        T = 1.
 """
 
 import argparse
@@ -222,6 +226,73 @@ def steps(python: str, folder: Path, pieces: int = 9, number: int = 8) -> None:
         )
 
 
+# -- text generation -----------------------------------------------------------------------------------
+
+
+def writing(python: str, folder: Path, pieces: int = 7, number: int = 3) -> None:
+    rows = real_data.tinyshakespeare(DATA)
+    train = np.flatnonzero(~rows.is_test)
+    splits = {"train": train[:300], "validation": train[300:310]}
+    said = real_data.write(folder / "rows.parquet", rows, splits, train[:0], {})
+    words = {"vocabulary": 4000, "max_length": 128, "tie_word_embeddings": False}
+    common: JSON = {
+        "task": "text-generation",
+        "architecture": "llama-lm",
+        "training": {**PLAIN, "batch_size": 16, "epochs": 1},
+        "evaluate": False,
+    }
+    wide = {"hidden_size": 256, "num_hidden_layers": 4, "intermediate_size": 688}
+    first = jobs.write(folder / "teacher", said, options={**words, **wide}, **common)
+    jobs.run(first)
+    teacher = str(folder / "teacher" / "output" / "model")
+    home = jobs.write(
+        folder / "student", said, options=words, teachers=[teacher],
+        losses=[{"kind": "soft_targets", "weight": 1.0, "temperature": 1.0}],
+        teacher_outputs={"mode": "live", "store": str(folder / "store")}, **common,
+    )  # fmt: skip
+    one = prepared(home)
+    networks.save(one.student, folder / "drawn")
+    whole = [row for row in one.rows.tolist() if one.inputs.lengths[row] == 128]
+    order = [np.array(whole[at : at + 16]) for at in range(0, len(whole) - 15, 16)]
+    windows = [one.inputs.batch(np.array([row]))["input_ids"][0].tolist() for row in whole]
+    place = {row: at for at, row in enumerate(whole)}
+    path = folder / "peers.json"
+    path.write_text(
+        json.dumps(
+            {
+                "teacher": teacher,
+                "student": str(folder / "drawn"),
+                "tokens": windows,
+                "order": [[place[row] for row in some.tolist()] for some in order],
+                "rate": PLAIN["learning_rate"],
+                "batch_size": 16,
+            }
+        )
+    )
+    peer = Peer(python, "trl", path, "steps")
+    found: dict[str, list[float]] = {"engine": [], "trl": []}
+    try:
+        peer.answer()
+        one.module.train()
+        batches = cycle(order)
+        with Journal(folder / "bench.jsonl") as journal:
+            step = of_the_engine(one, journal)
+            for _ in range(pieces):
+                some = [next(batches) for _ in range(number)]
+                began = time.process_time()
+                for rows_ in some:
+                    step(rows_)
+                found["engine"].append((time.process_time() - began) / number)
+                found["trl"].append(peer.steps(number) / number)
+    finally:
+        peer.close()
+    ours, theirs = (median(times[1:]) * 1000 for times in found.values())
+    print(
+        f"\ntext generation, live teacher, the same windows: engine {ours:.0f} ms a step, TRL "
+        f"{theirs:.0f} ms; {theirs / ours:.2f} times the engine's"
+    )
+
+
 # -- ten epochs ------------------------------------------------------------------------------------
 
 
@@ -263,7 +334,7 @@ def epochs(python: str, folder: Path, rounds: int = 1) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["steps", "epochs", "engine"])
+    parser.add_argument("what", choices=["steps", "epochs", "writing", "engine"])
     parser.add_argument("folder", nargs="?", type=Path, help="of the engine's own process")
     parser.add_argument("--python", default="/tmp/peers/bin/python", help="of the peers")
     asked = parser.parse_args()
@@ -272,7 +343,8 @@ def main() -> None:
         engine_epochs(asked.folder)
         return
     with tempfile.TemporaryDirectory() as folder:
-        (steps if asked.what == "steps" else epochs)(asked.python, Path(folder))
+        benches = {"steps": steps, "epochs": epochs, "writing": writing}
+        benches[asked.what](asked.python, Path(folder))
 
 
 if __name__ == "__main__":

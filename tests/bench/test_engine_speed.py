@@ -24,6 +24,7 @@ from training.engine.data import Indices
 from training.engine.journal import Journal
 from training.engine.networks import Place
 from training.engine.progress import Clock
+from training.engine.tasks import TASKS
 
 pytestmark = pytest.mark.bench
 PIECES, STEPS = 15, 20
@@ -34,15 +35,17 @@ def prepared(folder: Path) -> trainer.Trainer:
     """A trainer at its first step, as `loop.distill` makes it, its teachers asked."""
     raw = json.loads((folder / "config.json").read_text())
     config = job_config.parse_job(raw, methods.describe())
-    dataset = data.open_dataset(folder, config.dataset)
+    dataset = data.open_dataset(folder, config.dataset, TASKS[config.task].unit)
     place = Place.choose("auto")
-    torch.manual_seed(0)
-    student = networks.student(config.student, folder, dataset, config.task, lambda text: None)
-    inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
     scheme, clock = lesson.scheme_of(config), Clock()
     plan = scheme.plan(config.losses, config.stages, config.training.epochs)[0]
     taught = lesson.Lesson(config, dataset, scheme, plan)
     taught.enter(folder, place, None)
+    shared = taught.teachers[0].network.preprocessing if taught.takes_inputs else None
+    torch.manual_seed(0)
+    student = networks.student(config.student, folder, dataset, config.task, lambda _: None, shared)
+    inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
+    dataset = taught.divide(inputs)
     made = trainer.Trainer(
         config, folder, dataset, student, inputs, taught, place, clock, lambda: False, scheme=scheme
     )
