@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine import jobs
+from tests.engine import jobs, shipping
 from tests.engine.test_architectures import built
 from training.engine import networks
 from training.engine.answers import Wanted
@@ -130,6 +130,33 @@ def test_a_transformers_student_hears_waveforms(
     ours.module.eval()
     with torch.inference_mode():
         assert torch.allclose(ours.module(**inputs), theirs(**inputs).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch-export"])
+def test_a_network_of_waveforms_ships_with_lengths_that_vary(
+    tmp_path: Path, data: dict[str, jobs.JSON], form: str
+) -> None:
+    """What was written is asked with the shortest sound there is, and with longer ones."""
+    torch.manual_seed(0)
+    folder = jobs.write(
+        tmp_path / "job",
+        data[SOUND],
+        task=SOUND,
+        architecture="wav2vec2",
+        options=TINY_WAVES,
+        training={"epochs": 1},
+    )
+    jobs.run(folder)
+    model = folder / "output" / "model"
+    report = shipping.ship(tmp_path / "shipped", model, data[SOUND], {"format": form})
+    assert report["agreement"] == 1.0
+
+
+def test_a_table_ships_with_its_numbers_and_words(
+    tmp_path: Path, data: dict[str, jobs.JSON], teachers: dict[str, Path]
+) -> None:
+    report = shipping.ship(tmp_path, teachers[TABLE], data[TABLE], {"format": "onnx"})
+    assert report["agreement"] == 1.0
 
 
 def _as_others_load_it(folder: Path) -> Any:

@@ -221,7 +221,7 @@ def test_a_models_folder_says_it_in_the_words_of_transformers(
             {"model_type": "wav2vec2", "feat_extract_norm": "group", "conv_kernel": [10, 3]}
             | {"conv_stride": [5, 2]},
             {"sampling_rate": 16_000, "do_normalize": True, "return_attention_mask": False},
-            {"features": "waveform", "minimum": 20, "scaled": True, "masked": False}
+            {"features": "waveform", "minimum": 30, "scaled": True, "masked": False}
             | {"trimmed": False, "samples": 480_000},
         ),
         (

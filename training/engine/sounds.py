@@ -286,8 +286,9 @@ def load(said: dict[str, Any]) -> SoundPreprocessing:
 
 
 def reach(kernels: Sequence[int], strides: Sequence[int]) -> int:
-    """Samples that one frame of such convolutions looks at."""
-    samples = 1
+    """Samples that two frames of such convolutions look at: of a single one, some models make
+    none, and exports hold it for a constant."""
+    samples = 2
     for kernel, stride in zip(reversed(kernels), reversed(strides), strict=False):
         samples = (samples - 1) * stride + kernel
     return samples

@@ -42,16 +42,18 @@ class Fed:
 
     example: Batch
     axes: dict[str, dict[int, str]]
+    least: int = 1  # places that there always are: convolutions need some samples of a sound
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.example)
 
     def small(self) -> list[Batch]:
-        """The example cut to one row, and to one and two places: a graph that was traced of a
-        larger one may have taken for granted that it is not so small."""
+        """The example cut to one row, and to the fewest places and one more: a graph that was
+        traced of a larger one may have taken for granted that it is not so small."""
         free = any(1 in axes for axes in self.axes.values())
-        cuts = [(1, 1), (1, 2), (3, 1)] if free else [(1, 0)]
+        least = self.least
+        cuts = [(1, least), (1, least + 1), (3, least)] if free else [(1, 0)]
         return [
             {
                 name: value[:rows, :length] if 1 in self.axes[name] else value[:rows]
@@ -74,4 +76,4 @@ def fed(network: Network, rows: Rows) -> Fed:
         name: {0: "batch", 1: "length"} if lengths is not None and value.ndim > 1 else {0: "batch"}
         for name, value in example.items()
     }
-    return Fed(example, axes)
+    return Fed(example, axes, least=getattr(network.preprocessing, "minimum", 1))
