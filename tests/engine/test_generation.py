@@ -18,6 +18,7 @@ from training.engine.data import NO_UNIT
 from training.engine.errors import ConfigError, Stopped
 from training.engine.events import Finished, Halted, Logged, Measured
 from training.engine.language_teacher import Kept, LanguageTeacher, choose
+from training.engine.losses import LOSSES
 from training.engine.networks import Place
 from training.engine.schemes import SCHEMES
 
@@ -193,7 +194,7 @@ def test_micro_batches_change_nothing(tmp_path: Path, texts: dict[str, Any], tea
         assert torch.allclose(one[name], two[name], atol=1e-5), name
 
 
-LOSSES: dict[str, list[dict[str, Any]]] = {
+WITH: dict[str, list[dict[str, Any]]] = {
     "on_policy": JSD,
     "sequence_level": [{"kind": "hard_labels", "weight": 1.0}],
 }
@@ -208,7 +209,7 @@ def test_own_schemes_stopped_and_resumed_end_with_the_same_weights(
     tmp_path: Path, texts: dict[str, Any], teacher: Path, key: str
 ) -> None:
     """What is written depends on the seed and the step alone."""
-    how = {"scheme": {"kind": key, **OPTIONS[key]}, "losses": LOSSES[key]}
+    how = {"scheme": {"kind": key, **OPTIONS[key]}, "losses": WITH[key]}
     whole = taught(tmp_path / "whole", texts, teacher, **how)
     told = jobs.run(whole)
     assert isinstance(told[-1], Finished)
@@ -261,7 +262,7 @@ def test_a_teacher_of_other_tokens_can_still_be_learned_from_by_its_words(
         jobs.run(taught(tmp_path / "refused", texts, teacher, path=path))
     folder = taught(
         tmp_path / "job", texts, teacher, path=path, scheme="sequence_level",
-        losses=LOSSES["sequence_level"],
+        losses=WITH["sequence_level"],
     )  # fmt: skip
     told = jobs.run(folder)
     assert isinstance(told[-1], Finished)
@@ -383,3 +384,57 @@ def test_windows_share_batches_by_length(texts: dict[str, Any], teacher: Path) -
     order = data.epoch_order(one.dataset.splits["train"], one.inputs.lengths, 8, 0, 0)
     spreads = [np.ptp(one.inputs.lengths[rows]) for rows in order]
     assert np.median(spreads) == 0
+
+
+LLAMA: dict[str, Any] = {
+    "tokenizer": "character", "vocabulary": 64, "max_length": 16, "hidden_size": 16,
+    "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
+}  # fmt: skip
+OFFERED = [one.key for one in LOSSES if "text-generation" in one.tasks]
+SHARED = [one.key for one in SCHEMES if "text-generation" in one.tasks and one.key not in OWN]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory, texts: dict[str, Any]) -> Path:
+    folder = writings.write(
+        tmp_path_factory.mktemp("llama"), texts, architecture="llama-lm",
+        options={**LLAMA, "hidden_size": 24}, training={"epochs": 1},
+    )  # fmt: skip
+    jobs.run(folder)
+    return folder / "output" / "model"
+
+
+@pytest.mark.parametrize("key", OFFERED)
+def test_every_term_that_is_offered_trains_a_network_that_writes(
+    tmp_path: Path, texts: dict[str, Any], llama: Path, key: str
+) -> None:
+    losses = [{"kind": key, "weight": 0.5}]
+    if key != "hard_labels":
+        losses.append({"kind": "hard_labels", "weight": 0.5})
+    folder = taught(
+        tmp_path, texts, llama, architecture="llama-lm", options=LLAMA, losses=losses,
+        training={"epochs": 1, "learning_rate": 0.002},
+    )  # fmt: skip
+    told = jobs.run(folder)
+    assert isinstance(told[-1], Finished)
+    values = [one.values for one in jobs.of(told, Measured) if "train/loss" in one.values]
+    assert all(math.isfinite(one[f"train/{key}"]) for one in values)
+
+
+@pytest.mark.parametrize("key", SHARED)
+def test_every_scheme_that_is_offered_trains_a_network_that_writes(
+    tmp_path: Path, texts: dict[str, Any], llama: Path, key: str
+) -> None:
+    scheme = SCHEMES[key]
+    both = [*writings.SOFT, {"kind": "hard_labels", "weight": 0.5}]
+    how: dict[str, Any] = {"losses": both}
+    if key == "staged":
+        how = {"stages": [{"losses": [{"kind": "logit_mse"}], "epochs": 1}, {"losses": both}]}
+    folder = writings.write(
+        tmp_path, texts, architecture="llama-lm", options=LLAMA, scheme=key,
+        teachers=[] if scheme.brings_teacher else [str(llama)],
+        training={"epochs": 1, "learning_rate": 0.002}, **how,
+    )  # fmt: skip
+    told = jobs.run(folder)
+    assert isinstance(told[-1], Finished)
+    assert told[-1].summary["student"]["perplexity"] < 40

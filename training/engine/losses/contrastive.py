@@ -10,6 +10,7 @@ from training.engine.answers import Answer, Wanted
 from training.engine.errors import ConfigError, Fault
 from training.engine.losses import LOSSES, Loss
 from training.engine.options import option
+from training.engine.registry import EVERY_TASK
 
 SAME = 1e-6  # squared distance, over squared length, below which two vectors are of one row
 
@@ -94,6 +95,9 @@ class Contrastive(Loss):
     formula = "−log (exp(a·b/τ) / Σ exp(a·c/τ)), a = P e(s)/‖P e(s)‖, b, c = Q e(t)/‖Q e(t)‖"
     paper = "Tian et al.: Contrastive Representation Distillation, 1910.10699, section 3"
     needs_teacher = True
+    tasks = tuple(
+        task for task in EVERY_TASK if task != "text-generation"
+    )
     is_joint = True
     problems = ("single_label", "multi_label", "regression", "embedding")
     Options: ClassVar[type] = Options

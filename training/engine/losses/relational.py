@@ -11,6 +11,7 @@ from training.engine.answers import Answer, Wanted
 from training.engine.errors import ConfigError, Fault
 from training.engine.losses import LOSSES, Loss
 from training.engine.options import option
+from training.engine.registry import EVERY_TASK
 
 AT_ONCE = 4_194_304  # numbers held for the angles of some rows, before they are made in parts
 RARE = 1e-7  # beside a probability, as in PKT's code
@@ -67,6 +68,9 @@ class Relational(Loss):
         "Probabilistic Knowledge Transfer, 1803.10837, section 3"
     )
     needs_teacher = True
+    tasks = tuple(
+        task for task in EVERY_TASK if task != "text-generation"
+    )
     is_divergence = True
     is_joint = True
     problems = ("single_label", "multi_label", "regression", "embedding")

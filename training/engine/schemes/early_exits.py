@@ -9,6 +9,7 @@ from training.engine.answers import Answer, Wanted
 from training.engine.errors import ConfigError, Fault
 from training.engine.networks import Network
 from training.engine.options import option
+from training.engine.registry import CLASSIFICATION
 from training.engine.schemes import SCHEMES, Scheme, Step, Total
 
 
@@ -29,6 +30,7 @@ class EarlyExits(Scheme):
     summary = "Inner layers learn from the last one: a network as its own teacher, in one training."
     formula = "hard(last) + weight · Σ total(exitₗ, t = last)"
     paper = "Zhang et al.: Be Your Own Teacher, 1905.08094, p. 4, equations 1 and 2"
+    tasks = tuple(task for task in CLASSIFICATION if task != "token-classification")
     brings_teacher = True
     takes_teachers = False
     compares_layers = False
