@@ -16,7 +16,7 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Export, LogChunk, Run, TeacherGate
+from training.models import Export, LogChunk, Run, TeacherGate, TeacherOutputs
 from training.worker import metrics
 
 _numbers = count(1)
@@ -280,3 +280,25 @@ def gate(
         "created_by": version.created_by,
     }
     return TeacherGate.objects.create(version=version, dataset_version=dataset, **defaults | fields)
+
+
+def teacher_outputs(
+    dataset: DatasetVersion, teacher: str = "big@1", **fields: Any
+) -> TeacherOutputs:
+    """What a machine has stored of a teacher's answers to a dataset, as a row alone."""
+    now = timezone.now()
+    defaults = {
+        "home": "0" * 36,
+        "host": "machine",
+        "key": f"{next(_numbers):064x}",
+        "kind": "logits",
+        "split": "train",
+        "fingerprint": dataset.fingerprint,
+        "teacher": "1" * 64,
+        "teacher_name": teacher,
+        "rows": 80,
+        "bytes": 4000,
+        "made_at": now,
+        "last_used": now,
+    }
+    return TeacherOutputs.objects.create(**defaults | fields)

@@ -22,6 +22,11 @@ RUN = "p/<slug:project_slug>/runs/<int:number>"
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
     path("workers/", workers.worker_list, name="worker_list"),
+    path(
+        "workers/teacher-outputs/<int:entry_id>/free/",
+        workers.teacher_output_free,
+        name="teacher_output_free",
+    ),
     path("recipes/", recipes.recipes, name="recipes"),
     path("patterns/", patterns.patterns, name="patterns"),
     path("p/<slug:project_slug>/", home.project_overview, name="project_overview"),

@@ -196,6 +196,7 @@ def _machine() -> Iterator[Finding]:
         f"{free / GIB:.1f} GiB free in {settings.DISTILLHUB_HOME}",
         "" if verdict == OK else "Free some space, or give another --home.",
     )
+    yield from _teacher_outputs()
     memory = psutil.virtual_memory()
     enough = memory.available >= MEMORY_NEEDED
     yield Finding(
@@ -203,6 +204,22 @@ def _machine() -> Iterator[Finding]:
         f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB of memory available, "
         f"{os.cpu_count()} CPU cores, {settings.DISTILLHUB_MAX_RUNS} runs at once",
         "" if enough else "Close other programs, or lower DISTILLHUB_MAX_RUNS.",
+    )
+
+
+def _teacher_outputs() -> Iterator[Finding]:
+    """Stored teacher answers of this machine, which a worker keeps in bounds."""
+    folder = settings.DISTILLHUB_HOME / "teacher-outputs"
+    used = sum(one.stat().st_size for one in folder.rglob("*") if one.is_file())
+    most = settings.DISTILLHUB_TEACHER_OUTPUTS_MIB << 20
+    bound = f"at most {most / GIB:.1f}" if most else "no limit"
+    over = bool(most) and used > most
+    yield Finding(
+        WARN if over else OK,
+        f"{used / GIB:.2f} GiB of stored teacher answers, {bound}",
+        "A running worker frees what is not in use; else raise DISTILLHUB_TEACHER_OUTPUTS_MIB."
+        if over
+        else "",
     )
 
 

@@ -82,6 +82,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_edit": EDIT,
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
+    "training:teacher_output_free": MANAGE,
     "training:recipes": {"GET": ACCOUNT},
     "training:patterns": {"GET": ACCOUNT},
 }
@@ -136,6 +137,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_recipes": {"GET": ACCOUNT},
     "api_recipe_translate": {"POST": ACCOUNT},
     "api_workers": {"GET": ACCOUNT},
+    "api_teacher_outputs": {"GET": ACCOUNT},
+    "api_teacher_output": {"DELETE": OWNER},
 }
 
 #: Answers 404 to everybody: any address under /api/v1/ that is none of the above.

@@ -94,6 +94,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     shipped = make.export(
         version, project.datasets.get(name="messages").versions.get(), files=[file]
     )
+    stored = make.teacher_outputs(project.datasets.get(name="messages").versions.get())
     gate = make.gate(version, project.datasets.get(name="messages").versions.get())
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -118,6 +119,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "method_kind": "losses",
             "export_id": shipped.pk,
             "gate_id": gate.pk,
+            "entry_id": stored.pk,
         },
     )
 

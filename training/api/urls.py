@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from training.api import exports, gates, methods, models, recipes, runs, workers
+from training.api import exports, gates, methods, models, recipes, runs, teacher_outputs, workers
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
@@ -43,5 +43,15 @@ urlpatterns: list[URLPattern] = [
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
+    path(
+        "workers/teacher-outputs/",
+        teacher_outputs.TeacherOutputsList.as_view(),
+        name="api_teacher_outputs",
+    ),
+    path(
+        "workers/teacher-outputs/<int:entry_id>/",
+        teacher_outputs.TeacherOutputsDetail.as_view(),
+        name="api_teacher_output",
+    ),
     path("workers/", workers.WorkerList.as_view(), name="api_workers"),
 ]
