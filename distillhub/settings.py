@@ -214,6 +214,9 @@ DISTILLHUB_RUN_THREADS = env.integer(
 )
 # The most address space one run may take, in MiB; 0 for as much as there is.
 DISTILLHUB_RUN_MEMORY_MIB = env.integer("DISTILLHUB_RUN_MEMORY_MIB", 0)
+# What a run's summary says of energy and cost, where the machine does not measure itself.
+DISTILLHUB_WATTS_PER_CORE = env.decimal("DISTILLHUB_WATTS_PER_CORE", 15.0)
+DISTILLHUB_PRICE_PER_HOUR = env.decimal("DISTILLHUB_PRICE_PER_HOUR", None)
 # Stored teacher answers: how many MiB of them a machine keeps, and for how many days unused; 0 for
 # no limit.
 DISTILLHUB_TEACHER_OUTPUTS_MIB = env.integer("DISTILLHUB_TEACHER_OUTPUTS_MIB", 20_480)

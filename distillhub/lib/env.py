@@ -1,5 +1,6 @@
 """Typed readings of environment variables, each failing with a sentence that names the variable."""
 
+import math
 import os
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def integer(name: str, default: int) -> int:
         return int(raw)
     except ValueError:
         raise BadSetting(f"{name} must be a whole number; it is {raw!r}.") from None
+
+
+def decimal(name: str, default: float | None) -> float | None:
+    """A number that is not negative; the default (which may be none) where it is empty."""
+    raw = text(name)
+    if not raw:
+        return default
+    try:
+        value = float(raw)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise BadSetting(f"{name} must be a number of at least 0; it is {raw!r}.")
+    return value
 
 
 def words(name: str, default: str = "") -> list[str]:

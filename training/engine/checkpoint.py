@@ -38,6 +38,7 @@ class State:
     stale_epochs: int = 0  # since the best, for early stopping
     over: bool = False  # the stage has ended, by its last step or by early stopping
     seconds: float = 0.0  # spent by all attempts
+    joules: float = 0.0  # the same, of the first process
     config: str = ""  # sha256 of what must not change between attempts
     sums: dict[str, float] = field(default_factory=dict)  # of the metrics since the last line
 
@@ -54,6 +55,7 @@ class State:
             began=self.step,
             epochs_before=self.epochs,
             seconds=self.seconds,
+            joules=self.joules,
         )
 
 

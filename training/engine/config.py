@@ -119,6 +119,7 @@ class RunConfig:
     exports: tuple[str, ...]
     queue: str
     gpus: int
+    slices: tuple[str, ...] = ()
 
     def as_dict(self) -> JSON:
         """As it would be posted; parsing it again gives the same configuration."""
@@ -139,12 +140,13 @@ class RunConfig:
             "control": self.control,
             "exports": list(self.exports),
             "resources": {"queue": self.queue, "gpus": self.gpus},
+            **({"evaluation": {"slices": list(self.slices)}} if self.slices else {}),
         }
 
 
 KNOWN = (
     *("name", "task", "dataset", "student", "teachers", "scheme", "losses", "training"),
-    *("stages", "teacher_outputs", "top_k", "control", "exports", "resources"),
+    *("stages", "teacher_outputs", "top_k", "control", "exports", "resources", "evaluation"),
 )
 
 
@@ -198,6 +200,7 @@ def parse(
         control = False
         faults.append(Fault("control", "It must be true or false."))
     queue, gpus = _resources(raw.get("resources", {}), faults)
+    slices = read_slices(raw.get("evaluation", {}), faults)
     name = read_text(raw, "name", faults, optional=True)
     dataset, student = read_text(raw, "dataset", faults), read_text(raw, "student", faults)
     if faults:
@@ -219,6 +222,7 @@ def parse(
         exports=tuple(exports),
         queue=queue,
         gpus=gpus,
+        slices=slices,
     )
 
 
@@ -246,6 +250,23 @@ def read_outputs(kind: Any, k: Any, task: str, faults: list[Fault]) -> tuple[str
     resolved, found = options.check(described, {"top_k": k})
     faults += found
     return str(kind), int(resolved.get("top_k", TOP_K))
+
+
+MOST_SLICES = 16
+
+
+def read_slices(raw: Any, faults: list[Fault]) -> tuple[str, ...]:
+    """`{"slices": [column, ...]}`: the dataset's columns by which the evaluation tells parts."""
+    if not isinstance(raw, Mapping) or set(raw) - {"slices"}:
+        faults.append(Fault("evaluation", 'It must be {"slices": [a column, ...]}.'))
+        return ()
+    found = raw.get("slices", [])
+    named = isinstance(found, list) and all(isinstance(one, str) and one for one in found)
+    if not named or len(found) > MOST_SLICES:
+        sentence = f"It must be a list of at most {MOST_SLICES} names of columns."
+        faults.append(Fault("evaluation.slices", sentence))
+        return ()
+    return tuple(dict.fromkeys(found))
 
 
 def recommended(methods: Methods, architecture: str | None, trained: bool) -> JSON:

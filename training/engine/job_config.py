@@ -38,6 +38,14 @@ class NetworkInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What the machine's owner says of it, for estimates."""
+
+    watts_per_core: float = 15.0
+    price_per_hour: float | None = None  # in the owner's currency; None: no cost is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobConfig:
     """One job folder's `config.json`: everything resolved, files relative to the folder."""
 
@@ -56,6 +64,8 @@ class JobConfig:
     store: str | None
     threads: int
     evaluate: bool
+    slices: tuple[str, ...] = ()  # columns by which the evaluation is told in parts
+    machine: Machine = field(default_factory=Machine)
 
 
 def parse_job(raw: Any, methods: Methods) -> JobConfig:
@@ -79,6 +89,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
     kept, top_k = config.read_outputs(
         outputs.get("mode", "auto"), outputs.get("k", config.TOP_K), task, faults
     )
+    slices = config.read_slices(raw.get("evaluation", {}), faults)
     if faults:
         raise ConfigError(faults)
     return JobConfig(
@@ -97,6 +108,8 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         store=outputs.get("store"),
         threads=int(raw.get("threads") or 1),
         evaluate=bool(raw.get("evaluate", True)),
+        slices=slices,
+        machine=Machine(**(raw.get("machine") or {})),
     )
 
 

@@ -25,10 +25,12 @@ from training.engine import (
     preflight,
     ranks,
     report,
+    slices,
     writing_report,
 )
 from training.engine import lesson as lessons
 from training.engine.data import Dataset, Inputs
+from training.engine.energy import WATT_HOUR
 from training.engine.errors import AskedToStop, Stopped
 from training.engine.events import Event, Finished, Halted, Logged, Measured, Resumed, Stage
 from training.engine.job_config import JobConfig
@@ -86,6 +88,7 @@ def _distill(
     yield Stage("preparing data")
     task = TASKS[config.task]
     dataset = data.open_dataset(folder, config.dataset, task.unit)
+    slices.check(dataset.path, config.slices)
     scheme = lessons.scheme_of(config)
     plans = scheme.plan(config.losses, config.stages, config.training.epochs)
     state = found.state if found else checkpoint.State()
@@ -229,7 +232,7 @@ def finish(
     ours: report.Scored | None = None
     theirs: report.Scored | None = None
     if config.evaluate:
-        speed = report.speed_of(student, inputs, rows, place, trainer.asked_to_stop)
+        speed = report.speed_of(student, inputs, rows, place, trainer.asked_to_stop, config.machine)
         logits = evaluate.predict(student, inputs, rows, place, asked_to_stop=trainer.asked_to_stop)
         ours = report.scored(student, logits, labels, dataset, speed)
         judged = TASKS[config.task].metrics[dataset.problem]
@@ -269,6 +272,7 @@ def finish(
         theirs,
         summary,
         state.step,
+        config.slices,
     )
     yield trainer.clock.show(over=True)
     yield Finished(summary)
@@ -284,6 +288,8 @@ def _summary(config: JobConfig, dataset: Dataset, trainer: Trainer, split: str) 
         "selection_metric": config.training.selection_metric,
         "best_value": state.best_value,
         "seconds": round(trainer.clock.seconds, 2),
+        "training_energy_wh": round(trainer.meter.joules() / WATT_HOUR, 6),
+        "energy_source": trainer.meter.source,
         "problem": dataset.problem,
         "headline": TASKS[config.task].metrics[dataset.problem][0],
         "split": split,
@@ -325,7 +331,9 @@ def _teachers_scored(
     for teacher in lesson.teachers:
         teacher.prepare(folder / "prepared")
         assert teacher.inputs is not None
-        speed = report.speed_of(teacher.network, teacher.inputs, rows, place, asked)
+        speed = report.speed_of(
+            teacher.network, teacher.inputs, rows, place, asked, lesson.config.machine
+        )
         logits = teacher.logits(rows, split).numpy()
         each.append(report.scored(teacher.network, logits, labels, dataset, speed))
     joined = lesson.target(rows, split, truth).logits.cpu().numpy()

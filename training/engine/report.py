@@ -3,17 +3,17 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training.engine import evaluate, latency, networks, predictions
+from training.engine import evaluate, latency, networks, predictions, slices
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
-from training.engine.job_config import Problem
+from training.engine.job_config import Machine, Problem
 from training.engine.networks import Network, Place
 from training.engine.teacher_outputs import Teacher
 
@@ -75,8 +75,9 @@ def speed_of(
     rows: Indices,
     place: Place,
     asked_to_stop: Callable[[], bool],
+    machine: Machine,
 ) -> JSON:
-    return latency.measure(network, inputs, rows, place, asked_to_stop)
+    return latency.measure(network, inputs, rows, place, asked_to_stop, machine)
 
 
 def combined(teachers: list[Teacher], scored_teachers: list[Scored]) -> JSON:
@@ -97,6 +98,11 @@ def combined(teachers: list[Teacher], scored_teachers: list[Scored]) -> JSON:
         "parameters": sum(one.summary["parameters"] for one in scored_teachers),
         "size_bytes": sum(one.summary["size_bytes"] for one in scored_teachers),
         "latency_ms": times,
+        **{
+            name: sum(one.summary[name] for one in scored_teachers)
+            for name in ("energy_per_million_wh", "cost_per_million")
+            if first.get(name) is not None
+        },
         "samples_per_second": round(
             1.0 / sum(1.0 / one.summary["samples_per_second"] for one in scored_teachers), 1
         ),
@@ -132,9 +138,10 @@ def write(
     teacher: Scored | None,
     summary: JSON,
     step: int,
+    sliced: Sequence[str] = (),
 ) -> Iterator[Saved]:
     """Fill `output/` and tell each file. `labels` are those of the split's units, of which each
-    row's begin at `starts`."""
+    row's begin at `starts`; parts of the split are told by the columns `sliced`."""
 
     def add(part: Path) -> list[tuple[SavedKind, Path]]:
         if student is None:
@@ -149,6 +156,7 @@ def write(
             "labels": list(dataset.names),
             "student": {**student.summary, **student.details},
             "teacher": {**teacher.summary, **teacher.details} if teacher else None,
+            "slices": slices.of(dataset, split, column, sliced, said, theirs),
             "examples": predictions.examples(dataset, split, column, said, theirs),
         }
         (part / "evaluation.json").write_text(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from training.engine import (
+    ahead,
     augmentation,
     checkpoint,
     compiling,
@@ -25,6 +26,7 @@ from training.engine import (
 from training.engine.answers import Answer
 from training.engine.checkpoint import State
 from training.engine.data import Batch, Dataset, Indices, Inputs
+from training.engine.energy import Meter
 from training.engine.errors import AskedToStop, DataError, DivergedError
 from training.engine.events import Event, Logged, Measured, Saved
 from training.engine.job_config import JobConfig
@@ -48,7 +50,7 @@ FALLING = (
 def identity(config: JobConfig) -> str:
     """sha256 of all that a checkpoint depends on; names, threads and folders may change."""
     said = asdict(config)
-    for name in ("run", "threads", "store", "evaluate"):
+    for name in ("run", "threads", "store", "evaluate", "slices", "machine"):
         del said[name]
     said["dataset"]["path"] = ""
     said["training"]["checkpoint_every_steps"] = 0
@@ -123,7 +125,10 @@ class Trainer:
         several = len(lesson.terms) > 1
         self.shares_every = max(SHARES_APART, self.steps // SHARES) if several else 0
         self.window = Window()
+        self.coming: ahead.Ahead | None = None
         self.halted = False
+        self.meter = Meter(place.device, config.machine.watts_per_core, ranks.size)
+        self.meter.spent_before(self.state.joules)
         clock.steps = self.state.steps
         clock.epochs_left = self.training.epochs
 
@@ -157,6 +162,7 @@ class Trainer:
         return 3.0 * (time.perf_counter() - began)
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
+        self.meter.spent_before(found.state.joules - self.state.joules)
         self.state = found.state
         self.best = checkpoint.restore(
             found, self.module, self.optimizer, self.place.device, self.beside
@@ -167,12 +173,22 @@ class Trainer:
     # -- training --------------------------------------------------------------------------------
 
     def train(self) -> Iterator[Event]:
-        state = self.state
         self.scheme.meet(
             Classroom(
                 self.student, self.inputs, self.lesson.teachers, self.place, self.training.seed
             )
         )
+        coming = ahead.for_device(self._inputs, self.place.device)
+        rewrites = type(self.scheme).rewrite is not Scheme.rewrite
+        self.coming = None if rewrites else coming
+        try:
+            yield from self._train()
+        finally:
+            if coming is not None:
+                coming.close()
+
+    def _train(self) -> Iterator[Event]:
+        state = self.state
         saved_at = state.step
         while not state.over:
             epoch = state.epochs_before + state.epoch
@@ -181,14 +197,14 @@ class Trainer:
             )
             self.module.train()
             self.beside.train()
-            for rows in order[state.batch :]:
+            for place, rows in enumerate(order[state.batch :], state.batch + 1):
                 if self.ranks.agree(self.asked_to_stop()):
                     if saved_at != state.step:
                         yield from self.measure()
                         yield self.save()
                     self.halted = True
                     return
-                self.step(rows)
+                self.step(rows, order[place] if place < len(order) else None)
                 at_end = state.batch == len(order)
                 saves = state.step % self.training.checkpoint_every_steps == 0
                 if saves or at_end or state.step % self.lines_every == 0:
@@ -201,14 +217,17 @@ class Trainer:
                 if self.clock.due():
                     yield self.clock.show()
 
-    def step(self, rows: Indices) -> None:
-        """One optimizer step on these rows, in micro-batches that change nothing but memory."""
+    def step(self, rows: Indices, following: Indices | None = None) -> None:
+        """One optimizer step on these rows, in micro-batches that change nothing but memory; the
+        rows of the step after this one may be made ready meanwhile."""
         began = time.perf_counter()
         state, training = self.state, self.training
         done = state.step - state.began
         rate = optimization.learning_rate(training, done, self.steps)
         optimization.set_rate(self.optimizer, rate)
         steps = self._micro_batches(rows, done)
+        if self.coming is not None and following is not None:
+            self.coming.expect(self._pieces(following))
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         if self.lesson.is_joint and (len(steps) > 1 or self.ranks.size > 1):
@@ -242,13 +261,11 @@ class Trainer:
 
     def _micro_batches(self, rows: Indices, done: int) -> list[Step]:
         """The step's rows in pieces of a batch, as the scheme sees them."""
-        size = self.training.batch_size
-        pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-        pieces = [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
+        pieces = self._pieces(rows)
         idle = self.lesson.is_joint and not pieces  # it reckons along with the others' rows
         others = [self.scheme.rewrite(piece, self.state.step) for piece in pieces]
         batches = [
-            self._inputs(piece) if other is None else other
+            self._next(piece) if other is None else other
             for piece, other in zip(pieces, others, strict=True)
         ]
         labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
@@ -297,6 +314,15 @@ class Trainer:
                 student, teacher, labels, counts, weights
             ),
         )
+
+    def _pieces(self, rows: Indices) -> list[Indices]:
+        """This rank's part of each batch."""
+        size = self.training.batch_size
+        pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
+        return [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
+
+    def _next(self, rows: Indices) -> Batch:
+        return self._inputs(rows) if self.coming is None else self.coming.take(rows)
 
     def _inputs(self, rows: Indices) -> Batch:
         batch = self.inputs.batch(rows)
@@ -491,6 +517,7 @@ class Trainer:
 
     def save(self) -> Event:
         self.state.seconds = self.clock.seconds
+        self.state.joules = self.meter.joules()
         if self.ranks.rank:
             return Logged("Only the first process writes.")
         kept = checkpoint.save(

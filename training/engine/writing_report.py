@@ -100,7 +100,9 @@ def _described(
         "parameters": network.parameters,
         "size_bytes": report.size_bytes(network),
         "tokens_per_second": tokens_per_second(network, inputs, rows, trainer.place),
-        **report.speed_of(network, inputs, rows, trainer.place, trainer.asked_to_stop),
+        **report.speed_of(
+            network, inputs, rows, trainer.place, trainer.asked_to_stop, trainer.config.machine
+        ),
     }
 
 

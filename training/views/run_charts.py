@@ -196,6 +196,11 @@ def evaluation(run: Run) -> dict[str, Any] | None:
         "judged": judged(run),
         **_of_classes(report["labels"], student, teacher),
         **_of_numbers(student, teacher),
+        "slices": [
+            # Bars of shares end at 1; those of errors at the largest.
+            one | {"most": 1 if one["metric"] == "accuracy" else _most(one["parts"])}
+            for one in report.get("slices", [])
+        ],
         "examples": [
             (kind, label, [one for one in report.get("examples", []) if one["kind"] == kind])
             for kind, label in (
@@ -205,6 +210,10 @@ def evaluation(run: Run) -> dict[str, Any] | None:
             )
         ],
     }
+
+
+def _most(parts: list[dict[str, Any]]) -> float:
+    return max((one["student"] for one in parts), default=1) or 1
 
 
 def _of_classes(

@@ -69,6 +69,11 @@ def prepare(run: Run) -> Path:
             },
             "threads": settings.DISTILLHUB_RUN_THREADS,
             "evaluate": True,
+            "evaluation": config.get("evaluation", {}),
+            "machine": {
+                "watts_per_core": settings.DISTILLHUB_WATTS_PER_CORE,
+                "price_per_hour": settings.DISTILLHUB_PRICE_PER_HOUR,
+            },
         },
     )
     return folder

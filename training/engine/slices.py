@@ -1,0 +1,128 @@
+"""How good student and teacher are on parts of a split: by a column, or by the length of a text.
+
+Numbers fall into quarters of the split's rows, other values each into a part of its own.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from training.engine import data
+from training.engine.data import Dataset, Indices
+from training.engine.errors import ConfigError, Fault
+from training.engine.predictions import Said, Values
+
+JSON = dict[str, Any]
+MOST_PARTS = 12  # of a column of words; rarer values are counted together
+MOST_COLUMNS = 8  # of a table that are looked at without being asked for
+FEW = 6  # distinct numbers or fewer are told one by one
+LENGTH = "length"
+ITS_OWN = ("row_id", "split")  # columns that are no property of a row
+Parts = list[tuple[str, Indices]]  # a name, and the places within the split's rows
+
+
+def check(path: Path, asked: Sequence[str]) -> None:
+    """Raises ConfigError naming every column that the dataset does not have."""
+    there = pq.read_schema(path).names if asked else []
+    known = ", ".join(name for name in there if name not in ITS_OWN)
+    faults = [
+        Fault(f"evaluation.slices.{place}", f"The dataset has no such column; it has {known}.")
+        for place, name in enumerate(asked)
+        if name not in there
+    ]
+    if faults:
+        raise ConfigError(faults)
+
+
+def of(
+    dataset: Dataset,
+    split: str,
+    column: str,
+    asked: Sequence[str],
+    student: Said,
+    teacher: Said | None,
+) -> list[JSON]:
+    """For each column: `{"column", "metric", "parts": [{"name", "rows", "student", "teacher"}]}`.
+
+    metric is accuracy (where words have labels, the share of right words), or rmse of numbers;
+    rows are those that have a label. `column` is what the task reads. Without any column asked for,
+    texts are cut by their length, and tables by their first columns.
+    """
+    rows = dataset.splits[split]
+    if dataset.source is not None:
+        rows = dataset.source[rows]
+    known = ~np.isnan(student.value)
+    names = list(asked) or list(dataset.columns)[:MOST_COLUMNS]
+    found: list[JSON] = []
+    if not known.any():
+        return found
+    numbers = dataset.problem == "regression"
+
+    def worth(said: Said | None, where: Indices) -> float | None:
+        if said is None:
+            return None
+        mean = float(said.value[where].mean())
+        return mean**0.5 if numbers else mean
+
+    def told(name: str, parts: Parts) -> None:
+        kept = [(said, where[known[where]]) for said, where in parts]
+        lines = [
+            {
+                "name": said,
+                "rows": len(where),
+                "student": worth(student, where),
+                "teacher": worth(teacher, where),
+            }
+            for said, where in kept
+            if len(where)
+        ]
+        if len(lines) > 1:
+            found.append(
+                {"column": name, "metric": "rmse" if numbers else "accuracy", "parts": lines}
+            )
+
+    if column == "text" and not asked:
+        lengths = [len(one or "") for one in data.values(dataset.path, column, rows)]
+        told(LENGTH, quarters(np.array(lengths, dtype=np.float64), "characters"))
+    for name in names:
+        told(name, parted(data.values(dataset.path, name, rows)))
+    return found
+
+
+def parted(values: Sequence[Any]) -> Parts:
+    """The places of a column's values, part by part."""
+    filled = [one for one in values if one is not None]
+    if filled and all(isinstance(one, int | float) and not isinstance(one, bool) for one in filled):
+        numbers = np.array([np.nan if one is None else one for one in values], dtype=np.float64)
+        if len(np.unique(numbers[~np.isnan(numbers)])) > FEW:
+            return quarters(numbers)
+    spelt = np.array(["(empty)" if one is None else _spelt(one) for one in values], dtype=object)
+    names, counts = np.unique(spelt.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shown = names[order[:MOST_PARTS]].tolist()
+    parts = [(one, np.flatnonzero(spelt == one)) for one in shown]
+    rest = np.flatnonzero(~np.isin(spelt.astype(str), shown))
+    return [*parts, ("(all others)", rest)] if len(rest) else parts
+
+
+def quarters(numbers: Values, unit: str = "") -> Parts:
+    """Of like many rows, as far as equal numbers allow; rows without a number apart."""
+    there = numbers[~np.isnan(numbers)]
+    edges = np.unique(np.quantile(there, [0.25, 0.5, 0.75])) if len(there) else there
+    which = np.digitize(numbers, edges, right=True)
+    parts: Parts = []
+    for place in range(len(edges) + 1):
+        inside = np.flatnonzero((which == place) & ~np.isnan(numbers))
+        if len(inside):
+            low, high = numbers[inside].min(), numbers[inside].max()
+            span = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+            parts.append((f"{span} {unit}".strip(), inside))
+    without = np.flatnonzero(np.isnan(numbers))
+    return [*parts, ("(empty)", without)] if len(without) else parts
+
+
+def _spelt(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
