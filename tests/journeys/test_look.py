@@ -90,6 +90,43 @@ def test_every_page_is_accessible(
         assert wider <= 0, f"{path} scrolls sideways"
 
 
+@pytest.mark.parametrize(("dark", "width"), [(False, 1440), (True, 390)])
+def test_the_run_form_stays_accessible_whatever_is_unfolded(
+    visit: Open, alice: User, project: Project, dark: bool, width: int
+) -> None:
+    make.dataset_version(project, "mails")
+    make.model_version(project, "tiny", architecture="bert", parameters=1_000)
+    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
+    make.model_version(
+        project, "big", role="teacher", architecture="bert", files=files, labels=["no", "yes"]
+    )
+    page = visit(f"/p/{project.slug}/runs/new/", by=alice, dark=dark, width=width)
+    is_accessible(page)
+    page.get_by_text("more recipes").click()
+    page.get_by_label("Find a recipe").press_sequentially("tiny")
+    expect(page.locator("#preset-mutual")).not_to_be_visible()
+    page.get_by_label("Find a recipe").press("Enter")  # searches, and sends nothing
+    page.locator("#preset-tinybert").check()
+    expect(page.locator(".stage")).to_have_count(2)
+    is_accessible(page)
+    page.get_by_role("button", name="Move predictions up").click()
+    expect(page.locator(".stage input").first).to_have_value("predictions")
+    page.evaluate(
+        "for (const one of document.querySelectorAll('#run-form details')) one.open = true"
+    )
+    is_accessible(page)
+    page.get_by_role("button", name="Edit as YAML").click()
+    written = page.get_by_role("textbox", name="The whole configuration")
+    written.fill(written.input_value().replace("seed: 0", "seed: many"))
+    expect(page.get_by_text("It must be a whole number.")).to_be_visible()
+    is_accessible(page)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    written.fill(written.input_value().replace("seed: many", "seed: 7"))
+    expect(page.get_by_text("It must be a whole number.")).not_to_be_visible()
+    page.get_by_role("button", name="Guided").click()
+    expect(page.locator("#id_training_seed")).to_have_value("7")
+
+
 def test_a_stranger_to_the_product_finds_a_way_to_begin(visit: Open, charlie: User) -> None:
     page = visit("/", by=charlie)
     expect(page.get_by_role("link", name="Create a project")).to_be_visible()

@@ -43,6 +43,20 @@ def teacher(project: Project) -> ModelVersion:
     )  # fmt: skip
 
 
+@pytest.fixture
+def bert(project: Project) -> ModelVersion:
+    """A student that shows layers and attention."""
+    return make.model_version(project, "tiny", architecture="bert", parameters=1000)
+
+
+@pytest.fixture
+def berts_teacher(project: Project) -> ModelVersion:
+    return make.model_version(
+        project, "big", role="teacher", architecture="bert", parameters=90_000, files=FILES,
+        labels=LABELS,
+    )  # fmt: skip
+
+
 def url() -> str:
     return reverse("training:run_new", args=["intents"])
 
@@ -144,6 +158,8 @@ def test_a_double_click_is_one_run(
         ({"training.precision": "int4"}, "training.precision"),
         ({"dataset": "other@1"}, "dataset"),
         ({"teacher_outputs": "guessed"}, "teacher_outputs"),
+        ({"resources.gpus": "many"}, "resources.gpus"),
+        ({"exports": ["punchcards"]}, "exports.0"),
     ],
 )
 def test_a_fault_stands_at_its_field_and_launches_nothing(
@@ -151,7 +167,7 @@ def test_a_fault_stands_at_its_field_and_launches_nothing(
     data: DatasetVersion,
     student: ModelVersion,
     teacher: ModelVersion,
-    changes: dict[str, str],
+    changes: dict[str, Any],
     at: str,
 ) -> None:
     page = alices.post(url(), inputs(alices.get(url())) | {"action": "launch"} | changes)
@@ -286,12 +302,12 @@ TEXT_PRESETS = [one["key"] for one in catalog.presets() if "text-classification"
 
 @pytest.mark.parametrize("key", TEXT_PRESETS)
 def test_each_preset_fills_the_form_and_can_be_launched_as_it_stands(
-    alices: Client, project: Project, data: DatasetVersion, student: ModelVersion,
-    teacher: ModelVersion, key: str,
+    alices: Client, project: Project, data: DatasetVersion, bert: ModelVersion,
+    berts_teacher: ModelVersion, key: str,
 ) -> None:  # fmt: skip
     preset = next(one for one in catalog.presets() if one["key"] == key)
     make.model_version(
-        project, "other", role="teacher", architecture="text_cnn", files=FILES, labels=LABELS
+        project, "other", role="teacher", architecture="bert", files=FILES, labels=LABELS
     )
     sent = after(alices, inputs(alices.get(url())), preset=key)
     assert sent["preset"] == key
@@ -311,7 +327,7 @@ def test_each_preset_fills_the_form_and_can_be_launched_as_it_stands(
 
 
 def test_six_recipes_are_seen_at_once_and_the_chosen_one_is_among_them(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = inputs(alices.get(url()))
     cards = (
@@ -342,7 +358,7 @@ def test_what_a_preset_set_in_the_training_is_taken_back_by_the_next(
 
 
 def test_another_scheme_keeps_the_terms_and_says_who_is_needed(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = inputs(alices.get(url())) | {"losses.0.temperature": "3"}
     mutual = after(alices, sent, **{"scheme.kind": "mutual"})
@@ -366,7 +382,7 @@ def test_students_teach_each_other_where_there_is_no_teacher(
 
 
 def test_stages_are_added_moved_filled_and_removed(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = inputs(alices.get(url())) | {"losses.0.temperature": "3"}
     one = after(alices, sent, **{"scheme.kind": "staged"})
@@ -393,7 +409,7 @@ def test_stages_are_added_moved_filled_and_removed(
 
 
 def test_a_fault_in_a_stage_stands_at_its_field(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = after(alices, inputs(alices.get(url())), preset="tinybert")
     page = alices.post(
@@ -405,7 +421,7 @@ def test_a_fault_in_a_stage_stands_at_its_field(
 
 
 def test_a_weight_may_change_while_the_run_trains(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = inputs(alices.get(url()))
     sent |= {"losses.0.weight_schedule": "linear", "losses.0.final_weight": "0.1"}
@@ -431,8 +447,8 @@ def test_only_what_fits_the_labels_is_offered(
 
 
 def test_unlike_networks_are_warned_of_when_layers_are_compared(
-    alices: Client, project: Project, data: DatasetVersion, student: ModelVersion,
-    teacher: ModelVersion,
+    alices: Client, project: Project, data: DatasetVersion, bert: ModelVersion,
+    berts_teacher: ModelVersion,
 ) -> None:  # fmt: skip
     make.model_version(project, "conv", architecture="text_cnn")
     sent = after(alices, inputs(alices.get(url())), preset="pkd")
@@ -452,7 +468,7 @@ def written(client: Client, **changes: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key", ["soft_targets", "tinybert", "born_again", "fitnets"])
 def test_the_form_and_its_text_say_the_same(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion, key: str
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion, key: str
 ) -> None:
     guided = after(alices, inputs(alices.get(url())), preset=key)
     text = after(alices, guided, action="written")
@@ -471,7 +487,7 @@ def data_name(sent: dict[str, Any]) -> str:
 
 
 def test_faults_of_a_text_are_named_with_their_lines(
-    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+    alices: Client, data: DatasetVersion, bert: ModelVersion, berts_teacher: ModelVersion
 ) -> None:
     sent = written(alices)
     text = sent["yaml"].replace("temperature: 2.0", "temperature: -2").replace("seed: 0", "seed: x")

@@ -40,6 +40,7 @@ class Draft:
         self.top_k = ""
         self.exports: list[str] = []
         self.queue = "default"
+        self.gpus = "0"
         self.control = True
         self.applied_preset = self.applied_student = ""
         self.is_written = False  # edited as YAML
@@ -100,7 +101,9 @@ class Draft:
         draft.teacher_outputs = _word(configuration.get("teacher_outputs")) or "auto"
         draft.top_k = fields.written(configuration.get("top_k"))
         draft.exports = [_word(one) for one in _items(configuration.get("exports"))]
-        draft.queue = _word(_object(configuration.get("resources")).get("queue")) or "default"
+        resources = _object(configuration.get("resources"))
+        draft.queue = _word(resources.get("queue")) or "default"
+        draft.gpus = fields.written(resources.get("gpus", 0))
         draft.control = configuration.get("control", True) is True
         draft.applied_student = draft.student
         draft._settle_data()
@@ -139,6 +142,7 @@ class Draft:
         draft.top_k = texts.get("top_k", "")
         draft.exports = posted.getlist("exports")
         draft.queue = texts.get("resources.queue", "default")
+        draft.gpus = texts.get("resources.gpus", "0")
         draft.control = texts.get("control") == "true"
         draft.applied_preset = texts.get("applied.preset", "")
         draft.applied_student = texts.get("applied.student", "")
@@ -377,7 +381,10 @@ class Draft:
             **self._top_k(),
             "control": self.control and self.is_taught,
             "exports": self.exports,
-            "resources": {"queue": self.queue.strip() or "default"},
+            "resources": {
+                "queue": self.queue.strip() or "default",
+                "gpus": fields.typed({"type": "int"}, self.gpus.strip() or "0"),
+            },
         }
 
     def _terms(self) -> dict[str, Any]:
