@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
@@ -322,3 +323,39 @@ def test_the_process_ends_with_its_parent() -> None:
     )
     assert done.returncode == 1
     assert not Path("nowhere").exists()
+
+
+def test_numbers_are_answered_in_their_unit(tmp_path: Path) -> None:
+    """A network answers deviations from a mean; what is shipped answers what was asked."""
+    dataset = jobs.tables(tmp_path / "numbers.parquet", problem="regression")
+    trained = jobs.write(
+        tmp_path / "train", dataset, task="tabular-classification", architecture="tabular_mlp",
+        options={"hidden": [8]}, training={"epochs": 2},
+    )  # fmt: skip
+    jobs.run(trained)
+    report = shipping.ship(tmp_path / "out", trained / "output/model", dataset, {"format": "onnx"})
+    assert report["metric"]["name"] == "rmse"
+    assert report["metric"]["after"] == pytest.approx(report["metric"]["before"], rel=1e-4)
+    assert report["agreement"] is None
+
+
+@pytest.mark.slow
+def test_a_network_that_reads_step_by_step_is_shipped(tmp_path: Path) -> None:
+    """Its labels are of words, and texts of one word are read like long ones."""
+    chance = np.random.default_rng(0)
+    said = [
+        " ".join(chance.choice(jobs.LABELS, size=int(chance.integers(1, 7)))) for _ in range(60)
+    ]
+    path = tmp_path / "dataset.parquet"
+    dataset = jobs._write(path, {"text": pa.array(said, pa.string())}, list(said))
+    trained = jobs.write(
+        tmp_path / "train", dataset, task="token-classification", architecture="bilstm",
+        options={"dim": 4, "hidden": 4, "vocabulary": 30}, training={"epochs": 2},
+    )  # fmt: skip
+    jobs.run(trained)
+    model = trained / "output/model"
+    for form, close in (("onnx", 1e-4), ("onnx-int8", 0.5)):
+        report = shipping.ship(tmp_path / form, model, dataset, {"format": form})
+        assert report["difference"]["max"] < close
+    with pytest.raises(ModelError, match="step by step"):
+        shipping.ship(tmp_path / "graph", model, dataset, {"format": "torch-export"})

@@ -10,7 +10,7 @@ from training.forms.exports import ExportDraft
 from training.models import Export
 from training.services import exports
 
-SLOWER = 1.05  # times as long, from which a number is told as slower
+SLOWER = 1.1  # times as long, from which a number is told as slower
 
 
 def context(version: ModelVersion, draft: ExportDraft | None = None) -> dict[str, Any]:

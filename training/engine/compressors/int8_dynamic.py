@@ -57,7 +57,7 @@ def quantise(path: Path, *, per_channel: bool) -> float:
         quantize_dynamic(
             model,
             str(part),
-            op_types_to_quantize=["MatMul", "Gather"],
+            op_types_to_quantize=["MatMul", "Gather", "LSTM"],
             weight_type=QuantType.QInt8,
             per_channel=per_channel,
         )
@@ -66,14 +66,14 @@ def quantise(path: Path, *, per_channel: bool) -> float:
 
 
 def reached(model: Any) -> float:
-    """Of the float weights, the share that matrix products and look-ups hold."""
+    """Of the float weights, the share that matrix products, look-ups and LSTMs hold."""
     floats = {
         one.name: int(np.prod(one.dims)) for one in model.graph.initializer if one.data_type == 1
     }
     held = {
         name
         for node in model.graph.node
-        if node.op_type in ("MatMul", "Gemm", "Gather")
+        if node.op_type in ("MatMul", "Gemm", "Gather", "LSTM")
         for name in node.input
         if name in floats
     }

@@ -150,6 +150,12 @@ class _Lesson:
                     "the version itself as its teacher."
                 )
             teacher = Answer(said)
+        if self.material.dataset.problem == "regression":  # in deviations, whatever the unit
+            mean, deviation = self.network.scale
+            truth = (truth - mean) / deviation
+            logits = (logits - mean) / deviation
+            if teacher is not None:
+                teacher = Answer((teacher.logits - mean) / deviation)
         values = self.loss.values(Answer(logits), teacher, truth)
         speaks = self.loss.speaks(truth)
         return values.sum() / speaks.sum().clamp(min=1)

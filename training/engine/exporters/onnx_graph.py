@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from training.engine.networks import Network
 from training.engine.options import option
 
 FILE = "model.onnx"
+OLDER_OPSET = 20  # the newest that the older tracer knows
 MOST_BYTES = 1_900_000_000  # protobuf's limit is 2 GiB for graph and weights together
 
 
@@ -112,10 +114,17 @@ def write(network: Network, rows: Rows, path: Path, opset: int = 20) -> None:
     onnx.save(model, str(path))
 
 
+def is_recurrent(network: Network) -> bool:
+    """Whether it reads step by step, which torch.export takes for a fixed number of steps."""
+    return any(isinstance(one, nn.RNNBase) for one in network.module.modules())
+
+
 def _traced(network: Network, how: Fed, opset: int) -> Any:
     # Folding constants would make floats of weights that were rounded to few bits.
     folds = not few_bits.is_rounded(network.module)
     try:
+        if is_recurrent(network):
+            return _recurrent(network, how, opset)
         program = torch.onnx.export(
             Ordered(network, how.names).eval(),
             tuple(how.example.values()),
@@ -133,6 +142,25 @@ def _traced(network: Network, how: Fed, opset: int) -> Any:
             f"The {network.architecture} cannot be traced to ONNX: {first_line(error)} "
             "Export it as safetensors."
         ) from error
+
+
+def _recurrent(network: Network, how: Fed, opset: int) -> Any:
+    """By torch's older tracer, which knows packed sequences and writes ONNX's own LSTM."""
+    import onnx  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / FILE
+        torch.onnx.export(
+            Ordered(network, how.names).eval(),
+            tuple(how.example.values()),
+            written,
+            dynamo=False,
+            dynamic_axes={**how.axes, "logits": {0: "batch"}},
+            input_names=list(how.names),
+            output_names=["logits"],
+            opset_version=min(opset, OLDER_OPSET),
+        )
+        return onnx.load(str(written))
 
 
 def _forget_this_machine(model: Any) -> None:

@@ -9,7 +9,7 @@ from torch.fx.experimental import _config as sizes
 from training.engine.errors import ModelError
 from training.engine.exporters import EXPORTERS, Exporter, Rows
 from training.engine.exporters.feeding import Fed, Ordered, fed
-from training.engine.exporters.onnx_graph import first_line, onnx_quiet
+from training.engine.exporters.onnx_graph import first_line, is_recurrent, onnx_quiet
 from training.engine.networks import Network
 
 FILE = "model.pt2"
@@ -27,6 +27,11 @@ class TorchExport(Exporter):
     weights = FILE
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:
+        if is_recurrent(network):
+            raise ModelError(
+                "torch.export takes the length of a text for a constant where a network reads it "
+                "step by step. Export it as onnx."
+            )
         how = fed(network, rows)
         try:
             with onnx_quiet(), torch.no_grad():
