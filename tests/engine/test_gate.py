@@ -278,3 +278,23 @@ def test_a_broken_manifest_is_no_entry(tmp_path: Path) -> None:
     folder = entry(tmp_path, "aa1", 10, 1.0)
     (folder / "manifest.json").write_text("{")
     assert stored.entries(tmp_path) == []
+
+
+# -- what preflight relies on ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", [TEXT, "text-generation"])
+def test_a_saved_network_reads_the_tokens_it_says(tmp_path: Path, teacher: Path, task: str) -> None:
+    folder = teacher
+    if task == "text-generation":
+        said = writings.texts(tmp_path / "texts.parquet")
+        run = jobs.write(
+            tmp_path / "run", said, task=task, architecture="gru_language_model",
+            options=writings.SMALL, training=writings.TRAINING | {"epochs": 1},
+        )  # fmt: skip
+        jobs.run(run)
+        folder = run / "output" / "model"
+    described = json.loads((folder / "distillhub.json").read_text())
+    loaded = networks.load("it", folder, described["task"])
+    assert described["tokenizer"]["sha256"] == loaded.preprocessing.digest
+    assert described["tokenizer"] == networks.tokenizer(loaded)
