@@ -244,6 +244,24 @@ def test_a_clone_begins_with_the_whole_configuration(
     assert alices.get(url(), {"clone": "x"}).status_code == 404
 
 
+def test_what_is_folded_is_kept_on_every_way(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    sent = inputs(alices.get(url())) | {
+        "exports": ["onnx-int8"], "resources.gpus": "2", "evaluation.slices": "region, age",
+        "teacher_outputs": "live",
+    }  # fmt: skip
+    there = after(alices, after(alices, sent, action="written"), action="guided")
+    assert alices.post(url(), there | {"action": "launch"}).status_code == 302
+    config = Run.objects.get(number=1).config
+    assert (config["exports"], config["resources"]["gpus"]) == (["onnx-int8"], 2)
+    assert config["evaluation"] == {"slices": ["region", "age"]}
+    assert config["teacher_outputs"] == "live"
+    cloned = inputs(alices.get(url(), {"clone": "1"}))
+    for name in ("exports", "resources.gpus", "evaluation.slices", "teacher_outputs"):
+        assert cloned[name] == sent[name]
+
+
 def test_several_teachers_get_shares(
     alices: Client, project: Project, data: DatasetVersion, student: ModelVersion,
     teacher: ModelVersion,

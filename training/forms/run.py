@@ -135,8 +135,8 @@ class RunDraft(Draft):
     def has_advanced_news(self) -> bool:
         """Whether something in the folded part was changed or is wrong."""
         changed = any(field.is_changed or field.errors for field in self.advanced_training)
-        chosen = bool(self.exports) or self.teacher_outputs != "auto" or self.gpus not in ("", "0")
-        return changed or chosen
+        chosen = [*self.exports, self.slices, self.teacher_outputs != "auto", self.gpus.strip("0")]
+        return changed or any(chosen)
 
     @property
     def outputs(self) -> list[tuple[str, str]]:

@@ -41,6 +41,7 @@ class Draft:
         self.exports: list[str] = []
         self.queue = "default"
         self.gpus = "0"
+        self.slices = ""  # columns, with commas between
         self.control = True
         self.applied_preset = self.applied_student = ""
         self.is_written = False  # edited as YAML
@@ -104,6 +105,8 @@ class Draft:
         resources = _object(configuration.get("resources"))
         draft.queue = _word(resources.get("queue")) or "default"
         draft.gpus = fields.written(resources.get("gpus", 0))
+        slices = _items(_object(configuration.get("evaluation")).get("slices"))
+        draft.slices = ", ".join(_word(one) for one in slices)
         draft.control = configuration.get("control", True) is True
         draft.applied_student = draft.student
         draft._settle_data()
@@ -143,6 +146,7 @@ class Draft:
         draft.exports = posted.getlist("exports")
         draft.queue = texts.get("resources.queue", "default")
         draft.gpus = texts.get("resources.gpus", "0")
+        draft.slices = texts.get("evaluation.slices", "")
         draft.control = texts.get("control") == "true"
         draft.applied_preset = texts.get("applied.preset", "")
         draft.applied_student = texts.get("applied.student", "")
@@ -381,6 +385,7 @@ class Draft:
             **self._top_k(),
             "control": self.control and self.is_taught,
             "exports": self.exports,
+            **self._evaluation(),
             "resources": {
                 "queue": self.queue.strip() or "default",
                 "gpus": fields.typed({"type": "int"}, self.gpus.strip() or "0"),
@@ -410,6 +415,10 @@ class Draft:
         number = fields.typed({"type": "int"}, self.top_k)
         wanted = self.teacher_outputs == "top_k" and number is not fields.UNWRITTEN
         return {"top_k": number} if wanted else {}
+
+    def _evaluation(self) -> dict[str, Any]:
+        columns = [one.strip() for one in self.slices.split(",") if one.strip()]
+        return {"evaluation": {"slices": columns}} if columns else {}
 
     @property
     def stage_options(self) -> list[dict[str, Any]]:
