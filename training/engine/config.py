@@ -187,8 +187,9 @@ def parse(
         exports = []
         faults.append(Fault("exports", "It must be a list of formats."))
     for place, key in enumerate(exports):
-        if find(methods, "exporters", key) is None:
-            offered = keys(methods, "exporters")
+        exporter = find(methods, "exporters", key)
+        if exporter is None or task not in exporter["tasks"]:
+            offered = keys(methods, "exporters", task)
             faults.append(
                 Fault(f"exports.{place}", f"There is no such export; on offer: {offered}.")
             )

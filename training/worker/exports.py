@@ -48,7 +48,7 @@ def ask(export_id: int) -> bool:
 def queue(run: Run, version: ModelVersion) -> None:
     """The exports that a run's configuration asks for, of the version it made; with it or not at
     all. Its teacher is for compressors, and these have none."""
-    for key in run.config.get("exports", []):
+    for key in dict.fromkeys(run.config.get("exports", [])):
         export = Export.objects.create(
             version=version,
             format=key,
