@@ -13,6 +13,7 @@ from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of
 from tests.training.conftest import asked
+from training.api.run_serializers import EXAMPLES
 from training.models import Artifact, Run
 from training.services import metrics
 from training.worker import logs
@@ -281,6 +282,21 @@ def test_a_control_is_selected_by_what_needs_no_teacher(client: APIClient, parts
     run = client.post(RUNS, body).json()
     control = client.get(f"{RUNS}{run['control']}/").json()["config"]
     assert control["training"]["selection_metric"] == "auto"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_each_example_of_openapi_can_be_launched(
+    client: APIClient, project: Project, name: str
+) -> None:
+    make.dataset_version(project, "banking77", labels=("a", "b"))
+    make.model_version(project, "tiny", architecture="bert")
+    files = [{"name": "x", "sha256": "y", "bytes": 1}]
+    for _ in range(2):
+        make.model_version(
+            project, "minilm", role="teacher", architecture="bert", labels=["a", "b"], files=files
+        )
+    answer = client.post(RUNS, EXAMPLES[name])
+    assert answer.status_code == 201, answer.data
 
 
 def test_losses_that_do_not_fit_the_labels_are_refused(

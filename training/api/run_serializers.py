@@ -98,6 +98,18 @@ class RunShape(serializers.ModelSerializer[Run]):
         return sorted(one.number for one in run.waits_for.all())
 
 
+@extend_schema_field({"oneOf": [{"type": "string"}, JSON_OBJECT]})
+class SchemeField(serializers.JSONField):
+    pass
+
+
+class StageShape(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200, required=False)
+    losses = serializers.ListField(child=ObjectField())
+    epochs = serializers.IntegerField(required=False, help_text="Without it, the run's.")
+    learning_rate = serializers.FloatField(required=False, help_text="Without it, the run's.")
+
+
 class ConfigurationShape(serializers.Serializer[Any]):
     """What OpenAPI says of a run configuration; the catalog (`methods/`) has every option, and
     `services.runs.launch` checks them."""
@@ -112,8 +124,17 @@ class ConfigurationShape(serializers.Serializer[Any]):
         child=serializers.JSONField(help_text='A reference, or {"model", "weight"}.'),
         required=False,
     )
-    scheme = serializers.CharField(required=False)
-    losses = serializers.ListField(child=ObjectField(), required=False)
+    scheme = SchemeField(required=False, help_text="A key, or {kind, and its options}.")
+    losses = serializers.ListField(
+        child=ObjectField(),
+        required=False,
+        help_text='{"kind", "weight", "weight_schedule"?, "final_weight"?, and its options}',
+    )
+    stages = serializers.ListField(
+        child=StageShape(),
+        required=False,
+        help_text='Of the scheme "staged", instead of losses: 1 to 8, in order.',
+    )
     training = ObjectField(required=False)
     teacher_outputs = serializers.ChoiceField(OUTPUTS, required=False)
     top_k = serializers.IntegerField(
@@ -121,7 +142,8 @@ class ConfigurationShape(serializers.Serializer[Any]):
     )
     control = serializers.BooleanField(required=False)
     exports = serializers.ListField(child=serializers.CharField(), required=False)
-    resources = ObjectField(required=False)
+    resources = ObjectField(required=False, help_text="queue, gpus")
+    evaluation = ObjectField(required=False, help_text='{"slices": [a column, ...]}')
 
 
 class EditShape(serializers.Serializer[Any]):
@@ -237,3 +259,31 @@ class LineageShape(serializers.Serializer[Any]):
         child=serializers.DictField(child=serializers.CharField()),
         help_text='{"from", "to", "as"}: what was used, by what, as what.',
     )
+
+
+SOFT = {"kind": "soft_targets", "weight": 0.9, "temperature": 2.0}
+PARTS = {"task": "text-classification", "dataset": "banking77@1", "student": "tiny@1"}
+#: Configurations that OpenAPI shows. A test launches each.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "Distil, with a control": {
+        **PARTS,
+        "teachers": ["minilm@2"],
+        "losses": [SOFT, {"kind": "hard_labels", "weight": 0.1}],
+        "training": {"epochs": 5},
+        "control": True,
+    },
+    "Two students that teach each other": {
+        **PARTS,
+        "scheme": {"kind": "mutual", "students": 2},
+        "losses": [{"kind": "hard_labels"}, {"kind": "soft_targets", "temperature": 1.0}],
+    },
+    "Layers first, then predictions": {
+        **PARTS,
+        "teachers": ["minilm@2"],
+        "scheme": "staged",
+        "stages": [
+            {"name": "layers", "losses": [{"kind": "hidden_states"}], "epochs": 3},
+            {"name": "predictions", "losses": [{**SOFT, "weight_schedule": "linear"}]},
+        ],
+    },
+}

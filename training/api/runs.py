@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import FileResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,6 +16,7 @@ from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor
 from projects.api.base import ProjectMixin, idempotent, person
 from training.api.run_serializers import (
+    EXAMPLES,
     ArtifactShape,
     ConfigurationShape,
     EditShape,
@@ -65,7 +66,14 @@ class RunList(ProjectMixin, generics.ListAPIView[Run]):
         return found
 
     @idempotent
-    @extend_schema(request=ConfigurationShape, responses={201: RunShape}, summary="Launch a run")
+    @extend_schema(
+        request=ConfigurationShape,
+        responses={201: RunShape},
+        summary="Launch a run",
+        examples=[
+            OpenApiExample(name, value, request_only=True) for name, value in EXAMPLES.items()
+        ],
+    )
     def post(self, request: Request, project_slug: str) -> Response:
         run = runs.launch(project=self.project(), configuration=request.data, by=person(request))
         fresh = runs.find(project=self.project(), number=run.number)
