@@ -198,6 +198,8 @@ class LanguageTeacher(Teacher):
         kept = self.kept
         said = [self.dataset.fingerprint, split, self.digest, kept.kind, kept.k]
         said += [list(kept.temperatures), self.network.preprocessing.digest]
+        if self.place.half is not None:
+            said.append(f"computed in {self.place.half}")
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def ask(

@@ -10,7 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.engine import data, evaluate, generation, head_loss, networks, softness, terms
+from training.engine import (
+    data,
+    evaluate,
+    generation,
+    head_loss,
+    networks,
+    softness,
+    teacher_precision,
+    terms,
+)
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
@@ -187,6 +196,17 @@ class Lesson:
         for teacher in self.teachers:
             if isinstance(teacher, LanguageTeacher):
                 teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
+                continue
+            sentence = teacher_precision.choose(
+                teacher,
+                self.temperature,
+                config.training.precision,
+                store,
+                folder / "prepared",
+                splits,
+            )
+            if sentence:
+                yield Logged(sentence)
         yield from self._written(folder, store, clock, asked_to_stop)
         clock.rows_left = len(self.teachers) * sum(len(dataset.splits[one]) for one in splits)
         for teacher in self.teachers:

@@ -1,10 +1,11 @@
 """What a teacher said about a dataset's rows: asked once, stored, shared by every run.
 
 The store's address is sha256 of (dataset's fingerprint, split, the teacher folder's content, kind,
-type): the teacher's folder holds its preprocessing too. An entry is a folder, made whole beside its
-place and renamed, with `logits.npy` float16 `[rows, classes]` in the order of the split's row ids,
-`row_ids.npy` and a manifest with their sha256. Two runs that want one entry at the same moment ask
-once: the second waits for the first. float16 holds logits to about 0.05 %, at 1/2 of the size.
+type, and what it was computed in, if not float32): the teacher's folder holds its preprocessing
+too. An entry is a folder, made whole beside its place and renamed, with `logits.npy` float16
+`[rows, classes]` in the order of the split's row ids, `row_ids.npy` and a manifest with their
+sha256. Two runs that want one entry at the same moment ask once: the second waits for the first.
+float16 holds logits to about 0.05 %, at 1/2 of the size.
 """
 
 import fcntl
@@ -90,7 +91,13 @@ class Teacher:
 
     def key(self, split: str) -> str:
         said = [self.dataset.fingerprint, split, self.digest, "logits", "float16"]
+        if self.place.half is not None:
+            said.append(f"computed in {self.place.half}")
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+    def place_of(self, store: Path, split: str) -> Path:
+        """The folder of its answers to a split."""
+        return store / self.key(split)[:2] / self.key(split)
 
     def logits(self, rows: data.Indices, split: str) -> torch.Tensor:
         """`[len(rows), classes]`, float32: stored where the split was asked, live otherwise, and
@@ -110,7 +117,7 @@ class Teacher:
     ) -> Generator[int, None, bool]:
         """Store what it says about a split, unless the store has it: yields the number of rows
         after each batch of answers, and returns whether it had to be asked."""
-        folder = store / self.key(split)[:2] / self.key(split)
+        folder = self.place_of(store, split)
         folder.parent.mkdir(parents=True, exist_ok=True)
         rows = self.dataset.splits[split]
         with alone(folder.with_suffix(stored.LOCK), asked_to_stop):
