@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.engine import jobs, writings
+from tests.engine import jobs, shipping, writings
 from training.engine import data, head_loss, networks
 from training.engine.answers import NOTHING
 from training.engine.data import NO_UNIT
@@ -438,3 +438,12 @@ def test_every_scheme_that_is_offered_trains_a_network_that_writes(
     told = jobs.run(folder)
     assert isinstance(told[-1], Finished)
     assert told[-1].summary["student"]["perplexity"] < 40
+
+
+def test_shipped_it_is_held_against_itself_on_windows_of_validation_rows(
+    tmp_path: Path, texts: dict[str, Any], teacher: Path
+) -> None:
+    report = shipping.ship(tmp_path, teacher, texts, {"format": "safetensors"})
+    assert report["agreement"] == 1.0
+    assert "tokenizer.json" in report["files"]
+    assert report["rows"] > 6  # windows of six texts

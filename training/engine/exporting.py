@@ -51,6 +51,7 @@ from training.engine.latency import BATCHES
 from training.engine.networks import Network, Place
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
+from training.engine.windows import LanguageInputs
 
 JSON = dict[str, Any]
 Logits = NDArray[np.float32]
@@ -105,6 +106,8 @@ def export(
     network = networks.load(str(model["name"]), home, asked.task)
     dataset = data.open_dataset(folder, asked.dataset, TASKS[asked.task].unit)
     inputs = network.preprocessing.prepare(dataset.path, folder / "prepared")
+    if isinstance(inputs, LanguageInputs):
+        dataset = inputs.divided(dataset)
     rows = Rows(inputs, dataset.splits["train"])
     before = copy.deepcopy(network)
     cpu.settle(before)
