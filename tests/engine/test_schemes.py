@@ -90,6 +90,25 @@ def test_stages_follow_each_other_with_their_own_terms_epochs_and_rates(
     assert epochs == [1.0, 2.0, 3.0]
 
 
+def test_the_newest_weights_of_a_stage_about_layers_go_on(
+    tmp_path: Path, images: jobs.JSON, image_teacher: Path
+) -> None:
+    """Scores of a last layer that learned nothing choose nothing, and stop nothing."""
+    stages = [
+        {"name": "layers", "losses": [{"kind": "hidden_states"}], "epochs": 5},
+        {"name": "answers", "losses": jobs.SOFT, "epochs": 1},
+    ]
+    folder = asked(tmp_path, images, image_teacher, "staged", stages=stages)
+    raw = json.loads((folder / "config.json").read_text())
+    raw["training"]["early_stopping"] = 1
+    (folder / "config.json").write_text(json.dumps(raw))
+    told = jobs.run(folder)
+    scored = [one for one in jobs.of(told, Measured) if "val/accuracy" in one.values]
+    assert [one.epoch for one in scored] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    left = json.loads((folder / "stages" / "0.json").read_text())
+    assert left["best_value"] == scored[4].values["val/accuracy"]
+
+
 def test_each_generation_is_taught_by_the_one_before(tmp_path: Path, images: jobs.JSON) -> None:
     folder = asked(tmp_path, images, tmp_path, "born_again")
     told = jobs.run(folder)

@@ -88,6 +88,13 @@ class Lesson:
         return self.needs_teacher and (layers or self.augments or self.writes)
 
     @property
+    def trains_answers(self) -> bool:
+        """Whether any term trains what is scored. Of a stage about layers alone, whose last layer
+        learns nothing, scores say nothing either: its newest weights are its best."""
+        vectors = self.dataset.problem == "embedding"
+        return vectors or any(not loss.wants for _, loss in self.terms)
+
+    @property
     def writes(self) -> bool:
         """Whether units are tokens of a vocabulary."""
         return TASKS[self.config.task].unit == "token"
