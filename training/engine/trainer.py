@@ -427,7 +427,8 @@ class Trainer:
                 "label. Label some, or select by val/agreement with a teacher."
             )
         best = state.best_value
-        if best is None or (value < best if falls else value > best):
+        better = best is None or (value < best if falls else value > best)
+        if better or not self.lesson.trains_answers:
             state.best_value, state.best_step, state.stale_epochs = value, state.step, 0
             self.best = checkpoint.copy(chosen)
         else:
