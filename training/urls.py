@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/aliases/", models.model_alias, name="model_alias"),
     path(f"{VERSION}/exports/", exports.model_exports, name="model_exports"),
     path(f"{VERSION}/gates/", gates.model_gates, name="model_gates"),
+    path(f"{VERSION}/exports/<int:export_id>/keep/", exports.export_keep, name="export_keep"),
     path(
         f"{VERSION}/exports/<int:export_id>/download/",
         exports.export_download,

@@ -107,6 +107,12 @@ class ModelVersion(models.Model):
         learned = bool(self.labels) or unlabelled
         return bool(self.files) and (learned or self.source.get("kind") == "run")
 
+    @property
+    def is_rounded(self) -> bool:
+        """Whether some of its weights are whole numbers of few bits, which nobody trains."""
+        altered = self.config.get("altered") or {}
+        return any("bits" in layer for layer in altered.values())
+
 
 class ModelAlias(models.Model):
     """A movable name for a version, such as `production`."""

@@ -68,6 +68,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:model_alias": EDIT,
     "training:model_exports": {"GET": VIEWER, "POST": EDITOR},
     "training:export_download": READ,
+    "training:export_keep": EDIT,
     "training:model_gates": {"GET": VIEWER, "POST": EDITOR},
     "training:model_inspect": EDIT,
     # Runs

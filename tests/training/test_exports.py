@@ -15,6 +15,7 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from training.models import Export
+from training.services import exports
 from training.worker import exports as making
 
 EXPORTS = "/api/v1/projects/intents/models/tiny/versions/1/exports/"
@@ -220,6 +221,7 @@ def test_a_warning_stands_beside_what_is_not_recommended(
     erin: User, version: ModelVersion, dataset: DatasetVersion, page: str
 ) -> None:
     made = make.export(version, dataset)
+    assert made.report is not None
     made.report |= {"recommended": False, "sentence": "Slower: one row takes 3.0 times as long."}
     made.report["speed_up"]["1"] = 0.33
     made.save()
@@ -295,6 +297,63 @@ def test_the_form_shows_what_belongs_to_a_choice(
     assert "Taught by" in trained
     assert 'name="compress.options.epochs"' in trained
     assert 'value="int8-static"' not in trained  # that form is one itself
+
+
+@pytest.fixture
+def folder(version: ModelVersion, dataset: DatasetVersion) -> Export:
+    """The version, made smaller, as a model folder."""
+    return make.export(
+        version, dataset, format="safetensors", compress={"kind": "low-rank", "options": {}},
+        files=version.files,
+    )  # fmt: skip
+
+
+def test_what_was_made_smaller_is_kept_as_a_version(
+    erin: User, version: ModelVersion, folder: Export, dataset: DatasetVersion, page: str
+) -> None:
+    client = signed_in(erin)
+    assert "Keep as version" in shown(client, page)
+    keep = reverse("training:export_keep", args=["intents", "tiny", 1, folder.pk])
+    answer = client.post(keep)
+    assert answer["Location"] == page.replace("/1/", "/2/")
+    made = version.model.versions.get(number=2)
+    assert made.status == "inspecting"
+    assert made.files == folder.files
+    assert made.metrics == {"val/accuracy": 0.89}
+    assert made.source["from"] == "tiny@1"
+    seen = shown(client, answer["Location"])
+    assert "tiny@1, by low rank." in seen
+    assert exports.suggested(version=made) == (dataset, None)
+
+
+def test_only_a_model_folder_can_be_kept(
+    erin: User, erins: APIClient, version: ModelVersion, dataset: DatasetVersion
+) -> None:
+    graph = make.export(version, dataset)
+    versions = "/api/v1/projects/intents/models/tiny/versions/"
+    for source in (
+        {"kind": "export", "export": graph.pk},
+        {"kind": "export", "export": 99},
+        {"kind": "export", "export": True},
+        {"kind": "export"},
+    ):
+        answer = erins.post(versions, {"source": source}, format="json")
+        assert answer.status_code == 400
+        assert list(answer.json()["fields"]) == ["source.export"]
+    keep = reverse("training:export_keep", args=["intents", "tiny", 1, graph.pk])
+    assert "is a model folder" in signed_in(erin).post(keep).content.decode()
+    assert version.model.versions.count() == 1
+
+
+def test_weights_of_few_bits_are_no_student(
+    erins: APIClient, project: Project, dataset: DatasetVersion, version: ModelVersion
+) -> None:
+    version.config = {"altered": {"head": {"bits": 8}}}
+    version.save()
+    asked = {"task": "text-classification", "dataset": "tickets@1", "student": "tiny@1"}
+    answer = erins.post("/api/v1/projects/intents/runs/", asked, format="json")
+    assert answer.status_code == 400
+    assert "few bits" in answer.json()["fields"]["student"][0]
 
 
 def test_viewers_look_and_strangers_see_nothing(

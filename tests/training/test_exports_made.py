@@ -16,7 +16,7 @@ from tests.training.conftest import launch
 from training import jobs
 from training.models import Export
 from training.services import exports
-from training.worker import dispatch, machine, outcomes, reaper, registration
+from training.worker import dispatch, machine, reaper, registration
 from training.worker import exports as making
 from training.worker import runs as working
 
@@ -120,7 +120,7 @@ def test_two_processes_of_a_machine_do_not_measure_each_other(
     version: ModelVersion, dataset: DatasetVersion
 ) -> None:
     export = queued(version, dataset)
-    with making._alone(machine.home() / "exports.lock") as alone:
+    with making.alone(machine.home() / "exports.lock") as alone:
         assert alone
         making.make(export.pk)
         export.refresh_from_db()
@@ -192,6 +192,6 @@ def test_a_run_that_makes_no_version_ships_nothing(
     run = make.run(project, dataset_version=dataset)
     run.config["exports"] = []
     made = make.model_version(project, "made", labels=["no", "yes"])
-    outcomes.exports.queue(run, made)
+    making.queue(run, made)
     assert told == []
     assert not Export.objects.exists()

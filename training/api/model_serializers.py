@@ -93,8 +93,8 @@ class ModelShape(serializers.ModelSerializer[RegisteredModel]):
     JSON_OBJECT
     | {
         "description": "`kind` and what belongs to it: `architecture {architecture, config, "
-        "initialise_from?}`, `derived {from, method, options, dataset?}`, `hub {id, revision}`, "
-        "`upload` (multipart), `run {run}`.",
+        "initialise_from?}`, `derived {from, method, options, dataset?}`, `export {export}`, "
+        "`hub {id, revision}`, `upload` (multipart), `run {run}`.",
         "required": ["kind"],
     }
 )

@@ -89,7 +89,13 @@ def file_name(*, export: Export) -> str:
 
 
 def suggested(*, version: ModelVersion) -> tuple[DatasetVersion | None, ModelVersion | None]:
-    """The dataset and the teacher of the run that made a version."""
+    """The dataset and the teacher of the run that made a version, or of the export it was."""
+    if version.source.get("kind") == "export":
+        exports = Export.objects.select_related("dataset_version__dataset", "teacher__model")
+        export = exports.filter(
+            version__model__project=version.model.project_id, pk=version.source["export"]
+        ).first()
+        return (None, None) if export is None else (export.dataset_version, export.teacher)
     run = _maker(version)
     if run is None:
         return None, None

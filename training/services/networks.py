@@ -8,6 +8,7 @@ A source is `{"kind": ...}`:
   commit;
 - `derived {from, method, options, dataset?}`: a smaller one made of another version's weights, as
   one of the catalog's `derivations` says; rows of the dataset say what to keep;
+- `export {export}`: a model folder that was made smaller (an export of form safetensors);
 - `upload`: a zipped model folder, sent beside;
 - `run {run}`: what a finished run left.
 
@@ -26,7 +27,7 @@ from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from training import catalog
-from training.models import Run
+from training.models import Export, Run
 from training.services import derivations, model_folders
 from training.worker import networks as inspection
 
@@ -147,6 +148,7 @@ def _begin(
             derivations.KNOWN,
             lambda: {"source": derivations.source(project=project, task=task, asked=source)},
         ),
+        "export": ({"export"}, lambda: _from_export(project, task, source)),
         "hub": ({"id", "revision"}, lambda: _from_hub(source)),
         "upload": (set(), lambda: _from_upload(files)),
         "run": ({"run"}, lambda: _from_run(project, task, source)),
@@ -217,6 +219,33 @@ def _from_upload(files: IO[bytes] | None) -> Begun:
     return {
         "source": {"kind": "upload", "file": name[:255]},
         "files": model_folders.unzip(files),
+    }
+
+
+def _from_export(project: Project, task: str, source: Mapping[str, Any]) -> Begun:
+    number = source.get("export")
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise _wrong("export", "Give the id of an export.")
+    exports = Export.objects.select_related("version__model")
+    export = exports.filter(version__model__project=project, pk=number).first()
+    if export is None:
+        raise _wrong("export", f"There is no export {number} in this project.")
+    if export.version.model.task != task:
+        raise _wrong("export", f"It is for {export.version.model.task}, not {task}.")
+    if export.format != "safetensors" or export.status != Export.Status.READY:
+        raise _wrong("export", "Only a ready export of form safetensors is a model folder.")
+    report = export.report or {}
+    metric = report.get("metric") or {}
+    return {
+        "source": {
+            "kind": "export",
+            "export": number,
+            "from": export.version.reference,
+            "how": export.compress["kind"] if export.compress else None,
+            "said": report.get("said", ""),
+        },
+        "files": export.files,
+        "metrics": {f"val/{metric['name']}": metric["after"]} if metric else {},
     }
 
 

@@ -221,6 +221,11 @@ def _check_together(
             faults["dataset"] = [f"{dataset.reference} has no rows in its {split} split."]
     if student.task != task:
         faults["student"] = [f"{student.reference} is for {student.task}, not {task}."]
+    elif student.version is not None and student.version.is_rounded:
+        faults["student"] = [
+            f"{student.reference} has weights of few bits, which cannot be trained. Take the "
+            "version it was made from."
+        ]
     for place, teacher in enumerate(teachers):
         if teacher is None:
             continue

@@ -35,6 +35,7 @@ def _row(export: Export) -> dict[str, Any]:
         "label": _label("exporters", export.format),
         "how": _label("compressors", export.compress["kind"]) if export.compress else "",
         "report": export.report,
+        "is_folder": export.format == "safetensors" and export.compress is not None,
         "measured": _measured(export.report) if export.report else None,
     }
 

@@ -4,15 +4,15 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from distillhub.lib import downloads
-from distillhub.lib.errors import DomainError
+from distillhub.lib.errors import DomainError, Invalid
 from projects import permissions
 from projects.models import ModelVersion, Project, Role, User
 from projects.services import registry
 from training.forms.exports import ExportDraft
-from training.services import exports
+from training.services import exports, networks
 from training.views import export_parts, models
 
 PARTS = {"exports": "_exports_table", "export-form": "_exports_form"}
@@ -65,6 +65,24 @@ def _part(
         "may_edit": role is not None and role.allows(Role.EDITOR),
     }
     return render(request, f"training/{part}.html", context)
+
+
+@require_POST
+def export_keep(
+    request: HttpRequest, project_slug: str, model_name: str, number: int, export_id: int
+) -> HttpResponse:
+    """A model folder that was made smaller becomes the model's next version."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = registry.find(project=project, name=model_name, number=number)
+    export = exports.find(version=version, export_id=export_id)
+    source = {"kind": "export", "export": export.pk}
+    try:
+        made = networks.add_version(
+            model=version.model, source=source, by=permissions.person(request)
+        )
+    except Invalid as error:
+        return models.version_page(request, project, version, error.detail)
+    return redirect("training:model_version", project.slug, model_name, made.number)
 
 
 @require_safe
