@@ -28,7 +28,8 @@ class Options:
         minimum=0.01,
         maximum=0.99,
         label="Kept share",
-        help="Of the width; a transformer keeps whole heads, and the same share of inner neurons.",
+        help="Of the width; a transformer keeps whole heads, and the same share of inner neurons. "
+        "At half its width it answers little of what it knew until it is trained.",
     )
 
 
