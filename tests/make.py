@@ -283,7 +283,7 @@ def gate(
 
 
 def teacher_outputs(
-    dataset: DatasetVersion, teacher: str = "big@1", **fields: Any
+    dataset: DatasetVersion, teacher_name: str = "big@1", **fields: Any
 ) -> TeacherOutputs:
     """What a machine has stored of a teacher's answers to a dataset, as a row alone."""
     now = timezone.now()
@@ -295,7 +295,7 @@ def teacher_outputs(
         "split": "train",
         "fingerprint": dataset.fingerprint,
         "teacher": "1" * 64,
-        "teacher_name": teacher,
+        "teacher_name": teacher_name,
         "rows": 80,
         "bytes": 4000,
         "made_at": now,

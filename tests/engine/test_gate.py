@@ -166,7 +166,7 @@ def test_a_teacher_that_knows_nothing_is_told_as_such(
     with torch.no_grad():
         for one in network.module.parameters():
             one.zero_()
-        network.module.get_submodule("head").bias[1] = 40.0
+        network.module.get_parameter("head.bias")[1] = 40.0
     networks.save(network, tmp_path / "dull")
     report = gate.gate(write(tmp_path / "gate", tmp_path / "dull", texts))["report"]
     assert not report["recommended"]

@@ -9,7 +9,7 @@ from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import launch
 from training.models import Run, TeacherGate, TeacherOutputs
-from training.services import gates
+from training.services import gates, preflight
 from training.worker import gates as working
 from training.worker import runs as executing
 
@@ -44,6 +44,7 @@ def test_a_teacher_is_asked_and_its_run_pays_nothing(
     working.work(gate.pk)
     gate.refresh_from_db()
     assert (gate.status, gate.error, gate.attempt) == ("ready", None, 1)
+    assert gate.report is not None
     assert gate.report["rows"] == 30
     assert gate.report["metrics"]["accuracy"] > 0.6
     assert gate.report["recommended"]
@@ -54,6 +55,8 @@ def test_a_teacher_is_asked_and_its_run_pays_nothing(
     stored = TeacherOutputs.objects.all()
     assert {one.split for one in stored} == {"train", "validation", "test"}
     assert {(one.fingerprint, one.reused) for one in stored} == {(dataset.fingerprint, 0)}
+
+    assert {one.teacher for one in stored} == {preflight.digest(trained.output)}
 
     run = launch(project, teachers=["big@2"], control=False)
     executing.execute(run.pk)
@@ -73,6 +76,7 @@ def test_a_gate_whose_input_is_lost_fails_with_a_sentence(
     working.work(gate.pk)
     gate.refresh_from_db()
     assert gate.status == "failed"
+    assert gate.error is not None
     assert gate.error["code"] == "damaged"
 
 
@@ -84,7 +88,9 @@ def test_a_worker_that_died_too_often_is_the_end_of_it(
     TeacherGate.objects.update(losses=working.MOST_LOSSES)
     working.work(gate.pk)
     gate.refresh_from_db()
-    assert (gate.status, gate.error["code"]) == ("failed", "lost")
+    assert gate.status == "failed"
+    assert gate.error is not None
+    assert gate.error["code"] == "lost"
 
 
 @pytest.mark.django_db

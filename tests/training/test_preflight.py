@@ -11,8 +11,8 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import asked
-from training.models import Run, TeacherOutputs, Worker
-from training.services import runs
+from training.models import Run, Worker
+from training.services import preflight, runs
 
 pytestmark = pytest.mark.django_db
 FILES = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 1}]
@@ -176,11 +176,11 @@ def test_disk_counts_what_is_not_stored_yet(project: Project, pair: DatasetVersi
     before = foresee(project, teachers=["one@1"])["estimates"]
     alone = foresee(project)["estimates"]
     assert before["disk_bytes"] - alone["disk_bytes"] == 100 * 3 * 2
-    now = timezone.now()
-    TeacherOutputs.objects.create(
-        home="h", host="m", key="k", kind="logits", split="train", fingerprint=pair.fingerprint,
-        teacher="t", teacher_name="one@1", rows=80, bytes=480, made_at=now, last_used=now,
-    )  # fmt: skip
+    make.teacher_outputs(pair, "one@1")  # of another model that is called so, too
+    again = foresee(project, teachers=["one@1"])["estimates"]
+    assert again["disk_bytes"] == before["disk_bytes"]
+    digest = preflight.digest(ModelVersion.objects.get(model__name="one"))
+    make.teacher_outputs(pair, "one@1", teacher=digest)
     after = foresee(project, teachers=["one@1"])["estimates"]
     assert after["disk_bytes"] == alone["disk_bytes"]
     assert "whose answers are stored" in after["based_on"]["disk"]

@@ -1,8 +1,10 @@
 """Before a run is queued: what cannot go together, and what it will take. No network is built here;
 what is known of models, machines and earlier runs is enough."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from projects.models import DatasetVersion, ModelVersion
@@ -19,6 +21,7 @@ PROCESS = 400 << 20  # a process that holds torch, and the rows it works on
 CHECKPOINTS = 3  # kept at a time
 CHARACTERS = 3.5  # of a token, where only a text's length is known
 A_ROW = 200_000  # bytes of activations of a small network, roughly
+TELLING = {".json", ".safetensors", ".txt", ".model"}  # files that can change an answer
 LOOKED_AT = 100  # finished runs
 
 SHOWN = {
@@ -366,9 +369,18 @@ def _is_stored(teacher: Network, dataset: DatasetVersion) -> bool:
     if teacher.version is None:
         return False
     stored = TeacherOutputs.objects.filter(
-        fingerprint=dataset.fingerprint, teacher_name=teacher.reference, split="train"
+        fingerprint=dataset.fingerprint, teacher=digest(teacher.version), split="train"
     )
-    return stored.exists()
+    return stored.exclude(kind="text").exists()
+
+
+def digest(version: ModelVersion) -> str:
+    """Names a version's files as the store of teacher answers does (networks.digest)."""
+    total = hashlib.sha256()
+    for file in sorted(version.files, key=lambda one: str(one["name"])):
+        if "/" not in file["name"] and PurePosixPath(file["name"]).suffix in TELLING:
+            total.update(f"{file['name']} {file['sha256']}\n".encode())
+    return total.hexdigest()
 
 
 def _time(
