@@ -10,9 +10,11 @@ import torch
 from scipy.stats import entropy
 
 from tests.engine import jobs, writings
-from training.engine import gate, networks, softness, stored
+from training.engine import features, gate, networks, options, softness, stored
+from training.engine.answers import Wanted
 from training.engine.errors import ConfigError, ModelError
 from training.engine.events import Logged, Measured
+from training.engine.students import ARCHITECTURES, Shape
 
 TEXT = "text-classification"
 
@@ -298,3 +300,22 @@ def test_a_saved_network_reads_the_tokens_it_says(tmp_path: Path, teacher: Path,
     loaded = networks.load("it", folder, described["task"])
     assert described["tokenizer"]["sha256"] == loaded.preprocessing.digest
     assert described["tokenizer"] == networks.tokenizer(loaded)
+
+
+@pytest.mark.parametrize("key", ["bert", "big_bird", "deberta", "fnet", "gpt2", "distilbert"])
+def test_an_architecture_shows_what_the_catalog_says(key: str) -> None:
+    architecture = ARCHITECTURES[key]
+    config, _ = options.check(options.describe(architecture.Options), {})
+    module = architecture.build(config, Shape(classes=3, vocabulary=60, max_length=12)).eval()
+    ids = torch.randint(5, 50, (2, 8))
+    shown = []
+    for name in ("hidden", "attention", "relations", "embedding"):
+        try:
+            with torch.no_grad(), features.watch(module, Wanted(**{name: True})) as seen:
+                module(input_ids=ids, attention_mask=torch.ones_like(ids))
+        except ConfigError:
+            continue
+        found = getattr(seen, name)
+        if found is not None and len(found) and all(one is not None for one in found):
+            shown.append(name)
+    assert shown == list(architecture.shows)

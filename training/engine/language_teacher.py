@@ -45,7 +45,11 @@ Arrays = dict[str, NDArray[Any]]
 MOST_BYTES = 8 << 30  # of one split, kept without loss
 #: At which the others' weight is kept; a run that softens otherwise has an entry of its own.
 TEMPERATURES = (1.0, 2.0, 4.0)
-SHOWN = 1024  # units whose logits are looked at whole, for how soft they are
+# Units whose logits are looked at whole, for how soft they are, and numbers of theirs at most.
+SHOWN, SHOWN_NUMBERS = 1024, 8_000_000
+    1024,
+    8_000_000,
+)  # units whose logits are looked at whole, for how soft they are
 KEPT_EVERY = 20  # batches, after which an interrupted job need not ask again
 
 
@@ -427,14 +431,18 @@ class LanguageTeacher(Teacher):
 
     def some_logits(self, split: str, home: Path, windows: int = 8) -> NDArray[np.float32]:
         """What it says now of some windows, spread over a split: `[units, vocabulary]`, of at most
-        SHOWN units."""
+        SHOWN units and SHOWN_NUMBERS numbers."""
         every = self.dataset.splits[split]
         some = every[np.linspace(0, len(every) - 1, min(windows, len(every))).astype(np.int64)]
         self.prepare(home)
         assert self.inputs is not None
         with torch.no_grad():
             head = self.place.head(self.network, self.inputs.batch(some))
-            said: NDArray[np.float32] = head.logits(0, SHOWN).cpu().numpy()
+            most = max(1, min(SHOWN, SHOWN_NUMBERS // len(head.weight)))
+            places = np.linspace(0, len(head.hidden) - 1, min(most, len(head.hidden)))
+            seen = head.hidden[torch.from_numpy(places.astype(np.int64)).to(head.hidden.device)]
+            logits = Head(seen, head.weight, head.bias).logits()
+            said: NDArray[np.float32] = logits.cpu().numpy()
         return said
 
     def judged(self, split: str) -> generation.Judged:
