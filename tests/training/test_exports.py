@@ -312,7 +312,7 @@ def test_what_was_made_smaller_is_kept_as_a_version(
     erin: User, version: ModelVersion, folder: Export, dataset: DatasetVersion, page: str
 ) -> None:
     client = signed_in(erin)
-    assert "Keep as version" in shown(client, page)
+    assert "Keep safetensors as a version" in shown(client, page)
     keep = reverse("training:export_keep", args=["intents", "tiny", 1, folder.pk])
     answer = client.post(keep)
     assert answer["Location"] == page.replace("/1/", "/2/")
