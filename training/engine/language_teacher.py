@@ -47,9 +47,6 @@ MOST_BYTES = 8 << 30  # of one split, kept without loss
 TEMPERATURES = (1.0, 2.0, 4.0)
 # Units whose logits are looked at whole, for how soft they are, and numbers of theirs at most.
 SHOWN, SHOWN_NUMBERS = 1024, 8_000_000
-    1024,
-    8_000_000,
-)  # units whose logits are looked at whole, for how soft they are
 KEPT_EVERY = 20  # batches, after which an interrupted job need not ask again
 
 
