@@ -105,7 +105,7 @@ SUBJECTS = {
     "banking77-bad-teacher": Subject(
         task="text-classification",
         validation=0.1,
-        teachers=(Model("bag_of_embeddings", WORDS, {"epochs": 1, "learning_rate": 2e-5}),),
+        teachers=(Model("bag_of_embeddings", WORDS, {"epochs": 1, "learning_rate": 6e-5}),),
         student=Model("bag_of_embeddings", SMALL_BAG),
         rates=(5e-4, 1e-3, 2e-3, 4e-3),
         temperatures=(4.0,),
