@@ -131,6 +131,33 @@ def test_a_network_that_shows_no_attention_is_refused(
         jobs.run(folder)
 
 
+def test_adapters_are_learned_resumed_and_added_to_an_ordinary_model(
+    tmp_path: Path, texts: jobs.JSON, teacher: Path, bert: Path
+) -> None:
+    made = []
+    for name, stops in (("whole", False), ("broken", True)):
+        folder = jobs.write(
+            tmp_path / name, texts, path=str(bert), teachers=[str(teacher)],
+            training={"lora_rank": 2, "learning_rate": 0.01},
+        )  # fmt: skip
+        if stops:
+            steps = iter(range(1000))
+            jobs.run(folder, asked_to_stop=lambda steps=steps: next(steps) >= 8)
+        jobs.run(folder, resuming=stops)
+        made.append(jobs.weights(folder))
+    assert made[0] == made[1]
+    before = networks.load("b", bert, "text-classification").module.state_dict()
+    after = weights(tmp_path / "whole", "text-classification")
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    staged = jobs.write(
+        tmp_path / "born", texts, path=str(bert), scheme="born_again", losses=jobs.SOFT,
+        training={"lora_rank": 2},
+    )  # fmt: skip
+    with pytest.raises(ConfigError, match="one stage"):
+        jobs.run(staged)
+
+
 # -- labels of every problem ---------------------------------------------------------------------
 
 

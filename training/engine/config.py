@@ -60,7 +60,8 @@ class Training:
         "auto",
         choices=("auto", "float32", "bfloat16", "float16"),
         help="auto: bfloat16 on a GPU that has it, float32 elsewhere; float16 on a GPU only. "
-        "Divergences: always float32.",
+        "Divergences: always float32. Large teachers answer in bfloat16 where that is faster and "
+        "moves their targets by less than 0.001 nats, unless float32 is asked for.",
     )
     seed: int = option(0, minimum=0, maximum=2**31 - 1, help="Of weights, order and dropout.")
     early_stopping: int | None = option(
@@ -85,9 +86,24 @@ class Training:
         help="Compute activations twice instead of keeping them: a third slower, a fraction of the "
         "memory. Transformers only.",
     )
+    lora_rank: int | None = option(
+        None,
+        minimum=1,
+        maximum=1024,
+        label="LoRA rank",
+        help="Train thin corrections of a pretrained transformer's layers instead of all its "
+        "weights; they are added to it at the end. Empty for all weights; 8 is usual. Needs the "
+        "extra `lora`.",
+    )
     compile: bool = option(
         False,
         help="torch.compile the student: pays on a GPU after a minute, seldom on a CPU.",
+    )
+    sharding: str = option(
+        "none",
+        choices=("none", "fsdp"),
+        help="fsdp: weights, gradients and moments lie in parts on all GPUs of the run, for a "
+        "student that does not fit one; slower where it fits.",
     )
 
 

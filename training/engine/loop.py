@@ -18,6 +18,7 @@ from training.engine import (
     checkpoint,
     data,
     evaluate,
+    lora,
     networks,
     optimization,
     paired,
@@ -31,7 +32,7 @@ from training.engine import (
 from training.engine import lesson as lessons
 from training.engine.data import Dataset, Inputs
 from training.engine.energy import WATT_HOUR
-from training.engine.errors import AskedToStop, Stopped
+from training.engine.errors import AskedToStop, ConfigError, Fault, Stopped
 from training.engine.events import Event, Finished, Halted, Logged, Measured, Resumed, Stage
 from training.engine.job_config import JobConfig
 from training.engine.lesson import Lesson
@@ -91,6 +92,9 @@ def _distill(
     slices.check(dataset.path, config.slices)
     scheme = lessons.scheme_of(config)
     plans = scheme.plan(config.losses, config.stages, config.training.epochs)
+    if config.training.lora_rank and len(plans) > 1:
+        sentence = "Adapters are for runs of one stage; here each stage would need its own."
+        raise ConfigError([Fault("training.lora_rank", sentence)])
     state = found.state if found else checkpoint.State()
     lesson = Lesson(config, dataset, scheme, plans[state.stage])
     said: list[str] = []
@@ -158,6 +162,8 @@ def _distill(
             yield Halted(trainer.state.step)
             return
         trainer.use_best()
+        if config.training.lora_rank:
+            lora.merge(student.module)
         if number + 1 < len(plans):
             with crowd.in_turn():
                 if not crowd.rank:

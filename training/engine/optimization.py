@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from training.engine import lora
 from training.engine.config import Training
 from training.engine.errors import ConfigError, Fault
 from training.engine.networks import Network
@@ -77,6 +78,8 @@ SCHEDULES: dict[str, type[Constant | Linear | Cosine]] = {
 
 def prepare(student: Network, training: Training) -> None:
     """Have the student trained as asked. Raises ConfigError."""
+    if training.lora_rank:
+        lora.wrap(student.module, training.lora_rank)
     if not training.gradient_checkpointing:
         return
     model = getattr(student.module, "model", None)
