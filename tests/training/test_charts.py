@@ -27,6 +27,11 @@ FIGURES = {
     "losses": curves.losses(SERIES, terms=["soft_targets", "hard_labels"]),
     "losses of nothing yet": curves.losses({}, terms=["hard_labels"]),
     "quality": curves.quality(SERIES, teacher=0.9, control=POINTS, with_control=True),
+    "quality of numbers": curves.quality(SERIES, metric="val/rmse", teacher=2.5, is_share=False),
+    "shares": curves.shares(SERIES, terms=["soft_targets", "hard_labels"]),
+    "weights": curves.weights(SERIES, terms=["soft_targets"]),
+    "scores": curves.scores(SERIES, names={"val/r2": "R²"}, is_share=False),
+    "stages": curves.with_stages(curves.quality(SERIES, teacher=0.9), [(2, "<b>second</b>")]),
     "agreement": curves.agreement(SERIES),
     "divergence": curves.divergence(SERIES),
     "learning rate": curves.learning_rate(SERIES),
@@ -34,6 +39,8 @@ FIGURES = {
     "confusion": fidelity.confusion(LABELS, COUNTS),
     "reliability": fidelity.reliability(BINS, BINS),
     "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
+    "scatter": fidelity.scatter([1, 2], [1.5, "NaN"], ([1, 2], [1.2, 2.1])),
+    "scatter of nothing": fidelity.scatter([], []),
 }
 
 
@@ -133,3 +140,16 @@ def test_a_share_is_drawn_between_nothing_and_all(made: Any) -> None:
         clip = made(series)["layout"]["yaxis"]["autorangeoptions"]
         assert clip["clipmin"] == 0
         assert 1 <= clip["clipmax"] < 1.1
+
+
+def test_numbers_are_not_told_in_percent() -> None:
+    layout = FIGURES["quality of numbers"]["layout"]
+    assert layout["annotations"][0]["text"] == "teacher 2.5"
+    assert "tickformat" not in layout["yaxis"]
+
+
+def test_a_stage_begins_at_a_line_with_its_name_beside_the_teachers() -> None:
+    layout = FIGURES["stages"]["layout"]
+    assert [shape["line"]["dash"] for shape in layout["shapes"]] == ["dash", "dot"]
+    assert layout["shapes"][1]["x0"] == 2
+    assert layout["annotations"][1]["text"] == "&lt;b&gt;second&lt;/b&gt;"
