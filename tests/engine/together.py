@@ -20,7 +20,7 @@ def processes(*folders: Path, size: int = 2) -> None:
     done = subprocess.run(
         [*launcher, *map(str, folders)],
         cwd=jobs.ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
 
@@ -47,4 +47,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     for name in sys.argv[1:]:
         train(Path(name))
-    torch.distributed.barrier()
+        torch.distributed.barrier()

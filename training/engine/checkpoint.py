@@ -12,7 +12,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -67,11 +67,32 @@ class Checkpoint:
     bytes: int
 
 
+class Kept(Protocol):
+    """What a checkpoint holds: a module or an optimizer, or the whole of one that is in parts."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Any, /) -> Any: ...
+
+
+class Held:
+    """The state of something at a moment."""
+
+    def __init__(self, of: Kept) -> None:
+        self._state = of.state_dict()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._state
+
+    def load_state_dict(self, state_dict: Any, /) -> Any:
+        self._state = state_dict
+
+
 def save(
     home: Path,
     state: State,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    module: Kept,
+    optimizer: Kept,
     best: Weights | None,
     beside: nn.Module | None = None,
 ) -> Checkpoint:
@@ -143,8 +164,8 @@ def verify(folder: Path) -> str | None:
 
 def restore(
     found: Checkpoint,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    module: Kept,
+    optimizer: Kept,
     device: torch.device,
     beside: nn.Module | None = None,
 ) -> Weights | None:
@@ -168,7 +189,7 @@ def restore(
     return best
 
 
-def copy(module: nn.Module) -> Weights:
+def copy(module: Kept) -> Weights:
     """The weights as they are now, on the CPU, on memory of their own."""
     return {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
 

@@ -1,6 +1,7 @@
 """What a network answers, and how good that is. All divergences in float64, in nats."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,14 @@ def in_batches(
     lengths = inputs.lengths[rows] if inputs.lengths is not None else None
     size = _fitting(inputs, rows)
     for which in data.steady_order(np.arange(len(rows)), lengths, size):
-        with torch.inference_mode():
+        with quietly(module or network.module):
             logits = place.logits(network, inputs.batch(rows[which]), module)
         yield which, logits.cpu().numpy()
+
+
+def quietly(module: nn.Module) -> AbstractContextManager[None]:
+    """Without gradients; what a module in parts puts together must not be inference's own."""
+    return torch.no_grad() if hasattr(module, "unshard") else torch.inference_mode()
 
 
 def _fitting(inputs: Inputs, rows: Indices) -> int:

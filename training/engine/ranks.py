@@ -50,8 +50,8 @@ class Ranks:
         """Whether any rank says yes."""
         return asked
 
-    def told(self, measure: Callable[[], Values]) -> Values:
-        """What the first rank measures."""
+    def told(self, measure: Callable[[], Values], *, together: bool = False) -> Values:
+        """What the first rank measures; where that takes all ranks, they measure `together`."""
         return measure()
 
     @contextmanager
@@ -100,8 +100,8 @@ class Several(Ranks):
                 sums[name] = sums.get(name, 0.0) + value
         return sums
 
-    def told(self, measure: Callable[[], Values]) -> Values:
-        said: list[Values | None] = [measure() if self.rank == 0 else None]
+    def told(self, measure: Callable[[], Values], *, together: bool = False) -> Values:
+        said: list[Values | None] = [measure() if together or self.rank == 0 else None]
         dist.broadcast_object_list(said, src=0)
         assert said[0] is not None
         return said[0]

@@ -22,6 +22,7 @@ from training.engine import (
     generation,
     jointly,
     optimization,
+    sharding,
 )
 from training.engine.answers import Answer
 from training.engine.checkpoint import State
@@ -30,7 +31,7 @@ from training.engine.energy import Meter
 from training.engine.errors import AskedToStop, DataError, DivergedError
 from training.engine.events import Event, Logged, Measured, Saved
 from training.engine.job_config import JobConfig
-from training.engine.lesson import Lesson
+from training.engine.lesson import Lesson, silent
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.ranks import ALONE, Ranks
@@ -54,6 +55,7 @@ def identity(config: JobConfig) -> str:
         del said[name]
     said["dataset"]["path"] = ""
     said["training"]["checkpoint_every_steps"] = 0
+    del said["training"]["sharding"]  # a checkpoint is whole
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
@@ -100,7 +102,13 @@ class Trainer:
         self.lesson, self.place, self.clock = lesson, place, clock
         self.scheme = scheme or lesson.scheme
         self.wanted = lesson.wanted | self.scheme.wants
-        self.module = place.settle(student)
+        self.whole: sharding.Whole | None = None
+        if self.training.sharding == "fsdp":
+            sharding.refuse(self.training, lesson, self.scheme, beside is not None, ranks)
+            self.module = student.module
+            self.whole = sharding.Whole(self.module, ranks, place.device)
+        else:
+            self.module = place.settle(student)
         self.rows = lesson.rows()
         self.beside = nn.ModuleDict()
         if beside is not None:
@@ -122,7 +130,7 @@ class Trainer:
         self.state.config = identity(config)
         self.best: checkpoint.Weights | None = None
         self.lines_every = -(-self.steps // MOST_LINES)
-        several = len(lesson.terms) > 1
+        several = len(lesson.terms) > 1 and self.whole is None
         self.shares_every = max(SHARES_APART, self.steps // SHARES) if several else 0
         self.window = Window()
         self.coming: ahead.Ahead | None = None
@@ -157,18 +165,22 @@ class Trainer:
         """Seconds of a step, before there was one: three forward passes."""
         self.module.eval()
         began = time.perf_counter()
-        with torch.inference_mode():
+        with evaluate.quietly(self.module):
             self.place.logits(self.student, self.inputs.batch(self.rows[: self.size]))
         return 3.0 * (time.perf_counter() - began)
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         self.meter.spent_before(found.state.joules - self.state.joules)
         self.state = found.state
-        self.best = checkpoint.restore(
-            found, self.module, self.optimizer, self.place.device, self.beside
-        )
+        self.best = checkpoint.restore(found, *self._kept(), self.place.device, self.beside)
         self.clock.step = self.state.step
         self.clock.spent_before(self.state.seconds)
+
+    def _kept(self) -> tuple[checkpoint.Kept, checkpoint.Kept]:
+        """Module and optimizer as checkpoints hold them."""
+        if self.whole is None:
+            return self.module, self.optimizer
+        return self.whole, sharding.WholeOptimizer(self.optimizer)
 
     # -- training --------------------------------------------------------------------------------
 
@@ -246,10 +258,13 @@ class Trainer:
                 for kind, part in {"loss": total, **parts}.items():
                     part = part.detach()
                     sums[kind] = sums[kind] + part if kind in sums else part
-        self.ranks.sum_gradients(self.weights)
-        self.scaler.unscale_(self.optimizer)
-        direct = None if self.scaler.is_enabled() else self.optimizer
-        norm = optimization.gradient_norm(self.weights, training.max_grad_norm, direct)
+        if self.whole is None:
+            self.ranks.sum_gradients(self.weights)
+            self.scaler.unscale_(self.optimizer)
+            direct = None if self.scaler.is_enabled() else self.optimizer
+            norm = optimization.gradient_norm(self.weights, training.max_grad_norm, direct)
+        else:  # summed where they were made
+            norm = sharding.gradient_norm(self.weights, training.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         state.step += 1
@@ -275,10 +290,23 @@ class Trainer:
         weights = self.lesson.weights_at(done / max(1, self.steps))
         if idle:
             return [self._step(rows[:0], {}, every, counts, weights, changed=False)]
-        return [
+        steps = [
             self._step(piece, batch, truth, counts, weights, changed=other is not None)
             for piece, batch, truth, other in zip(pieces, batches, labels, others, strict=True)
         ]
+        if self.whole is not None:  # all processes put the parts together equally often
+            lacking = -(-len(rows) // self.training.batch_size) - len(pieces)
+            steps += [self._silent_step(rows[:1], counts, weights)] * lacking
+        return steps
+
+    def _silent_step(
+        self, rows: Indices, counts: dict[str, int], weights: dict[str, float]
+    ) -> Step:
+        """One that asks the student, and adds nothing."""
+        batch = self._inputs(rows)
+        labels = self._labels(rows, batch)
+        step = self._step(rows, batch, labels, counts, weights, changed=False)
+        return replace(step, reckon=lambda student, teacher, labels: (silent(student) * 0.0, {}))
 
     def _step(
         self,
@@ -411,7 +439,7 @@ class Trainer:
         metric = self.training.selection_metric
         falls = metric.removeprefix("val/") in FALLING
         scored = [
-            (self.ranks.told(partial(self.validate, one)), one)
+            (self.ranks.told(partial(self.validate, one), together=self.whole is not None), one)
             for one in self.scheme.candidates(self.module)
         ]
         values, chosen = scored[0]
@@ -430,7 +458,7 @@ class Trainer:
         better = best is None or (value < best if falls else value > best)
         if better or not self.lesson.trains_answers:
             state.best_value, state.best_step, state.stale_epochs = value, state.step, 0
-            self.best = checkpoint.copy(chosen)
+            self.best = checkpoint.copy(self.whole or chosen)
         else:
             state.stale_epochs += 1
         state.epoch += 1
@@ -519,13 +547,16 @@ class Trainer:
     def save(self) -> Event:
         self.state.seconds = self.clock.seconds
         self.state.joules = self.meter.joules()
+        module, optimizer = self._kept()
+        if self.whole is not None:  # put together by all
+            module, optimizer = checkpoint.Held(module), checkpoint.Held(optimizer)
         if self.ranks.rank:
             return Logged("Only the first process writes.")
         kept = checkpoint.save(
             self.folder / "checkpoints",
             self.state,
-            self.module,
-            self.optimizer,
+            module,
+            optimizer,
             self.best,
             self.beside,
         )
@@ -534,7 +565,13 @@ class Trainer:
 
     def use_best(self) -> None:
         """The student as it was when its selection metric was best."""
-        if self.best is not None:
+        if self.whole is not None:
+            self.student.module = self.module = self.whole.together(self.best)
+            self.whole, self.weights = None, []
+            self.optimizer.state.clear()  # parts of weights that are gone
+            if not self.ranks.rank:
+                self.place.settle(self.student)
+        elif self.best is not None:
             self.module.load_state_dict(self.best)
 
 
