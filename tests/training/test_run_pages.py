@@ -60,6 +60,16 @@ def evaluated(run: Run, folder: Path, *, taught: bool = True, **changes: Any) ->
         "labels": ["no", "yes"],
         "student": part,
         "teacher": part if taught else None,
+        "slices": [
+            {
+                "column": "region",
+                "metric": "accuracy",
+                "parts": [
+                    {"name": "<north>", "rows": 6, "student": 0.5, "teacher": 0.75},
+                    {"name": "south", "rows": 4, "student": 1.0, "teacher": 1.0},
+                ],
+            }
+        ],
         "examples": [example | changes],
     }
     path = folder / "evaluation.json"
@@ -142,6 +152,15 @@ def test_the_evaluation_shows_examples_as_text(
     assert "Lost to the teacher" in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown
     assert "<script>alert(1)" not in shown
+
+
+def test_the_evaluation_is_told_in_parts(vera: User, project: Project, tmp_path: Path) -> None:
+    run = make.distillation(project)
+    evaluated(run, tmp_path)
+    shown = page(signed_in(vera), run, "evaluation")
+    assert "By region" in shown
+    assert "&lt;north&gt;" in shown
+    assert 'value="0.5000"' in shown
 
 
 def test_the_evaluation_spells_labels_as_the_data_does(
