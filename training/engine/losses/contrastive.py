@@ -95,9 +95,7 @@ class Contrastive(Loss):
     formula = "−log (exp(a·b/τ) / Σ exp(a·c/τ)), a = P e(s)/‖P e(s)‖, b, c = Q e(t)/‖Q e(t)‖"
     paper = "Tian et al.: Contrastive Representation Distillation, 1910.10699, section 3"
     needs_teacher = True
-    tasks = tuple(
-        task for task in EVERY_TASK if task != "text-generation"
-    )
+    tasks = tuple(task for task in EVERY_TASK if task != "text-generation")
     is_joint = True
     problems = ("single_label", "multi_label", "regression", "embedding")
     Options: ClassVar[type] = Options

@@ -70,8 +70,9 @@ class Bag(nn.Module):
 
     def _mean(self, ids: Tensor) -> Tensor:
         """`[batch, width]`, over the tokens that are no padding."""
-        if isinstance(self.embedding, nn.Embedding) and not torch.compiler.is_exporting():
-            return F.embedding_bag(ids, self.embedding.weight, mode="mean", padding_idx=0)
+        table: nn.Module = self.embedding  # low rank and few bits put others in its place
+        if isinstance(table, nn.Embedding) and not torch.compiler.is_exporting():
+            return F.embedding_bag(ids, table.weight, mode="mean", padding_idx=0)
         # In a traced graph the bag would become a loop over rows, thirty times as slow.
         inside = (ids > 0).unsqueeze(2)
         total: Tensor = (self.embedding(ids) * inside).sum(dim=1)
