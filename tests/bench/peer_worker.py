@@ -260,7 +260,7 @@ def torchdistill(job, gate, waits):
 
 
 def trl(job, gate, waits):
-    """TRL's GKDTrainer on given texts (lmbda 0), which holds logits of student and teacher whole."""
+    """TRL's GKDTrainer on given texts (lmbda 0), which holds both models' logits whole."""
     from datasets import Dataset
     from transformers import AutoModelForCausalLM
     from trl.experimental.gkd import GKDConfig, GKDTrainer

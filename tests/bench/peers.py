@@ -226,7 +226,7 @@ def steps(python: str, folder: Path, pieces: int = 9, number: int = 8) -> None:
         )
 
 
-# -- text generation -----------------------------------------------------------------------------------
+# -- text generation -------------------------------------------------------------------------------
 
 
 def writing(python: str, folder: Path, pieces: int = 7, number: int = 3) -> None:
@@ -252,6 +252,7 @@ def writing(python: str, folder: Path, pieces: int = 7, number: int = 3) -> None
     )  # fmt: skip
     one = prepared(home)
     networks.save(one.student, folder / "drawn")
+    assert one.inputs.lengths is not None
     whole = [row for row in one.rows.tolist() if one.inputs.lengths[row] == 128]
     order = [np.array(whole[at : at + 16]) for at in range(0, len(whole) - 15, 16)]
     windows = [one.inputs.batch(np.array([row]))["input_ids"][0].tolist() for row in whole]
@@ -343,7 +344,11 @@ def main() -> None:
         engine_epochs(asked.folder)
         return
     with tempfile.TemporaryDirectory() as folder:
-        benches = {"steps": steps, "epochs": epochs, "writing": writing}
+        benches: dict[str, Callable[[str, Path], None]] = {
+            "steps": steps,
+            "epochs": epochs,
+            "writing": writing,
+        }
         benches[asked.what](asked.python, Path(folder))
 
 
