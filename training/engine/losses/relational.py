@@ -68,9 +68,7 @@ class Relational(Loss):
         "Probabilistic Knowledge Transfer, 1803.10837, section 3"
     )
     needs_teacher = True
-    tasks = tuple(
-        task for task in EVERY_TASK if task != "text-generation"
-    )
+    tasks = tuple(task for task in EVERY_TASK if task != "text-generation")
     is_divergence = True
     is_joint = True
     problems = ("single_label", "multi_label", "regression", "embedding")
