@@ -38,7 +38,7 @@ from training.engine.ranks import ALONE, Ranks
 from training.engine.schemes import Classroom, Scheme, Step
 from training.engine.windows import LanguageInputs
 
-MOST_LINES = 2000  # measured lines of a run's steps; longer runs tell the mean of several steps
+MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
 SHARES = 20  # times in a stage, at most, that each term's share of the gradient is measured
 SHARES_APART = 100  # steps between them at least: each costs about another step
 #: Metrics that are better when lower, after `val/`.

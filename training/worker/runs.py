@@ -154,15 +154,21 @@ def _wait(child: children.Child, seconds: float) -> None:
 
 
 def _drain(held: Held, folder: Path, child: children.Child | None = None) -> bool:
-    """Record what the journal holds beyond what is recorded; True when the attempt is over."""
+    """Record what the journal holds beyond what is recorded; True when the attempt is over.
+
+    What a quick training adds meanwhile waits for the next turn: whoever wants it cancelled must
+    be heard between the two.
+    """
+    file = folder / "journal.jsonl"
+    size = file.stat().st_size if file.exists() else 0
     while True:
         offset = held.now().journal_offset
-        batch = journal.read(folder / "journal.jsonl", offset)
+        batch = journal.read(file, offset)
         if batch.offset > offset:
             record.record(held, folder, batch)
-            if batch.last is None:
+            if batch.last is None and batch.offset < size:
                 continue
-        elif batch.last is None:
+        if batch.last is None:
             return False
         return _end(held, folder, batch, child)
 
