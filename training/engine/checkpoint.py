@@ -41,6 +41,7 @@ class State:
     joules: float = 0.0  # the same, of the first process
     config: str = ""  # sha256 of what must not change between attempts
     sums: dict[str, float] = field(default_factory=dict)  # of the metrics since the last line
+    scaler: dict[str, Any] = field(default_factory=dict)  # the loss scale of float16
 
     @property
     def epochs(self) -> int:

@@ -41,6 +41,7 @@ from training.engine.windows import LanguageInputs
 MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
 SHARES = 20  # times in a stage, at most, that each term's share of the gradient is measured
 SHARES_APART = 100  # steps between them at least: each costs about another step
+LEAST_SCALE = 2.0**-16  # of float16: gradients that overflow even here are no numbers
 #: Metrics that are better when lower, after `val/`.
 FALLING = (
     *("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse"),
@@ -175,6 +176,8 @@ class Trainer:
         self.best = checkpoint.restore(found, *self._kept(), self.place.device, self.beside)
         self.clock.step = self.state.step
         self.clock.spent_before(self.state.seconds)
+        if self.state.scaler:
+            self.scaler.load_state_dict(self.state.scaler)
 
     def _kept(self) -> tuple[checkpoint.Kept, checkpoint.Kept]:
         """Module and optimizer as checkpoints hold them."""
@@ -267,6 +270,8 @@ class Trainer:
             norm = sharding.gradient_norm(self.weights, training.max_grad_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled():  # a step that overflowed was skipped, and its scale lowered
+            norm = torch.nan_to_num(norm, nan=0.0, posinf=0.0)
         state.step += 1
         state.batch += 1
         self.scheme.stepped(self.module, state.step - state.began)
@@ -415,6 +420,10 @@ class Trainer:
         for one, _ in self.lesson.terms:
             if one.weight_schedule != "constant":
                 values[f"train/{one.kind}_weight"] = one.weight_at(done / max(1, self.steps))
+        if self.scaler.is_enabled():
+            values["train/loss_scale"] = scale = self.scaler.get_scale()
+            if scale < LEAST_SCALE:
+                values["train/gradient_norm"] = math.inf
         self.window = Window()
         yield Measured(state.step, self._epoch(), values)
         for name in ("train/loss", "train/gradient_norm"):
@@ -547,6 +556,7 @@ class Trainer:
     def save(self) -> Event:
         self.state.seconds = self.clock.seconds
         self.state.joules = self.meter.joules()
+        self.state.scaler = self.scaler.state_dict()
         module, optimizer = self._kept()
         if self.whole is not None:  # put together by all
             module, optimizer = checkpoint.Held(module), checkpoint.Held(optimizer)
