@@ -45,6 +45,11 @@ def texts(path: Path, rows: int = 120, unlabelled: float = 0.0) -> JSON:
     return _write(path, {"text": pa.array(written, pa.string())}, labels)
 
 
+def of_texts(path: Path, written: list[str]) -> JSON:
+    """These texts, labelled by turns."""
+    return _write(path, {"text": pa.array(written, pa.string())}, of_rows(len(written)))
+
+
 def images(path: Path, rows: int = 60, side: int = 8) -> JSON:
     """Small grey pictures with a bright third."""
     chance = np.random.default_rng(0)

@@ -91,7 +91,14 @@ class Place:
             raise ConfigError([Fault("training.precision", sentence)])
         device = torch.device("cpu")
         if cuda:  # one GPU for each of a run's processes on this machine
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            rank, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+            if rank >= count:
+                sentence = (
+                    f"This machine has {count} GPU(s), and more of the run's processes were started"
+                    " on it. Start one process for each GPU."
+                )
+                raise ConfigError([Fault("training.precision", sentence)])
+            device = torch.device("cuda", rank)
             torch.cuda.set_device(device)
         if precision == "auto":
             able = cuda and torch.cuda.is_bf16_supported()
@@ -115,7 +122,7 @@ class Place:
         """`[units, classes]`, float32, whatever the network computes in; of `module` where another
         one of the network's kind is asked. Where tokens have labels, `batch` has `targets`, and the
         units are its places that have one, row by row."""
-        if hasattr(network.module, "last"):
+        if hasattr(network.module if module is None else module, "last"):
             return self.head(network, batch, module).logits()
         return self._said(network, batch, module)
 

@@ -1,0 +1,59 @@
+"""Skips all of this folder where there is no GPU. It needs no Django: `pytest -c /dev/null
+--rootdir . --confcutdir tests/gpu tests/gpu` runs it on a machine that only has torch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.engine import jobs
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    lacking = pytest.mark.skip(reason="this machine has no CUDA GPU")
+    for item in items:
+        if HERE in item.path.parents and not torch.cuda.is_available():
+            item.add_marker(lacking)
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
+    return jobs.texts(tmp_path_factory.mktemp("texts") / "dataset.parquet")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
+    return jobs.images(tmp_path_factory.mktemp("images") / "dataset.parquet")
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
+    return jobs.sounds(tmp_path_factory.mktemp("sounds") / "dataset.parquet")
+
+
+@pytest.fixture(scope="session")
+def teacher(tmp_path_factory: pytest.TempPathFactory, texts: jobs.JSON) -> str:
+    folder = jobs.write(
+        tmp_path_factory.mktemp("teacher"),
+        texts,
+        options={**jobs.SMALL_BAG, "dim": 16, "bigrams": 50},
+        training={"epochs": 6, "precision": "float32"},
+    )
+    jobs.run(folder)
+    return str(folder / "output" / "model")
+
+
+@pytest.fixture(scope="session")
+def image_teacher(tmp_path_factory: pytest.TempPathFactory, images: jobs.JSON) -> Path:
+    folder = jobs.write(
+        tmp_path_factory.mktemp("image-teacher"),
+        images,
+        task="image-classification",
+        architecture="small_convnet",
+        options={"channels": [8, 8], "hidden": 16},
+        training={"epochs": 3, "learning_rate": 0.01},
+    )
+    jobs.run(folder)
+    return folder / "output" / "model"
