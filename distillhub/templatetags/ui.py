@@ -52,6 +52,7 @@ SHARES = frozenset(
     {
         *("accuracy", "macro_f1", "micro_f1", "ece", "agreement", "retention"),
         *("token_accuracy", "exact_match", "neighbours"),
+        *("span_f1", "span_precision", "span_recall"),
     }
 )
 #: What a metric is called on a page, when it is not simply its name in words.
@@ -64,6 +65,7 @@ MEASURES = {
     "neighbours": "shared neighbours",
     "r2": "R²",
     "rmse": "RMSE",
+    "span_f1": "span F1",
     "spearman": "rank correlation",
     "teacher_rmse": "distance to the teacher",
 }

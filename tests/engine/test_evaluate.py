@@ -1,10 +1,14 @@
+import json
 import warnings
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from training.engine import evaluate
+from tests.engine.oracles import answers as oracle_answers
+from training.engine import evaluate, spans
 from training.engine.schemes.offline import Offline
 
 
@@ -80,3 +84,46 @@ def test_several_teachers_are_the_weighted_mean_of_their_probabilities() -> None
     by_hand = 0.75 * one.softmax(-1) + 0.25 * two.softmax(-1)
     assert torch.allclose(joined.softmax(-1), by_hand, atol=1e-6)
     assert torch.equal(scheme.join([one], [0.5], labels, None), one)
+
+
+RECORDED = json.loads(
+    (Path(__file__).parent / "oracles" / "recorded_metrics.json").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("one", [one for one in RECORDED if "ece" in one], ids=str)
+def test_calibration_is_torchmetrics(one: dict[str, Any]) -> None:
+    logits, labels = oracle_answers.logits(one["inputs"])
+    assert evaluate.score(logits, labels)["ece"] == pytest.approx(one["ece"], abs=1e-6)
+
+
+@pytest.mark.parametrize("one", [one for one in RECORDED if "span_f1" in one], ids=str)
+def test_spans_are_seqevals(one: dict[str, Any]) -> None:
+    truth, said, starts = oracle_answers.sentences(one["inputs"])
+    names = tuple(oracle_answers.TAGS[one["inputs"]["tags"]])
+    scores = evaluate.score(np.eye(len(names))[said], truth, names=names, starts=starts)
+    for name in spans.METRICS:
+        assert scores[name] == pytest.approx(one[name])
+    found = [
+        [row["precision"], row["recall"], row["f1"], row["spans"]]
+        for row in spans.per_type(said, truth, starts, names)
+        if row["spans"]
+    ]
+    assert found == [pytest.approx(row) for row in one["per_type"] if row[3]]
+
+
+def test_words_without_such_tags_are_spans_of_their_own() -> None:
+    reading = spans.Reading.of(("DET", "NOUN", "O"))
+    found = reading.spans(np.array([0, 1, 1, 2, -1, 0]), np.array([0, 3, 6]))
+    assert found.begins.tolist() == found.ends.tolist() == [0, 1, 2, 5]
+    assert [reading.types[kind] for kind in found.types] == ["DET", "NOUN", "NOUN", "DET"]
+
+
+def test_a_span_ends_with_its_row_and_a_word_of_unknown_label_is_in_none() -> None:
+    names = ("B-X", "I-X", "O")
+    found = spans.Reading.of(names).spans(np.array([0, 1, 1, 1]), np.array([0, 2, 4]))
+    assert list(zip(found.begins, found.ends, strict=True)) == [(0, 1), (2, 3)]
+    truth, said = np.array([0, -1, 2]), np.array([0, 1, 2])
+    assert spans.score(said, truth, np.array([0, 3]), names)["span_f1"] == 1.0
+    unlabelled = evaluate.score(np.eye(3), np.full(3, -1), names=names, starts=np.array([0, 3]))
+    assert all(np.isnan(value) for value in unlabelled.values())

@@ -56,10 +56,13 @@ def tagger(tmp_path_factory: pytest.TempPathFactory, tagged: jobs.JSON) -> Path:
     folder = jobs.write(
         tmp_path_factory.mktemp("tagger"), tagged, task=TASK, architecture="bilstm",
         options={"dim": 16, "hidden": 16, "vocabulary": 100},
-        training={"epochs": 6, "learning_rate": 0.02},
+        training={
+            "epochs": 6, "learning_rate": 0.02, "selection_metric": "val/span_f1"
+        },
     )  # fmt: skip
     told = jobs.run(folder)
     assert isinstance(told[-1], Finished)
+    assert told[-1].summary["best_value"] > 0.95
     assert told[-1].summary["student"]["accuracy"] > 0.95
     return folder / "output" / "model"
 
@@ -87,6 +90,11 @@ def test_a_student_that_cuts_words_otherwise_learns_from_a_tagger(
     evaluation = json.loads((folder / "output" / "evaluation.json").read_text())
     words = sum(len(row["label"].split()) for row in rows)
     assert np.array(evaluation["student"]["confusion"]).sum() == words
+    spans = evaluation["student"]["per_span"]
+    assert [one["label"] for one in spans] == NAMES
+    assert sum(one["spans"] for one in spans) == words
+    for who in ("student", "teacher"):  # each word is a span, so both are the same
+        assert summary[who]["span_f1"] == pytest.approx(summary[who]["accuracy"])
 
 
 def test_the_same_seed_and_a_resumed_tagger_give_the_same_numbers(

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.engine import data
+from training.engine import data, spans
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.errors import Stopped
 from training.engine.job_config import Problem
@@ -51,6 +51,12 @@ def truths(dataset: Dataset, inputs: Inputs, rows: Indices) -> Targets:
     return np.concatenate(said) if said else np.empty(0, dtype=np.int64)
 
 
+def word_starts(inputs: Inputs, rows: Indices) -> Indices | None:
+    """`[len(rows) + 1]`: at which word each row begins; None where labels belong to whole rows."""
+    by_word = getattr(inputs, "by_word", False)
+    return data.offsets(inputs, rows) if by_word else None
+
+
 def in_batches(
     network: Network,
     inputs: Inputs,
@@ -88,15 +94,23 @@ def log_probabilities(logits: NDArray[Any]) -> Values:
 
 
 def score(
-    logits: NDArray[Any], labels: Targets, problem: Problem = "single_label"
+    logits: NDArray[Any],
+    labels: Targets,
+    problem: Problem = "single_label",
+    *,
+    names: tuple[str, ...] = (),
+    starts: Indices | None = None,
 ) -> dict[str, float]:
     """What the answers to the labelled units are worth; NaN where none has a label.
 
     single_label: accuracy, macro_f1, log_loss, ece. multi_label: accuracy (all labels right),
     macro_f1, micro_f1, log_loss (per label, nats), at a threshold of one half. regression: rmse,
     mae, r2, spearman. macro_f1 is the mean over the labels that are true or answered somewhere, as
-    scikit-learn's.
+    scikit-learn's. Where units are words, `starts` says at which unit each row begins, and span_f1,
+    span_precision and span_recall come with it, as seqeval's (spans.py), of labels called `names`.
     """
+    if problem == "single_label" and starts is not None:
+        return _score_single(logits, labels) | _score_spans(logits, labels, names, starts)
     if problem == "single_label":
         return _score_single(logits, labels)
     if problem == "embedding":
@@ -128,6 +142,14 @@ def _score_single(logits: NDArray[Any], labels: Targets) -> dict[str, float]:
         "log_loss": float(-logs[np.arange(len(truth)), truth].mean()),
         "ece": calibration(logs, truth)[0],
     }
+
+
+def _score_spans(
+    logits: NDArray[Any], labels: Targets, names: tuple[str, ...], starts: Indices
+) -> dict[str, float]:
+    if not (labels >= 0).any():
+        return dict.fromkeys(spans.METRICS, float("nan"))
+    return spans.score(logits.argmax(axis=1), labels, starts, names)
 
 
 def _score_several(logits: Values, labels: Targets) -> dict[str, float]:

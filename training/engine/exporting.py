@@ -275,7 +275,15 @@ def _metric(
         return None
     truth = evaluate.truths(dataset, inputs, rows)
     first, then = (
-        float(evaluate.score(said[:, columns], truth, dataset.problem).get(name, np.nan))
+        float(
+            evaluate.score(
+                said[:, columns],
+                truth,
+                dataset.problem,
+                names=dataset.names,
+                starts=evaluate.word_starts(inputs, rows),
+            ).get(name, np.nan)
+        )
         for said in (before, after)
     )
     if not (np.isfinite(first) and np.isfinite(then)):

@@ -19,7 +19,7 @@ import torch
 from training.engine import config as configs
 from training.engine import data, evaluate, inspection, job, networks, report, softness, terms
 from training.engine.answers import NOTHING
-from training.engine.data import Dataset, Targets
+from training.engine.data import Dataset, Indices, Targets
 from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.events import Logged, Stage, finite
 from training.engine.job_config import DatasetInput
@@ -153,11 +153,12 @@ def _judged(teacher: Teacher, folder: Path) -> JSON:
     else:
         truth, training = (_truths(teacher, split) for split in ("validation", "train"))
         logits = teacher.answer(rows, "validation", NOTHING).logits.numpy()
-        scores = evaluate.score(logits, truth, dataset.problem)
+        starts = None if teacher.inputs is None else evaluate.word_starts(teacher.inputs, rows)
+        scores = evaluate.score(logits, truth, dataset.problem, names=dataset.names, starts=starts)
         least = softness.baseline(training, truth, dataset.problem)
         known = truth >= 0 if truth.ndim == 1 else ~np.isnan(truth).any(axis=1)
         labelled = int(known.sum())
-        details = _details(logits, truth, dataset) if labelled else {}
+        details = _details(logits, truth, dataset, starts) if labelled else {}
     soft = softness.by_temperature(logits, dataset.problem)
     headline = TASKS[network.task].metrics[dataset.problem][0]
     return {
@@ -180,9 +181,9 @@ def _truths(teacher: Teacher, split: str) -> Targets:
     return evaluate.truths(teacher.dataset, teacher.inputs, rows)
 
 
-def _details(logits: Any, truth: Targets, dataset: Dataset) -> JSON:
+def _details(logits: Any, truth: Targets, dataset: Dataset, starts: Indices | None) -> JSON:
     """Reliability, and classes and confusion where they are not too many."""
-    found = report.details(logits, truth, dataset.names, dataset.problem)
+    found = report.details(logits, truth, dataset.names, dataset.problem, starts)
     for large in ("confusion", "per_class"):
         if large in found and len(dataset.names) > MOST_CLASSES:
             del found[large]

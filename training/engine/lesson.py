@@ -317,7 +317,14 @@ class Lesson:
                     continue
                 truth = self.truths(rows)
                 said = self._heard(split, truth, Path())
-                scores = evaluate.score(said, truth, self.dataset.problem)
+                inputs = self.teachers[0].inputs
+                scores = evaluate.score(
+                    said,
+                    truth,
+                    self.dataset.problem,
+                    names=self.dataset.names,
+                    starts=None if inputs is None else evaluate.word_starts(inputs, rows),
+                )
                 for name in TASKS[self.config.task].metrics[self.dataset.problem]:
                     if name in scores:
                         values[f"teacher/{short}/{name}"] = scores[name]

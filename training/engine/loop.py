@@ -240,7 +240,8 @@ def finish(
     if config.evaluate:
         speed = report.speed_of(student, inputs, rows, place, trainer.asked_to_stop, config.machine)
         logits = evaluate.predict(student, inputs, rows, place, asked_to_stop=trainer.asked_to_stop)
-        ours = report.scored(student, logits, labels, dataset, speed)
+        words = evaluate.word_starts(inputs, rows)
+        ours = report.scored(student, logits, labels, dataset, speed, words)
         judged = TASKS[config.task].metrics[dataset.problem]
         values = {f"test/{name}": ours.summary[name] for name in judged if name in ours.summary}
         if lesson.teachers:
@@ -333,7 +334,7 @@ def _teachers_scored(
     """The teachers together, as the scheme joins them, with the sum of what each costs."""
     dataset = lesson.dataset
     rows, truth = dataset.splits[split], torch.from_numpy(labels)
-    each = []
+    each, words = [], None
     for teacher in lesson.teachers:
         teacher.prepare(folder / "prepared")
         assert teacher.inputs is not None
@@ -341,9 +342,10 @@ def _teachers_scored(
             teacher.network, teacher.inputs, rows, place, asked, lesson.config.machine
         )
         logits = teacher.logits(rows, split).numpy()
-        each.append(report.scored(teacher.network, logits, labels, dataset, speed))
+        words = evaluate.word_starts(teacher.inputs, rows)
+        each.append(report.scored(teacher.network, logits, labels, dataset, speed, words))
     joined = lesson.target(rows, split, truth).logits.cpu().numpy()
-    whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {})
+    whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {}, words)
     sizes = report.combined(lesson.teachers, each)
     judged = TASKS[lesson.config.task].metrics[dataset.problem]
     summary = {**sizes, **{name: whole.summary[name] for name in judged if name in whole.summary}}

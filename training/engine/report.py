@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.engine import evaluate, latency, networks, predictions, slices
+from training.engine import evaluate, latency, networks, predictions, slices, spans
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
 from training.engine.job_config import Machine, Problem
@@ -30,21 +30,36 @@ class Scored:
     details: JSON
 
 
-def scored(network: Network, logits: Any, labels: Targets, dataset: Dataset, speed: JSON) -> Scored:
-    """The contract's description of one network: summary for tables, details for its page."""
+def scored(
+    network: Network,
+    logits: Any,
+    labels: Targets,
+    dataset: Dataset,
+    speed: JSON,
+    words: Indices | None = None,
+) -> Scored:
+    """The contract's description of one network: summary for tables, details for its page. Where
+    units are words, each row's begin at `words`."""
     summary = {
         "name": network.name,
-        **evaluate.score(logits, labels, dataset.problem),
+        **evaluate.score(logits, labels, dataset.problem, names=dataset.names, starts=words),
         "parameters": network.parameters,
         "size_bytes": size_bytes(network),
         **speed,
     }
-    return Scored(logits, summary, details(logits, labels, dataset.names, dataset.problem))
+    found = details(logits, labels, dataset.names, dataset.problem, words)
+    return Scored(logits, summary, found)
 
 
-def details(logits: Any, labels: Targets, names: tuple[str, ...], problem: Problem) -> JSON:
-    """What the page of an evaluation draws: per label, confusion and reliability; or, of numbers,
-    truth and answer of some rows."""
+def details(
+    logits: Any,
+    labels: Targets,
+    names: tuple[str, ...],
+    problem: Problem,
+    words: Indices | None = None,
+) -> JSON:
+    """What the page of an evaluation draws: per label, confusion and reliability, and of words the
+    spans of each type; or, of numbers, truth and answer of some rows."""
     if problem == "embedding":
         return {"width": int(logits.shape[1])}
     if problem == "regression":
@@ -60,7 +75,10 @@ def details(logits: Any, labels: Targets, names: tuple[str, ...], problem: Probl
         if known.any()
         else (0.0, [])
     )
-    return {"per_class": table, "confusion": confusion, "reliability": bins}
+    found: JSON = {"per_class": table, "confusion": confusion, "reliability": bins}
+    if words is not None:
+        found["per_span"] = spans.per_type(logits.argmax(axis=1), labels, words, names)
+    return found
 
 
 def size_bytes(network: Network) -> int:

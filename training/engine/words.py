@@ -93,6 +93,8 @@ class WordPreprocessing(TextPreprocessing):
 class WordInputs(data.TextInputs):
     """Token ids, and the label of each word at its first token."""
 
+    by_word = True
+
     def __init__(self, folder: Path, pad: int = 0) -> None:
         super().__init__(folder, pad)
         self.targets = np.load(folder / "targets.npy", mmap_mode="r").view(np.ndarray)

@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-from training.engine import words
+from training.engine import spans, words
 from training.engine.data import Dataset, Unit
 from training.engine.students import Architecture, Shape
 from training.engine.tasks import CLASSIFICATION_METRICS, TASKS, Task
@@ -20,7 +20,7 @@ class TokenClassification(Task):
     unit: ClassVar[Unit] = "word"
     trains_tokenizer = True
     metrics: ClassVar[dict[str, tuple[str, ...]]] = {
-        "single_label": CLASSIFICATION_METRICS["single_label"]
+        "single_label": ("accuracy", *spans.METRICS, *CLASSIFICATION_METRICS["single_label"][1:])
     }
 
     @staticmethod
