@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.bench import test_generation_head as head
 from tests.bench.test_engine_speed import prepared
 from tests.engine import jobs
-from training.engine import ahead, data
+from training.engine import data
 from training.engine.data import Indices
 from training.engine.heads import Head
 from training.engine.journal import Journal
@@ -113,7 +113,7 @@ def compare(name: str, folder: Path) -> None:
     best = [limit()]
     took: tuple[list[float], list[float]] = ([], [])
     with Journal(folder / "bench.jsonl") as journal:
-        one.coming = ahead.for_device(one._inputs, one.place.device)
+        one.micro_batches.make_ahead()
         plain = bare(other)
 
         def ours(some: list[Indices]) -> None:
@@ -131,8 +131,7 @@ def compare(name: str, folder: Path) -> None:
             took[0].append(seconds(partial(ours, pieces)) / STEPS)
             took[1].append(seconds(partial(theirs, pieces)) / STEPS)
             best.append(limit())
-        if one.coming is not None:
-            one.coming.close()
+        one.micro_batches.close()
     some = next(turning)
     mine, by_hand = (median(every[1:]) for every in took)
     tokens = int(one.inputs.lengths[some].sum()) if one.inputs.lengths is not None else 0

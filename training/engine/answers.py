@@ -43,7 +43,7 @@ class Answer:
     and sound, `[batch, channels, height, width]` of convolutions, `[batch, width]` elsewhere.
     attention, one a layer: `[batch, heads, time, time]`. relations: queries, keys and values, each
     `[batch, heads, time, width of a head]`. embedding: `[batch, width]`. mask: `[batch, time]`,
-    True where there is a token; None where all places are real.
+    True where there is a token; None where all places are real, or nobody looks at places.
     """
 
     logits: Tensor

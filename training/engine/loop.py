@@ -27,6 +27,7 @@ from training.engine import (
     ranks,
     report,
     slices,
+    validation,
     writing_report,
 )
 from training.engine import lesson as lessons
@@ -39,7 +40,7 @@ from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.tasks import TASKS
-from training.engine.trainer import FALLING, Trainer, identity
+from training.engine.trainer import Trainer, identity
 from training.engine.windows import LanguageInputs
 
 
@@ -202,14 +203,13 @@ def _use_best_stage(
 ) -> Iterator[Event]:
     """Where every stage began anew, an earlier student is kept when validation rows prefer it."""
     metric = config.training.selection_metric
-    falls = metric.removeprefix("val/") in FALLING
     values = [
         json.loads((folder / "stages" / f"{stage}.json").read_text())["best_value"]
         for stage in range(trainer.state.stage)
     ]
     best, chosen = trainer.state.best_value, trainer.state.stage
     for stage, value in enumerate(values):
-        if best is None or (value < best if falls else value > best):
+        if validation.better(metric, value, best):
             best, chosen = value, stage
     if chosen != trainer.state.stage:
         kept = networks.load(student.name, folder / "stages" / str(chosen), config.task)

@@ -166,7 +166,7 @@ class Place:
         module: nn.Module | None = None,
     ) -> Answer:
         """The logits, and what else is wanted. Raises ConfigError where it cannot be shown."""
-        mask = batch.get("attention_mask")
+        mask = batch.get("attention_mask") if wanted else None
         if mask is not None:
             mask = mask.to(self.device).bool()
         if hasattr(network.module, "last"):
@@ -174,7 +174,7 @@ class Place:
         if network.problem == "embedding":
             wanted = replace(wanted, embedding=False)
         if not wanted:
-            logits = self.logits(network, batch, module)
+            logits = self._said(network, batch, module)
             return Answer(logits, embedding=_vector(network, logits), mask=mask)
         watched = network.module if module is None else module
         with features.watch(watched, wanted) as seen:

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,40 +13,33 @@ import torch
 from torch import Tensor, nn
 
 from training.engine import (
-    ahead,
-    augmentation,
     checkpoint,
     compiling,
     data,
     evaluate,
-    generation,
     jointly,
     optimization,
     sharding,
+    tracking,
+    validation,
 )
 from training.engine.answers import Answer
 from training.engine.checkpoint import State
-from training.engine.data import Batch, Dataset, Indices, Inputs
+from training.engine.data import Dataset, Indices, Inputs
 from training.engine.energy import Meter
 from training.engine.errors import AskedToStop, DataError, DivergedError
 from training.engine.events import Event, Logged, Measured, Saved
 from training.engine.job_config import JobConfig
-from training.engine.lesson import Lesson, silent
+from training.engine.lesson import Lesson
+from training.engine.micro_batches import MicroBatches
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.ranks import ALONE, Ranks
-from training.engine.schemes import Classroom, Scheme, Step
-from training.engine.windows import LanguageInputs
+from training.engine.schemes import Classroom, Scheme
 
-MOST_LINES = 5000  # measured lines of a run's steps; longer runs tell the mean of several steps
 SHARES = 20  # times in a stage, at most, that each term's share of the gradient is measured
 SHARES_APART = 100  # steps between them at least: each costs about another step
 LEAST_SCALE = 2.0**-16  # of float16: gradients that overflow even here are no numbers
-#: Metrics that are better when lower, after `val/`.
-FALLING = (
-    *("loss", "kl", "log_loss", "ece", "rmse", "mae", "teacher_rmse"),
-    *("perplexity", "bits_per_character"),
-)
 
 
 def identity(config: JobConfig) -> str:
@@ -58,17 +51,6 @@ def identity(config: JobConfig) -> str:
     said["training"]["checkpoint_every_steps"] = 0
     del said["training"]["sharding"]  # a checkpoint is whole
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(slots=True)
-class Window:
-    """Steps since the last line of the journal."""
-
-    steps: int = 0
-    rows: int = 0
-    seconds: float = 0.0
-    sums: dict[str, Tensor] | None = None
-    norms: Tensor | None = None
 
 
 class Trainer:
@@ -115,9 +97,14 @@ class Trainer:
         if beside is not None:
             self.beside["scheme"] = beside.to(place.device)
         self._fit()
-        self.forward: nn.Module = self.module
+        forward: nn.Module = self.module
         if self.training.compile:
-            self.forward = compiling.compiled(self.module, place.device, self.wanted)
+            forward = compiling.compiled(self.module, place.device, self.wanted)
+        self.micro_batches = MicroBatches(
+            self.training, dataset, student, forward, inputs, lesson, self.scheme, self.wanted,
+            place, ranks, in_parts=self.whole is not None,
+        )  # fmt: skip
+        self.judge = validation.Judge(dataset, student, inputs, lesson, place)
         every = [*self.module.parameters(), *self.beside.parameters()]
         self.weights = [one for one in every if one.requires_grad]
         self.optimizer = optimization.optimizer(self.weights, self.training)
@@ -130,11 +117,10 @@ class Trainer:
         self.state.steps = self.state.began + self.steps
         self.state.config = identity(config)
         self.best: checkpoint.Weights | None = None
-        self.lines_every = -(-self.steps // MOST_LINES)
+        self.lines_every = tracking.lines_every(self.steps)
         several = len(lesson.terms) > 1 and self.whole is None
         self.shares_every = max(SHARES_APART, self.steps // SHARES) if several else 0
-        self.window = Window()
-        self.coming: ahead.Ahead | None = None
+        self.window = tracking.Window()
         self.halted = False
         self.meter = Meter(place.device, config.machine.watts_per_core, ranks.size)
         self.meter.spent_before(self.state.joules)
@@ -153,7 +139,7 @@ class Trainer:
             teacher: Answer | None = None
             if self.lesson.teachers and self.lesson.wanted:
                 teacher = self.lesson.teachers[0].answer(some, "train", self.lesson.wanted)
-                teacher = on(teacher, self.place.device)
+                teacher = teacher.to(self.place.device)
         if teacher is None and self.scheme.brings_teacher:
             teacher = answer  # those who will teach have the student's shapes
         if teacher is not None or not self.lesson.needs_teacher:
@@ -193,22 +179,19 @@ class Trainer:
                 self.student, self.inputs, self.lesson.teachers, self.place, self.training.seed
             )
         )
-        coming = ahead.for_device(self._inputs, self.place.device)
-        rewrites = type(self.scheme).rewrite is not Scheme.rewrite
-        self.coming = None if rewrites else coming
+        self.micro_batches.make_ahead()
         try:
             yield from self._train()
         finally:
-            if coming is not None:
-                coming.close()
+            self.micro_batches.close()
 
     def _train(self) -> Iterator[Event]:
         state = self.state
         saved_at = state.step
         while not state.over:
-            epoch = state.epochs_before + state.epoch
+            self.micro_batches.epoch = state.epochs
             order = data.epoch_order(
-                self.rows, self.inputs.lengths, self.size, self.training.seed, epoch
+                self.rows, self.inputs.lengths, self.size, self.training.seed, state.epochs
             )
             self.module.train()
             self.beside.train()
@@ -240,10 +223,10 @@ class Trainer:
         done = state.step - state.began
         rate = optimization.learning_rate(training, done, self.steps)
         optimization.set_rate(self.optimizer, rate)
-        steps = self._micro_batches(rows, done)
-        if self.coming is not None and following is not None:
-            self.coming.expect(self._pieces(following))
-        self.optimizer.zero_grad(set_to_none=True)
+        steps = self.micro_batches.of(rows, state.step, done / max(1, self.steps))
+        if following is not None:
+            self.micro_batches.expect(following)
+        optimization.forget(self.weights)
         sums: dict[str, Tensor] = {}
         if self.lesson.is_joint and (len(steps) > 1 or self.ranks.size > 1):
             total, parts = jointly.backward(
@@ -276,104 +259,8 @@ class Trainer:
         state.batch += 1
         self.scheme.stepped(self.module, state.step - state.began)
         seconds = time.perf_counter() - began
-        self._remember(sums, norm, len(rows), seconds)
+        self.window.add(sums, norm, len(rows), seconds)
         self.clock.stepped(state.step, seconds)
-
-    def _micro_batches(self, rows: Indices, done: int) -> list[Step]:
-        """The step's rows in pieces of a batch, as the scheme sees them."""
-        pieces = self._pieces(rows)
-        idle = self.lesson.is_joint and not pieces  # it reckons along with the others' rows
-        others = [self.scheme.rewrite(piece, self.state.step) for piece in pieces]
-        batches = [
-            self._next(piece) if other is None else other
-            for piece, other in zip(pieces, others, strict=True)
-        ]
-        labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
-        every = labels[0] if len(labels) == 1 else self._together(labels)
-        counts = self.lesson.counts(every, sum(map(len, pieces)))
-        counts = self.ranks.sum_counts(counts)
-        weights = self.lesson.weights_at(done / max(1, self.steps))
-        if idle:
-            return [self._step(rows[:0], {}, every, counts, weights, changed=False)]
-        steps = [
-            self._step(piece, batch, truth, counts, weights, changed=other is not None)
-            for piece, batch, truth, other in zip(pieces, batches, labels, others, strict=True)
-        ]
-        if self.whole is not None:  # all processes put the parts together equally often
-            lacking = -(-len(rows) // self.training.batch_size) - len(pieces)
-            steps += [self._silent_step(rows[:1], counts, weights)] * lacking
-        return steps
-
-    def _silent_step(
-        self, rows: Indices, counts: dict[str, int], weights: dict[str, float]
-    ) -> Step:
-        """One that asks the student, and adds nothing."""
-        batch = self._inputs(rows)
-        labels = self._labels(rows, batch)
-        step = self._step(rows, batch, labels, counts, weights, changed=False)
-        return replace(step, reckon=lambda student, teacher, labels: (silent(student) * 0.0, {}))
-
-    def _step(
-        self,
-        rows: Indices,
-        batch: Batch,
-        labels: Tensor,
-        counts: dict[str, int],
-        weights: dict[str, float],
-        *,
-        changed: bool,
-    ) -> Step:
-        device = self.place.device
-        truth = labels.to(device)
-
-        def ask(module: nn.Module) -> Answer:
-            return self.place.answer(self.student, batch, self.wanted, module)
-
-        def frozen() -> Answer | None:
-            if not self.lesson.needs_teacher:
-                return None
-            said = self.lesson.target(rows, "train", labels, batch, changed=changed)
-            return on(said, device)
-
-        return Step(
-            rows=rows,
-            batch=batch,
-            labels=truth,
-            number=self.state.step,
-            ask=ask,
-            student=lambda: ask(self.forward),
-            frozen=frozen,
-            reckon=lambda student, teacher, labels: self.lesson.total(
-                student, teacher, labels, counts, weights
-            ),
-        )
-
-    def _pieces(self, rows: Indices) -> list[Indices]:
-        """This rank's part of each batch."""
-        size = self.training.batch_size
-        pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [mine for piece in pieces if len(mine := self.ranks.mine(piece))]
-
-    def _next(self, rows: Indices) -> Batch:
-        return self._inputs(rows) if self.coming is None else self.coming.take(rows)
-
-    def _inputs(self, rows: Indices) -> Batch:
-        batch = self.inputs.batch(rows)
-        if not self.lesson.augments:
-            return batch
-        epoch = self.state.epochs_before + self.state.epoch
-        chance = augmentation.Chance(self.training.seed, epoch, rows)
-        return augmentation.augment(batch, chance, self.training.augmentation)
-
-    def _labels(self, rows: Indices, batch: Batch) -> Tensor:
-        """Those of the batch's units, on the CPU."""
-        targets = batch.get("targets")
-        if targets is None:
-            return torch.from_numpy(self.dataset.labels[rows])
-        return targets[targets != data.NO_UNIT]
-
-    def _together(self, labels: Sequence[Tensor]) -> Tensor:
-        return torch.cat(list(labels)) if labels else torch.from_numpy(self.dataset.labels[:0])
 
     def _shares(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Each term's share of the lengths of the terms' gradients: what its weight really is."""
@@ -391,22 +278,10 @@ class Trainer:
         whole = whole * self.ranks.size  # the ranks' shares are added
         return {f"{kind}_share": one / whole for kind, one in lengths.items()}
 
-    def _remember(self, sums: dict[str, Tensor], norm: Tensor, rows: int, seconds: float) -> None:
-        window = self.window
-        window.steps += 1
-        window.rows += rows
-        window.seconds += seconds
-        before = window.sums or {}
-        window.sums = {
-            **before,
-            **{k: before[k] + v if k in before else v for k, v in sums.items()},
-        }
-        window.norms = norm if window.norms is None else window.norms + norm
-
     def measure(self) -> Iterator[Event]:
         """The mean of the steps since the last line. Raises DivergedError when it is no number."""
         window, state = self.window, self.state
-        if not window.steps or window.sums is None or window.norms is None:
+        if window.norms is None:
             return
         sums = self.ranks.sum_values({k: float(v) for k, v in window.sums.items()})
         values = {
@@ -416,7 +291,7 @@ class Trainer:
         done = state.step - state.began - 1
         values["train/gradient_norm"] = float(window.norms) / window.steps
         values["train/learning_rate"] = optimization.learning_rate(self.training, done, self.steps)
-        values["train/samples_per_second"] = round(window.rows / max(window.seconds, 1e-9), 1)
+        values["train/samples_per_second"] = round(window.rate, 1)
         for one, _ in self.lesson.terms:
             if one.weight_schedule != "constant":
                 values[f"train/{one.kind}_weight"] = one.weight_at(done / max(1, self.steps))
@@ -424,7 +299,7 @@ class Trainer:
             values["train/loss_scale"] = scale = self.scaler.get_scale()
             if scale < LEAST_SCALE:
                 values["train/gradient_norm"] = math.inf
-        self.window = Window()
+        self.window = tracking.Window()
         yield Measured(state.step, self._epoch(), values)
         for name in ("train/loss", "train/gradient_norm"):
             if not math.isfinite(values[name]):
@@ -446,15 +321,16 @@ class Trainer:
         began = time.perf_counter()
         state = self.state
         metric = self.training.selection_metric
-        falls = metric.removeprefix("val/") in FALLING
+        done = (state.step - state.began) / max(1, self.steps)
+        together = self.whole is not None
         scored = [
-            (self.ranks.told(partial(self.validate, one), together=self.whole is not None), one)
+            (self.ranks.told(partial(self.judge.scores, one, done), together=together), one)
             for one in self.scheme.candidates(self.module)
         ]
         values, chosen = scored[0]
         for others, module in scored[1:]:
-            ahead = others.get(metric, math.nan) - values.get(metric, math.nan)
-            if ahead < 0 if falls else ahead > 0:
+            value, best = others.get(metric, math.nan), values.get(metric, math.nan)
+            if validation.better(metric, value, best):
                 values, chosen = others, module
         yield Measured(state.step, self._epoch(), values)
         value = values.get(metric, math.nan)
@@ -463,8 +339,7 @@ class Trainer:
                 f"{metric} cannot be measured: no validation row has a "
                 "label. Label some, or select by val/agreement with a teacher."
             )
-        best = state.best_value
-        better = best is None or (value < best if falls else value > best)
+        better = validation.better(metric, value, state.best_value)
         if better or not self.lesson.trains_answers:
             state.best_value, state.best_step, state.stale_epochs = value, state.step, 0
             self.best = checkpoint.copy(self.whole or chosen)
@@ -487,71 +362,6 @@ class Trainer:
         if state.over:
             self.clock.steps = self.clock.step = state.step
             self.clock.epochs_left = 0
-
-    def validate(self, module: nn.Module) -> dict[str, float]:
-        """The validation rows' scores, of the student or of another module of its kind."""
-        if self.lesson.writes:
-            return self._validate_writing(module)
-        rows = self.dataset.splits["validation"]
-        logits = evaluate.predict(self.student, self.inputs, rows, self.place, module=module)
-        labels = evaluate.truths(self.dataset, self.inputs, rows)
-        problem = self.dataset.problem
-        scores = evaluate.score(logits, labels, problem)
-        values = {f"val/{name}": value for name, value in scores.items()}
-        truth = torch.from_numpy(labels)
-        teacher: Answer | None = None
-        if self.lesson.teachers:
-            teacher = on(self.lesson.target(rows, "validation", truth), torch.device("cpu"))
-            close = evaluate.fidelity(logits, teacher.logits.numpy(), problem)
-            values |= {f"val/{name}": value for name, value in close.items()}
-        values["val/loss"] = self._validation_loss(logits, teacher, truth)
-        return values
-
-    def _validation_loss(
-        self, logits: evaluate.Logits, teacher: Answer | None, truth: Tensor
-    ) -> float:
-        """The total of the terms that compare answers; those about layers are training's own."""
-        answer = Answer(torch.from_numpy(logits))
-        counts = self.lesson.counts(truth, len(truth))
-        counts = {
-            one.kind: 0 if loss.wants else counts[one.kind] for one, loss in self.lesson.terms
-        }
-        done = (self.state.step - self.state.began) / max(1, self.steps)
-        with torch.no_grad():
-            total, _ = self.lesson.total(
-                answer, teacher, truth, counts, self.lesson.weights_at(done)
-            )
-        return float(total)
-
-    def _validate_writing(self, module: nn.Module) -> dict[str, float]:
-        """The same of a network that writes, a few windows at a time."""
-        assert isinstance(self.inputs, LanguageInputs)
-        rows = self.dataset.splits["validation"]
-        done = (self.state.step - self.state.began) / max(1, self.steps)
-        weights = self.lesson.weights_at(done)
-        units = int(self.inputs.units[rows].sum())
-        counts = {one.kind: 0 if loss.wants else units for one, loss in self.lesson.terms}
-        self.lesson.apart = False
-
-        def loss(student: Answer, teacher: Answer | None, labels: Tensor) -> float:
-            return float(self.lesson.total(student, teacher, labels, counts, weights)[0])
-
-        judged = generation.judge(
-            self.student,
-            self.inputs,
-            self.dataset,
-            rows,
-            self.place,
-            target=self.lesson.said_of(self.inputs, "validation"),
-            module=module,
-            beside=loss,
-        )
-        values = judged.scores(self.inputs.form)
-        if not math.isnan(judged.kl.sum()):
-            values |= judged.fidelity()
-        values = {f"val/{name}": value for name, value in values.items()}
-        values["val/loss"] = judged.beside
-        return {name: value for name, value in values.items() if not math.isnan(value)}
 
     def save(self) -> Event:
         self.state.seconds = self.clock.seconds
@@ -589,8 +399,3 @@ def length(gradient: Sequence[Tensor | None]) -> Tensor:
     """Euclidean, of all parts together; those that a term does not reach count 0."""
     squares = [one.float().square().sum() for one in gradient if one is not None]
     return torch.stack(squares).sum().sqrt() if squares else torch.zeros(())
-
-
-def on(answer: Answer, device: torch.device) -> Answer:
-    """The answer on a device."""
-    return answer.to(device)
