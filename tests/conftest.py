@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright runs an event loop
+# Exact numbers are a CPU's; tests/gpu runs where somebody names a GPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
 from django.conf import LazySettings

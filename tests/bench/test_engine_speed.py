@@ -36,7 +36,7 @@ def prepared(folder: Path) -> trainer.Trainer:
     raw = json.loads((folder / "config.json").read_text())
     config = job_config.parse_job(raw, methods.describe())
     dataset = data.open_dataset(folder, config.dataset, TASKS[config.task].unit)
-    place = Place.choose("auto")
+    place = Place.choose(config.training.precision)
     scheme, clock = lesson.scheme_of(config), Clock()
     plan = scheme.plan(config.losses, config.stages, config.training.epochs)[0]
     taught = lesson.Lesson(config, dataset, scheme, plan)
@@ -44,6 +44,7 @@ def prepared(folder: Path) -> trainer.Trainer:
     shared = taught.teachers[0].network.preprocessing if taught.takes_inputs else None
     torch.manual_seed(0)
     student = networks.student(config.student, folder, dataset, config.task, lambda _: None, shared)
+    optimization.prepare(student, config.training)
     inputs = student.preprocessing.prepare(dataset.path, folder / "prepared")
     dataset = taught.divide(inputs)
     made = trainer.Trainer(

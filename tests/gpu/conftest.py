@@ -1,5 +1,6 @@
-"""Skips all of this folder where there is no GPU. It needs no Django: `pytest -c /dev/null
---rootdir . --confcutdir tests/gpu tests/gpu` runs it on a machine that only has torch."""
+"""Skips all of this folder where there is no GPU, or none was named: `CUDA_VISIBLE_DEVICES=0 pytest
+tests/gpu`. It needs no Django: `pytest -c /dev/null --rootdir . --confcutdir tests/gpu tests/gpu`
+runs it on a machine that only has torch."""
 
 from pathlib import Path
 
@@ -12,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    lacking = pytest.mark.skip(reason="this machine has no CUDA GPU")
+    lacking = pytest.mark.skip(reason="no CUDA GPU here, or none named")
     for item in items:
         if HERE in item.path.parents and not torch.cuda.is_available():
             item.add_marker(lacking)

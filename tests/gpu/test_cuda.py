@@ -25,7 +25,7 @@ from training.engine.ranks import Several
 PRECISIONS = ("float32", "bfloat16", "float16")
 GPU = torch.device("cuda", 0)
 STUDENTS: list[tuple[str, str, jobs.JSON]] = [
-    ("text-classification", "bag_of_embeddings", jobs.SMALL_BAG),
+    ("text-classification", "bag_of_embeddings", {**jobs.SMALL_BAG, "dropout": 0.0}),
     ("text-classification", "text_cnn", {"dim": 8, "vocabulary": 60}),
     ("text-classification", "bilstm", {"dim": 8, "hidden": 8, "vocabulary": 60}),
     ("text-classification", "distilbert", {}),
@@ -273,7 +273,7 @@ def test_the_chunked_head_says_the_same_as_the_plain_one() -> None:
 def test_what_a_run_needed_of_the_gpu_is_told(tmp_path: Path, texts: jobs.JSON) -> None:
     folder = jobs.write(tmp_path, texts)
     told = jobs.run(folder)
-    assert any(torch.cuda.get_device_name(GPU) in one.message for one in jobs.of(told, Logged))
+    assert any(torch.cuda.get_device_name(GPU) in one.text for one in jobs.of(told, Logged))
     said = json.loads((folder / "output" / "evaluation.json").read_text())
     assert "GPU's power read" in json.dumps(said)
 

@@ -23,6 +23,8 @@ from training.engine.heads import Head, Taught, TopK
 from training.engine.losses import Loss
 
 AT_ONCE = 4_194_304  # numbers in a buffer of logits: 131 tokens by 32 000 words
+AT_ONCE_ON_GPU = 33_554_432  # a GPU idles over thin products
+PIECES_ON_GPU = 16  # at least, so that buffers stay a small part of what they replace
 FEWEST = 64  # tokens in a chunk; fewer leave the products of matrices too thin
 TINY = 1e-37
 
@@ -74,6 +76,13 @@ def total(
     return summed, parts
 
 
+def tokens_at_once(units: int, vocabulary: int, device: torch.device) -> int:
+    """Tokens in a chunk of so many."""
+    if device.type != "cuda":
+        return max(FEWEST, AT_ONCE // vocabulary)
+    return max(FEWEST, min(units // PIECES_ON_GPU, AT_ONCE_ON_GPU // vocabulary))
+
+
 class _Total(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -92,7 +101,7 @@ class _Total(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             raise RuntimeError("The gradients of a head's loss can be had once.")
-        if float(outer) != 1.0:
+        if outer.is_cuda or float(outer) != 1.0:  # to look would wait for the GPU
             for one in gradients:
                 if one is not None:
                     one.mul_(outer)
@@ -117,9 +126,9 @@ class _Work:
         self.wide = torch.bfloat16 if bfloat16 else torch.float32
         self.theirs = teacher.weight.to(self.wide) if isinstance(teacher, Head) else None
         units, vocabulary = len(student.hidden), len(student.weight)
-        size = at_once or max(FEWEST, AT_ONCE // vocabulary)
-        self.size = max(1, min(units, size))
         self.device = student.hidden.device
+        self.on_gpu = self.device.type == "cuda"
+        self.size = max(1, min(units, at_once or tokens_at_once(units, vocabulary, self.device)))
         self.sums = {kind: torch.zeros((), device=self.device) for kind, _, _ in terms}
         self.parts: dict[str, Tensor] = {}
         self.again = False  # whether its gradients may be asked for more than once
@@ -158,7 +167,7 @@ class _Work:
                 if wide is torch.float32:
                     grad_weight.addmm_(thin.T, part)
                 else:
-                    grad_weight += thin.T @ part
+                    grad_weight += self._wide(thin.T, part)
             if grad_bias is not None:
                 grad_bias += slope.sum(dim=0)
         self.gradients = (
@@ -185,6 +194,12 @@ class _Work:
             self._buffers[name] = torch.empty(shape, device=self.device)
         return self._buffers[name][:rows]
 
+    def _wide(self, left: Tensor, right: Tensor) -> Tensor:
+        """A product of two bfloat16 matrices, in float32 where the device adds up in it."""
+        if self.on_gpu:
+            return torch.mm(left, right, out_dtype=torch.float32)
+        return left @ right
+
     def _product(
         self, name: str, hidden: Tensor, weight: Tensor, bias: Tensor | None, by: float
     ) -> Tensor:
@@ -193,7 +208,7 @@ class _Work:
         if hidden.dtype is torch.float32:
             torch.mm(hidden * by if by != 1.0 else hidden, weight.T, out=into)
         else:
-            into.copy_(hidden @ weight.T)
+            into.copy_(self._wide(hidden, weight.T))
             if by != 1.0:
                 into.mul_(by)
         if bias is not None:
@@ -294,7 +309,7 @@ class _Work:
         each = (known * (by / self.counts["hard_labels"])).unsqueeze(1)  # [units, 1]
         if slope is None:
             slope = logits.mul_(each)
-        elif bool(known.all()):
+        elif not self.on_gpu and bool(known.all()):
             slope.add_(logits, alpha=by / self.counts["hard_labels"])
         else:
             slope.addcmul_(logits, each.expand_as(logits))
@@ -357,7 +372,8 @@ def _logits_of(teacher: Head | Tensor, start: int, stop: int) -> Tensor:
 @torch.no_grad()
 def judge(student: Head, teacher: Taught, labels: Tensor) -> Judged:
     """Answers of a few units at a time, so that their logits are never all in memory."""
-    size = max(FEWEST, AT_ONCE // len(student.weight))
+    device = student.hidden.device
+    size = tokens_at_once(len(student.hidden), len(student.weight), device)
     nll, right, agrees, kl = [], [], [], []
     for start in range(0, len(student.hidden), size):
         stop = min(len(student.hidden), start + size)

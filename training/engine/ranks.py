@@ -129,5 +129,8 @@ def join(device: torch.device) -> Ranks:
     if size <= 1:
         return ALONE
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        if device.type == "cuda":
+            dist.init_process_group("nccl", device_id=device)
+        else:
+            dist.init_process_group("gloo")
     return Several(dist.get_rank(), dist.get_world_size(), device)
