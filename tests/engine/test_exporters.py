@@ -252,11 +252,6 @@ def test_a_wish_is_completed_and_means_the_same_again() -> None:
     assert export_config.read(wish.as_dict(), CATALOG, IMAGE) == wish
 
 
-def test_texts_are_generated_from_a_model_folder_only() -> None:
-    with pytest.raises(ConfigError, match="one of safetensors"):
-        export_config.read({"format": "onnx"}, CATALOG, "text-generation")
-
-
 @pytest.mark.slow
 def test_the_command_writes_its_result_or_its_reason(
     tmp_path: Path, teacher: Path, texts: jobs.JSON

@@ -20,6 +20,7 @@ from training.worker import exports as making
 
 EXPORTS = "/api/v1/projects/intents/models/tiny/versions/1/exports/"
 LABELS = ["no", "yes"]
+PRUNED = {"kind": "magnitude-pruning"}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     told: list[int] = []
 
     def note(job: str, **ids: Any) -> bool:
-        assert job == making.MAKE
+        assert job == making.WORK.job
         told.append(ids["export_id"])
         return True
 
@@ -109,8 +110,8 @@ def test_the_same_key_makes_one_export(erins: APIClient) -> None:
         ({"format": "onnx", "dataset": 7}, "dataset"),
         ({"format": "onnx", "dataset": "pictures@1"}, "dataset"),
         ({"format": "onnx", "teacher": "big@1"}, "teacher"),
-        ({"format": "onnx", "compress": {"kind": "low-rank"}, "teacher": "none@1"}, "teacher"),
-        ({"format": "onnx", "compress": {"kind": "low-rank"}, "teacher": "other@1"}, "teacher"),
+        ({"format": "onnx", "compress": PRUNED, "teacher": "none@1"}, "teacher"),
+        ({"format": "onnx", "compress": PRUNED, "teacher": "other@1"}, "teacher"),
     ],
 )
 def test_what_cannot_be_made_is_refused_at_its_field(
@@ -123,6 +124,67 @@ def test_what_cannot_be_made_is_refused_at_its_field(
     assert answer.status_code == 400
     assert list(answer.json()["fields"]) == [field]
     assert not Export.objects.exists()
+
+
+@pytest.fixture
+def writer(project: Project) -> ModelVersion:
+    """A network that writes, that run 2 has made of nobody's answers."""
+    plays = make.dataset_version(project, "plays", task="text-generation", labels=())
+    made = make.model_version(
+        project, "writer", task="text-generation", architecture="gru_language_model",
+        files=[{"name": "model.safetensors", "sha256": "a" * 64, "bytes": 4000}],
+        tokenizer={"kind": "bpe", "vocabulary": 99, "sha256": "a" * 64},
+        source={"kind": "run", "run": 2},
+    )  # fmt: skip
+    make.run(
+        project, number=2, task="text-generation", dataset_version=plays, output=made,
+        status="finished",
+    )  # fmt: skip
+    return made
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "words"),
+    [
+        ({"format": "torch-export"}, "format", "Export it as onnx"),
+        ({"format": "onnx", "compress": {"kind": "low-rank"}}, "compress.kind", "recurrent"),
+    ],
+)
+def test_what_an_architecture_cannot_be_is_refused_before_it_is_tried(
+    erins: APIClient, writer: ModelVersion, asked: dict[str, Any], field: str, words: str
+) -> None:
+    address = EXPORTS.replace("tiny", "writer")
+    answer = erins.post(address, asked, format="json")
+    assert answer.status_code == 400
+    assert words in answer.json()["fields"][field][0]
+    assert erins.post(address, {"format": "onnx-int8"}, format="json").status_code == 202
+
+
+def test_a_teacher_of_other_tokens_does_not_teach_what_is_made_smaller(
+    erins: APIClient, project: Project, writer: ModelVersion
+) -> None:
+    make.model_version(
+        project, "wordy", task="text-generation", role="teacher", source={"kind": "run", "run": 9},
+        files=writer.files, tokenizer={"kind": "bpe", "vocabulary": 99, "sha256": "b" * 64},
+    )  # fmt: skip
+    asked = {"format": "onnx", "compress": {"kind": "magnitude-pruning"}, "teacher": "wordy@1"}
+    answer = erins.post(EXPORTS.replace("tiny", "writer"), asked, format="json")
+    assert "other tokens" in answer.json()["fields"]["teacher"][0]
+
+
+def test_tokens_are_told_with_all_they_are_judged_by(erin: User, writer: ModelVersion) -> None:
+    dataset = DatasetVersion.objects.get(dataset__name="plays")
+    export = make.export(writer, dataset)
+    assert export.report is not None
+    names = ("bits_per_character", "perplexity", "token_accuracy")
+    metrics = [{"name": one, "before": 0.5, "after": 0.5, "change": 0.0} for one in names]
+    export.report |= {"tokens": 2048, "metric": metrics[0], "metrics": metrics}
+    export.save()
+    address = reverse("training:model_version", args=["intents", "writer", 1])
+    page = signed_in(erin).get(address).content.decode()
+    assert "of 2,048 tokens" in page
+    assert "perplexity" in page
+    assert "token accuracy" in page
 
 
 def test_a_version_without_weights_is_not_shipped(erins: APIClient, project: Project) -> None:

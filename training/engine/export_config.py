@@ -14,7 +14,7 @@ from training.engine.options import JSON
 from training.engine.terms import Methods, find, keys
 
 #: Metrics of which less is better.
-FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity")
+FALLING = ("log_loss", "ece", "rmse", "mae", "loss", "perplexity", "bits_per_character")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

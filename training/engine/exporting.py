@@ -30,6 +30,7 @@ from training.engine import (
     data,
     evaluate,
     export_config,
+    generation,
     inspection,
     job,
     job_config,
@@ -37,7 +38,7 @@ from training.engine import (
     networks,
     terms,
 )
-from training.engine.compressors import COMPRESSORS, Compressor, Material
+from training.engine.compressors import COMPRESSORS, Compressor, Material, tuning
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.events import Logged, Stage, finite
@@ -47,6 +48,8 @@ from training.engine.exporters.feeding import Fed, fed
 from training.engine.exporters.onnx_graph import first_line
 from training.engine.job_config import DatasetInput
 from training.engine.journal import Journal
+from training.engine.language import LanguagePreprocessing
+from training.engine.language_teacher import LanguageTeacher
 from training.engine.latency import BATCHES
 from training.engine.networks import Network, Place
 from training.engine.tasks import TASKS
@@ -59,6 +62,7 @@ MOST_ROWS = 2000  # of the validation split, on which both answer
 MOST_NUMBERS = 50_000_000  # that both may answer to these rows
 SECONDS = 2.0  # spent on each batch size, both networks together
 MOST_TURNS = 200
+TOP_K = 64  # words a token of a teacher, where its answers take too much room
 SLOWER = 1.1  # times as long, from which a form is called slower
 LOSES = 0.01  # of the metric, from which a form is called worse
 
@@ -106,6 +110,7 @@ def export(
     network = networks.load(str(model["name"]), home, asked.task)
     dataset = data.open_dataset(folder, asked.dataset, TASKS[asked.task].unit)
     inputs = network.preprocessing.prepare(dataset.path, folder / "prepared")
+    whole = dataset
     if isinstance(inputs, LanguageInputs):
         dataset = inputs.divided(dataset)
     rows = Rows(inputs, dataset.splits["train"])
@@ -117,9 +122,8 @@ def export(
     told = []
     if compressor is not None:
         stage("compressing")
-        material = Material(
-            dataset, inputs, Place.choose("auto"), _teacher(raw, folder, dataset, say), say
-        )
+        teacher = _teacher(raw, asked.wish, folder, whole, network, say)
+        material = Material(dataset, inputs, Place.choose("auto"), teacher, say)
         network, said = compressor.compress(network, material)
         network.module.to("cpu").eval()
         told.append(said)
@@ -143,10 +147,13 @@ def export(
     # -- held against what it came from -----------------------------------------------------------
     stage("comparing answers")
     judged = _judged(dataset, inputs, before.outputs)
-    answers = evaluate.predict(before, inputs, judged, cpu)
-    meant = dataclasses.replace(before, scale=(0.0, 1.0))  # what was opened scales by itself
-    theirs = evaluate.predict(meant, inputs, judged, cpu, module=after)
-    report = compare(before, dataset, inputs, judged, answers, theirs)
+    if isinstance(inputs, LanguageInputs):
+        report = compare_writing(before, after, inputs, judged)
+    else:
+        answers = evaluate.predict(before, inputs, judged, cpu)
+        meant = dataclasses.replace(before, scale=(0.0, 1.0))  # what was opened scales by itself
+        theirs = evaluate.predict(meant, inputs, judged, cpu, module=after)
+        report = compare(before, dataset, inputs, judged, answers, theirs)
     stage("measuring speed")
     same = compressor is None and exporter.weights == networks.WEIGHTS
     times = race(before, None if same else after, inputs, judged)
@@ -191,16 +198,36 @@ def _compressor(wish: Wish) -> Compressor | None:
 
 
 def _teacher(
-    raw: JSON, folder: Path, dataset: Dataset, say: Callable[[str], None]
+    raw: JSON,
+    wish: Wish,
+    folder: Path,
+    dataset: Dataset,
+    student: Network,
+    say: Callable[[str], None],
 ) -> Teacher | None:
-    """The teacher, whose answers are in the store or go there."""
+    """The teacher, whose answers are in the store or go there. Raises ModelError for one that reads
+    other tokens than a student that writes."""
     said = raw.get("teacher")
     if not said:
         return None
     home = folder / str(said["path"])
     network = networks.load(str(said["name"]), home, str(raw["task"]))
-    teacher = Teacher(network, home, 1.0, dataset, Place.choose("auto"))
     store = Path(raw["store"]) if raw.get("store") else folder / "teacher-outputs"
+    teacher: Teacher
+    if isinstance(network.preprocessing, LanguagePreprocessing):
+        if network.preprocessing.digest != student.preprocessing.digest:
+            raise ModelError(
+                f"{network.name} cuts texts into other tokens than {student.name}, so its answers "
+                "cannot be learnt from. Name another teacher, or the version itself."
+            )
+        teacher = LanguageTeacher(network, home, 1.0, dataset, Place.choose("auto"))
+        teacher.prepare(folder / "prepared")
+        teacher.seat(dataset)
+        assert wish.compress is not None
+        softens = tuning.temperature(wish.compress["options"].get("temperature"), student)
+        teacher.choose("auto", TOP_K, [softens], store)
+    else:
+        teacher = Teacher(network, home, 1.0, dataset, Place.choose("auto"))
     say(f"Asking {network.name}")
     for split in ("train", "validation"):
         for _ in teacher.ask(split, store, folder / "prepared", lambda: False):
@@ -226,7 +253,9 @@ def _judged(dataset: Dataset, inputs: Inputs, outputs: int) -> Indices:
     """Validation rows, evenly apart where there are many."""
     rows = dataset.splits["validation"]
     units = data.offsets(inputs, rows)[-1] / len(rows)
-    most = int(min(MOST_ROWS, max(1, MOST_NUMBERS // (units * outputs))))
+    # Of texts that are written, logits are looked at and forgotten: only the time is a limit.
+    numbers = 10 * MOST_NUMBERS if isinstance(inputs, LanguageInputs) else MOST_NUMBERS
+    most = int(min(MOST_ROWS, max(1, numbers // (units * outputs))))
     places = np.linspace(0, len(rows) - 1, min(most, len(rows)))
     return rows[places.astype(np.int64)]
 
@@ -252,6 +281,28 @@ def compare(
         "kl": close.get("kl"),
         "difference": {"max": float(apart.max()), "mean": float(apart.mean())},
         "metric": _metric(network, dataset, inputs, rows, before, after),
+    }
+
+
+def compare_writing(
+    network: Network, after: nn.Module, inputs: LanguageInputs, rows: Indices
+) -> JSON:
+    """The same of a network that writes. Its `metric` is bits a character, or perplexity where no
+    token stands for a character, and `metrics` are all it is judged by, token by token."""
+    found = generation.apart(network, after, inputs, rows, Place(torch.device("cpu")))
+    metrics = [
+        {"name": name, "before": first, "after": then, "change": then - first}
+        for name, (first, then) in found.scores().items()
+    ]
+    return {
+        "rows": len(rows),
+        "tokens": found.units,
+        "split": "validation",
+        "agreement": found.agreement,
+        "kl": found.kl,
+        "difference": {"max": found.most, "mean": found.mean},
+        "metric": metrics[0],
+        "metrics": metrics,
     }
 
 
@@ -295,18 +346,28 @@ def race(before: Network, after: nn.Module | None, inputs: Inputs, rows: Indices
     """`latency_ms` of both by batch size, median and 95th percentile, and how many times as fast
     the second is. They take turns on the same rows, so that a machine that is busy for a while is
     busy for both. Inputs are there already: reading and tokenising cost both the same. None is the
-    same network again, which is not slower for being busy in its turn."""
+    same network again, which is not slower for being busy in its turn.
+
+    Of texts that are written, whole logits are answered, of `places` tokens at most."""
     place = Place(torch.device("cpu"))
     before.module.eval()
     times: dict[str, JSON] = {"before": {}, "after": {}}
     speed_up = {}
+    places = None
+    if isinstance(inputs, LanguageInputs):
+        longest = int(inputs.lengths[rows].max())
+        places = min(longest, max(1, MOST_NUMBERS // (BATCHES[-1] * before.outputs)))
     with torch.inference_mode():
         for size in BATCHES:
             spent: dict[str, list[float]] = {"before": [], "after": []}
             until = time.perf_counter() + SECONDS
             for turn in range(MOST_TURNS + 4):
                 batch = inputs.batch(rows[(np.arange(size) + turn * size) % len(rows)])
-                given = {name: value for name, value in batch.items() if name != "targets"}
+                given = {
+                    name: value if places is None else value[:, :places]
+                    for name, value in batch.items()
+                    if name != "targets"
+                }
                 # The second to read a row finds it in the processor's cache: they swap.
                 for name in ("before", "after") if turn % 2 else ("after", "before"):
                     began = time.perf_counter()
@@ -327,7 +388,8 @@ def race(before: Network, after: nn.Module | None, inputs: Inputs, rows: Indices
                 }
             medians = [times[name][str(size)]["median"] for name in ("before", "after")]
             speed_up[str(size)] = round(medians[0] / max(medians[1], 1e-4), 3)
-    return {"latency_ms": times, "speed_up": speed_up}
+    told = {} if places is None else {"places": places}
+    return {"latency_ms": times, "speed_up": speed_up, **told}
 
 
 def sizes(home: Path, output: Path, exporter: Exporter) -> JSON:
@@ -365,10 +427,13 @@ def verdict(report: JSON) -> JSON:
         name = metric["name"].replace("_", " ")
         faults.append(f"Worse: its {name} is {now} instead of {then} on validation rows.")
     elif report["agreement"] is not None:
-        others.append(
-            f"It answers {100 * report['agreement']:.1f} % of {report['rows']:,} validation rows "
-            "as the model does."
-        )
+        close = f"{100 * report['agreement']:.1f} % of"
+        if "tokens" in report:
+            others.append(f"It foresees {close} {report['tokens']:,} tokens as the model does.")
+        else:
+            others.append(
+                f"It answers {close} {report['rows']:,} validation rows as the model does."
+            )
     if alone < 1.0 / SLOWER:
         faults.append(
             f"Slower: one row takes {1.0 / alone:.1f} times as long as in the model it came from."

@@ -5,6 +5,7 @@ They stand in a network's configuration with the other altered layers: `{name: {
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from training.engine.errors import ModelError
 
 GROUP = 32  # neighbouring weights of a row that share a scale, where they have 4 bits
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Embedding
+TURNED = "Conv1D"  # what transformers calls a linear layer that keeps `[inputs, outputs]`
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Embedding)
 
 
@@ -32,16 +34,19 @@ class FewBits(nn.Module):
     def __init__(self, layer: Layer, bits: int) -> None:
         super().__init__()
         self.bits = bits
-        self.shape = tuple(layer.weight.shape)
         self.kind = type(layer).__name__
+        # GPT-2's layers, whose rows are columns.
+        self.turned = self.kind == TURNED
+        weight = layer.weight.detach().T if self.turned else layer.weight.detach()
+        self.shape = tuple(weight.shape)
         self.stride = getattr(layer, "stride", None)
         self.padding = getattr(layer, "padding", None)
         self.dilation = getattr(layer, "dilation", None)
         self.groups = getattr(layer, "groups", 1)
-        self.rows, self.columns = self.shape[0], layer.weight[0].numel()
+        self.rows, self.columns = self.shape[0], weight[0].numel()
         grouped = bits == 4 and self.columns % GROUP == 0
         self.group = GROUP if grouped else self.columns
-        codes, scales = self._rounded(layer.weight.detach())
+        codes, scales = self._rounded(weight)
         self.register_buffer("codes", codes)
         self.register_buffer("scales", scales)
         # Kept as it was, and trained by nobody: the layers around would go on, and these not.
@@ -60,7 +65,8 @@ class FewBits(nn.Module):
     def weight(self) -> Tensor:
         """Floats, in the shape of the layer that was replaced."""
         codes = _unpacked(self.codes, self.columns) if self.bits == 4 else self.codes
-        return self._floats(codes, self.scales).reshape(self.shape)
+        floats = self._floats(codes, self.scales).reshape(self.shape)
+        return floats.T if self.turned else floats
 
     def _floats(self, codes: Tensor, scales: Tensor) -> Tensor:
         if self.group == self.columns:
@@ -76,6 +82,8 @@ class FewBits(nn.Module):
             return self._floats(codes, F.embedding(inputs, self.scales))
         if self.kind == "Linear":
             return F.linear(inputs, self.weight, self.bias)
+        if self.turned:
+            return F.linear(inputs, self.weight.T, self.bias)
         convolve: Callable[..., Tensor] = F.conv1d if self.kind == "Conv1d" else F.conv2d
         return convolve(
             inputs, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
@@ -84,10 +92,14 @@ class FewBits(nn.Module):
 
 def of(layer: nn.Module, bits: int) -> FewBits:
     """The layer with rounded weights. Raises ModelError."""
-    if type(layer) not in KINDS or bits not in (4, 8):
+    if not rounds(layer) or bits not in (4, 8):
         raise ModelError(f"A {type(layer).__name__} cannot have weights of {bits} bits.")
-    assert isinstance(layer, Layer)
-    return FewBits(layer, bits)
+    return FewBits(cast(Layer, layer), bits)
+
+
+def rounds(layer: nn.Module) -> bool:
+    """Whether it is a layer of a kind that can have few bits."""
+    return type(layer) in KINDS or type(layer).__name__ == TURNED
 
 
 def _packed(codes: Tensor) -> Tensor:

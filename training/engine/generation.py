@@ -4,6 +4,7 @@ Windows are judged a few at a time, so that the logits of a whole split are neve
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -25,6 +26,7 @@ from training.engine.windows import MOST_WINDOWS, LanguageInputs
 JSON = dict[str, Any]
 Values = NDArray[np.float64]
 TOKENS_AT_ONCE = 16_384
+LOGITS_AT_ONCE = 8_000_000  # numbers, where whole logits are compared
 SAMPLES = 8  # rows that are written on
 MOST_WRITTEN = 128  # tokens of a sample
 SAMPLE_TEMPERATURE = 0.8  # of plain text, where the likeliest token alone soon goes in circles
@@ -144,6 +146,88 @@ def judge(
             else:
                 sums[name][which] = np.nan
     return Judged.joined(inputs, dataset, rows, sums, extra)
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What two networks of one tokenizer answer to the same units; sums over the units."""
+
+    units: int
+    characters: int
+    nll: tuple[float, float]  # nats, of the first and the second
+    right: tuple[int, int]
+    agreement: float  # share of units whose likeliest token is the same
+    kl: float  # nats a unit, of the second from the first
+    most: float  # the largest difference of two logits
+    mean: float  # of the sizes of all differences
+
+    def scores(self) -> dict[str, tuple[float, float]]:
+        """bits_per_character, perplexity and token_accuracy of both; bits_per_character where
+        units stand for characters."""
+        found = {
+            "bits_per_character": [
+                nll / math.log(2) / self.characters if self.characters else math.nan
+                for nll in self.nll
+            ],
+            "perplexity": [math.exp(min(nll / self.units, 700.0)) for nll in self.nll],
+            "token_accuracy": [right / self.units for right in self.right],
+        }
+        return {name: (one, two) for name, (one, two) in found.items() if not math.isnan(one)}
+
+
+def apart(
+    network: Network, after: nn.Module, inputs: LanguageInputs, rows: Indices, place: Place
+) -> Apart:
+    """Hold another module's answers to some windows against the network's, a few windows at a time,
+    so that the logits of all are never in memory."""
+    network.module.eval()
+    lengths = inputs.lengths[rows]
+    numbers = network.outputs * int(lengths.max())
+    sums: dict[str, float] = defaultdict(float)
+    most = 0.0
+    for which in data.steady_order(
+        np.arange(len(rows)), lengths, max(1, LOGITS_AT_ONCE // numbers)
+    ):
+        batch = inputs.batch(rows[which])
+        labels = batch["targets"][batch["targets"] != NO_UNIT]
+        with torch.inference_mode():
+            first, second = (place.logits(network, batch, one).cpu() for one in (None, after))
+            size = max(1, LOGITS_AT_ONCE // network.outputs)
+            for start in range(0, len(labels), size):
+                some = slice(start, start + size)
+                found, largest = _apart(first[some], second[some], labels[some])
+                most = max(most, largest)
+                for name, value in found.items():
+                    sums[name] += value
+    units = int(sums["units"])
+    return Apart(
+        units=units,
+        characters=int(inputs.characters[rows].sum()),
+        nll=(sums["nll before"], sums["nll after"]),
+        right=(int(sums["right before"]), int(sums["right after"])),
+        agreement=sums["same"] / units,
+        kl=sums["kl"] / units,
+        most=most,
+        mean=sums["apart"] / units,
+    )
+
+
+def _apart(first: Tensor, second: Tensor, labels: Tensor) -> tuple[dict[str, float], float]:
+    """Sums over some units, and the largest difference of two logits."""
+    difference = (first - second).abs()
+    logs = {"before": first.double().log_softmax(dim=1), "after": second.double().log_softmax(1)}
+    said = {when: one.argmax(dim=1) for when, one in logs.items()}
+    kl = logs["before"].exp() * (logs["before"] - logs["after"])
+    found = {
+        "units": float(len(labels)),
+        "same": float((said["before"] == said["after"]).sum()),
+        "kl": float(kl.sum()),
+        "apart": float(difference.mean(dim=1).double().sum()),
+    }
+    for when, one in logs.items():
+        found[f"nll {when}"] = -float(one.gather(1, labels.unsqueeze(1)).sum())
+        found[f"right {when}"] = float((said[when] == labels).sum())
+    return found, float(difference.max())
 
 
 def batches(inputs: LanguageInputs, rows: Indices) -> Iterator[Indices]:

@@ -38,6 +38,7 @@ def make(*, version: ModelVersion, asked: Mapping[str, Any], by: User) -> Export
     if not version.is_trained or version.status != ModelVersion.Status.READY:
         raise Invalid(f"{version.reference} has no trained weights, so there is nothing to ship.")
     wish = _wish(version, asked, faults)
+    _refused(version, wish, faults)
     dataset = _dataset(version, asked.get("dataset"), faults)
     teacher = _teacher(version, asked.get("teacher"), wish.get("compress"), dataset, faults)
     if faults or dataset is None:
@@ -52,8 +53,7 @@ def make(*, version: ModelVersion, asked: Mapping[str, Any], by: User) -> Export
             teacher=teacher,
             created_by=by,
         )
-        # robust: the row owns the export; a message lost to a broker that is away is sent again.
-        transaction.on_commit(partial(making.ask, export.pk), robust=True)
+        making.WORK.wake(export)
     return export
 
 
@@ -121,6 +121,20 @@ def _wish(version: ModelVersion, asked: Mapping[str, Any], faults: Faults) -> di
         return {}
 
 
+def _refused(version: ModelVersion, wish: Mapping[str, Any], faults: Faults) -> None:
+    """What this architecture cannot be shipped as, or made smaller by, is known before anything is
+    tried."""
+    compress = wish.get("compress") or {}
+    for kind, key, at in (
+        ("exporters", wish.get("format"), "format"),
+        ("compressors", compress.get("kind"), "compress.kind"),
+    ):
+        method = catalog.find(kind, key) if key else None
+        reason = (method or {}).get("refusals", {}).get(version.architecture)
+        if reason:
+            faults.setdefault(at, []).append(reason)
+
+
 def _dataset(version: ModelVersion, reference: Any, faults: Faults) -> DatasetVersion | None:
     if reference in (None, ""):
         suited, _ = suggested(version=version)
@@ -158,7 +172,9 @@ def _teacher(
     trains = found is not None and found["trains"]
     if reference in (None, ""):
         _, suited = suggested(version=version)
-        return suited if trains and suited is not None and _knows(suited, dataset) else None
+        if not trains or suited is None or not _knows(suited, dataset):
+            return None
+        return None if _reads_otherwise(suited, version) else suited
     if not isinstance(reference, str):
         faults["teacher"] = ["It must be a reference such as big@2."]
         return None
@@ -174,11 +190,24 @@ def _teacher(
         faults["teacher"] = [f"{teacher.reference} is no trained model of this task."]
     elif not _knows(teacher, dataset):
         faults["teacher"] = [f"{teacher.reference} does not know the dataset's labels."]
+    elif _reads_otherwise(teacher, version):
+        faults["teacher"] = [
+            f"{teacher.reference} cuts texts into other tokens than {version.reference}. Name "
+            "another teacher, the version itself, or none."
+        ]
     return teacher
 
 
 def _knows(teacher: ModelVersion, dataset: DatasetVersion | None) -> bool:
     return dataset is None or set(dataset.labels) <= set(teacher.labels)
+
+
+def _reads_otherwise(teacher: ModelVersion, version: ModelVersion) -> bool:
+    """Whether two networks that write are known to have other tokenizers."""
+    if version.model.task != "text-generation":
+        return False
+    one, other = ((found.tokenizer or {}).get("sha256") for found in (teacher, version))
+    return bool(one and other and one != other)
 
 
 def _invalid(faults: Faults) -> Invalid:

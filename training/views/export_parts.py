@@ -63,6 +63,7 @@ def _measured(report: Mapping[str, Any]) -> dict[str, Any]:
         "agreement": report["agreement"],
         "metric": metric,
         "change": None if metric is None else _change(metric),
+        "others": (report.get("metrics") or [])[1:],  # of texts that are written
     }
 
 

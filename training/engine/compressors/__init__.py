@@ -4,7 +4,7 @@ Some change the network (fewer weights, zeros, fewer bits) and some the graph th
 (8-bit arithmetic); a compressor says which forms it can be shipped in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.exporters import Rows
 from training.engine.networks import Network, Place
-from training.engine.registry import CLASSIFICATION, Method, Registry
+from training.engine.registry import Method, Registry
 from training.engine.teacher_outputs import Teacher
 
 JSON = dict[str, Any]
@@ -47,7 +47,7 @@ class Compressed(NamedTuple):
 class Compressor(Method):
     """`options` is an instance of the class's own Options."""
 
-    tasks: ClassVar[tuple[str, ...]] = (*CLASSIFICATION, "feature-extraction")
+    refusals: ClassVar[Mapping[str, str]] = {}  # why not, by architecture
     formats: ClassVar[tuple[str, ...]] = NETWORK_FORMS  # keys of exporters it can be shipped by
     trains: ClassVar[bool] = False  # takes training rows, and a teacher where there is one
 
@@ -65,7 +65,12 @@ class Compressor(Method):
 
     @classmethod
     def described(cls) -> JSON:
-        return {**super().described(), "formats": list(cls.formats), "trains": cls.trains}
+        return {
+            **super().described(),
+            "refusals": dict(cls.refusals),
+            "formats": list(cls.formats),
+            "trains": cls.trains,
+        }
 
 
 COMPRESSORS: Registry[type[Compressor]] = Registry("compressor", "training.engine.compressors")

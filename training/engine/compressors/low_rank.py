@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -35,6 +36,7 @@ class LowRank(Compressor):
     )
     formula = "W ≈ (U √S) (√S Vᵀ), the largest singular values only"
     paper = "Denton et al.: Exploiting Linear Structure Within Convolutional Networks, 1404.0736"
+    refusals: ClassVar[Mapping[str, str]] = derivations.DERIVATIONS["low_rank"].refused()
     trains = True
     Options: ClassVar[type] = Options
 

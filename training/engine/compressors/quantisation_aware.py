@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from training.engine.alterations import is_transposed
 from training.engine.compressors import COMPRESSORS, Compressed, Compressor, Material, tuning
 from training.engine.errors import ModelError
 from training.engine.networks import Network
@@ -31,7 +32,9 @@ class QuantisationAware(Compressor):
     Options: ClassVar[type] = tuning.Options
 
     def compress(self, network: Network, material: Material) -> Compressed:
-        layers = [one for one in network.module.modules() if type(one) in WEIGHTED]
+        layers = [
+            one for one in network.module.modules() if type(one) in WEIGHTED or is_transposed(one)
+        ]
         if not layers:
             raise ModelError("It has no matrices, tables or convolutions to round.")
         hooks = []
@@ -55,10 +58,11 @@ class _Rounded(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         self.by_row = not isinstance(layer, nn.Embedding)
+        self.axis = int(is_transposed(layer))  # of the outputs
 
     def forward(self, weight: Tensor) -> Tensor:
         sizes = weight.detach().abs()
-        most = sizes.flatten(1).amax(dim=1) if self.by_row else sizes.max()
+        most = sizes.transpose(0, self.axis).flatten(1).amax(dim=1) if self.by_row else sizes.max()
         scale = (most / MOST).clamp_min(1e-12)
         if not self.by_row:
             zero = torch.zeros(1, dtype=torch.int32, device=weight.device)
@@ -66,7 +70,7 @@ class _Rounded(nn.Module):
                 weight, scale.reshape(1), zero, -MOST, MOST
             )
         zeros = torch.zeros(len(scale), dtype=torch.int32, device=weight.device)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -MOST, MOST)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zeros, self.axis, -MOST, MOST)
 
 
 def _round_inputs(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

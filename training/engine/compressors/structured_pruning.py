@@ -55,6 +55,15 @@ class StructuredPruning(Compressor):
         if is_rounded(network.module):
             raise ModelError("Its weights are whole numbers already; prune what it was made from.")
         method = METHODS[self.options.parts]
+        refused = DERIVATIONS[method].refusal(network.architecture)
+        if refused:
+            able = [
+                parts
+                for parts, other in METHODS.items()
+                if not DERIVATIONS[other].refusal(network.architecture)
+            ]
+            instead = f" Prune its {' or '.join(able)} instead." if able else ""
+            raise ModelError(refused + instead)
         names = {one["name"] for one in DERIVATIONS[method].described()["options"]}
         values = {"share": self.options.share} if "share" in names else {}
         material.say("Choosing what to take out")

@@ -14,15 +14,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.engine import config, data, evaluate, networks, optimization
-from training.engine.answers import Answer
+from training.engine import config, data, evaluate, head_loss, networks, optimization
+from training.engine.answers import NOTHING, Answer
 from training.engine.compressors import Material
 from training.engine.data import Batch, Indices
 from training.engine.errors import DataError, ModelError
+from training.engine.heads import taught
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network
 from training.engine.options import option
 from training.engine.students import ARCHITECTURES
+from training.engine.windows import LanguageInputs
 
 STEPS = 1000  # that a training takes about, where epochs are not given
 FEWEST, MOST = 3, 30  # epochs then
@@ -43,10 +45,21 @@ class Options:
         help="The highest, from which it falls to 0; empty for what suits the architecture.",
     )
     batch_size: int = option(32, minimum=1, maximum=65_536, help="Rows in one step.")
-    temperature: float = option(
-        2.0, minimum=0.05, maximum=1000.0, help="Softens the teacher's answers, where there is one."
+    temperature: float | None = option(
+        None,
+        minimum=0.05,
+        maximum=1000.0,
+        help="Softens the teacher's answers, where there is one; empty for 2, and for 1 where "
+        "texts are written.",
     )
     seed: int = option(0, minimum=0, maximum=2**31 - 1, help="Of the order and dropout.")
+
+
+def temperature(asked: float | None, network: Network) -> float:
+    """At which a teacher's answers are learnt."""
+    if asked is not None:
+        return asked
+    return 1.0 if hasattr(network.module, "last") else 2.0
 
 
 def tune(
@@ -115,6 +128,9 @@ class _Lesson:
 
     def __init__(self, network: Network, material: Material, options: Any) -> None:
         self.network, self.material = network, material
+        # Of texts that are written, those of each window; other rows weigh alike.
+        inputs = material.inputs
+        self.units = inputs.units if isinstance(inputs, LanguageInputs) else None
         dataset = material.dataset
         self.columns = networks.columns(network, dataset.names)
         self.rows = material.training
@@ -122,12 +138,14 @@ class _Lesson:
         if material.teacher is not None:
             soft = LOSSES["soft_targets"]
             if dataset.problem in soft.problems:
-                wish = soft.Options(temperature=options.temperature)
+                softens = temperature(options.temperature, network)
+                wish = soft.Options(temperature=softens)
                 self.loss = soft(wish, dataset.problem)
             else:
                 self.loss = LOSSES["logit_mse"](LOSSES["logit_mse"].Options(), dataset.problem)
         else:
-            self.rows = self.rows[dataset.labelled[self.rows]]
+            if self.units is None:  # of a text, every token is a label
+                self.rows = self.rows[dataset.labelled[self.rows]]
             if not len(self.rows):
                 raise DataError(
                     "No training row has a label, and there is no teacher to speak: name a teacher."
@@ -139,6 +157,8 @@ class _Lesson:
         """Its mean over the units it speaks about."""
         place = self.material.place
         batch = self.material.inputs.batch(rows)
+        if self.units is not None:
+            return self._of_tokens(rows, split, batch)
         logits = place.logits(self.network, batch)[:, self.columns]
         truth = self._truth(rows, batch).to(logits.device)
         teacher = None
@@ -160,6 +180,20 @@ class _Lesson:
         speaks = self.loss.speaks(truth)
         return values.sum() / speaks.sum().clamp(min=1)
 
+    def _of_tokens(self, rows: Indices, split: str, batch: Batch) -> Tensor:
+        """Of a network that writes: its last layer and the term are one, so that whole logits are
+        never in memory."""
+        place = self.material.place
+        head = place.head(self.network, batch)
+        labels = self._truth(rows, batch).to(place.device)
+        said = None
+        if self.material.teacher is not None:
+            said = self.material.teacher.answer(rows, split, NOTHING).to(place.device)
+        terms = [(self.kind, 1.0, self.loss)]
+        counts = {self.kind: len(labels)}
+        value, _ = head_loss.total(head, taught(said), labels, terms, counts)
+        return value
+
     def _truth(self, rows: Indices, batch: Batch) -> Tensor:
         targets = batch.get("targets")
         if targets is None:
@@ -170,15 +204,16 @@ class _Lesson:
         """The term on the validation rows; NaN where none can be judged."""
         dataset = self.material.dataset
         rows = dataset.splits["validation"]
-        if self.material.teacher is None:
+        if self.material.teacher is None and self.units is None:
             rows = rows[dataset.labelled[rows]]
         lengths = self.material.inputs.lengths
         self.network.module.eval()
         total, count = 0.0, 0
         with torch.inference_mode():
             for some in data.steady_order(rows, lengths, evaluate.AT_ONCE):
-                total += float(self.term(some, "validation")) * len(some)
-                count += len(some)
+                many = len(some) if self.units is None else int(self.units[some].sum())
+                total += float(self.term(some, "validation")) * many
+                count += many
         return total / count if count else math.inf
 
 

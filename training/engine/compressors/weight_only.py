@@ -40,16 +40,20 @@ class WeightOnly(Compressor):
     def compress(self, network: Network, material: Material) -> Compressed:
         bits = int(self.options.bits)
         last = features.last_layer(network.module)
+        decides = last.get_parameter("weight")
         layers = [
             (name, layer)
             for name, layer in network.module.named_modules()
-            if type(layer) in few_bits.KINDS
-            and layer is not last
+            if few_bits.rounds(layer)
+            and layer.weight is not decides  # the last layer, or the table that it is turned round
             and layer.weight.numel() >= SMALLEST
             and getattr(layer, "padding_mode", "zeros") == "zeros"
         ]
         if not layers:
-            raise ModelError(f"No layer of it has {SMALLEST} weights, so there is nothing to gain.")
+            raise ModelError(
+                f"No layer of it that can be rounded has {SMALLEST} weights, so there is nothing "
+                "to gain. Ship it as it is."
+            )
         altered = {}
         for name, layer in layers:
             alterations.replace(network.module, name, few_bits.of(layer, bits))

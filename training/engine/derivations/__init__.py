@@ -63,15 +63,20 @@ class Derivation(Method):
         return f"{cls.label} cannot be done with {architecture}: {reason}."
 
     @classmethod
+    def refused(cls) -> dict[str, str]:
+        """Why not, by architecture, of those one might expect."""
+        return {
+            one.key: cls.refusal(one.key)
+            for one in ARCHITECTURES
+            if model_type_of(one.key) in cls.refusals
+        }
+
+    @classmethod
     def described(cls) -> JSON:
         return {
             **super().described(),
             "architectures": [one.key for one in ARCHITECTURES if not cls.refusal(one.key)],
-            "refusals": {
-                one.key: cls.refusal(one.key)
-                for one in ARCHITECTURES
-                if model_type_of(one.key) in cls.refusals
-            },
+            "refusals": cls.refused(),
             "measures": cls.measures,
         }
 

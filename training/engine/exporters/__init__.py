@@ -4,6 +4,7 @@ An exporter writes files, opens what it wrote, and answers from that: exporting.
 answers against the network's own on real rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +13,7 @@ from torch import nn
 
 from training.engine.data import Indices, Inputs
 from training.engine.networks import Network
-from training.engine.registry import CLASSIFICATION, Method, Registry
+from training.engine.registry import Method, Registry
 
 JSON = dict[str, Any]
 
@@ -28,10 +29,7 @@ class Rows:
 class Exporter(Method):
     """`options` is an instance of the class's own Options."""
 
-    tasks: ClassVar[tuple[str, ...]] = (
-        *CLASSIFICATION,  # but not texts: they are written by many passes through a graph
-        "feature-extraction",
-    )
+    refusals: ClassVar[Mapping[str, str]] = {}  # why not, by architecture
     weights: ClassVar[str]  # the file that holds them, in the export's folder
     is_onnx: ClassVar[bool] = False
     quantises: ClassVar[str] = ""  # the compressor that belongs to this form
@@ -50,7 +48,12 @@ class Exporter(Method):
 
     @classmethod
     def described(cls) -> JSON:
-        return {**super().described(), "weights": cls.weights, "is_onnx": cls.is_onnx}
+        return {
+            **super().described(),
+            "refusals": dict(cls.refusals),
+            "weights": cls.weights,
+            "is_onnx": cls.is_onnx,
+        }
 
 
 EXPORTERS: Registry[type[Exporter]] = Registry("export format", "training.engine.exporters")

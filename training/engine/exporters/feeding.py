@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from training.engine.data import Batch
 from training.engine.exporters import Rows
+from training.engine.language import LanguagePreprocessing
 from training.engine.networks import Network
 
 
@@ -63,15 +64,22 @@ class Fed:
         ]
 
 
+def writes(network: Network) -> bool:
+    """Whether it answers logits of the next token after each place."""
+    return isinstance(network.preprocessing, LanguagePreprocessing)
+
+
 def fed(network: Network, rows: Rows) -> Fed:
     """Learnt from a batch of the three longest of the first training rows: sizes of 0 and 1 are
-    what tracers take for constants."""
+    what tracers take for constants. A network that writes is fed no mask: no place looks at those
+    behind it, and padding stands behind."""
     some = rows.training[:200]
     lengths = rows.inputs.lengths
     if lengths is not None:
         some = some[np.argsort(-lengths[some], kind="stable")]
     batch = rows.inputs.batch(np.resize(some[:3], 3))
-    example = {name: value for name, value in batch.items() if name != "targets"}
+    unfed = ("targets", "attention_mask") if writes(network) else ("targets",)
+    example = {name: value for name, value in batch.items() if name not in unfed}
     axes = {
         name: {0: "batch", 1: "length"} if lengths is not None and value.ndim > 1 else {0: "batch"}
         for name, value in example.items()

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.exporters import Exporter
-from training.engine.exporters.feeding import Fed
+from training.engine.exporters.feeding import Fed, writes
+from training.engine.language import ANSWER, LanguagePreprocessing
 from training.engine.networks import Network
 from training.engine.pixels import ImagePreprocessing
 from training.engine.tokenization import TextPreprocessing
@@ -56,6 +57,8 @@ def readme(network: Network, exporter: Exporter, inputs: list[JSON]) -> str:
         f"Inputs, in this order:\n\n{fed}",
         f"Output: logits. {_meaning(network)}",
     ]
+    if writes(network):
+        parts.append(ALONE)
     example = _example(network, exporter)
     if example:
         parts.append(f"In Python, in this folder (needs {_needs(network, exporter)}):\n\n{example}")
@@ -63,6 +66,11 @@ def readme(network: Network, exporter: Exporter, inputs: list[JSON]) -> str:
 
 
 def _meaning(network: Network) -> str:
+    if isinstance(network.preprocessing, LanguagePreprocessing):
+        return (
+            "A number for each token of the vocabulary after each place: the largest at the last "
+            "place is the token that comes next."
+        )
     if network.problem == "regression":
         return "One number a row: the answer itself."
     if network.problem == "multi_label":
@@ -74,11 +82,27 @@ def _meaning(network: Network) -> str:
 
 def _needs(network: Network, exporter: Exporter) -> str:
     opens = "onnxruntime" if exporter.is_onnx else "torch"
-    if isinstance(network.preprocessing, TextPreprocessing):
+    if isinstance(network.preprocessing, TextPreprocessing | LanguagePreprocessing):
         return f"{opens}, numpy and tokenizers"
     return f"{opens}, numpy and pillow"
 
 
+ALONE = """\
+Pad texts of different lengths behind: no place looks at those behind it. The graph remembers
+nothing: for each further token it reads the whole text again."""
+WRITING = """\
+from tokenizers import Tokenizer
+
+tokenizer = Tokenizer.from_file("tokenizer.json")
+ids = {begin}tokenizer.encode("the", add_special_tokens=False).ids{mark}
+"""
+GOING_ON = """\
+for _ in range(20):
+    inputs = {{"input_ids": np.array([ids[-{longest}:]], dtype=np.int64)}}
+{ask}
+    ids.append(int(logits[0, -1].argmax()))
+print(tokenizer.decode(ids))
+"""
 TEXT = """\
 from tokenizers import Tokenizer
 
@@ -105,12 +129,16 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession({weights!r})
 wanted = [one.name for one in session.get_inputs()]
-logits = session.run(None, {{name: inputs[name] for name in wanted}})[0]
+"""
+ASK_ONNX = """\
+logits = session.run(None, {name: inputs[name] for name in wanted})[0]
 """
 TORCH = """\
 import torch
 
 network = torch.export.load({weights!r}).module()
+"""
+ASK_TORCH = """\
 with torch.no_grad():
     logits = network(*(torch.from_numpy(one) for one in inputs.values())).numpy()
 """
@@ -122,8 +150,20 @@ print([labels[place] for place in logits.argmax(axis=-1).reshape(-1)])
 
 
 def _example(network: Network, exporter: Exporter) -> str:
-    """A program for texts and pictures; other inputs are described by export.json alone."""
+    """A program for texts, read or written, and for pictures; other inputs are described by
+    export.json alone."""
     seen = network.preprocessing
+    opens = (ONNX if exporter.is_onnx else TORCH).format(weights=exporter.weights)
+    ask = ASK_ONNX if exporter.is_onnx else ASK_TORCH
+    if isinstance(seen, LanguagePreprocessing):
+        mark = seen.tokenizer.token_to_id(ANSWER)
+        feed = WRITING.format(
+            begin="" if seen.start is None else f"[{seen.start}] + ",
+            mark="" if mark is None else f" + [{mark}]",
+        )
+        asks = "\n".join(f"    {line}" for line in ask.rstrip().split("\n"))
+        told = GOING_ON.format(longest=seen.max_length, ask=asks)
+        return _indented(f"import numpy as np\n{feed}\n{opens}\n{told}")
     if isinstance(seen, TextPreprocessing):
         feed = TEXT.format(longest=seen.max_length, pad=seen.pad)
     elif isinstance(seen, ImagePreprocessing):
@@ -138,7 +178,9 @@ def _example(network: Network, exporter: Exporter) -> str:
         )
     else:
         return ""
-    ask = (ONNX if exporter.is_onnx else TORCH).format(weights=exporter.weights)
     told = SINGLE if network.problem == "single_label" and network.labels else "print(logits)\n"
-    lines = f"import json\n\nimport numpy as np\n{feed}\n{ask}\n{told}"
+    return _indented(f"import json\n\nimport numpy as np\n{feed}\n{opens}{ask}\n{told}")
+
+
+def _indented(lines: str) -> str:
     return "\n".join(f"    {line}".rstrip() for line in lines.splitlines())

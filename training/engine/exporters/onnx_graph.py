@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from training.engine import few_bits
 from training.engine.errors import ModelError
 from training.engine.exporters import EXPORTERS, Exporter, Rows
-from training.engine.exporters.feeding import Fed, Ordered, fed
+from training.engine.exporters.feeding import Fed, Ordered, fed, writes
 from training.engine.networks import Network
 from training.engine.options import option
 
@@ -155,12 +155,17 @@ def _recurrent(network: Network, how: Fed, opset: int) -> Any:
             tuple(how.example.values()),
             written,
             dynamo=False,
-            dynamic_axes={**how.axes, "logits": {0: "batch"}},
+            dynamic_axes={**how.axes, "logits": _answered(network)},
             input_names=list(how.names),
             output_names=["logits"],
             opset_version=min(opset, OLDER_OPSET),
         )
         return onnx.load(str(written))
+
+
+def _answered(network: Network) -> dict[int, str]:
+    """Which sizes of its logits vary."""
+    return {0: "batch", 1: "length"} if writes(network) else {0: "batch"}
 
 
 def _forget_this_machine(model: Any) -> None:

@@ -6,7 +6,6 @@ from training.engine import networks
 from training.engine.exporters import EXPORTERS, Exporter, Rows
 from training.engine.exporters.feeding import Answering
 from training.engine.networks import Network
-from training.engine.registry import EVERY_TASK
 
 
 @EXPORTERS.register
@@ -16,7 +15,6 @@ class Safetensors(Exporter):
     summary = (
         "The model folder: weights, configuration and tokenizer, for transformers or for here."
     )
-    tasks = EVERY_TASK
     weights = networks.WEIGHTS
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:

@@ -1,6 +1,7 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from training.engine.exporters.onnx_graph import first_line, is_recurrent, onnx_
 from training.engine.networks import Network
 
 FILE = "model.pt2"
+STEPS = (
+    "torch.export takes the length of a text for a constant where a network reads it step by step. "
+    "Export it as onnx."
+)
 
 
 @EXPORTERS.register
@@ -24,14 +29,12 @@ class TorchExport(Exporter):
         "ExecuTorch and AOTInductor compile."
     )
     paper = "Ansel et al.: PyTorch 2, ASPLOS 2024, 10.1145/3620665.3640366"
+    refusals: ClassVar[Mapping[str, str]] = {"bilstm": STEPS, "gru_language_model": STEPS}
     weights = FILE
 
     def write(self, network: Network, rows: Rows, folder: Path) -> None:
         if is_recurrent(network):
-            raise ModelError(
-                "torch.export takes the length of a text for a constant where a network reads it "
-                "step by step. Export it as onnx."
-            )
+            raise ModelError(STEPS)
         how = fed(network, rows)
         try:
             with onnx_quiet(), torch.no_grad():
