@@ -182,7 +182,7 @@ def test_tokens_are_told_with_all_they_are_judged_by(erin: User, writer: ModelVe
     export.save()
     address = reverse("training:model_version", args=["intents", "writer", 1])
     page = signed_in(erin).get(address).content.decode()
-    assert "of 2,048 tokens" in page
+    assert re.search(r"of 2\s048 tokens", page)
     assert "perplexity" in page
     assert "token accuracy" in page
 
