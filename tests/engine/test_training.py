@@ -388,6 +388,26 @@ def test_order_is_a_function_of_seed_and_epoch_and_shares_lengths() -> None:
     assert padded < 1.2 * lengths.sum()
 
 
+def test_rows_that_are_asked_share_a_batch_where_they_are_of_like_length() -> None:
+    rows = np.arange(1000)
+    lengths = np.random.default_rng(0).integers(1, 100, size=1000)
+    lengths[7] = 5000
+    batches = data.steady_order(rows, lengths, 256)
+    assert sorted(np.concatenate(batches).tolist()) == rows.tolist()
+    assert max(map(len, batches)) <= 256
+    for one in batches:
+        assert lengths[one].max() <= 1.25 * lengths[one].min() or len(one) <= 16
+
+
+def test_tokens_of_a_batch_stand_in_their_own_rows(tmp_path: Path) -> None:
+    np.save(tmp_path / "ids.npy", np.array([5, 6, 7, 8, 9, 3], dtype=np.int32))
+    np.save(tmp_path / "offsets.npy", np.array([0, 2, 5, 5, 6]))
+    batch = data.TextInputs(tmp_path, pad=1).batch(np.array([3, 1, 2, 0]))
+    assert batch["input_ids"].tolist() == [[3, 1, 1], [7, 8, 9], [1, 1, 1], [5, 6, 1]]
+    assert batch["attention_mask"].tolist() == [[1, 0, 0], [1, 1, 1], [0, 0, 0], [1, 1, 0]]
+    assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
+
+
 def test_a_job_configuration_names_every_fault() -> None:
     with pytest.raises(ConfigError) as caught:
         job_config.parse_job(

@@ -28,6 +28,8 @@ Indices = NDArray[np.int64]
 Batch = dict[str, Tensor]
 SPLITS = ("train", "validation", "test")
 POOL = 50  # batches whose rows are sorted by length together: little padding, still random
+UNEVEN = 1.25  # times the shortest row of a batch that is asked, the longest may be
+FEWEST = 16  # rows of such a batch, however long: thin products are slow
 
 
 class Inputs(Protocol):
@@ -211,17 +213,12 @@ class TextInputs:
         """input_ids and attention_mask, `[batch, longest]`, int64."""
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
-        longest = max(1, int(lengths.max()))
-        inside = np.arange(longest) < lengths[:, None]
-        ids = np.full(inside.shape, self.pad, dtype=np.int64)
-        ids[inside] = np.concatenate(
-            [
-                self.ids[start : start + length]
-                for start, length in zip(starts.tolist(), lengths.tolist(), strict=True)
-            ]
-        )
+        places = np.arange(max(1, int(lengths.max())))
+        inside = places < lengths[:, None]
+        # beyond a row's end stand the next row's tokens, beyond the last row's the last one
+        ids = self.ids.take(starts[:, None] + places, mode="clip")
         return {
-            "input_ids": torch.from_numpy(ids),
+            "input_ids": torch.from_numpy(np.where(inside, ids, np.int64(self.pad))),
             "attention_mask": torch.from_numpy(inside.astype(np.int64)),
         }
 
@@ -280,7 +277,16 @@ def places(starts: Indices, which: Indices) -> Indices:
 
 
 def steady_order(rows: Indices, lengths: NDArray[np.int64] | None, size: int) -> list[Indices]:
-    """Batches for asking, not training: by length where lengths differ, as they come otherwise."""
-    if lengths is not None:
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
+    """Batches of at most `size` for asking, not training: as they come, or by length where lengths
+    differ, and cut where padding would be more than a quarter of a row."""
+    if lengths is None:
+        return [rows[start : start + size] for start in range(0, len(rows), size)]
+    rows = rows[np.argsort(lengths[rows], kind="stable")]
+    rising = lengths[rows]
+    batches, start = [], 0
+    while start < len(rows):
+        alike = int(np.searchsorted(rising, UNEVEN * rising[start], side="right"))
+        stop = min(start + size, max(alike, start + FEWEST))
+        batches.append(rows[start:stop])
+        start = stop
+    return batches
