@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine import jobs
+from tests.engine import jobs, writings
 from training.engine import slices
 from training.engine.energy import Meter
 from training.engine.errors import ConfigError
@@ -92,3 +92,27 @@ def test_energy_is_read_where_the_machine_tells_and_is_an_estimate_elsewhere(
     guessed = Meter(torch.device("cpu"), 15.0, powercap=tmp_path / "none")
     assert guessed.source == "estimated: CPU time x 15 W a core"
     assert guessed.joules() >= 0
+
+
+def test_what_writes_is_told_in_parts_by_its_tokens_or_a_column(tmp_path: Path) -> None:
+    said = ["the cat sat", "a dog ran off", "the mat", "and then the cat sat on the mat"] * 10
+    who = [["poet", "lawyer", "none"][row % 3] for row in range(40)]
+    dataset = writings.rows(tmp_path / "texts.parquet", said, who=who)
+    teacher = writings.write(tmp_path / "teacher", dataset, options=writings.LARGER)
+    jobs.run(teacher)
+    for asked, columns in (((), ["length"]), (("who",), ["who"])):
+        folder = writings.write(
+            tmp_path / f"student {columns[0]}", dataset, losses=writings.SOFT,
+            teachers=[str(teacher / "output" / "model")],
+            **({"evaluation": {"slices": list(asked)}} if asked else {}),
+        )  # fmt: skip
+        summary = jobs.of(jobs.run(folder), Finished)[0].summary
+        told = json.loads((folder / "output" / "evaluation.json").read_text())["slices"]
+        assert [one["column"] for one in told] == columns
+        assert told[0]["metric"] == "bits_per_character"
+        parts = told[0]["parts"]
+        assert sum(one["rows"] for one in parts) == 8  # every row of the test split
+        for role in ("student", "teacher"):
+            bits = [one[role] for one in parts]
+            assert min(bits) <= summary[role]["bits_per_character"] <= max(bits)
+    assert {one["name"] for one in parts} == {"poet", "lawyer", "none"}

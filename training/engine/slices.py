@@ -3,6 +3,7 @@
 Numbers fall into quarters of the split's rows, other values each into a part of its own.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from training.engine import data
 from training.engine.data import Dataset, Indices
 from training.engine.errors import ConfigError, Fault
+from training.engine.generation import Judged
 from training.engine.predictions import Said, Values
 
 JSON = dict[str, Any]
@@ -90,6 +92,61 @@ def of(
     for name in names:
         told(name, parted(data.values(dataset.path, name, rows)))
     return found
+
+
+def of_writing(
+    dataset: Dataset, asked: Sequence[str], student: Judged, teacher: Judged | None
+) -> list[JSON]:
+    """The same of networks that write, whose rows are those of the file. metric is
+    bits_per_character, or perplexity where tokens stand for no characters. Without any column asked
+    for, rows are cut by their tokens that are answers."""
+    metric = "bits_per_character" if student.characters.sum() else "perplexity"
+    theirs = None if teacher is None else _among(teacher, student.rows)
+
+    def worth(said: Judged | None, where: Indices) -> float | None:
+        if said is None or np.isnan(said.nll[where]).any():
+            return None
+        if metric == "perplexity":
+            return math.exp(min(said.nll[where].sum() / said.units[where].sum(), 700.0))
+        characters = said.characters[where].sum()
+        return float(said.nll[where].sum() / math.log(2) / characters) if characters else None
+
+    cuts = [(LENGTH, quarters(student.units, "tokens"))] if not asked else []
+    cuts += [(name, parted(data.values(dataset.path, name, student.rows))) for name in asked]
+    found = []
+    for name, parts in cuts:
+        lines = [
+            {
+                "name": said,
+                "rows": len(where),
+                "student": worth(student, where),
+                "teacher": worth(theirs, where),
+            }
+            for said, where in parts
+        ]
+        lines = [one for one in lines if one["student"] is not None]
+        if len(lines) > 1:
+            found.append({"column": name, "metric": metric, "parts": lines})
+    return found
+
+
+def _among(judged: Judged, rows: Indices) -> Judged:
+    """Its sums in the order of these rows; NaN where it has none, as with another tokenizer."""
+    place = {row: at for at, row in enumerate(judged.rows.tolist())}
+    at = np.array([place.get(row, -1) for row in rows.tolist()], dtype=np.int64)
+
+    def taken(values: Values) -> Values:
+        return np.where(at >= 0, values[at], np.nan)
+
+    return Judged(
+        rows=rows,
+        units=taken(judged.units),
+        characters=taken(judged.characters),
+        nll=taken(judged.nll),
+        right=taken(judged.right),
+        agrees=taken(judged.agrees),
+        kl=taken(judged.kl),
+    )
 
 
 def parted(values: Sequence[Any]) -> Parts:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from training.engine import data, generation, report, sampling
+from training.engine import data, generation, report, sampling, slices
 from training.engine.data import Dataset, Indices
 from training.engine.events import Event, Measured, SavedKind, Stage, finite
 from training.engine.generation import Judged
@@ -158,6 +158,11 @@ def finish(
         evaluation = {
             **summary,
             "labels": [],
+            "slices": (
+                slices.of_writing(dataset, trainer.config.slices, outcome.student, outcome.teacher)
+                if outcome.student is not None
+                else []
+            ),
             "samples": outcome.samples,
             "examples": examples(dataset, outcome),
         }
