@@ -28,17 +28,17 @@ def reap(**later: Any) -> None:
 
 @shared_task(name="training.inspect_model_version")  # type: ignore[untyped-decorator]
 def inspect_model_version(*, version_id: int, **later: Any) -> None:
-    networks.inspect(version_id)
+    networks.WORK.carry_out(version_id)
 
 
 @shared_task(name="training.make_export")  # type: ignore[untyped-decorator]
 def make_export(*, export_id: int, **later: Any) -> None:
-    exports.make(export_id)
+    exports.WORK.carry_out(export_id)
 
 
 @shared_task(name="training.ask_teacher")  # type: ignore[untyped-decorator]
 def ask_teacher(*, gate_id: int, **later: Any) -> None:
-    gates.work(gate_id)
+    gates.WORK.carry_out(gate_id)
 
 
 @shared_task(name="training.tend_teacher_outputs")  # type: ignore[untyped-decorator]

@@ -4,10 +4,11 @@
 version is found from `training.Run.output`.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 
+from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models.dataset import reference_name
 from projects.models.people import User
 from projects.models.project import Project
@@ -43,15 +44,19 @@ class RegisteredModel(models.Model):
         return self.name
 
 
-class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+class ModelVersionQuerySet(LeasedQuerySet["ModelVersion"]):
     def visible_to(self, user: User) -> "ModelVersionQuerySet":
         return self.filter(model__project__memberships__user=user.pk)
 
     def ready(self) -> "ModelVersionQuerySet":
         return self.filter(status=ModelVersion.Status.READY)
 
+    def running(self) -> Self:
+        """Being inspected; what waits for it has the same status, and no lease."""
+        return super().running().filter(lease_until__isnull=False)
 
-class ModelVersion(models.Model):
+
+class ModelVersion(Leased):
     """One fixed state of a model: a configuration, or weights with their configuration.
 
     A version from `architecture` has no files: its weights are drawn from the run's seed, its
@@ -63,6 +68,9 @@ class ModelVersion(models.Model):
         INSPECTING = "inspecting"
         READY = "ready"
         FAILED = "failed"
+
+    CLAIMABLE: ClassVar = Status.INSPECTING
+    LEASED: ClassVar = [Status.INSPECTING]
 
     model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()

@@ -146,7 +146,7 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     registration.stopping.set()  # SIGTERM to the worker
     over(thread)
     run.refresh_from_db()
-    assert (run.status, run.losses_of_worker, run.attempt) == ("queued", 0, 1)
+    assert (run.status, run.times_lost, run.attempt) == ("queued", 0, 1)
     registration.stopping.clear()
 
     reached = run.step
@@ -157,7 +157,7 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     child_of(run).send_signal(signal.SIGKILL)
     over(thread)
     run.refresh_from_db()
-    assert (run.status, run.losses_of_worker) == ("queued", 1)
+    assert (run.status, run.times_lost) == ("queued", 1)
     assert run.retry_at is not None
 
     Run.objects.update(retry_at=None)

@@ -19,6 +19,7 @@ from training.services import exports
 from training.worker import dispatch, machine, reaper, registration
 from training.worker import exports as making
 from training.worker import runs as working
+from training.worker.work import MOST_LOSSES
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
 
@@ -29,7 +30,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
 
     def note(job: str, **ids: Any) -> bool:
-        if job == making.MAKE:
+        if job == making.WORK.job:
             found.append(ids["export_id"])
         return True
 
@@ -69,7 +70,7 @@ def test_a_run_ships_what_it_was_asked_to(
     assert export.report["agreement"] == 1.0
     assert export.report["rows"] == 30  # the validation rows
     assert export.report["metric"]["before"] == run.metrics["val/accuracy"]
-    assert (export.attempt, export.stage, export.claimed_until) == (1, "", None)
+    assert (export.attempt, export.stage, export.lease_until) == (1, "", None)
     assert run.output is not None
     assert {one["name"] for one in export.files} == {one["name"] for one in run.output.files}
     for _, opened in exports.files(export=export):
@@ -87,7 +88,7 @@ def _carry_out(run_id: int) -> None:
 
 def test_what_is_damaged_is_told(version: ModelVersion, dataset: DatasetVersion) -> None:
     export = queued(version, dataset)
-    making.make(export.pk)
+    making.WORK.carry_out(export.pk)
     export.refresh_from_db()
     assert export.status == "failed"
     assert export.error is not None
@@ -97,7 +98,7 @@ def test_what_is_damaged_is_told(version: ModelVersion, dataset: DatasetVersion)
 
 def test_one_call_makes_all_that_waits(version: ModelVersion, dataset: DatasetVersion) -> None:
     waiting = [queued(version, dataset) for _ in range(3)]
-    making.make(waiting[1].pk)
+    making.WORK.carry_out(waiting[1].pk)
     assert {export.status for export in Export.objects.all()} == {"failed"}
     assert {export.attempt for export in Export.objects.all()} == {1}
 
@@ -108,11 +109,11 @@ def test_a_call_about_what_is_made_already_changes_nothing(
     ready = make.export(version, dataset)
     held = queued(
         version, dataset, status="working", attempt=1,
-        claimed_until=timezone.now() + timedelta(seconds=30),
+        lease_until=timezone.now() + timedelta(seconds=30),
     )  # fmt: skip
     for export in (ready, held):
         before = Export.objects.values().get(pk=export.pk)
-        making.make(export.pk)
+        making.WORK.carry_out(export.pk)
         assert Export.objects.values().get(pk=export.pk) == before
 
 
@@ -120,9 +121,9 @@ def test_two_processes_of_a_machine_do_not_measure_each_other(
     version: ModelVersion, dataset: DatasetVersion
 ) -> None:
     export = queued(version, dataset)
-    with making.alone(machine.home() / "exports.lock") as alone:
+    with machine.alone(machine.home() / "export.lock") as alone:
         assert alone
-        making.make(export.pk)
+        making.WORK.carry_out(export.pk)
         export.refresh_from_db()
         assert export.status == "queued"
 
@@ -130,15 +131,15 @@ def test_two_processes_of_a_machine_do_not_measure_each_other(
 def test_an_export_whose_worker_died_is_made_by_another(
     version: ModelVersion, dataset: DatasetVersion, told: list[int]
 ) -> None:
-    gone = {"status": "working", "claimed_until": timezone.now() - timedelta(seconds=1)}
+    gone = {"status": "working", "lease_until": timezone.now() - timedelta(seconds=1)}
     lost = queued(version, dataset, attempt=1, **gone)
-    poison = queued(version, dataset, attempt=3, losses=making.MOST_LOSSES - 1, **gone)
+    poison = queued(version, dataset, attempt=3, times_lost=MOST_LOSSES - 1, **gone)
     reaper.reap()
     assert set(told) == {lost.pk, poison.pk}
     for export in (lost, poison):
-        making.make(export.pk)
+        making.WORK.carry_out(export.pk)
         export.refresh_from_db()
-    assert (lost.losses, lost.attempt) == (1, 2)
+    assert (lost.times_lost, lost.attempt) == (1, 2)
     assert lost.error is not None
     assert lost.error["code"] == "damaged"  # it was tried
     assert poison.error is not None
@@ -164,24 +165,23 @@ def test_a_worker_that_leaves_puts_it_back(
     version.files = [{"name": "model.safetensors", "sha256": blob.sha256, "bytes": blob.bytes}]
     version.save()
     export = queued(version, dataset)
-    claimed = making._claim(export.pk)
+    claimed = making.WORK.claim(export.pk)
     assert claimed is not None
     registration.stopping.set()
-    making._make(claimed)
+    making.WORK.attempt(claimed)
     export.refresh_from_db()
-    assert (export.status, export.claimed_until, export.losses) == ("queued", None, 0)
+    assert (export.status, export.lease_until, export.times_lost) == ("queued", None, 0)
 
 
 def test_a_stale_worker_writes_nothing(version: ModelVersion, dataset: DatasetVersion) -> None:
     export = queued(version, dataset)
-    stale = making._claim(export.pk)
+    stale = making.WORK.claim(export.pk)
     assert stale is not None
-    Export.objects.filter(pk=export.pk).update(claimed_until=timezone.now() - timedelta(seconds=1))
-    other = making._claim(export.pk)
+    Export.objects.filter(pk=export.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    other = making.WORK.claim(export.pk)
     assert other is not None
     assert other.attempt == 2
-    making._fail(stale, "crashed", "It thought so.")
-    making._write(stale, {"files": [], "report": {}}, machine.home())
+    making.WORK.attempt(stale)
     export.refresh_from_db()
     assert (export.status, export.error) == ("working", None)
 

@@ -12,6 +12,7 @@ from training.models import Run, TeacherGate, TeacherOutputs
 from training.services import gates, preflight
 from training.worker import gates as working
 from training.worker import runs as executing
+from training.worker.work import MOST_LOSSES
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_teacher_is_asked_and_its_run_pays_nothing(
 
     gate = gates.ask(version=trained.output, dataset="tickets@1", by=project.created_by)
     assert gates.ask(version=trained.output, dataset="tickets", by=project.created_by) == gate
-    working.work(gate.pk)
+    working.WORK.carry_out(gate.pk)
     gate.refresh_from_db()
     assert (gate.status, gate.error, gate.attempt) == ("ready", None, 1)
     assert gate.report is not None
@@ -73,20 +74,21 @@ def test_a_gate_whose_input_is_lost_fails_with_a_sentence(
     knowing: ModelVersion, dataset: DatasetVersion
 ) -> None:
     gate = gates.ask(version=knowing, dataset="tickets@1", by=knowing.created_by)
-    working.work(gate.pk)
+    working.WORK.carry_out(gate.pk)
     gate.refresh_from_db()
     assert gate.status == "failed"
     assert gate.error is not None
     assert gate.error["code"] == "damaged"
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("worker")
 def test_a_worker_that_died_too_often_is_the_end_of_it(
     knowing: ModelVersion, dataset: DatasetVersion
 ) -> None:
     gate = gates.ask(version=knowing, dataset="tickets@1", by=knowing.created_by)
-    TeacherGate.objects.update(losses=working.MOST_LOSSES)
-    working.work(gate.pk)
+    TeacherGate.objects.update(times_lost=MOST_LOSSES)
+    working.WORK.carry_out(gate.pk)
     gate.refresh_from_db()
     assert gate.status == "failed"
     assert gate.error is not None

@@ -43,8 +43,8 @@ def test_shakespeare_is_learned_distilled_and_compared(
         source = {"kind": "architecture", "architecture": "gru_language_model", "config": config}
         made(client.post(f"{BASE}models/", {**asked, "source": source}, format="json"))
     for version in project.models.get(name="playwright").versions.all():
-        networks.inspect(version.pk)
-    networks.inspect(project.models.get(name="apprentice").versions.get().pk)
+        networks.WORK.carry_out(version.pk)
+    networks.WORK.carry_out(project.models.get(name="apprentice").versions.get().pk)
 
     training = {"epochs": 1, "batch_size": 8, "learning_rate": 0.01}
     common = {"task": "text-generation", "dataset": "plays@1", "training": training}

@@ -152,7 +152,7 @@ class TestClaim:
         Run.objects.update(lease_until=past)
         registration.beat(machine.pk)
         assert Run.objects.get().lease_until == past
-        with claims.kept(held):
+        with registration.kept(held):
             registration.beat(machine.pk)
         assert Run.objects.get().lease_until > timezone.now()  # type: ignore[operator]
 
@@ -316,7 +316,7 @@ class TestEndings:
         outcomes.give_back(held, "The worker was stopped.", 7)
         run = Run.objects.get()
         assert (run.status, run.worker, run.lease_until) == ("queued", None, None)
-        assert (run.losses_of_worker, run.retry_at, run.journal_offset) == (0, None, 7)
+        assert (run.times_lost, run.retry_at, run.journal_offset) == (0, None, 7)
 
     def test_runs_that_wait_for_a_failed_run_fail_and_can_be_resumed_after_it(
         self, project: Project, machine: Worker, alice: User
@@ -371,7 +371,7 @@ class TestReaper:
             Run.objects.update(retry_at=None)
             assert claims.claim(run.pk, machine) is not None
         assert [round(pause) for pause in pauses] == [2, 4, 8, 16, 32]
-        assert (run.status, run.losses_of_worker) == ("failed", 6)
+        assert (run.status, run.times_lost) == ("failed", 6)
         assert run.error is not None
         assert run.error["code"] == "lost"
 
@@ -439,7 +439,7 @@ class TestReaper:
         folder.mkdir(parents=True)
         started = child._started(sleeper.pid)
         folders.write_json(folder / "child.json", {"pid": sleeper.pid, "started": started})
-        with claims.kept(held):
+        with registration.kept(held):
             reaper.at_start()
         sleeper.wait(5)
         for run in (lost, there, held.run):
@@ -524,7 +524,7 @@ class TestChildren:
         os.kill(process.pid, signal.SIGKILL)
         deaths.settle(held, child.Child(process, console), process.wait(), deaths.oom_kills())
         run = Run.objects.get()
-        assert (run.status, run.losses_of_worker) == ("queued", 1)
+        assert (run.status, run.times_lost) == ("queued", 1)
         assert "killed" in run.events.order_by("-pk")[0].sentence
 
 

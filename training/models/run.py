@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 from django.db import connections, models
 from django.db.models.functions import Cast, Now
 
+from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from training.models.worker import Worker
 
 
-class RunQuerySet(models.QuerySet["Run"]):
+class RunQuerySet(LeasedQuerySet["Run"]):
     def visible_to(self, user: User) -> "RunQuerySet":
         return self.filter(project__memberships__user=user.pk)
 
@@ -38,14 +39,6 @@ class RunQuerySet(models.QuerySet["Run"]):
     def unfinished(self) -> "RunQuerySet":
         return self.exclude(status__in=Run.FINAL)
 
-    def running(self) -> "RunQuerySet":
-        """Held by a worker under a lease."""
-        return self.filter(status__in=Run.LEASED)
-
-    def lost(self) -> "RunQuerySet":
-        """Held by a worker whose lease ran out, by the database's clock."""
-        return self.running().filter(lease_until__lt=Now())
-
     def claimable(self, queues: Sequence[str]) -> "RunQuerySet":
         """Queued, past their back-off, oldest first."""
         rested = models.Q(retry_at=None) | models.Q(retry_at__lte=Now())
@@ -53,12 +46,8 @@ class RunQuerySet(models.QuerySet["Run"]):
             "queued_at", "pk"
         )
 
-    def held(self, *, pk: int, attempt: int) -> "RunQuerySet":
-        """The fence: the run as long as this attempt is the one that holds it."""
-        return self.running().filter(pk=pk, attempt=attempt)
 
-
-class Run(models.Model):
+class Run(Leased):
     class Status(models.TextChoices):
         WAITING = "waiting"  # for another run's output
         QUEUED = "queued"
@@ -72,6 +61,7 @@ class Run(models.Model):
         CANCELLED = "cancelled"
 
     FINAL: ClassVar = [Status.FINISHED, Status.FAILED, Status.CANCELLED]
+    CLAIMABLE: ClassVar = Status.QUEUED
     LEASED: ClassVar = [Status.STARTING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING]
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
@@ -100,13 +90,8 @@ class Run(models.Model):
     queue = models.CharField(max_length=50, default="default")
 
     # Who has it now.
-    attempt = models.PositiveIntegerField(default=0)
     worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, related_name="runs")
-    lease_until = models.DateTimeField(null=True)
     retry_at = models.DateTimeField(null=True, help_text="Not to be claimed before (back-off).")
-    losses_of_worker = models.PositiveIntegerField(
-        default=0, help_text="How many times a worker died with it."
-    )
     cancel_requested_at = models.DateTimeField(null=True)
     death_step = models.BigIntegerField(null=True, help_text="Where it last died.")
     deaths_there = models.PositiveIntegerField(

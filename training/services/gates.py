@@ -1,7 +1,6 @@
 """Asking a teacher first: how good a trained version is on a dataset, before it teaches there."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -53,8 +52,7 @@ def ask(*, version: ModelVersion, dataset: Any, by: User) -> TeacherGate:
         if under_way is not None:
             return under_way
         gate = TeacherGate.objects.create(version=version, dataset_version=found, created_by=by)
-        # robust: the row owns the work; a message lost to a broker that is away is sent again.
-        transaction.on_commit(partial(working.ask, gate.pk), robust=True)
+        working.WORK.wake(gate)
     return gate
 
 

@@ -93,7 +93,7 @@ def add_version(
 def inspect_again(*, version: ModelVersion, by: User) -> ModelVersion:
     """Another try for a version that failed, when the hub or a worker was away."""
     moved = ModelVersion.objects.filter(pk=version.pk, status=ModelVersion.Status.FAILED).update(
-        status=ModelVersion.Status.INSPECTING, error=None
+        status=ModelVersion.Status.INSPECTING, error=None, times_lost=0
     )
     version.refresh_from_db()
     if moved:
@@ -120,8 +120,7 @@ def file(*, version: ModelVersion, name: str) -> dict[str, Any]:
 
 def _inspect_later(version: ModelVersion) -> None:
     if version.status == ModelVersion.Status.INSPECTING:
-        # robust: the row owns the inspection; a message lost to a broker that is away is resent.
-        transaction.on_commit(partial(inspection.ask, version.pk), robust=True)
+        inspection.WORK.wake(version)
 
 
 def _complete(version: ModelVersion, begun: Begun) -> None:

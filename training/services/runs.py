@@ -146,7 +146,7 @@ def resume(*, run: Run, by: User) -> Run:
         "error": None,
         "finished_at": None,
         "retry_at": None,
-        "losses_of_worker": 0,
+        "times_lost": 0,
         "death_step": None,
         "deaths_there": 0,
     }

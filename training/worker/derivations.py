@@ -4,12 +4,11 @@ rows that say what to keep."""
 from pathlib import Path
 from typing import Any
 
-from distillhub.lib import storage
 from projects.models import ModelVersion
 from projects.services import datasets, registry
 from training.worker import folders
 
-TEACHER, ROWS = "teacher", "rows.parquet"
+TEACHER = "teacher"
 
 
 def place(version: ModelVersion, folder: Path) -> dict[str, Any]:
@@ -24,12 +23,5 @@ def place(version: ModelVersion, folder: Path) -> dict[str, Any]:
     said: dict[str, Any] = {"teacher": {"name": teacher.reference, "path": TEACHER}}
     if source.get("dataset"):
         dataset = datasets.resolve(project=project, reference=source["dataset"])
-        storage.local_copy(dataset.file_sha256, folder / ROWS)
-        said["dataset"] = {
-            "path": ROWS,
-            "labels": dataset.labels,
-            "problem": dataset.problem,
-            "separator": dataset.separator,
-            "columns": dataset.features,
-        }
+        said["dataset"] = folders.place_dataset(dataset, folder)
     return said

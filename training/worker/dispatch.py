@@ -1,7 +1,8 @@
-"""Waking workers. A message only says "look": the row of a run owns the run, so a message that is
-lost, doubled or late does no harm."""
+"""Waking workers. A message only says "look": the row owns the work, so a message that is lost,
+doubled or late does no harm."""
 
 import logging
+from datetime import timedelta
 
 from celery import current_app
 from django.db import transaction
@@ -12,6 +13,10 @@ from training.models import Run
 log = logging.getLogger(__name__)
 
 EXECUTE = "training.execute_run"
+
+#: What nobody took within this time had its message lost, or nobody had room. Sending again is
+#: cheap: a worker without room ends the call at once.
+UNANSWERED = timedelta(seconds=10)
 
 
 def wake(run: Run, *, after: float = 0.0) -> None:

@@ -12,13 +12,14 @@ DISTILLHUB_HOME/jobs/<run id>/
 import contextlib
 import json
 import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from distillhub.lib import storage
-from projects.models import ModelVersion
+from projects.models import DatasetVersion, ModelVersion
 from training import catalog
 from training.engine.config import TOP_K
 from training.models import Run
@@ -36,8 +37,6 @@ def prepare(run: Run) -> Path:
     what it was; files that are already there from an earlier attempt are verified again."""
     folder = of(run.pk)
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = run.dataset_version
-    _place(dataset.file_sha256, folder / "inputs/dataset.parquet")
     assert run.student is not None
     config = run.config
     write_json(
@@ -46,15 +45,7 @@ def prepare(run: Run) -> Path:
             "format": FORMAT,
             "run": f"{run.project.slug}/{run.number}",
             "task": run.task,
-            "dataset": {
-                "path": "inputs/dataset.parquet",
-                "sha256": dataset.file_sha256,
-                "fingerprint": dataset.fingerprint,
-                "labels": dataset.labels,
-                "problem": dataset.problem,
-                "separator": dataset.separator,
-                "columns": dataset.features,
-            },
+            "dataset": place_dataset(run.dataset_version, folder),
             "student": _network(folder, run.student, "inputs/student")
             | _taken_over(folder, run, run.student),
             "teachers": _teachers(folder, run),
@@ -79,10 +70,35 @@ def prepare(run: Run) -> Path:
     return folder
 
 
+def place_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
+    """Its rows, verified, among a folder's inputs; what `config.json` says of them. Raises
+    storage.Damaged."""
+    path = "inputs/dataset.parquet"
+    _place(version.file_sha256, folder / path)
+    return {
+        "path": path,
+        "sha256": version.file_sha256,
+        "fingerprint": version.fingerprint,
+        "labels": version.labels,
+        "problem": version.problem,
+        "separator": version.separator,
+        "columns": version.features,
+    }
+
+
 def place_files(version: ModelVersion, folder: Path) -> None:
     """A model version's files, verified. Raises storage.Damaged."""
     for file in version.files:
         _place(file["sha256"], folder / file["name"])
+
+
+def store_files(told: Iterable[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Keep what the engine tells of in a folder: `{"name", "sha256", "bytes"}` of each file."""
+    kept = []
+    for file in told:
+        blob = storage.put(folder / file["name"])
+        kept.append({"name": file["name"], "sha256": blob.sha256, "bytes": blob.bytes})
+    return kept
 
 
 def clear(folder: Path, *, keep_record: bool = True) -> None:

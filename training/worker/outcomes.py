@@ -11,6 +11,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from distillhub.lib import storage
+from distillhub.lib.leases import in_future
 from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from projects.services import registry
@@ -18,7 +19,6 @@ from training.engine import events
 from training.models import Artifact, Run
 from training.worker import comparison, dispatch, exports, folders, logs, registration, waiting
 from training.worker.claims import Held
-from training.worker.registration import in_future
 
 log = logging.getLogger(__name__)
 
@@ -127,8 +127,8 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
     `run` is the row as read inside the transaction of the caller, who has fenced it.
     """
     here = run.deaths_there + 1 if run.death_step == run.step else 1
-    losses = run.losses_of_worker + 1
-    counted = {"death_step": run.step, "deaths_there": here, "losses_of_worker": losses}
+    losses = run.times_lost + 1
+    counted = {"death_step": run.step, "deaths_there": here, "times_lost": losses}
     if run.status == Run.Status.CANCELLING:
         run.move_to(
             Run.Status.CANCELLED,

@@ -4,13 +4,13 @@ to run in two processes at once."""
 import logging
 import os
 from datetime import timedelta
+from typing import Any
 
 import psutil
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from projects.models import ModelVersion
 from training.models import Run, Worker
 from training.worker import (
     child,
@@ -23,33 +23,31 @@ from training.worker import (
     registration,
     waiting,
 )
+from training.worker.work import Work
 
 log = logging.getLogger(__name__)
 
-#: A queued run that nobody took within this time had its message lost, or nobody had room. Sending
-#: again is cheap: a worker without room ends the call at once.
-UNANSWERED = timedelta(seconds=10)
-INSPECTION_LOST = timedelta(minutes=2)
+#: What workers do besides runs.
+WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK)
 
 
 def reap() -> None:
-    """Requeue lost runs, wake workers for forgotten ones."""
+    """Requeue lost runs, wake workers for what is forgotten."""
     for run_id in Run.objects.lost().values_list("pk", flat=True):
         _lost(run_id)
     for run in Run.objects.filter(status=Run.Status.WAITING):
         with transaction.atomic():
             waiting.look_again(run)
     _call_again()
-    _inspect_again(INSPECTION_LOST)
-    exports.call_again()
-    gates.call_again()
+    for work in WORKS:
+        work.call_again()
 
 
 def at_start() -> None:
     """Before a worker takes anything: the processes that a dead one left on this machine are ended,
-    and the runs it held are free at once, without waiting for their lease."""
+    and what it held is free at once, without waiting for the lease."""
     alive = {worker.pk for worker in Worker.objects.filter(stopped_at=None) if _is_alive(worker)}
-    ours = list(registration.holding)
+    ours = [held.row.pk for held in tuple(registration.holding) if isinstance(held.row, Run)]
     held = Run.objects.running().filter(Q(worker__in=alive) | Q(pk__in=ours))
     orphaned = Run.objects.running().filter(Q(worker__host=machine.host()) | Q(worker=None))
     orphaned.exclude(pk__in=held.values("pk")).update(lease_until=Now() - timedelta(seconds=1))
@@ -58,8 +56,9 @@ def at_start() -> None:
         idle = folder.name.isdigit() and int(folder.name) not in busy
         if idle and child.end_orphan(folder):
             log.warning("Ended a training that a dead worker had left in %s.", folder)
+    for work in WORKS:
+        work.sweep()
     reap()
-    _inspect_again(timedelta(0))
 
 
 def _lost(run_id: int) -> None:
@@ -74,18 +73,10 @@ def _lost(run_id: int) -> None:
 def _call_again() -> None:
     rested = Q(retry_at=None) | Q(retry_at__lte=Now())
     forgotten = Run.objects.filter(
-        rested, status=Run.Status.QUEUED, queued_at__lt=Now() - UNANSWERED
+        rested, status=Run.Status.QUEUED, queued_at__lt=Now() - dispatch.UNANSWERED
     ).order_by("queued_at")
     for run_id, queue in forgotten.values_list("pk", "queue")[:50]:
         dispatch.send(run_id, queue)
-
-
-def _inspect_again(age: timedelta) -> None:
-    lost = ModelVersion.objects.filter(
-        status=ModelVersion.Status.INSPECTING, created_at__lt=Now() - age
-    )
-    for version_id in lost.values_list("pk", flat=True)[:50]:
-        networks.ask(version_id)
 
 
 def _is_alive(worker: Worker) -> bool:

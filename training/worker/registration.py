@@ -1,45 +1,40 @@
 """This process as a row that people see, and the heartbeat that says it is alive.
 
-One heartbeat for the whole process renews the worker's row and the leases of every run it holds.
-It runs in a thread of its own, so that a run busy hashing a large file does not lose its lease.
+One heartbeat for the whole process renews the worker's row and the leases of all that it holds. It
+runs in a thread of its own, so that a run busy hashing a large file does not lose its lease.
 """
 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.db.models import DateTimeField, ExpressionWrapper
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-from training.models import Run, Worker
+from distillhub.lib.leases import Held
+from training.models import Worker
 from training.worker import machine
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=45)
-HEARTBEAT = 10.0  # seconds
+HEARTBEAT = 10.0  # seconds; a lease lasts for four
 ABSENT = timedelta(seconds=60)  # unseen for so long, a worker is gone
 
-#: Set when this process was asked to leave: children checkpoint, their runs go back to the queue.
+#: Set when this process was asked to leave: children checkpoint, what they did goes back.
 stopping = threading.Event()
 
-#: The runs this process holds: id to attempt. A lease is renewed only while its run is in here.
-holding: dict[int, int] = {}
+#: What this process holds. A lease is renewed only while its row is in here.
+holding: set[Held[Any]] = set()
 
 _here = threading.Lock()
 _queues: tuple[str, ...] = ("default",)
 _worker: Worker | None = None
 _heart: "Heart | None" = None
-
-
-def in_future(delay: timedelta) -> Combinable:
-    """A time by the database's clock, the only one that counts."""
-    return ExpressionWrapper(Now() + delay, output_field=DateTimeField())
 
 
 def serve(queues: Sequence[str]) -> None:
@@ -121,8 +116,17 @@ class Heart(threading.Thread):
 
 
 def beat(worker_id: int) -> None:
-    """Say that the worker is alive, and keep its runs. A lease that was lost is not taken back:
-    the run then belongs to nobody or to another worker, and this filter does not match it."""
+    """Say that the worker is alive, and keep what it holds."""
     Worker.objects.filter(pk=worker_id).update(seen_at=Now(), load=machine.load())
-    for run_id, attempt in list(holding.items()):
-        Run.objects.held(pk=run_id, attempt=attempt).update(lease_until=in_future(LEASE))
+    for held in tuple(holding):
+        held.renew()
+
+
+@contextmanager
+def kept(held: Held[Any]) -> Iterator[None]:
+    """The heartbeat renews the lease inside this block, and not a moment longer."""
+    holding.add(held)
+    try:
+        yield
+    finally:
+        holding.discard(held)

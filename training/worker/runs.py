@@ -69,7 +69,7 @@ def execute(run_id: int) -> None:
 
 def carry_out(held: Held) -> None:
     """One attempt, to whatever end. Never raises: what is unexpected fails this run only."""
-    with claims.kept(held):
+    with registration.kept(held):
         try:
             _attempt(held)
         except Fenced as error:

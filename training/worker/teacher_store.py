@@ -15,7 +15,6 @@ from django.db import DatabaseError, connection
 from training.engine import stored
 from training.models import TeacherOutputs
 from training.worker import dispatch, machine
-from training.worker.exports import alone
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ def ask() -> bool:
 
 def tend() -> None:
     """Free what nobody wants and what the policy no longer allows, and tell what is there."""
-    with alone(machine.home() / "teacher-outputs.lock") as ours:
+    with machine.alone(machine.home() / "teacher-outputs.lock") as ours:
         if not ours:
             return
         store, home = folder(), machine.home_id()
