@@ -3,7 +3,9 @@ and made noisy. Text and tables stay as they are.
 
 What happens to a row is a pure function of (seed, epoch, row): neither the rows beside it, nor the
 size of a batch, nor the process that trains on it changes anything. So a resumed run, an
-accumulated step and two processes see what one process sees in one go.
+accumulated step and two processes see what one process sees in one go. A `View` is a whole set of
+changed copies under a number, the same wherever its row is met: a teacher can be asked about it
+ahead.
 
     images   light: shifted by up to an eighth of a side (He et al., 1512.03385, section 4.2)
              strong: and turned round half of the time, and a square of a quarter of the side hidden
@@ -14,13 +16,15 @@ accumulated step and two processes see what one process sees in one go.
              1904.08779)
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.engine.data import Batch, Indices
+from training.engine.data import Batch, Indices, Inputs
 
 CHOICES = ("none", "light", "strong")
 TASKS = ("image-classification", "audio-classification")
@@ -56,11 +60,43 @@ class Chance:
         return torch.from_numpy((mixed >> np.uint64(40)).astype(np.float32) / (1 << 24))
 
     def normal(self, each: int) -> Tensor:
-        """`[rows, each]` of the standard normal distribution (Box, Muller 1958)."""
+        """`[rows, each]` of the standard normal distribution (Box, Muller 1958). The first of them
+        are the same however many are asked for."""
         half = -(-each // 2)
-        radius = torch.sqrt(-2.0 * torch.log1p(-self.uniform(half)))
-        angle = 2.0 * torch.pi * self.uniform(half)
-        return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], dim=1)[:, :each]
+        draws = self.uniform(2 * half)
+        radius = torch.sqrt(-2.0 * torch.log1p(-draws[:, 0::2]))
+        angle = 2.0 * torch.pi * draws[:, 1::2]
+        pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=2)
+        return pairs.flatten(1)[:, :each]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One changed copy of every row, by its number: a pure function of (seed, number, row id)."""
+
+    strength: str
+    seed: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Names it beside other views of the same rows, and beside those of other seeds."""
+        return f"{self.strength} view {self.number} of seed {self.seed}"
+
+    def of(self, batch: Batch, row_ids: Indices) -> Batch:
+        """The batch as this view has it; `row_ids` are those of its rows."""
+        return augment(batch, Chance(self.seed, self.number, row_ids), self.strength)
+
+
+class Viewed:
+    """Inputs as a view has them."""
+
+    def __init__(self, inputs: Inputs, view: View, row_ids: Indices) -> None:
+        self.lengths = inputs.lengths
+        self._inputs, self._view, self._row_ids = inputs, view, row_ids
+
+    def batch(self, rows: Indices) -> Batch:
+        return self._view.of(self._inputs.batch(rows), self._row_ids[rows])
 
 
 def augment(batch: Batch, chance: Chance, strength: str) -> Batch:
@@ -120,8 +156,9 @@ def _wave(waves: Tensor, mask: Tensor | None, chance: Chance, strong: bool) -> T
     power = (changed**2).sum(dim=1, keepdim=True) / lengths[:, None]
     low, high = NOISE
     below = low + (high - low) * chance.uniform()
-    noise = chance.normal(samples) * torch.sqrt(power * 10.0 ** (-below / 10.0))
     hidden = _stretches(samples, lengths, chance)
+    # Drawn last: as many numbers as the longest sound beside this one has samples.
+    noise = chance.normal(samples) * torch.sqrt(power * 10.0 ** (-below / 10.0))
     return (changed + noise * real).masked_fill(hidden, 0.0)
 
 

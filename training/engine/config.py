@@ -79,7 +79,15 @@ class Training:
         "none",
         choices=("none", "light", "strong"),
         help="Pictures moved and mirrored, sounds shifted, anew in every epoch. The teacher then "
-        "sees what the student sees, and cannot be asked ahead.",
+        "sees what the student sees, and is asked live, unless there are frozen views.",
+    )
+    augmentation_views: int | None = option(
+        None,
+        minimum=1,
+        maximum=64,
+        help="Frozen views: so many changed copies of each row, drawn once from seed and row; "
+        "epoch e trains on view e mod this number. The teacher is asked about each view once, and "
+        "its answers stored. Empty: anew in every epoch.",
     )
     gradient_checkpointing: bool = option(
         False,
@@ -212,6 +220,7 @@ def parse(
     outputs, top_k = read_outputs(
         raw.get("teacher_outputs", "auto"), raw.get("top_k", TOP_K), task, faults
     )
+    check_views(outputs, training, faults)
     control = raw.get("control", spoken)
     if not isinstance(control, bool):
         control = False
@@ -243,21 +252,22 @@ def parse(
     )
 
 
-#: How a teacher's answers are kept. The last three are for vocabularies; `auto` takes the smallest
-#: that loses nothing, and a top k where that is too large.
-OUTPUTS = ("auto", "live", "logits", "hidden_states", "top_k")
+#: How a teacher's answers are kept. `auto` stores them, unless they are too large or asking live is
+#: clearly faster. The last three are for vocabularies: `auto` and `stored` take the smallest that
+#: loses nothing, and a top k where that is too large.
+OUTPUTS = ("auto", "stored", "live", "logits", "hidden_states", "top_k")
 TOP_K = 64
 
 
 def read_outputs(kind: Any, k: Any, task: str, faults: list[Fault]) -> tuple[str, int]:
     """How teacher outputs are kept, and the k of a top k."""
-    offered = OUTPUTS if task == "text-generation" else OUTPUTS[:2]
+    offered = OUTPUTS if task == "text-generation" else OUTPUTS[:3]
     if kind not in offered:
         faults.append(
             Fault(
                 "teacher_outputs",
-                f"It must be one of {', '.join(offered)}: auto is asked once and stored, live is "
-                "asked at every step.",
+                f"It must be one of {', '.join(offered)}: auto is asked once and stored, or live "
+                "where that is faster; live is asked at every step.",
             )
         )
     described = [
@@ -267,6 +277,17 @@ def read_outputs(kind: Any, k: Any, task: str, faults: list[Fault]) -> tuple[str
     resolved, found = options.check(described, {"top_k": k})
     faults += found
     return str(kind), int(resolved.get("top_k", TOP_K))
+
+
+def check_views(outputs: str, training: Training, faults: list[Fault]) -> None:
+    """Answers to rows that change in every epoch cannot be stored."""
+    changes = training.augmentation != "none" and training.augmentation_views is None
+    if changes and outputs not in ("auto", "live"):
+        sentence = (
+            "Rows change in every epoch, and the teacher's answers are to be stored: give a number "
+            "of frozen views, or take auto or live for its answers."
+        )
+        faults.append(Fault("training.augmentation_views", sentence))
 
 
 MOST_SLICES = 16

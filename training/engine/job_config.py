@@ -64,6 +64,7 @@ class JobConfig:
     store: str | None
     threads: int
     evaluate: bool
+    runs_sharing: int = 1  # this run, and those of its sweep that want the same answers
     slices: tuple[str, ...] = ()  # columns by which the evaluation is told in parts
     machine: Machine = field(default_factory=Machine)
 
@@ -89,6 +90,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
     kept, top_k = config.read_outputs(
         outputs.get("mode", "auto"), outputs.get("k", config.TOP_K), task, faults
     )
+    config.check_views(kept, training, faults)
     slices = config.read_slices(raw.get("evaluation", {}), faults)
     if faults:
         raise ConfigError(faults)
@@ -106,6 +108,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         teacher_outputs=kept,
         top_k=top_k,
         store=outputs.get("store"),
+        runs_sharing=max(1, int(outputs.get("runs") or 1)),
         threads=int(raw.get("threads") or 1),
         evaluate=bool(raw.get("evaluate", True)),
         slices=slices,

@@ -31,6 +31,7 @@ from torch import Tensor
 
 from training.engine import data, generation, head_loss, sampling, stored
 from training.engine.answers import Answer, Wanted
+from training.engine.augmentation import View
 from training.engine.data import NO_UNIT, Batch, Dataset, Indices
 from training.engine.errors import Stopped
 from training.engine.heads import Head, TopK, Unmultiplied
@@ -90,6 +91,7 @@ def choose(
 class LanguageTeacher(Teacher):
     """A frozen network that writes. Its rows are windows, as its own tokenizer cuts them."""
 
+    tells_logits_beside = False  # `kept` says how they are
     inputs: LanguageInputs | None
 
     def __init__(
@@ -123,13 +125,23 @@ class LanguageTeacher(Teacher):
     # -- answers ----------------------------------------------------------------------------------
 
     def answer(
-        self, rows: Indices, split: str, wanted: Wanted, batch: Batch | None = None
+        self,
+        rows: Indices,
+        split: str,
+        wanted: Wanted,
+        batch: Batch | None = None,
+        *,
+        view: View | None = None,
+        reads: Iterable[str] = (),
     ) -> Answer:
         """Stored where the split was asked, live otherwise, the same numbers either way. Of a
-        `batch` that is no longer the rows' own, everything it says."""
+        `batch` that is no longer the rows' own, everything it says. Texts have no views."""
         is_stored = batch is None and split in self._arrays
         if is_stored and not wanted:
             return self._read_out(split, rows)
+        layers = self._layers.get((split, view)) if is_stored else None
+        if layers is not None and layers.hold(reads):
+            return self._beside_layers(split, rows, layers.answer(self.dataset.place[rows]))
         assert self.inputs is not None
         seen = self.inputs.batch(rows) if batch is None else batch
         with torch.no_grad():
@@ -147,6 +159,14 @@ class LanguageTeacher(Teacher):
             return said
         beside = (said.hidden, said.attention, said.relations, said.embedding, said.mask)
         return Answer(kept.logits, *beside)
+
+    def _beside_layers(self, split: str, rows: Indices, layers: Answer) -> Answer:
+        """What it says of a vocabulary, beside stored layers."""
+        kept = self._read_out(split, rows)
+        if isinstance(kept, Unmultiplied):
+            return Unmultiplied(kept.head, kept.top, like=layers, mask=layers.mask)
+        layers.logits = kept.logits
+        return layers
 
     def _packed(self, head: Head) -> Arrays:
         """What is stored of some units."""
@@ -180,10 +200,9 @@ class LanguageTeacher(Teacher):
         arrays = self._arrays[split]
         return self._unpacked({name: arrays[name][places] for name in _names(self.kept)})
 
-    def proven(self, split: str, home: Path, rows: int = 8) -> float:
+    def proven(self, split: str, home: Path, rows: int = 8, view: View | None = None) -> float:
         """As of any teacher; of a top k, the largest logits."""
-        every = self.dataset.splits[split]
-        some = every[np.linspace(0, len(every) - 1, min(rows, len(every))).astype(np.int64)]
+        some = self.spread(split, rows)
         self.prepare(home)
         assert self.inputs is not None
         with torch.no_grad():
@@ -195,7 +214,10 @@ class LanguageTeacher(Teacher):
 
     # -- the store --------------------------------------------------------------------------------
 
-    def key(self, split: str) -> str:
+    def bytes_of(self, split: str) -> int:
+        return self.kept.bytes_of(self.network) * self.units(split)
+
+    def key(self, split: str, view: View | None = None) -> str:
         kept = self.kept
         said = [self.dataset.fingerprint, split, self.digest, kept.kind, kept.k]
         said += [list(kept.temperatures), self.network.preprocessing.digest]
@@ -204,9 +226,14 @@ class LanguageTeacher(Teacher):
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def ask(
-        self, split: str, store: Path, home: Path, asked_to_stop: Callable[[], bool]
+        self,
+        split: str,
+        store: Path,
+        home: Path,
+        asked_to_stop: Callable[[], bool],
+        view: View | None = None,
     ) -> Generator[int, None, bool]:
-        folder = store / self.key(split)[:2] / self.key(split)
+        folder = self.place_of(store, split, view)
         folder.parent.mkdir(parents=True, exist_ok=True)
         row_ids = self.dataset.row_ids[self.dataset.splits[split]]
         with alone(folder.with_suffix(stored.LOCK), asked_to_stop):
@@ -429,8 +456,7 @@ class LanguageTeacher(Teacher):
     def some_logits(self, split: str, home: Path, windows: int = 8) -> NDArray[np.float32]:
         """What it says now of some windows, spread over a split: `[units, vocabulary]`, of at most
         SHOWN units and SHOWN_NUMBERS numbers."""
-        every = self.dataset.splits[split]
-        some = every[np.linspace(0, len(every) - 1, min(windows, len(every))).astype(np.int64)]
+        some = self.spread(split, windows)
         self.prepare(home)
         assert self.inputs is not None
         with torch.no_grad():

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
 from training.engine import (
+    asking,
     data,
     evaluate,
     generation,
@@ -21,6 +23,7 @@ from training.engine import (
     terms,
 )
 from training.engine.answers import NOTHING, Answer, Wanted
+from training.engine.augmentation import View
 from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
 from training.engine.events import Event, Logged, Measured
@@ -58,6 +61,8 @@ class Lesson:
         self.own = nn.ModuleDict()  # weights of the terms, such as projections
         self.all_labelled = bool(dataset.labelled.all()) and TASKS[config.task].unit == "row"
         self.augments = config.training.augmentation != "none"
+        self.views = self._views()
+        self.decisions: list[asking.Decision] = []  # how each teacher is asked
         self._route: Tensor | None = None
         self.apart = False  # whether each term's own gradient is wanted, beside the total's
         self.bfloat16 = False
@@ -107,11 +112,36 @@ class Lesson:
 
     @property
     def asks_live(self) -> bool:
-        """Whether the teachers are asked in every step: layers are too large to store, and moved
-        pictures are never the same."""
-        told = self.dataset.problem == "embedding" and self.wanted == Wanted(embedding=True)
-        layers = bool(self.wanted) and not told
-        return self.config.teacher_outputs == "live" or self.augments or layers
+        """Whether the teachers are asked in every step whatever that costs: rows that are changed
+        anew in every epoch are never the same."""
+        return self.config.teacher_outputs == "live" or (self.augments and not self.views)
+
+    @property
+    def epochs(self) -> int:
+        """Of this stage."""
+        return self.plan.epochs or self.config.training.epochs
+
+    def _views(self) -> tuple[View, ...]:
+        """Frozen views of the rows, as many as there are epochs for."""
+        training = self.config.training
+        if not self.augments or training.augmentation_views is None:
+            return ()
+        plans = self.scheme.plan(self.config.losses, self.config.stages, training.epochs)
+        epochs = sum(one.epochs or training.epochs for one in plans)
+        count = min(training.augmentation_views, epochs)
+        return tuple(View(training.augmentation, training.seed, one) for one in range(count))
+
+    def view_of(self, epoch: int) -> View | None:
+        """The frozen view of an epoch of all stages; None where there are none."""
+        return self.views[epoch % len(self.views)] if self.views else None
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The teacher's layers that are to be stored, once the terms are fitted: by name, or by
+        kind. None where its answer is the vector that is compared."""
+        if self.dataset.problem == "embedding" and self.wanted == Wanted(embedding=True):
+            return ()
+        return asking.reads_of({one for _, loss in self.terms for one in loss.reads()})
 
     def rows(self) -> Indices:
         """The rows of an epoch: those that at least one term speaks about.
@@ -198,42 +228,90 @@ class Lesson:
         if self.plan.teacher == "previous":
             store = folder / "teacher-outputs"
         splits = [one for one in data.SPLITS if len(dataset.splits[one])]
-        if self.asks_live or not self.needs_teacher:
-            splits.remove("train")
+        home = folder / "prepared"
+        asks_live = self.asks_live or not self.needs_teacher
         for teacher in self.teachers:
             if isinstance(teacher, LanguageTeacher):
                 teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
                 continue
             sentence = teacher_precision.choose(
-                teacher,
-                self.temperature,
-                config.training.precision,
-                store,
-                folder / "prepared",
-                splits,
+            known = splits[1:] if asks_live or self.views else splits
+                teacher, self.temperature, config.training.precision, store, home, known
             )
             if sentence:
                 yield Logged(sentence)
         yield from self._written(folder, store, clock, asked_to_stop)
-        clock.rows_left = len(self.teachers) * sum(len(dataset.splits[one]) for one in splits)
+        if self.needs_teacher and self.augments and not self.views:
+            yield Logged(
+                "Live: rows change in every epoch. With frozen views (augmentation_views) the "
+                "teacher could be asked once."
+            )
         for teacher in self.teachers:
-            for split in splits:
-                before = clock.rows_left
-                asked_now = yield from _watched(
-                    teacher.ask(split, store, folder / "prepared", asked_to_stop), clock
-                )
-                clock.rows_left = before - len(dataset.splits[split])
-                what = "windows" if self.writes else "rows"
-                rows = f"{len(dataset.splits[split]):,} {split} {what}"
-                how = "answered" if asked_now else "had answered before (stored):"
-                yield Logged(f"{teacher.network.name} {how} {rows}{teacher.remark(split)}.")
-                if not asked_now and split == "train":
-                    yield self._prove(teacher, folder)
+            if not asks_live:
+                yield from self._decide(teacher, store, home)
+            stored = not asks_live and self.decisions[-1].stored
+            yield from self._ask(teacher, splits if stored else splits[1:], store, home, clock,
+                                 asked_to_stop)  # fmt: skip
         self._read_route()
         if self.plan.teacher == "given" and first:
             yield from self._told(folder)
 
     def _written(
+    def _decide(self, teacher: Teacher, store: Path, home: Path) -> Iterator[Event]:
+        """Whether its answers to training rows are stored."""
+        plan = asking.Plan(
+            wanted=self.wanted,
+            reads=self.reads,
+            views=self.views or (None,),
+            epochs=self.epochs,
+            runs=self.config.runs_sharing,
+            batch_size=self.config.training.batch_size,
+        )
+        decision = asking.decide(teacher, plan, self.config.teacher_outputs, store, home)
+        self.decisions.append(decision)
+        if decision.sentence:
+            whose = f"{teacher.network.name}: " if len(self.teachers) > 1 else ""
+            yield Logged(f"{whose}{decision.sentence}")
+
+    def _ask(
+        self,
+        teacher: Teacher,
+        splits: Sequence[str],
+        store: Path,
+        home: Path,
+        clock: Clock,
+        asked_to_stop: AskedToStop,
+    ) -> Iterator[Event]:
+        """Have its answers to these splits stored, those to training rows with their layers."""
+        told: list[tuple[str, View | None]] = [
+            (split, view)
+            for split in splits
+            for view in ((self.views if split == "train" else ()) or (None,))
+        ]
+        reads = self.reads
+        rows = {split: len(self.dataset.splits[split]) for split in splits}
+        clock.rows_left = sum(rows[one] * (1 + bool(reads and one == "train")) for one, _ in told)
+        for split, view in told:
+            before, anew = clock.rows_left, False
+            if reads and split == "train":
+                anew = yield from _watched(
+                    teacher.ask_layers(split, self.wanted, reads, store, home, asked_to_stop, view),
+                    clock,
+                )
+                clock.rows_left = before = before - rows[split]
+            asked_now = yield from _watched(
+                teacher.ask(split, store, home, asked_to_stop, view), clock
+            )
+            clock.rows_left = before - rows[split]
+            what = "windows" if self.writes else "rows"
+            shown = f"{rows[split]:,} {split} {what}{_as_view(view)}{teacher.remark(split)}"
+            how = "answered" if asked_now else "had answered before (stored):"
+            yield Logged(f"{teacher.network.name} {how} {shown}.")
+            if not asked_now and split == "train":
+                yield self._prove(teacher, home, view)
+            if reads and split == "train":
+                yield self._prove_layers(teacher, home, view, anew=anew)
+
         self, folder: Path, store: Path, clock: Clock, asked_to_stop: AskedToStop
     ) -> Iterator[Event]:
         """Have the teachers write what the scheme wants to train on."""
@@ -254,15 +332,36 @@ class Lesson:
             answers = f"{len(rows) * wanted.samples:,} answers"
             yield Logged(f"{teacher.network.name} {how} {answers} to train on.")
 
-    def _prove(self, teacher: Teacher, folder: Path) -> Event:
+    def _prove(self, teacher: Teacher, home: Path, view: View | None) -> Event:
         """Stored answers are those of a live teacher, on a sample. Raises DataError."""
-        apart = teacher.proven("train", folder / "prepared")
+        apart = teacher.proven("train", home, view=view)
         if apart > CLOSE:
             raise DataError(
                 f"The stored answers of {teacher.network.name} differ from what it says now by "
                 f"{apart:.0%} of their range. Remove them from the store, and run again."
             )
-        return Logged(f"Stored answers of {teacher.network.name} equal live ones on a sample.")
+        which = _as_view(view)
+        return Logged(
+            f"Stored answers of {teacher.network.name}{which} equal live ones on a sample."
+        )
+
+    def _prove_layers(
+        self, teacher: Teacher, home: Path, view: View | None, *, anew: bool
+    ) -> Event:
+        """The same of its layers; where they differ, it is asked about them live."""
+        apart = teacher.proven_layers("train", self.wanted, home, view=view)
+        if apart > CLOSE:
+            teacher.forget("train", view)
+            return Logged(
+                f"Stored layers of {teacher.network.name} differ from live ones by {apart:.0%}: "
+                "what it says of a row depends on the rows beside it. It is asked about them live.",
+                "warning",
+            )
+        how = "are stored, and equal" if anew else "were stored before, and equal"
+        which = _as_view(view)
+        return Logged(
+            f"Layers of {teacher.network.name}{which} {how} live ones on a sample (to {apart:.2%})."
+        )
 
     def _told(self, folder: Path) -> Iterator[Event]:
         """How good and how soft the teachers are together, and what to think of before training."""
@@ -382,13 +481,19 @@ class Lesson:
         *,
         changed: bool = False,
     ) -> Answer:
+        view: View | None = None,
         """What the teachers say of these rows, as the scheme joins them. `labels` are those of the
         rows' units. `batch` holds the inputs; they are no longer the rows' own where `changed`, or
-        where images are augmented."""
-        wanted = self.wanted if split == "train" or self.wanted else NOTHING
-        altered = changed or (self.augments and split == "train")
+        where images are augmented: then they may be a `view` of them. Layers are compared in
+        training alone."""
+        learns = split == "train"
+        wanted, reads = (self.wanted, self.reads) if learns else (NOTHING, ())
+        altered = changed or (self.augments and learns)
         given = batch if altered else None
-        said = [teacher.answer(rows, split, wanted, given) for teacher in self.teachers]
+        seen = view if altered and not changed else None
+        said = [
+            one.answer(rows, split, wanted, given, view=seen, reads=reads) for one in self.teachers
+        ]
         if len(said) > 1 or self._route is not None:
             route = None if self._route is None else self._route[torch.from_numpy(rows)]
             weights = [teacher.weight for teacher in self.teachers]
@@ -448,8 +553,10 @@ class Lesson:
             if found is not None:
                 return found
         for kind, weight, loss in spoken:
-            part = loss.values(student, teacher, labels).sum() / counts[kind]
-            weighted = part * weight
+            values = loss.values(student, teacher, labels)
+            whole = values.numel() == counts[kind]  # the same number with one operation less
+            part = values.mean() if whole else values.sum() / counts[kind]
+            weighted = part if weight == 1.0 else part * weight
             total = weighted if total is None else total + weighted
             parts[kind] = part
         if total is None:  # no term speaks about these rows
@@ -502,6 +609,10 @@ class Lesson:
 
 
 def silent(student: Answer) -> Tensor:
+def _as_view(view: View | None) -> str:
+    return "" if view is None else f" in view {view.number}"
+
+
     """A number that depends on the student's answer."""
     if isinstance(student, Unmultiplied) and student.head is not None:
         return student.head.hidden.sum()

@@ -250,7 +250,7 @@ def finish(
             values |= {f"test/{name}": value for name, value in close.items()}
         if split == "test":
             yield Measured(state.step, float(state.epochs), values)
-    summary = _summary(config, dataset, trainer, split)
+    summary = _summary(config, dataset, trainer, split, lesson)
     summary |= {
         "student": ours.summary if ours else None,
         "teacher": theirs.summary if theirs else None,
@@ -285,7 +285,9 @@ def finish(
     yield Finished(summary)
 
 
-def _summary(config: JobConfig, dataset: Dataset, trainer: Trainer, split: str) -> report.JSON:
+def _summary(
+    config: JobConfig, dataset: Dataset, trainer: Trainer, split: str, lesson: Lesson
+) -> report.JSON:
     """What is said of any finished job."""
     state = trainer.state
     return {
@@ -302,6 +304,7 @@ def _summary(config: JobConfig, dataset: Dataset, trainer: Trainer, split: str) 
         "split": split,
         "rows": len(dataset.splits[split]),
     }
+        "teacher_outputs": [one.as_dict() for one in lesson.decisions],
 
 
 def _finish_writing(
@@ -315,7 +318,8 @@ def _finish_writing(
     trainer: Trainer,
 ) -> Iterator[Event]:
     """The same of a network that writes."""
-    summary = _summary(config, dataset, trainer, split) | {"student": None, "teacher": None}
+    summary = _summary(config, dataset, trainer, split, lesson)
+    summary |= {"student": None, "teacher": None}
     yield from writing_report.finish(
         folder, dataset, student, inputs, lesson, trainer, summary, split, evaluates=config.evaluate
     )

@@ -88,6 +88,9 @@ class MicroBatches:
         batch = self.inputs.batch(rows)
         if not self.lesson.augments:
             return batch
+        view = self.lesson.view_of(self.epoch)
+        if view is not None:
+            return view.of(batch, self.dataset.row_ids[rows])
         chance = augmentation.Chance(self.training.seed, self.epoch, rows)
         return augmentation.augment(batch, chance, self.training.augmentation)
 
@@ -138,7 +141,9 @@ class MicroBatches:
         def frozen() -> Answer | None:
             if not self.lesson.needs_teacher:
                 return None
-            return self.lesson.target(rows, "train", labels, batch, changed=changed).to(device)
+            view = self.lesson.view_of(self.epoch)
+            said = self.lesson.target(rows, "train", labels, batch, changed=changed, view=view)
+            return said.to(device)
 
         return Step(
             rows=rows,

@@ -45,7 +45,7 @@ LEAST_SCALE = 2.0**-16  # of float16: gradients that overflow even here are no n
 def identity(config: JobConfig) -> str:
     """sha256 of all that a checkpoint depends on; names, threads and folders may change."""
     said = asdict(config)
-    for name in ("run", "threads", "store", "evaluate", "slices", "machine"):
+    for name in ("run", "threads", "store", "runs_sharing", "evaluate", "slices", "machine"):
         del said[name]
     said["dataset"]["path"] = ""
     said["training"]["checkpoint_every_steps"] = 0
@@ -191,7 +191,7 @@ class Trainer:
         while not state.over:
             self.micro_batches.epoch = state.epochs
             order = data.epoch_order(
-                self.rows, self.inputs.lengths, self.size, self.training.seed, state.epochs
+                self.rows, data.alike(self.inputs), self.size, self.training.seed, state.epochs
             )
             self.module.train()
             self.beside.train()

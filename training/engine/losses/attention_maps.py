@@ -125,6 +125,13 @@ class AttentionMaps(Loss):
             self._check_time(student.attention[0], teacher.attention[0])
         return self._pairs
 
+    def reads(self) -> frozenset[str]:
+        if self._pairs is None:
+            return super().reads()
+        if self.options.form == "tinybert":
+            return frozenset(f"attention.{theirs - 1}" for _, theirs in self._pairs.pairs)
+        return frozenset(f"hidden.{theirs}" for _, theirs in self._pairs.pairs)
+
     def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
         assert teacher is not None
         if self.options.form in RELATIONS:

@@ -70,6 +70,9 @@ class Embeddings(Loss):
         self._projection = made.to(student.logits.device)
         return self._projection if any(True for _ in made.parameters()) else None
 
+    def reads(self) -> frozenset[str]:
+        return frozenset({"embedding" if self.options.of == "rows" else "hidden.0"})
+
     def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
         assert teacher is not None
         assert self._projection is not None

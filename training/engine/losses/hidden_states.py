@@ -87,6 +87,11 @@ class HiddenStates(Loss):
         self._projections = Projections(pairs, widths, always=always).to(student.logits.device)
         return self._projections
 
+    def reads(self) -> frozenset[str]:
+        if self._projections is None:
+            return super().reads()
+        return frozenset(f"hidden.{theirs}" for _, theirs in self._projections.pairs)
+
     def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
         assert teacher is not None
         assert self._projections is not None
