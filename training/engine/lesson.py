@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
@@ -227,15 +226,15 @@ class Lesson:
         store = Path(config.store) if config.store else folder / "teacher-outputs"
         if self.plan.teacher == "previous":
             store = folder / "teacher-outputs"
-        splits = [one for one in data.SPLITS if len(dataset.splits[one])]
         home = folder / "prepared"
+        splits = [one for one in data.SPLITS if len(dataset.splits[one])]
         asks_live = self.asks_live or not self.needs_teacher
         for teacher in self.teachers:
             if isinstance(teacher, LanguageTeacher):
                 teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
                 continue
-            sentence = teacher_precision.choose(
             known = splits[1:] if asks_live or self.views else splits
+            sentence = teacher_precision.choose(
                 teacher, self.temperature, config.training.precision, store, home, known
             )
             if sentence:
@@ -256,7 +255,6 @@ class Lesson:
         if self.plan.teacher == "given" and first:
             yield from self._told(folder)
 
-    def _written(
     def _decide(self, teacher: Teacher, store: Path, home: Path) -> Iterator[Event]:
         """Whether its answers to training rows are stored."""
         plan = asking.Plan(
@@ -312,6 +310,7 @@ class Lesson:
             if reads and split == "train":
                 yield self._prove_layers(teacher, home, view, anew=anew)
 
+    def _written(
         self, folder: Path, store: Path, clock: Clock, asked_to_stop: AskedToStop
     ) -> Iterator[Event]:
         """Have the teachers write what the scheme wants to train on."""
@@ -480,8 +479,8 @@ class Lesson:
         batch: Batch | None = None,
         *,
         changed: bool = False,
-    ) -> Answer:
         view: View | None = None,
+    ) -> Answer:
         """What the teachers say of these rows, as the scheme joins them. `labels` are those of the
         rows' units. `batch` holds the inputs; they are no longer the rows' own where `changed`, or
         where images are augmented: then they may be a `view` of them. Layers are compared in
@@ -608,11 +607,11 @@ class Lesson:
         }
 
 
-def silent(student: Answer) -> Tensor:
 def _as_view(view: View | None) -> str:
     return "" if view is None else f" in view {view.number}"
 
 
+def silent(student: Answer) -> Tensor:
     """A number that depends on the student's answer."""
     if isinstance(student, Unmultiplied) and student.head is not None:
         return student.head.hidden.sum()

@@ -303,8 +303,8 @@ def _summary(
         "headline": TASKS[config.task].metrics[dataset.problem][0],
         "split": split,
         "rows": len(dataset.splits[split]),
-    }
         "teacher_outputs": [one.as_dict() for one in lesson.decisions],
+    }
 
 
 def _finish_writing(

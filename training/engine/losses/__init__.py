@@ -47,13 +47,13 @@ class Loss(Method):
         """
         return None
 
-    def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
     def reads(self) -> frozenset[str]:
         """Which of the teacher's layers it looks at once it is fitted, so that no others need be
         stored: by name (`hidden.3`), or all of a kind (`hidden`). All that it wants, unless it says
         otherwise."""
         return frozenset(named(self.wants))
 
+    def values(self, student: Answer, teacher: Answer | None, labels: Tensor) -> Tensor:
         """One value per unit, `[units]`, 0 where it does not speak. What the teacher says carries
         no gradient. labels: as in `per_row`. Terms over rows, where units are tokens, answer
         `[batch]`."""
