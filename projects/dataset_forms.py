@@ -6,7 +6,15 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
-from projects.ingest.formats import CATEGORICAL, NUMERIC, SPLIT_WORDS, TABLE_TASK
+from projects.ingest.formats import (
+    CATEGORICAL,
+    EMBEDDING_TASK,
+    GENERATION_TASK,
+    NUMERIC,
+    SPLIT_WORDS,
+    TABLE_TASK,
+    TOKENS_TASK,
+)
 
 PERCENT = 100
 
@@ -14,7 +22,8 @@ PERCENT = 100
 class FilesForm(forms.Form):
     file = forms.FileField(
         label="File",
-        help_text="A CSV or TSV file, or a zip of images or sounds in class folders.",
+        help_text="A CSV or TSV file, words with tags (CoNLL, JSON Lines), or a zip of images or "
+        "sounds in class folders.",
         error_messages={"required": "Choose a file.", "empty": "The file is empty."},
     )
     test_file = forms.FileField(
@@ -40,7 +49,9 @@ class MappingForm(forms.Form):
 
 def suggested_name(file: str, fallback: str) -> str:
     """`Customer Questions.csv` as `customer-questions`; `train.csv` says nothing, so `fallback`."""
-    stem = re.sub(r"(\.(csv|tsv|tab|txt|zip))+$", "", file, flags=re.IGNORECASE)
+    stem = re.sub(
+        r"(\.(csv|tsv|tab|txt|zip|jsonl?|conllu?|bio|iob2?))+$", "", file, flags=re.IGNORECASE
+    )
     name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:60]
     return fallback if not name or name in SPLIT_WORDS or name in {"data", "dataset"} else name
 
@@ -56,6 +67,8 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
     same = post.get("role-label") == post.get("label-was") and task == post.get("task-was", task)
     if same and post.get("problem"):
         changes |= {"problem": post["problem"], "separator": post.get("separator", "")[:10]}
+    if task == TOKENS_TASK and "tag-names" in post:
+        changes["tag_names"] = post["tag-names"]
     if "share-train" in post:
         changes["splits"] = {
             split: _number(post.get(f"share-{split}"), 0) / PERCENT
@@ -67,14 +80,20 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
     return changes
 
 
+#: Roles that a task must have a column for, other than text and label.
+NEEDED = {TABLE_TASK: ("label",), GENERATION_TASK: ("text",), EMBEDDING_TASK: ("text",)}
+
+
 def _columns(post: QueryDict, task: str) -> dict[str, Any]:
     """The roles of columns, as far as the page has controls for them."""
     known = post.getlist("known")
     columns: dict[str, Any] = {"split": post.get("role-split") or None}
-    needed = ("label",) if task == TABLE_TASK else ("text", "label")
+    needed = NEEDED.get(task, ("text", "label"))
     for role in needed:  # an empty choice is guessed anew
         if chosen := post.get(f"role-{role}"):
             columns[role] = chosen
+    if task == GENERATION_TASK and "role-prompt" in post:
+        columns["prompt"] = post["role-prompt"] or None
     uses = {name: post.get(f"use-{place}") for place, name in enumerate(known)}
     if not any(uses.values()):
         kept = set(post.getlist("keep"))

@@ -44,6 +44,12 @@ urlpatterns: list[URLPattern] = [
         name="dataset_upload_sound",
     ),
     path(
+        "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/sounds/<int:file>/<int:place>/"
+        "waveform/",
+        dataset_uploads.dataset_upload_waveform,
+        name="dataset_upload_waveform",
+    ),
+    path(
         "p/<slug:project_slug>/datasets/uploads/<uuid:upload_id>/discard/",
         dataset_uploads.dataset_discard,
         name="dataset_discard",
@@ -82,5 +88,11 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/sound/",
         datasets.dataset_sound,
         name="dataset_sound",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/"
+        "waveform/",
+        datasets.dataset_waveform,
+        name="dataset_waveform",
     ),
 ]

@@ -63,6 +63,13 @@ def picture(png: bytes) -> HttpResponse:
     return response
 
 
+def drawing(svg: str) -> HttpResponse:
+    """An SVG that this server drew itself of numbers alone, cacheable likewise."""
+    response = picture(svg.encode())
+    response.headers["Content-Type"] = "image/svg+xml"
+    return response
+
+
 def sound(wav: bytes, *, asked: str) -> HttpResponse:
     """A WAV that this server encoded itself. `asked` is the request's Range header: players ask for
     parts, and one of them plays nothing that is not sent in parts (RFC 9110, section 14.2)."""

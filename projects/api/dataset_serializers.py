@@ -207,7 +207,8 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     """An upload that becomes a version."""
 
     file = serializers.FileField(
-        help_text="CSV, TSV, or a zip of images or sounds in class folders."
+        help_text="CSV, TSV, words with tags (CoNLL, JSON Lines), running text, or a zip of images "
+        "or sounds in class folders."
     )
     test_file = serializers.FileField(
         required=False, help_text="A second file of the same kind: the split `test`."
@@ -230,7 +231,8 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     reading = JSONPart(
         required=False,
         help_text="JSON, to correct what would be guessed: `delimiter`, `encoding`, `header`, "
-        "`quoting`, `ragged`, `separator` (between several labels of a row), ...",
+        "`quoting`, `ragged`, `separator` (between several labels of a row), `tag_names` (of "
+        "words' tags that are numbers), ...",
     )
 
 

@@ -1,6 +1,9 @@
 """Files that are something else than their name says, by their first bytes."""
 
-UPLOADS = "Upload a CSV or TSV file, or a zip of images or sounds in class folders."
+UPLOADS = (
+    "Upload a CSV or TSV file, words with tags (CoNLL, JSON Lines), or a zip of images or sounds "
+    "in class folders."
+)
 SOUND = "a single sound. Put sounds in one folder per class and zip the folders"
 
 _SIGNATURES: list[tuple[bytes, str]] = [
@@ -48,7 +51,10 @@ def what(head: bytes, name: str) -> str:
             "`git lfs pull` and upload the file itself"
         )
     if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in {b"{", b"["} and b'"' in head[:200]:
-        return "JSON. Save its rows as CSV and upload that"
+        return (
+            "JSON. Save its rows as CSV and upload that; words with tags are read as one object a "
+            'line: {"tokens": [...], "tags": [...]}'
+        )
     if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "a web page, perhaps an error page saved instead of the file"
     return ""

@@ -39,7 +39,10 @@ SEPARATORS = ("|", ";", ",", "/", " ")  # between the labels of one row, as gues
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"  # columns that a table's model learns from
 TEXT_TASK, TABLE_TASK = "text-classification", "tabular-classification"
-GENERATION_TASK = "text-generation"  # needs no labels
+GENERATION_TASK = "text-generation"
+EMBEDDING_TASK = "feature-extraction"
+TOKENS_TASK = "token-classification"  # the label is a tag for each word of the text
+UNLABELLED = frozenset({GENERATION_TASK, EMBEDDING_TASK})  # tasks whose rows need no label
 
 MOST_LABEL = 200  # characters of one label
 MOST_LABELS = 10_000  # different labels: more is an id or a text, not a label
@@ -113,6 +116,7 @@ class Plan:
     task: str = ""
     problem: str = SINGLE
     separator: str = ""  # between the labels of one row, where there may be several
+    tag_names: tuple[str, ...] = ()  # of words' tags that are numbers
     shares: dict[str, float] = field(default_factory=dict)  # of splits that are made here
     file_split: str | None = None  # what the file that is being read is given as
     has_test: bool = False  # whether another file is given as the test split
@@ -132,6 +136,7 @@ class Format(ABC):
     problems: ClassVar[tuple[str, ...]] = (SINGLE,)
     has_columns: ClassVar[bool] = False  # whether roles are given to columns
     is_one_text: ClassVar[bool] = False  # whose splits stand one after the other
+    delimiters: ClassVar[dict[str, str]] = {}  # what may part values, and in words
 
     @abstractmethod
     def recognises(self, head: bytes, name: str) -> bool:

@@ -26,9 +26,9 @@ from django.utils import timezone
 from distillhub.lib import storage
 from projects.ingest import issues, labels, reading, registry, splits, statistics, stored
 from projects.ingest.formats import (
-    GENERATION_TASK,
     SPLITS,
     TABLE_TASK,
+    UNLABELLED,
     BadFile,
     Format,
     LeftOut,
@@ -185,7 +185,7 @@ def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     assigned, how = splits.assign(given, told.strata, together, proportions, seed)
     if form.is_one_text:
         how = "In the order of the text: train, then validation, then test."
-    wants = plan.task != GENERATION_TASK
+    wants = plan.task not in UNLABELLED
     exact = np.frombuffer(table.exact, dtype=np.int64)
     issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats, wants_labels=wants)
     for name in plan.columns.get("ignored", []):
@@ -292,7 +292,7 @@ class _Columns:
     def refuse_if_useless(self, form: Format, plan: Plan) -> None:
         if not len(self):
             raise BadFile("Not a single row could be read: every one is empty or was left out.")
-        if not self.labels.any and plan.task != GENERATION_TASK:
+        if not self.labels.any and plan.task not in UNLABELLED:
             what = "The column of the labels is empty." if form.has_columns else "No labels."
             raise BadFile(f"{what} At least some rows must have a label.")
 

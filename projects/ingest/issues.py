@@ -27,6 +27,14 @@ KINDS: dict[str, tuple[str, str]] = {
     "missing_label": (WARNING, "Rows without a label. They are kept."),
     "unseen_label": (WARNING, "Rows of validation or test whose label no training row has."),
     "empty_input": (WARNING, "Rows without any input. They were left out."),
+    "blank_in_word": (
+        WARNING,
+        "Rows with a word that is empty or holds a blank. They were left out.",
+    ),
+    "unpaired_tags": (
+        WARNING,
+        "Rows with more or fewer tags than words. They were left out, as asked.",
+    ),
     "ragged_line": (WARNING, "Lines with a wrong number of values. They were left out, as asked."),
     "not_a_number": (
         WARNING,

@@ -4,6 +4,7 @@ same, and by what rows are divided into splits.
 Stored is always a text: a class; several, joined by their separator; or a number.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
@@ -11,8 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from projects.ingest import statistics
-from projects.ingest.formats import MOST_LABEL, MOST_LABELS, MULTI, REGRESSION, BadFile, Plan
+from projects.ingest import statistics, words
+from projects.ingest.formats import (
+    MOST_LABEL,
+    MOST_LABELS,
+    MULTI,
+    REGRESSION,
+    TOKENS_TASK,
+    BadFile,
+    Plan,
+)
 
 Rows = np.ndarray[Any, Any]
 STRATA = 10  # ranges of numbers that every split gets its share of
@@ -61,6 +70,8 @@ class Labels(ABC):
 
 
 def of(plan: Plan) -> Labels:
+    if plan.task == TOKENS_TASK:
+        return Tags()
     if plan.problem == MULTI:
         return Several(plan.separator)
     return Numbers() if plan.problem == REGRESSION else Classes()
@@ -148,21 +159,69 @@ class Several(Labels):
 
     @property
     def strata(self) -> Rows:
-        """By the rarest class of each row, whose rows are the hardest to share out (Sechidis et
-        al.: On the Stratification of Multi-Label Data, 2011)."""
-        rows, classes = self.classes
-        often = np.bincount(classes, minlength=len(self.codes))
-        rarest_first = np.argsort(often[classes], kind="stable")
-        strata = np.full(len(self), -1, dtype=np.int64)
-        # Of each row the last assignment holds, so the rarest comes last.
-        back = rarest_first[::-1]
-        strata[rows[back]] = classes[back]
-        return strata
+        return _by_rarest(len(self), len(self.codes), *self.classes)
 
     def summary(self) -> dict[str, Any]:
         rows, _ = self.classes
         each = Counter(np.unique(rows, return_counts=True)[1].tolist())
         return {"labels_per_row": {str(many): each[many] for many in sorted(each)}}
+
+
+class Tags(Labels):
+    """A tag for each word: eight bytes a row, and eight for each tag that a row has."""
+
+    def __init__(self) -> None:
+        self.codes: dict[str, int] = {}
+        self.whole = array("q")  # of each row's tags in order; 0 where none is known
+        self.rows, self.tags = array("i"), array("i")
+        self.words = Counter[str]()
+
+    def add(self, label: str | None) -> None:
+        known = words.known(label)
+        row = len(self.whole)
+        digest = hashlib.blake2b((label or "").encode(), digest_size=8).digest()
+        same = int.from_bytes(digest, "little", signed=True) or 1
+        self.whole.append(same if known else 0)
+        self.words.update(known)
+        for tag in dict.fromkeys(known):
+            code = self.codes.setdefault(tag, len(self.codes))
+            _refuse_many(code)
+            self.rows.append(row)
+            self.tags.append(code)
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.codes)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.codes)
+
+    @property
+    def same(self) -> Rows:
+        whole = np.frombuffer(self.whole, dtype=np.int64)
+        found: Rows = np.unique(whole, return_inverse=True)[1]
+        return np.where(whole == 0, -1, found)
+
+    @property
+    def classes(self) -> tuple[Rows, Rows]:
+        place = {tag: index for index, tag in enumerate(self.names)}
+        renumber = np.array([place[tag] for tag in self.codes], dtype=np.int64)
+        if not len(self.rows):
+            return renumber, renumber
+        rows = np.frombuffer(self.rows, dtype=np.int32).astype(np.int64)
+        return rows, renumber[np.frombuffer(self.tags, dtype=np.int32)]
+
+    @property
+    def strata(self) -> Rows:
+        return _by_rarest(len(self), len(self.codes), *self.classes)
+
+    def summary(self) -> dict[str, Any]:
+        """Words of each tag."""
+        return {"words_per_label": dict(self.words.most_common())}
 
 
 class Numbers(Labels):
@@ -206,6 +265,18 @@ class Numbers(Labels):
     def summary(self) -> dict[str, Any]:
         values = self.values
         return {"label": statistics.describe_numbers(values[np.isfinite(values)])}
+
+
+def _by_rarest(many: int, names: int, rows: Rows, classes: Rows) -> Rows:
+    """`[many]`: the rarest class of each row, whose rows are the hardest to share out (Sechidis et
+    al.: On the Stratification of Multi-Label Data, 2011)."""
+    often = np.bincount(classes, minlength=names)
+    rarest_first = np.argsort(often[classes], kind="stable")
+    strata = np.full(many, -1, dtype=np.int64)
+    # Of each row the last assignment holds, so the rarest comes last.
+    back = rarest_first[::-1]
+    strata[rows[back]] = classes[back]
+    return strata
 
 
 def _refuse_many(code: int) -> None:

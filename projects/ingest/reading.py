@@ -3,6 +3,7 @@
     {"files": [{"name", "sha256", "bytes", "split": null|train|validation|test, "dialect": {...}}],
      "task": "text-classification", "problem": single_label|multi_label|regression,
      "separator": "|" (of several labels in one cell),
+     "tag_names": ["O", "B-PER", ...] (of words' tags that are numbers),
      "columns": {"text", "label", "split", "ignored": [...]} or, of a table that is learned from,
                 {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]},
      "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0}
@@ -14,9 +15,11 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from distillhub.lib.errors import Invalid
-from projects.ingest import splits
+from projects.ingest import splits, words
 from projects.ingest.formats import (
     CATEGORICAL,
+    MOST_LABEL,
+    MOST_LABELS,
     MULTI,
     NUMERIC,
     REGRESSION,
@@ -24,7 +27,9 @@ from projects.ingest.formats import (
     SPLITS,
     TABLE_TASK,
     TEST,
+    TOKENS_TASK,
     TRAIN,
+    UNLABELLED,
     BadFile,
     Format,
     Look,
@@ -33,7 +38,10 @@ from projects.ingest.formats import (
 
 Opener = Callable[[str], IO[bytes]]  # from a file's sha256 to its bytes
 
-KEYS = {"files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"}
+KEYS = {
+    *("files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"),
+    "tag_names",
+}
 DIALECT = ("delimiter", "encoding", "quoting", "header")
 HIGHEST_SEED = 2**32 - 1
 MOST_SEPARATOR = 10  # characters
@@ -62,7 +70,7 @@ def first(
         "seed": 0,
     }
     guessed |= _columns(form, look, {}, task, strict=False)
-    return guessed | _problem(form, look, guessed["columns"], {"problem": problem or None})
+    return guessed | _problem(form, look, guessed["columns"], {"problem": problem or None}, task)
 
 
 def plan_of(reading: dict[str, Any]) -> Plan:
@@ -74,6 +82,7 @@ def plan_of(reading: dict[str, Any]) -> Plan:
         task=reading.get("task", ""),
         problem=reading.get("problem", SINGLE),
         separator=reading.get("separator", ""),
+        tag_names=tuple(reading.get("tag_names") or ()),
         shares=reading.get("splits") or dict(splits.DEFAULT),
         has_test=any(file.get("split") == TEST for file in reading.get("files", [])),
     )
@@ -127,14 +136,17 @@ def corrected(
     }
     columns = changes.get("columns", reading["columns"])
     if task != reading.get("task", task) and "columns" not in changes:
-        columns = {name: columns.get(name) for name in ("label", "split") if name in columns}
+        kept = {"label", "split"} & form.roles(task).keys()
+        columns = {name: columns.get(name) for name in columns if name in kept}
     result |= _columns(form, look, columns, task, strict=strict and "columns" in changes)
     asked = {name: changes[name] for name in ("problem", "separator") if name in changes}
     if changes.get("separator") and MULTI in form.problems:
         asked = {"problem": MULTI} | asked
     if not ({"columns", "task"} & changes.keys()):
         asked = {name: reading.get(name) for name in ("problem", "separator")} | asked
-    return result | _problem(form, look, result["columns"], asked)
+    if task == TOKENS_TASK:
+        result["tag_names"] = _tag_names(changes.get("tag_names", reading.get("tag_names") or []))
+    return result | _problem(form, look, result["columns"], asked, task)
 
 
 def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, Any]:
@@ -142,8 +154,8 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
 
     {"format", "label", "has_columns", "task", "tasks", "problem", "kinds" (of problems), "reading",
     "files": [{"name", "bytes", "split", "dialect", "columns", "rows", "lines", "seen", "complete",
-    "estimated", "pictures", "sounds", "splits"}], "labels": {label: rows}, "rows", "complete",
-    "problems": [{"severity", "detail", "line"?}]}
+    "estimated", "pictures", "sounds", "sentences", "splits"}], "labels": {label: rows}, "rows",
+    "complete", "problems": [{"severity", "detail", "line"?}]}
     """
     reading = {"task": form.tasks[0], "problem": SINGLE, "separator": ""} | reading
     shown: list[dict[str, Any]] = []
@@ -175,6 +187,7 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
                 "estimated": look.estimated,
                 "pictures": look.pictures,
                 "sounds": look.sounds,
+                "sentences": _tagged(look, reading),
                 "splits": look.splits,
             }
         )
@@ -193,6 +206,14 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
         "complete": all(one["complete"] for one in shown),
         "problems": problems + _doubts(form, reading, labels, shown),
     }
+
+
+def _tagged(look: Look, reading: dict[str, Any]) -> list[dict[str, Any]]:
+    """The first rows with their words and tags, where words have tags."""
+    if reading["task"] != TOKENS_TASK:
+        return []
+    names = [column["name"] for column in look.columns]
+    return words.samples(names, look.rows, look.lines, reading)
 
 
 def check_usable(form: Format, reading: dict[str, Any], opened: Opener) -> None:
@@ -296,9 +317,13 @@ def _features(look: Look, asked: Any, guessed: dict[str, str], *, strict: bool) 
 
 
 def _problem(
-    form: Format, look: Look, columns: dict[str, Any], asked: dict[str, Any]
+    form: Format, look: Look, columns: dict[str, Any], asked: dict[str, Any], task: str
 ) -> dict[str, Any]:
     """{"problem", "separator"}: what was asked for, and guesses where nothing was."""
+    if task == TOKENS_TASK:
+        return {"problem": SINGLE, "separator": " "}
+    if task in UNLABELLED:
+        return {"problem": SINGLE, "separator": ""}
     problem = asked.get("problem") or form.guess_problem(columns, look)
     if problem not in form.problems:
         offered = ", ".join(form.problems)
@@ -310,6 +335,18 @@ def _problem(
     if problem == MULTI:
         return {"problem": problem, "separator": separator or form.guess_separator(columns, look)}
     return {"problem": problem, "separator": ""}
+
+
+def _tag_names(value: Any) -> list[str]:
+    """Of tags that are numbers, their names in order; also as one text with blanks or commas."""
+    if isinstance(value, str):
+        value = value.replace(",", " ").split()
+    if not isinstance(value, list) or len(value) > MOST_LABELS:
+        raise _wrong("tag_names", 'Send a list of names in order, such as ["O", "B-PER", "I-PER"].')
+    for one in value:
+        if not isinstance(one, str) or one.split() != [one] or len(one) > MOST_LABEL:
+            raise _wrong("tag_names", "A tag's name is a word without blanks.")
+    return value
 
 
 def _proportions(value: Any) -> dict[str, float]:
@@ -364,7 +401,15 @@ def _doubts(
             absent.append("features")
     if seen and len(labels) == 1:
         doubts.append(("warning", f"The only label seen is {next(iter(labels))!r}."))
-    if seen >= 50 and problem == SINGLE and len(labels) > seen / 2:
+    if task == TOKENS_TASK and labels and all(one.isdigit() for one in labels):
+        doubts.append(
+            (
+                "warning",
+                "The tags are numbers. Give their names in order, or spans of "
+                "words cannot be told from each other.",
+            )
+        )
+    elif seen >= 50 and problem == SINGLE and len(labels) > seen / 2:
         number = " If it holds quantities, choose a number." if REGRESSION in form.problems else ""
         detail = f"{len(labels)} different labels in {seen} rows: is this the right column?{number}"
         doubts.append(("warning", detail))

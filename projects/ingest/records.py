@@ -20,7 +20,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 Record = tuple[int, list[str]]  # the line where it begins, and its values
 
 
-class _Lines:
+class Lines:
     """The lines of a text with their ends, counted, none longer than MOST_LINE."""
 
     def __init__(self, text: io.TextIOBase) -> None:
@@ -28,7 +28,7 @@ class _Lines:
         self.number = 0
         self.exhausted = False
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> "Lines":
         return self
 
     def __next__(self) -> str:
@@ -57,7 +57,7 @@ def of_text(text: io.TextIOBase, dialect: dict[str, Any]) -> Iterator[Record]:
     Raises BadFile with the line for NUL characters, lines, cells and records that are too large,
     and a quote that never closes.
     """
-    lines = _Lines(text)
+    lines = Lines(text)
     quoted = dialect.get("quoting", "double") == "double"
     reader = csv.reader(
         lines,

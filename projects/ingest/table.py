@@ -23,8 +23,10 @@ from projects.ingest import (
     registry,
     stored,
     table_guesses,
+    words,
 )
 from projects.ingest.formats import (
+    EMBEDDING_TASK,
     GENERATION_TASK,
     MOST_LABEL,
     MULTI,
@@ -34,6 +36,7 @@ from projects.ingest.formats import (
     SPLIT_WORDS,
     TABLE_TASK,
     TEXT_TASK,
+    TOKENS_TASK,
     BadFile,
     Format,
     LeftOut,
@@ -51,10 +54,13 @@ SHOWN_CHARACTERS = 300  # of one cell
 class Table(Format):
     key = "table"
     label = "Table (CSV, TSV)"
-    tasks: ClassVar[tuple[str, ...]] = (TEXT_TASK, TABLE_TASK, GENERATION_TASK)
+    tasks: ClassVar[tuple[str, ...]] = (
+        *(TEXT_TASK, TABLE_TASK, TOKENS_TASK, EMBEDDING_TASK, GENERATION_TASK),
+    )
     suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".tab", ".txt")
     problems: ClassVar[tuple[str, ...]] = PROBLEMS
     has_columns: ClassVar[bool] = True
+    delimiters: ClassVar[dict[str, str]] = records.DELIMITERS
 
     def inputs(self, plan: Plan) -> list[dict[str, str]]:
         if plan.task != TABLE_TASK:
@@ -80,6 +86,8 @@ class Table(Format):
     def roles(self, task: str) -> dict[str, bool]:
         if task == GENERATION_TASK:
             return {"text": True, "prompt": False, "split": False}
+        if task == EMBEDDING_TASK:
+            return {"text": True, "split": False}
         text = {} if task == TABLE_TASK else {"text": True}
         return text | {"label": True, "split": False}
 
@@ -157,6 +165,8 @@ class Table(Format):
     def guess_task(self, look: Look) -> str:
         if table_guesses.writing_roles(look.columns) is not None:
             return GENERATION_TASK
+        if _pairs(look, table_guesses.roles(look.columns, look.seen)):
+            return TOKENS_TASK
         is_table = table_guesses.is_table(look.columns, look.seen)
         return TABLE_TASK if is_table else TEXT_TASK
 
@@ -165,7 +175,12 @@ class Table(Format):
             return table_guesses.table_roles(look.columns, look.seen)
         if task == GENERATION_TASK:
             return table_guesses.roles_of_writing(look.columns, look.seen)
-        return table_guesses.roles(look.columns, look.seen)
+        chosen = table_guesses.roles(look.columns, look.seen)
+        if task == TOKENS_TASK:
+            return table_guesses.roles_of_words(look.columns, chosen)
+        if task == EMBEDDING_TASK:
+            chosen.pop("label")
+        return chosen
 
     def guess_problem(self, columns: dict[str, Any], look: Look) -> str:
         return table_guesses.problem(columns.get("label"), look.columns)
@@ -181,6 +196,10 @@ class Table(Format):
             return {}
         for text, rows in look.values.get(label or "", Counter()).items():
             several = text.split(reading["separator"]) if problem == MULTI else [text]
+            if reading.get("task") == TOKENS_TASK:
+                names = reading.get("tag_names") or ()
+                counts.update(words.told(words.listed(text) or (), names) * rows)
+                continue
             for one in {part.strip() for part in several} - {""}:
                 counts[one] += rows
         return dict(counts.most_common())
@@ -211,6 +230,23 @@ class Table(Format):
 
     def row_size(self, row: Row) -> int:
         return 4 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
+
+
+def _pairs(look: Look, chosen: dict[str, Any]) -> bool:
+    """Whether the label of every row shown has as many parts as its text has words, and most have
+    several."""
+    names = [column["name"] for column in look.columns]
+    columns = table_guesses.roles_of_words(look.columns, chosen)
+    if columns["text"] is None or columns["label"] is None:
+        return False
+    text, label = names.index(columns["text"]), names.index(columns["label"])
+    sizes = [
+        (len(words.listed(row[text]) or ()), len(words.listed(row[label]) or ()))
+        for row in look.rows
+        if row[label].strip() and max(len(row[text]), len(row[label])) < SHOWN_CHARACTERS
+    ]
+    several = sum(parts > 1 for _, parts in sizes)
+    return bool(sizes) and several > len(sizes) / 2 and all(one == two for one, two in sizes)
 
 
 def _head(file: IO[bytes]) -> tuple[bytes, bool]:
@@ -290,6 +326,8 @@ class Reader:
         self.comma = dialect["delimiter"] != ","
 
     def __call__(self, line: int, values: list[str]) -> Row | LeftOut:
+        if self.plan.task == TOKENS_TASK:
+            return self._words(line, values)
         if self.plan.task == TABLE_TASK:
             read = self._features(values)
             if not any(one is not None for one in read[0]):
@@ -319,6 +357,20 @@ class Reader:
             measures=measures,
             values=features,
             remarks=remarks + (("label_trimmed",) if trimmed else ()),
+        )
+
+    def _words(self, line: int, values: list[str]) -> Row | LeftOut:
+        """A row whose label is a tag for each word."""
+        assert self.text is not None
+        said = words.listed(values[self.text])
+        tags = None if self.label is None else words.listed(values[self.label])
+        return words.row(
+            line,
+            said,
+            tags,
+            self.plan,
+            split=self._split(line, values),
+            others=tuple((values[at] or None) if at is not None else None for at in self.others),
         )
 
     def _features(

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from projects.ingest import records
+from projects.ingest import records, words
 from projects.ingest.formats import (
     CATEGORICAL,
     NUMERIC,
@@ -204,6 +204,16 @@ def _names_rows(column: dict[str, Any]) -> bool:
     if column["numeric"]:
         return bool(unique and column["counted"])
     return bool(filled >= 20 and distinct > 0.5 * filled)
+
+
+def roles_of_words(columns: list[dict[str, Any]], chosen: dict[str, Any]) -> dict[str, Any]:
+    """{"text", "label", "split", "ignored"}: a column of words and one of their tags by their
+    names, else as `chosen`."""
+    by_name = {column["name"].strip().lower(): column["name"] for column in columns}
+    text = next((by_name[one] for one in words.WORD_NAMES if one in by_name), chosen["text"])
+    left = [by_name[one] for one in words.TAG_NAMES if one in by_name and by_name[one] != text]
+    label = left[0] if left else chosen["label"] if chosen["label"] != text else None
+    return chosen | {"text": text, "label": label}
 
 
 def problem(label: str | None, columns: list[dict[str, Any]]) -> str:

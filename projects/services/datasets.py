@@ -12,7 +12,7 @@ from django.utils import timezone
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
-from projects.ingest import audio_folder, image_folder, page, registry
+from projects.ingest import audio_folder, image_folder, page, registry, waveforms
 from projects.ingest import reading as readings
 from projects.ingest.formats import TEST, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
@@ -385,6 +385,10 @@ def sound(*, version: DatasetVersion, row_id: int) -> bytes:
 
 def sound_of_upload(*, upload: StagedUpload, file: int, place: int) -> bytes:
     """A sound of an upload that is not confirmed yet, likewise. Raises Missing."""
+    return audio_folder.playable(_encoded(upload, file, place))
+
+
+def _encoded(upload: StagedUpload, file: int, place: int) -> bytes:
     files = upload.understood["reading"]["files"]
     encoded = None
     if upload.format == audio_folder.AudioFolder.key and 0 <= file < len(files):
@@ -392,7 +396,20 @@ def sound_of_upload(*, upload: StagedUpload, file: int, place: int) -> bytes:
             encoded = audio_folder.of_upload(handle, files[file]["name"], place)
     if encoded is None:
         raise Missing("This upload holds no such sound.")
-    return audio_folder.playable(encoded)
+    return encoded
+
+
+def waveform(*, version: DatasetVersion, row_id: int) -> str:
+    """What `sound` plays, drawn as SVG. Raises Missing for rows without a sound."""
+    found = row(version=version, row_id=row_id).get("audio")
+    if not isinstance(found, bytes):
+        raise Missing("This dataset holds no sounds.")
+    return waveforms.drawn(found)
+
+
+def waveform_of_upload(*, upload: StagedUpload, file: int, place: int) -> str:
+    """What `sound_of_upload` plays, likewise. Raises Missing."""
+    return waveforms.drawn(_encoded(upload, file, place))
 
 
 def get(*, project: Project, name: str) -> Dataset:

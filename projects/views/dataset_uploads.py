@@ -15,7 +15,7 @@ from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
 from projects import permissions
 from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
-from projects.ingest import encodings, records
+from projects.ingest import encodings
 from projects.ingest import registry as formats
 from projects.ingest.formats import (
     CATEGORICAL,
@@ -25,6 +25,8 @@ from projects.ingest.formats import (
     SINGLE,
     SPLITS,
     TABLE_TASK,
+    TOKENS_TASK,
+    UNLABELLED,
 )
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
@@ -34,6 +36,7 @@ get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 SHOWN_LABELS = 40
 ROLES = {"text": "Input text", "prompt": "Prompt", "label": "Label", "split": "Split"}
+WORD_ROLES = ROLES | {"text": "Words", "label": "Tags"}
 KINDS = {
     SINGLE: "one of several classes",
     MULTI: "any number of classes",
@@ -120,6 +123,18 @@ def dataset_upload_sound(
     return downloads.sound(wav, asked=request.headers.get("Range", ""))
 
 
+@require_safe
+def dataset_upload_waveform(
+    request: HttpRequest, project_slug: str, upload_id: UUID, file: int, place: int
+) -> HttpResponse:
+    """The same, drawn."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    upload = StagedUpload.objects.filter(project=project, pk=upload_id).first()
+    if upload is None:
+        raise Missing("This upload is gone.")
+    return downloads.drawing(datasets.waveform_of_upload(upload=upload, file=file, place=place))
+
+
 @require_POST
 def dataset_discard(request: HttpRequest, project_slug: str, upload_id: UUID) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
@@ -199,6 +214,7 @@ def _mapping_page(
         ]
     reading = shown["reading"]
     form_of = formats.get(upload.format)
+    by_word = shown["task"] == TOKENS_TASK
     crumbs = [("Datasets", reverse("projects:dataset_list", args=[project.slug]))]
     context = {
         "project": project,
@@ -212,9 +228,14 @@ def _mapping_page(
         "reading": reading,
         "splits": SPLITS,
         "roles": [
-            (role, ROLES[role], not needed) for role, needed in form_of.roles(shown["task"]).items()
+            (role, (WORD_ROLES if by_word else ROLES)[role], not needed)
+            for role, needed in form_of.roles(shown["task"]).items()
         ],
-        "kinds": [(kind, KINDS[kind]) for kind in shown["kinds"]],
+        "by_word": by_word,
+        "tag_names": " ".join(reading.get("tag_names") or ()),
+        "kinds": [(kind, KINDS[kind]) for kind in shown["kinds"]]
+        if not by_word and shown["task"] not in UNLABELLED
+        else (),
         "uses": USES.items() if shown["task"] == TABLE_TASK else (),
         "loose": _loose(shown["files"][0]["columns"], reading),
         "columns": shown["files"][0]["columns"],
@@ -223,7 +244,7 @@ def _mapping_page(
         "label_rest": max(0, len(labels) - SHOWN_LABELS),
         "blocked": any(one["severity"] == "error" for one in shown["problems"]),
         "encodings": encodings.ENCODINGS.items(),
-        "delimiters": [(key, words) for key, words in records.DELIMITERS.items()],
+        "delimiters": list(form_of.delimiters.items()),
         "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},
         "divides": _divides(shown),
     }

@@ -13,7 +13,8 @@ from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
-from projects.ingest.formats import MULTI, REGRESSION
+from projects.ingest import words
+from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets
 from projects.views import dataset_charts
@@ -40,6 +41,7 @@ UNITS = {
     "rate": "samples a second",
 }
 CHARTED_COLUMNS = 12
+MOST_TAGGED = 20_000  # characters of a row of words with tags
 TABS = ("rows", "labels", "statistics", "issues", "details")
 
 
@@ -124,6 +126,15 @@ def dataset_sound(
 
 
 @require_safe
+def dataset_waveform(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    return downloads.drawing(datasets.waveform(version=version, row_id=row_id))
+
+
+@require_safe
 def dataset_image(
     request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
 ) -> HttpResponse:
@@ -145,6 +156,8 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "version": version,
         "versions": version.dataset.versions.select_related("created_by"),
         "shape": version.input_column or "table",
+        "by_word": version.dataset.task == TOKENS_TASK,
+        "unlabelled": version.dataset.task in UNLABELLED,
         "about_label": _about_label(version),
         "worst": next((one["severity"] for one in version.issues), ""),
     }
@@ -153,6 +166,8 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
 def _about_label(version: DatasetVersion) -> str:
     """What stands below the number of labels."""
     columns = len(version.features)
+    if version.dataset.task == TOKENS_TASK:
+        return "one for each word"
     if version.problem == MULTI:
         return "any number of them a row"
     return f"from {columns} column" + ("" if columns == 1 else "s") if columns else ""
@@ -185,7 +200,12 @@ def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[st
         }
     if tab == "labels":
         figure, height = dataset_charts.labels(version)
-        return {"figure": figure, "height": height, "label_lines": _label_lines(version)}
+        return {
+            "figure": figure,
+            "height": height,
+            "label_lines": _label_lines(version),
+            "words_per_label": version.statistics.get("words_per_label"),
+        }
     if tab == "statistics":
         kinds = version.statistics.get("kinds", {}).items()
         return {
@@ -325,7 +345,11 @@ def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> list[dict[str
 def _shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows with their labels one by one, and their features in order."""
     separator, features = version.separator, list(version.features)
+    by_word = version.dataset.task == TOKENS_TASK
+    kinds = words.types(version.labels) if by_word else []
     for row in rows:
+        if by_word:
+            row["pieces"] = words.pieces(row["text"][:MOST_TAGGED], row["label"], kinds)
         label = row["label"]
         several = [] if label is None else [label]
         row["labels"] = label.split(separator) if label is not None and separator else several

@@ -16,11 +16,18 @@ from tests.projects.test_ingest_images import archive
 
 NEW = "/p/intents/datasets/new/"
 DIGITS = archive(*((f"{'ab'[n % 2]}/{n}.wav", sound(0.1, hertz=300 + n)) for n in range(20)))
+TAGGED = b"".join(
+    b'{"tokens": ["Ada", "King", "saw", "Rome", "%d"], "ner_tags": [1, 2, 0, 3, 0]}\n' % n
+    for n in range(40)
+)
+TAGS = ["O", "B-PER", "I-PER", "B-LOC"]
 KINDS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "digits": (DIGITS.getvalue(), {}),
     "people": (PEOPLE, {}),
     "films": (FILMS, {"problem": "multi_label"}),
     "scores": (SCORES, {"problem": "regression"}),
+    "tagged": (TAGGED, {"reading": {"tag_names": TAGS}}),
+    "meanings": (FILMS, {"task": "feature-extraction"}),
 }
 
 
@@ -58,6 +65,12 @@ def test_rows_of_sounds_have_players(project: Project, vera: User) -> None:
     assert whole.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
     assert whole.content[:4] == b"RIFF"
     assert "media-src 'self'" in client.get("/account/").headers["Content-Security-Policy"]
+    drawing = client.get("/p/intents/datasets/digits/1/rows/3/waveform/")
+    assert f'src="{drawing.request["PATH_INFO"]}"' in page
+    assert drawing.headers["Content-Type"] == "image/svg+xml"
+    assert drawing.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert drawing.content.startswith(b"<svg ")
+    assert client.get("/p/intents/datasets/digits/1/rows/99/waveform/").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -97,9 +110,12 @@ def test_an_upload_of_sounds_is_heard_before_it_is_confirmed(project: Project, e
     address = f"/p/intents/datasets/uploads/{upload.pk}/sounds/0/1/"
     assert f'src="{address}"' in page
     assert client.get(address).content[:4] == b"RIFF"
+    assert f'src="{address}waveform/"' in page
+    assert client.get(f"{address}waveform/").content.startswith(b"<svg ")
     for wrong in ("0/99", "1/0"):
         gone = f"/p/intents/datasets/uploads/{upload.pk}/sounds/{wrong}/"
         assert client.get(gone).status_code == 404
+        assert client.get(f"{gone}waveform/").status_code == 404
     text = staged(client, FILMS, "films.csv")
     assert client.get(f"/p/intents/datasets/uploads/{text.pk}/sounds/0/0/").status_code == 404
 
@@ -227,3 +243,67 @@ def test_a_next_version_must_be_of_the_same_task(project: Project, erin: User) -
     )
     assert response.status_code == 400
     assert "is for audio-classification" in response.json()["detail"]
+
+
+def test_words_are_shown_in_the_colours_of_their_tags(project: Project, erin: User) -> None:
+    client = signed_in(erin)
+    upload = staged(client, TAGGED, "people.jsonl")
+    page = client.get(mapping(upload)).content.decode()
+    assert "The tags are numbers." in page
+    assert 'id="tag-names"' in page
+    body = {
+        "name": "people", "task": "token-classification", "task-was": "token-classification",
+        "known": ["tokens", "ner_tags"], "role-text": "tokens", "role-label": "ner_tags",
+        "label-was": "ner_tags", "tag-names": " ".join(TAGS),
+    }  # fmt: skip
+    page = client.post(mapping(upload), body, headers={"HX-Request": "true"}).content.decode()
+    assert "The tags are numbers." not in page
+    person = '<span class="entity entity-1">Ada King<span class="entity-kind">PER</span></span>'
+    assert person in page
+    assert client.post(mapping(upload), body).status_code == 302
+    version = DatasetVersion.objects.get()
+    ingestion.ingest(version_id=version.pk)
+    page = client.get("/p/intents/datasets/people/1/").content.decode()
+    assert person in page
+    assert '<span class="entity entity-0">Rome<span class="entity-kind">LOC</span></span>' in page
+    assert client.get("/p/intents/datasets/people/1/?label=I-PER").content.decode().count(person)
+    labels = client.get("/p/intents/datasets/people/1/?tab=labels").content.decode()
+    assert "Words" in labels
+    assert '<td class="num">80</td>' in labels  # of O: two in each of forty rows
+
+
+def test_texts_alone_are_enough_for_embeddings(project: Project, erin: User) -> None:
+    client = signed_in(erin)
+    content = b"text\n" + b"".join(b"a sentence about %d\n" % n for n in range(40))
+    upload = staged(client, content, "sentences.csv")
+    body = {
+        "name": "sentences", "task": "feature-extraction", "task-was": "text-classification",
+        "known": ["text"], "role-text": "text", "role-label": "", "label-was": "",
+    }  # fmt: skip
+    page = client.post(mapping(upload), body, headers={"HX-Request": "true"}).content.decode()
+    assert 'id="role-label"' not in page
+    assert client.post(mapping(upload), body).status_code == 302
+    version = DatasetVersion.objects.get()
+    ingestion.ingest(version_id=version.pk)
+    version.refresh_from_db()
+    assert (version.status, version.dataset.task) == ("ready", "feature-extraction")
+    assert [one["code"] for one in version.issues] == []
+    page = client.get("/p/intents/datasets/sentences/1/").content.decode()
+    assert "with a label" not in page
+
+
+def test_another_task_forgets_roles_it_has_no_use_for(project: Project, erin: User) -> None:
+    client = signed_in(erin)
+    upload = staged(client, FILMS, "films.csv")
+    looks = {"HX-Request": "true"}
+    body = {
+        "name": "films", "task": "text-generation", "task-was": "text-classification",
+        "known": ["text", "genres"], "role-text": "text", "role-label": "genres",
+        "label-was": "genres",
+    }  # fmt: skip
+    page = client.post(mapping(upload), body, headers=looks).content.decode()
+    assert 'id="role-prompt"' in page
+    assert "is no role" not in page
+    prompted = body | {"task-was": "text-generation", "role-prompt": "genres"}
+    page = client.post(mapping(upload), prompted, headers=looks).content.decode()
+    assert '<option value="genres" selected>' in page

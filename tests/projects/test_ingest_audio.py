@@ -3,12 +3,13 @@
 import io
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import soundfile
 
-from projects.ingest import audio_folder, registry
+from projects.ingest import audio_folder, registry, waveforms
 from projects.ingest.formats import BadFile, LeftOut, Plan, Row
 from projects.models import Project
 from projects.services import datasets
@@ -190,3 +191,37 @@ def test_real_files_of_every_kind_are_whole(shared_data: Path) -> None:
     found = read(archive(*((f"a/{file.name}", file.read_bytes()) for file in files)))
     assert len(found) == len(files)
     assert all(isinstance(row, Row) for row in found)
+
+
+def test_a_waveform_is_the_reach_of_the_samples_place_by_place() -> None:
+    rate, places = 8000, waveforms.PLACES
+    samples = np.concatenate([np.zeros(rate), np.linspace(-1, 1, rate)]).astype("float32")
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate, format="WAV", subtype="FLOAT")
+    found = waveforms.peaks(out.getvalue())
+    assert len(found) == places
+    assert found[0] == (0.0, 0.0)
+    assert found[places // 2][0] == pytest.approx(-1.0)
+    assert found[-1][1] == pytest.approx(1.0)
+    step = 2 / (places / 2)
+    assert found[-1][1] - found[-1][0] == pytest.approx(step, rel=0.1)
+
+
+@pytest.mark.parametrize("seconds", [0.0005, 0.3, 70.0])
+def test_any_sound_is_drawn_within_its_frame(seconds: float) -> None:
+    drawing = waveforms.drawn(sound(seconds, rate=4000))
+    path = ElementTree.fromstring(drawing)[0].attrib["d"]
+    bars = [one.split("v") for one in path.split("M")[1:]]
+    assert 0 < len(bars) <= waveforms.PLACES
+    for start, tall in bars:
+        across, top = map(float, start.split())
+        assert 0 <= across <= waveforms.WIDTH
+        assert 0 <= top <= top + float(tall) <= waveforms.HEIGHT
+
+
+def test_only_what_is_played_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waveforms, "PLAYED_SECONDS", 1)
+    loud_later = np.concatenate([np.full(4000, 0.1), np.ones(4000)]).astype("float32")
+    out = io.BytesIO()
+    soundfile.write(out, loud_later, 4000, format="WAV")
+    assert max(high for _, high in waveforms.peaks(out.getvalue())) < 0.2

@@ -56,6 +56,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:dataset_image": READ,
     "projects:dataset_sound": READ,
     "projects:dataset_upload_sound": {"GET": EDITOR},
+    "projects:dataset_upload_waveform": {"GET": EDITOR},
+    "projects:dataset_waveform": READ,
     # Models
     "training:teacher_list": READ,
     "training:student_list": READ,

@@ -186,6 +186,8 @@ SPECIAL = {
     ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
     ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
+    ("projects:dataset_waveform", "GET"): {"missing", "allowed"},
+    ("projects:dataset_upload_waveform", "GET"): {"missing", "allowed"},
     ("api_dataset_sound", "GET"): {"missing", "allowed"},
 }
 # A viewer may remove herself: the rule speaks of others.
