@@ -7,6 +7,7 @@ import zipfile
 from typing import Any
 
 import pytest
+from django.http import QueryDict
 from django.test import Client
 from django.urls import reverse
 from rest_framework.test import APIClient
@@ -17,6 +18,9 @@ from projects.services import registry
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.test_networks_upload import GOOD, packed
+from training import catalog
+from training.forms import run_choices
+from training.forms.run_draft import Draft
 
 BAG = {"kind": "architecture", "architecture": "bag_of_embeddings", "config": {"dim": 8}}
 NEW = {"name": "tiny", "role": "student", "task": "text-classification", "source": BAG}
@@ -464,6 +468,41 @@ def test_the_form_offers_trained_versions_and_what_can_be_done_with_the_chosen_o
     assert "faces@1" not in page
     empty = alices.get(url, asked | {"task": "image-classification"}).content.decode()
     assert "No model of this task has weights yet" in empty
+
+
+def test_what_must_come_first_is_told_before_anything_is_made(
+    alices: Client, owner: APIClient, project: Project, trained: ModelVersion
+) -> None:
+    """After low rank, layers cannot be kept any more; heads and channels can be pruned."""
+    trained.architecture = "bert"
+    trained.config = {"altered": {"a": {"rank": 1}}}
+    trained.save()
+    answer = post(owner, source=made_of(method="keep_layers"))
+    assert answer.status_code == 400
+    assert "Keep layers must come first" in answer.json()["fields"]["source.method"][0]
+    assert post(owner, source=made_of(method="prune_heads")).status_code == 201
+    asked = {"source": "derived", "role": "student", "task": "text-classification"}
+    page = alices.get(reverse("training:model_new", args=["intents"]), asked).content.decode()
+    assert "It has factorised or pruned layers already. Do it with the version" in page
+    assert re.search(r'value="low_rank"\s*checked', page)
+
+
+def test_what_was_cut_out_of_a_version_has_not_been_trained(
+    alices: Client, project: Project, trained: ModelVersion
+) -> None:
+    """It has weights, so it begins with the settings for those; but it teaches nobody."""
+    small = make.model_version(
+        project, "small", source=made_of(), files=trained.files, labels=trained.labels
+    )
+    assert not small.is_trained
+    make.dataset_version(project, "words", labels=trained.labels)
+    choice = run_choices.of(small)
+    assert (choice.note, choice.has_weights) == ("made of big@2, not trained yet", True)
+    draft = Draft.from_address(project, QueryDict("student=small@1&dataset=words@1"))
+    assert "small@1" not in [one.reference for one in draft.teacher_choices]
+    described = catalog.find("architectures", small.architecture)
+    assert described is not None
+    assert draft.suited == described["recommended_trained"]
 
 
 def test_options_of_another_method_are_not_taken_over(

@@ -73,13 +73,15 @@ class DerivationDraft:
 
     @cached_property
     def methods(self) -> list[MethodCard]:
-        architecture = self.chosen.architecture if self.chosen else None
+        chosen = self.chosen
         return [
             MethodCard(
                 one["key"],
                 one["label"],
                 one["summary"],
-                "" if architecture is None else derivations.refusal(one, architecture),
+                ""
+                if chosen is None
+                else derivations.refusal(one, chosen.architecture, altered=chosen.is_altered),
             )
             for one in catalog.methods()["derivations"]
             if self.task in one["tasks"]

@@ -37,6 +37,8 @@ class ModelChoice:
     score: float | None = None
     metric: str = "accuracy"  # that the score is of
     is_trained: bool = False
+    has_weights: bool = False  # trained ones, or others to begin with
+    is_altered: bool = False  # layers that its configuration cannot say, as after low rank
     labels: list[str] = field(default_factory=list)
     note: str = ""
 
@@ -100,6 +102,8 @@ def models(project: Project, task: str, selected: Iterable[str]) -> list[ModelCh
 
 def of(version: ModelVersion) -> ModelChoice:
     note = "pretrained, without classes yet" if version.files else "fresh weights"
+    if version.source.get("kind") == "derived":
+        note = f"made of {version.source.get('from')}, not trained yet"
     return ModelChoice(
         reference=version.reference,
         role=version.model.role,
@@ -108,6 +112,8 @@ def of(version: ModelVersion) -> ModelChoice:
         score=score(version),
         metric=metric(version),
         is_trained=version.is_trained,
+        has_weights=bool(version.files),
+        is_altered=bool(version.config.get("altered")),
         labels=version.labels,
         note="trained" if version.is_trained else note,
     )
@@ -141,6 +147,7 @@ def _coming(project: Project, task: str) -> list[ModelChoice]:
             architecture=run.student.architecture if run.student else "",
             parameters=run.student.parameters if run.student else None,
             is_trained=True,
+            has_weights=True,
             labels=run.dataset_version.labels,
             note=f"when {run.name or 'it'} is finished",
         )

@@ -324,7 +324,7 @@ class Draft:
     def _suited(self, student: run_choices.ModelChoice | None) -> dict[str, Any]:
         if student is None:
             return {}
-        return engine_config.recommended(self.methods, student.architecture, student.is_trained)
+        return engine_config.recommended(self.methods, student.architecture, student.has_weights)
 
     # What it asks for -------------------------------------------------------------------------
 

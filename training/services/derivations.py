@@ -35,9 +35,15 @@ def source(*, project: Project, task: str, asked: Mapping[str, Any]) -> dict[str
     return made
 
 
-def refusal(method: Mapping[str, Any], architecture: str) -> str:
-    """Why a method cannot make a smaller one of an architecture; nothing where it can."""
+def refusal(method: Mapping[str, Any], architecture: str, *, altered: bool = False) -> str:
+    """Why a method cannot make a smaller one of an architecture, or of a version of it that has
+    factorised or pruned layers already; nothing where it can."""
     if architecture in method["architectures"]:
+        if altered and not method["takes_altered"]:
+            return (
+                f"{method['label']} must come first: it has factorised or pruned layers already. "
+                "Do it with the version that this one was made from."
+            )
         return ""
     unknown = f"{method['label']} is not known to work with {architecture or 'this model'}."
     return str(method["refusals"].get(architecture, unknown))
@@ -91,7 +97,8 @@ def _method(teacher: ModelVersion, key: Any) -> dict[str, Any]:
     if method is None:
         keys = ", ".join(one["key"] for one in catalog.methods()["derivations"])
         raise _wrong("method", f"It must be one of {keys}.")
-    if refused := refusal(method, teacher.architecture):
+    altered = bool(teacher.config.get("altered"))
+    if refused := refusal(method, teacher.architecture, altered=altered):
         raise _wrong("method", refused)
     return method
 

@@ -78,6 +78,7 @@ class Derivation(Method):
             "architectures": [one.key for one in ARCHITECTURES if not cls.refusal(one.key)],
             "refusals": cls.refused(),
             "measures": cls.measures,
+            "takes_altered": cls.takes_altered,
         }
 
 
