@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from training.engine import options
 from training.engine.answers import Answer
+from training.engine.data import of_rationale
 from training.engine.losses import LOSSES, Loss
 
 LENGTHS = (5, 2, 4, 1, 5, 3)  # real tokens of each row; repeated where there are more rows
@@ -178,7 +179,10 @@ class Case:
 
     @property
     def labels(self) -> Tensor:
-        return labels(self.problem)
+        found = labels(self.problem)
+        if LOSSES[self.key].needs_column == "rationale":
+            found = torch.as_tensor(of_rationale(found))
+        return found
 
     def learns(self) -> bool:
         """Whether the term has weights of its own for networks of one width."""

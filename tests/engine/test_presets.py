@@ -18,6 +18,7 @@ from training.engine.schemes import SCHEMES
 
 TEXT, IMAGE, SOUND = "text-classification", "image-classification", "audio-classification"
 WRITING, VECTORS = "text-generation", "feature-extraction"
+REASONED = f"{WRITING}/reasoned"  # prompts whose answers come with reasons
 BERT: jobs.JSON = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
     "vocab_size": 60, "max_length": 16,
@@ -66,6 +67,11 @@ PAIRS = {
             "training": {"epochs": 1, "selection_metric": "val/loss"},
         },
     ),
+    "step_by_step": Pair(
+        REASONED, ("gru_language_model", writings.LARGER),
+        ("gru_language_model", {**writings.SMALL, "max_length": 48}),
+        {"learning_rate": 0.02, "batch_size": 8},
+    ),
     "resnet_to_mobilenet": Pair(
         IMAGE, ("resnet", RESNET), ("mobilenet_v2", {"depth_multiplier": 0.1}),
         {"learning_rate": 0.01, "epochs": 2},
@@ -96,6 +102,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, jobs.JSON]:
         IMAGE: jobs.images(home / "images.parquet"),
         SOUND: jobs.sounds(home / "sounds.parquet"),
         WRITING: writings.texts(home / "writings.parquet"),
+        REASONED: writings.reasoned(home / "reasoned.parquet"),
     }
 
 
@@ -143,8 +150,9 @@ def test_it_trains_to_the_end_with_every_term_it_names(
     training = {"epochs": 2, **pair.training, **asked.pop("training", {})}
     architecture, options = pair.student
     folder = jobs.write(
-        tmp_path, data[pair.task], task=pair.task, architecture=architecture, options=options,
-        teachers=[str(taught_by(name))] * catalogued(key)["teachers"], training=training,
+        tmp_path, data[pair.task], task=pair.task.split("/")[0], architecture=architecture,
+        teachers=[str(taught_by(name)) for _ in range(catalogued(key)["teachers"])],
+        training=training, options=options,
         evaluate=False, **asked,
     )  # fmt: skip
     told = jobs.run(folder)

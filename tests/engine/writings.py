@@ -55,6 +55,16 @@ def questions(path: Path, count: int = 30) -> JSON:
     return rows(path, [f"{one.split()[-1]} {one.split()[-1]}" for one in asked], prompt=asked)
 
 
+def reasoned(path: Path, count: int = 30) -> JSON:
+    """The same, with a reason for each completion; the last two rows have none."""
+    chance = np.random.default_rng(0)
+    words = ["red", "blue", "green", "pink"]
+    asked = [" ".join(chance.choice(words, size=3)) for _ in range(count)]
+    why = [f"it ends with {one.split()[-1]}" for one in asked[:-2]]
+    answers = [one.split()[-1] for one in asked]
+    return rows(path, answers, prompt=asked, rationale=[*why, "", " "])
+
+
 def chats(path: Path, count: int = 20) -> JSON:
     said = [
         [

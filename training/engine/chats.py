@@ -24,6 +24,11 @@ def form_of(path: Path) -> Form:
     return "text"
 
 
+def has_rationales(path: Path) -> bool:
+    """Whether rows say why their answers are right."""
+    return "rationale" in pq.ParquetFile(path).schema_arrow.names
+
+
 def messages(text: str) -> list[JSON] | None:
     """The messages of a text that is a list of messages, or an object that holds one."""
     if text.lstrip()[:1] not in ("[", "{"):

@@ -43,8 +43,9 @@ class Inputs(Protocol):
     def batch(self, rows: Indices) -> Batch:
         """The inputs of these rows by the names a network's forward takes.
 
-        Where tokens have labels there is also `targets`, `[batch, time]`, int64: -100 at a place
-        that is no unit, -1 at a unit without a label, else its label.
+        Where tokens have labels there is also `targets`, `[batch, time]`, int64: NO_UNIT at a place
+        that is no unit, -1 at a unit without a label, else its label; less than -1 at a token of a
+        rationale.
         """
         ...
 
@@ -52,7 +53,7 @@ class Inputs(Protocol):
 #: What a label belongs to: a row; a word of a row; a token, whose label is the next token.
 Unit = Literal["row", "word", "token"]
 Targets = NDArray[Any]
-NO_UNIT = -100
+NO_UNIT = -(1 << 30)  # no token of a rationale is labelled so, and it fits an int32
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Dataset:
     columns: dict[str, str] = field(default_factory=dict)  # of tables
     scale: tuple[float, float] = (0.0, 1.0)  # mean and deviation of training rows' numbers
     source: Indices | None = None  # rows of the file, where these rows are windows of them
+    rationales: bool = False  # whether the reasons for an answer are learned, too
 
     def __len__(self) -> int:
         return len(self.row_ids)
@@ -83,6 +85,12 @@ class Dataset:
     def outputs(self) -> int:
         """Numbers a network answers for a unit."""
         return 1 if self.problem == "regression" else len(self.names)
+
+
+def of_rationale(tokens: Any) -> Any:
+    """How a token of a rationale is labelled, so that no term takes it for a token of the answer;
+    and the token that is labelled so."""
+    return -2 - tokens
 
 
 def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> Dataset:
@@ -175,6 +183,11 @@ def column(path: Path, name: str, rows_at_once: int = 2000) -> Iterator[list[Any
         yield piece.column(0).to_pylist()
 
 
+def columns(path: Path, *names: str) -> Iterator[tuple[list[Any], ...]]:
+    """Several columns side by side, in pieces. Raises DataError."""
+    yield from zip(*(column(path, name) for name in names), strict=True)
+
+
 def values(path: Path, name: str, rows: Indices) -> list[Any]:
     """A column's values of these rows only, in the order of `rows`."""
     wanted, start = set(rows.tolist()), 0
@@ -259,6 +272,12 @@ def epoch_order(
         pool = pool[np.argsort(lengths[pool], kind="stable")]
         batches += [pool[place : place + size] for place in range(0, len(pool), size)]
     return [batches[place] for place in chance.permutation(len(batches))]
+
+
+def alike(inputs: Inputs) -> NDArray[np.int64] | None:
+    """By what rows are put into batches together: their lengths, unless the inputs know better."""
+    found: NDArray[np.int64] | None = getattr(inputs, "alike", inputs.lengths)
+    return found
 
 
 def offsets(inputs: Inputs, rows: Indices) -> Indices:

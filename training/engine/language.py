@@ -29,6 +29,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # threads are the job'
 
 JSON = dict[str, Any]
 PAD, UNKNOWN, END, ANSWER = "<|pad|>", "<|unknown|>", "<|end|>", "<|answer|>"
+#: What a prompt begins with, where reasons are learned beside answers (Hsieh et al., 2305.02301,
+#: section 3.2).
+FOR_ANSWER, FOR_RATIONALE = "[label] ", "[rationale] "
 SPEAKERS = ("system", "user", "assistant")
 
 
@@ -55,6 +58,7 @@ class LanguagePreprocessing:
     start: int | None = None  # begins every row, where the tokenizer's own habit is so
     ends_texts: bool = False
     template: str = ""  # a checkpoint's own chat template
+    rationales: bool = False  # each prompt is read twice: for its answer, and for the reasons
 
     @property
     def vocabulary(self) -> int:
@@ -67,7 +71,7 @@ class LanguagePreprocessing:
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     def as_dict(self) -> JSON:
-        return {
+        said: JSON = {
             "max_length": self.max_length,
             "stride": self.stride,
             "pad": self.pad,
@@ -76,6 +80,7 @@ class LanguagePreprocessing:
             "ends_texts": self.ends_texts,
             "template": self.template,
         }
+        return said | {"rationales": True} if self.rationales else said
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save(str(folder / "tokenizer.json"))
@@ -93,9 +98,12 @@ class LanguagePreprocessing:
         counts: list[NDArray[np.bool_]] = []
         letters: list[NDArray[np.int16]] = []
         windows: list[list[int]] = []
+        reasons: list[bool] = []
         begin = 0
-        for row, said in enumerate(self._tokens(path, form)):
-            windows += [[row, *span] for span in self._cut(said, begin)]
+        for row, said in self._tokens(path, form):
+            spans = list(self._cut(said, begin))
+            windows += [[row, *span] for span in spans]
+            reasons += [said.is_rationale] * len(spans)
             ids.append(np.asarray(said.ids, dtype=np.int32))
             counts.append(np.asarray(said.counts, dtype=np.bool_))
             letters.append(np.asarray(said.letters, dtype=np.int16))
@@ -106,6 +114,7 @@ class LanguagePreprocessing:
         np.save(folder / "counts.npy", np.concatenate(counts))
         np.save(folder / "letters.npy", np.concatenate(letters))
         np.save(folder / "windows.npy", np.asarray(windows, dtype=np.int64))
+        np.save(folder / "rationale.npy", np.asarray(reasons, dtype=np.bool_))
         (folder / "form.json").write_text(json.dumps({"form": form}))
 
     def _cut(self, said: "Tokens", begin: int) -> Iterator[tuple[int, int, int]]:
@@ -122,20 +131,43 @@ class LanguagePreprocessing:
                 return
         raise DataError(f"A text has more than {MOST_WINDOWS:,} windows; cut it into rows.")
 
-    def _tokens(self, path: Path, form: Form) -> Iterator["Tokens"]:
-        texts = data.column(path, "text")
+    def _tokens(self, path: Path, form: Form) -> Iterator[tuple[int, "Tokens"]]:
+        """Every row's number and tokens; twice where its reasons follow its answer."""
         if form == "completion":
-            for prompts, answers in zip(data.column(path, "prompt"), texts, strict=True):
-                yield from self._completions(prompts, answers)
+            yield from self._answers(path)
             return
         row = 0
-        for piece in texts:
+        for piece in data.column(path, "text"):
             if form == "chat":
-                for place, text in enumerate(piece, row):
-                    yield self.chat(chats.read(text, place))
+                yield from (
+                    (place, self.chat(chats.read(text, place)))
+                    for place, text in enumerate(piece, row)
+                )
             else:
-                yield from self._plain(piece)
+                yield from enumerate(self._plain(piece), row)
             row += len(piece)
+
+    def _answers(self, path: Path) -> Iterator[tuple[int, "Tokens"]]:
+        row = 0
+        if not self.rationales or not chats.has_rationales(path):
+            for prompts, answers in data.columns(path, "prompt", "text"):
+                asked = [self._asking(one) for one in prompts]
+                yield from enumerate(self._completions(asked, answers), row)
+                row += len(prompts)
+            return
+        for prompts, answers, reasons in data.columns(path, "prompt", "text", "rationale"):
+            given = self._completions([self._asking(one) for one in prompts], answers)
+            why = self._completions([f"{FOR_RATIONALE}{one or ''}" for one in prompts], reasons)
+            for answer, rationale, reason in zip(given, why, reasons, strict=True):
+                yield row, answer
+                if reason and reason.strip():
+                    rationale.is_rationale = True
+                    yield row, rationale
+                row += 1
+
+    def _asking(self, prompt: str | None) -> str:
+        """The prompt as it stands before its answer."""
+        return f"{FOR_ANSWER if self.rationales else ''}{prompt or ''}"
 
     def _plain(self, texts: Sequence[str | None]) -> Iterator["Tokens"]:
         for one in self._encoded(texts):
@@ -207,7 +239,7 @@ class LanguagePreprocessing:
     def prompt(self, text: str) -> list[int]:
         """The tokens after which an answer to this prompt begins."""
         said = self._begun()
-        said.add(self._encode(text), counts=False)
+        said.add(self._encode(self._asking(text)), counts=False)
         mark = self.tokenizer.token_to_id(ANSWER)
         if mark is not None:
             said.add(Encoded([mark], [0]), counts=False)
@@ -259,6 +291,7 @@ class Tokens:
     ids: list[int]
     counts: list[bool]
     letters: list[int]
+    is_rationale: bool = False
 
     def add(self, one: Encoded, *, counts: bool) -> None:
         self.ids += one.ids
@@ -281,8 +314,12 @@ def train(dataset: Dataset, wish: Wish) -> LanguagePreprocessing:
     wanted = np.zeros(int(rows.max()) + 1, dtype=bool)
     wanted[rows] = True
     columns = ["text", "prompt"] if form == "completion" else ["text"]
+    if form == "completion" and chats.has_rationales(dataset.path):
+        columns.append("rationale")  # whoever learns them: a control reads by the same tokens
 
     def texts() -> Iterator[str]:
+        if "rationale" in columns:
+            yield from (FOR_ANSWER, FOR_RATIONALE)
         for name in columns:
             start = 0
             for piece in data.column(dataset.path, name):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
 
@@ -178,6 +179,7 @@ class Lesson:
                     f"{terms.PROBLEMS[self.dataset.problem]}."
                 )
             kind = LanguageTeacher if self.writes else Teacher
+            networks.read_rationales(network, self.dataset)
             teacher = kind(network, path, weight, self.dataset, place)
             self.teachers.append(teacher)
             if self.asks_live or self.wanted or TASKS[self.config.task].unit != "row":
@@ -631,6 +633,17 @@ def loss_of(one: terms.Loss, problem: Problem) -> Loss:
         for name, value in one.options.items()
     }
     return method(method.Options(**values), problem)
+
+
+def with_columns(dataset: Dataset, losses: Sequence[terms.Loss]) -> Dataset:
+    """The dataset as these terms read it. Raises ConfigError where it lacks a column of theirs."""
+    wanted = {one.kind: LOSSES[one.kind].needs_column for one in losses}
+    there = set(pq.ParquetFile(dataset.path).schema_arrow.names)
+    for kind, name in wanted.items():
+        if name and not {name, "prompt"} <= there:
+            sentence = f"{kind} reads a column {name} beside prompts; this dataset has none."
+            raise ConfigError([Fault("losses", sentence)])
+    return replace(dataset, rationales="rationale" in wanted.values())
 
 
 def scheme_of(config: JobConfig) -> Scheme:

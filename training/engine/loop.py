@@ -93,6 +93,7 @@ def _distill(
     slices.check(dataset.path, config.slices)
     scheme = lessons.scheme_of(config)
     plans = scheme.plan(config.losses, config.stages, config.training.epochs)
+    dataset = lessons.with_columns(dataset, [one for plan in plans for one in plan.losses])
     if config.training.lora_rank and len(plans) > 1:
         sentence = "Adapters are for runs of one stage; here each stage would need its own."
         raise ConfigError([Fault("training.lora_rank", sentence)])

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine import alterations, features, few_bits
+from training.engine import alterations, features, few_bits, terms
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -213,6 +213,26 @@ def student(
     """The student a run trains: drawn at random, or from weights, whose last layer is kept when
     they know exactly the dataset's labels and drawn anew otherwise. `preprocessing` is taken over
     from a teacher where both must see the same inputs. Raises ModelError."""
+    network = _student(asked, folder, dataset, task, say, preprocessing)
+    read_rationales(network, dataset)
+    return network
+
+
+def read_rationales(network: Network, dataset: Dataset) -> None:
+    """Have it read every prompt once for its answer and once for the reasons, if they are wanted:
+    those who compare tokens must all do so."""
+    if dataset.rationales and isinstance(network.preprocessing, LanguagePreprocessing):
+        network.preprocessing = replace(network.preprocessing, rationales=True)
+
+
+def _student(
+    asked: NetworkInput,
+    folder: Path,
+    dataset: Dataset,
+    task: str,
+    say: Callable[[str], None],
+    preprocessing: Preprocessing | None,
+) -> Network:
     if asked.path is None:
         architecture = ARCHITECTURES[asked.architecture]
         seen = preprocessing or TASKS[task].fit(dataset, architecture, asked.config)
@@ -342,10 +362,15 @@ def _transformers(folder: Path, task: str, classes: int, config: JSON) -> nn.Mod
 
 def _load_checkpoint(name: str, folder: Path, task: str) -> Network:
     preprocessing = checkpoints.preprocessing(folder, task)
-    labels = checkpoints.labels(folder) if TASKS[task].needs_labels else ()
+    judged = TASKS[task].metrics
+    named = TASKS[task].needs_labels
+    problem: Problem = checkpoints.problem(folder) if named else "single_label"
+    if problem not in judged and named:
+        raise ModelError(f"{name} answers {terms.PROBLEMS[problem]}, which {task} does not know.")
+    labels = checkpoints.labels(folder) if named and problem != "regression" else ()
     module = checkpoints.load(folder, task, classes=outputs(labels))
     architecture = key_of(checkpoints.model_type(folder, task), task)
-    network = Network(name, module, architecture, {}, task, labels, preprocessing)
+    network = Network(name, module, architecture, {}, task, labels, preprocessing, problem)
     if "embedding" in TASKS[task].metrics:
         network.problem, network.width = "embedding", features.width(module)
     return network
@@ -357,7 +382,7 @@ def save(network: Network, folder: Path) -> list[Path]:
     module = network.module
     architecture: type[Architecture] = ARCHITECTURES[network.architecture]
     if architecture.kind == "transformers":
-        checkpoints.save(module, folder, network.labels)
+        checkpoints.save(module, folder, network.labels, network.problem)
         if alterations.of(network.config):
             alterations.save(module, folder / WEIGHTS)
     else:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.engine.chats import Form
-from training.engine.data import NO_UNIT, Batch, Dataset, Indices
+from training.engine.data import NO_UNIT, Batch, Dataset, Indices, of_rationale
 from training.engine.errors import DataError
 
 WINDOW, FIRST, STOP, FRESH = 0, 1, 2, 3  # columns of `windows`
@@ -40,9 +40,18 @@ class LanguageInputs:
         self.counts = np.load(folder / "counts.npy", mmap_mode="r").view(np.ndarray)
         self.letters = np.load(folder / "letters.npy", mmap_mode="r").view(np.ndarray)
         self.windows: Indices = np.load(folder / "windows.npy")  # [windows, 4]
+        reasons = folder / "rationale.npy"  # those made before rationales have none
+        self.rationale: NDArray[np.bool_] = (
+            np.load(reasons) if reasons.exists() else np.zeros(len(self.windows), dtype=np.bool_)
+        )
         self.form: Form = json.loads((folder / "form.json").read_text())["form"]
         self.pad, self.end = pad, end
         self.lengths = self.windows[:, STOP] - self.windows[:, FIRST] - 1
+        self.alike = self.lengths
+        if self.rationale.any():  # answers, which are short, and reasons must share their batches
+            longest = np.zeros(int(self.windows[-1, WINDOW]) + 1, dtype=np.int64)
+            np.maximum.at(longest, self.windows[:, WINDOW], self.lengths)
+            self.alike = longest[self.windows[:, WINDOW]]
         self.units = self._summed(self.counts)
         self.characters = self._summed(self.letters * self.counts)
 
@@ -53,14 +62,17 @@ class LanguageInputs:
         return found
 
     def divided(self, dataset: Dataset) -> Dataset:
-        """The dataset whose rows are the windows of this one's."""
+        """The dataset whose rows are the windows of this one's; reasons are learned, not judged."""
         source = self.windows[:, WINDOW]
         begins = np.flatnonzero(np.diff(source, prepend=-1))
         number = np.arange(len(source)) - np.repeat(begins, np.diff([*begins, len(source)]))
         splits, place = {}, np.zeros(len(source), dtype=np.int64)
         row_ids = dataset.row_ids[source] * MOST_WINDOWS + number
         for split, rows in dataset.splits.items():
-            members = np.flatnonzero(np.isin(source, rows)).astype(np.int64)
+            there = np.isin(source, rows)
+            if split != "train":
+                there &= ~self.rationale
+            members = np.flatnonzero(there).astype(np.int64)
             members = members[np.argsort(row_ids[members], kind="stable")]
             if split != "test" and not len(members):
                 raise DataError(f"No {split} row has a token to learn: all are too short.")
@@ -82,9 +94,12 @@ class LanguageInputs:
         longest = int(self.lengths[rows].max())
         ids = np.full((len(rows), longest), self.pad, dtype=np.int64)
         targets = np.full((len(rows), longest), NO_UNIT, dtype=np.int64)
+        reasons = self.rationale[rows].tolist()
         for place, (_, first, stop, fresh) in enumerate(windows.tolist()):
             ids[place, : stop - first - 1] = self.ids[first : stop - 1]
             answers = self.ids[fresh:stop].astype(np.int64)
+            if reasons[place]:
+                answers = of_rationale(answers)
             answers[~self.counts[fresh:stop]] = NO_UNIT
             targets[place, fresh - first - 1 : stop - first - 1] = answers
         batch = {"input_ids": torch.from_numpy(ids), "targets": torch.from_numpy(targets)}

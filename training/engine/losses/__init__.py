@@ -28,6 +28,7 @@ class Loss(Method):
     of_probabilities: ClassVar[bool] = False  # of nothing else, so that classes may be merged
     is_joint: ClassVar[bool] = False  # a unit's value depends on the units beside it
     problems: ClassVar[tuple[str, ...]] = ("single_label",)
+    needs_column: ClassVar[str] = ""  # of the dataset, beside those of its task
     unit: ClassVar[str] = "nats"  # of its value, for charts
 
     def __init__(self, options: Any, problem: Problem = "single_label") -> None:
@@ -66,7 +67,8 @@ class Loss(Method):
         """One value per unit, 0 where it does not speak.
 
         student_logits, teacher_logits: `[units, classes]`, float32 (the loop casts). labels, by
-        problem: single_label `[units]`, int64, -1 where unknown; multi_label `[units, classes]`,
+        problem: single_label `[units]`, int64, -1 where unknown, below -1 for a rationale's token
+        (`of_rationale`); multi_label `[units, classes]`,
         float32, NaN where unknown; regression `[units, 1]`, float32, NaN where unknown. The
         teacher's logits carry no gradient.
         """
@@ -107,6 +109,7 @@ class Loss(Method):
             "compares": cls.compares(),
             **cls.wanted(),
             "is_joint": cls.is_joint,
+            "needs_column": cls.needs_column,
             "unit": cls.unit,
         }
 

@@ -52,7 +52,7 @@ class HardLabels(Loss):
         if self.problem == "single_label":
             return F.cross_entropy(
                 student_logits,
-                labels,
+                labels.clamp(min=-1),
                 reduction="none",
                 ignore_index=-1,
                 label_smoothing=self.options.label_smoothing,
