@@ -3,6 +3,7 @@ name in lower case, its fields are the line's fields."""
 
 import math
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, Literal
 
 SavedKind = Literal["model", "evaluation", "predictions", "checkpoint"]
@@ -77,8 +78,16 @@ Event = Stage | Progress | Measured | Logged | Saved | Resumed | Halted | Failed
 
 def as_line(event: Event) -> dict[str, Any]:
     """The event as a flat object, its type first."""
-    kind = "stopped" if isinstance(event, Halted) else type(event).__name__.lower()
-    return {"type": kind, **{one.name: getattr(event, one.name) for one in fields(event)}}
+    kind: type = type(event)
+    word, names = _shape(kind)
+    return {"type": word, **{name: getattr(event, name) for name in names}}
+
+
+@cache
+def _shape(kind: type) -> tuple[str, tuple[str, ...]]:
+    """An event's word in the journal and its fields; asked for in every step."""
+    word = "stopped" if kind is Halted else kind.__name__.lower()
+    return word, tuple(one.name for one in fields(kind))
 
 
 def finite(value: Any) -> Any:
