@@ -12,9 +12,9 @@ import pytest
 from distillhub.lib import storage
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
-from training.models import Run
+from training.models import Run, Worker
 from training.services import runs
-from training.worker import registration
+from training.worker import claims, registration
 
 WORDS = {
     "billing": ["invoice", "refund", "charge", "payment", "price", "card"],
@@ -102,9 +102,16 @@ def launch(project: Project, **changes: Any) -> Run:
 
 
 @pytest.fixture
-def worker() -> Iterator[None]:
+def worker() -> Iterator[Worker]:
     """This process as a worker, for tests that execute runs."""
-    registration.start(capacity=1)
-    yield
+    yield registration.start(capacity=1)
     registration.stop()
     registration.stopping.clear()
+
+
+@pytest.fixture
+def held(project: Project, worker: Worker) -> claims.Held:
+    """A run that this process has claimed."""
+    found = claims.claim(make.run(project).pk, worker)
+    assert found is not None
+    return found

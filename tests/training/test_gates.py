@@ -12,7 +12,6 @@ from training.models import Run, TeacherGate, TeacherOutputs
 from training.services import gates, preflight
 from training.worker import gates as working
 from training.worker import runs as executing
-from training.worker.work import MOST_LOSSES
 
 
 @pytest.fixture
@@ -66,33 +65,6 @@ def test_a_teacher_is_asked_and_its_run_pays_nothing(
     assert "teacher/val/other_mass" in run.metrics
     chunks = [line["text"] for chunk in run.log_chunks.all() for line in chunk.lines]
     assert sum("had answered before (stored)" in text for text in chunks) == 3
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("worker")
-def test_a_gate_whose_input_is_lost_fails_with_a_sentence(
-    knowing: ModelVersion, dataset: DatasetVersion
-) -> None:
-    gate = gates.ask(version=knowing, dataset="tickets@1", by=knowing.created_by)
-    working.WORK.carry_out(gate.pk)
-    gate.refresh_from_db()
-    assert gate.status == "failed"
-    assert gate.error is not None
-    assert gate.error["code"] == "damaged"
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("worker")
-def test_a_worker_that_died_too_often_is_the_end_of_it(
-    knowing: ModelVersion, dataset: DatasetVersion
-) -> None:
-    gate = gates.ask(version=knowing, dataset="tickets@1", by=knowing.created_by)
-    TeacherGate.objects.update(times_lost=MOST_LOSSES)
-    working.WORK.carry_out(gate.pk)
-    gate.refresh_from_db()
-    assert gate.status == "failed"
-    assert gate.error is not None
-    assert gate.error["code"] == "lost"
 
 
 @pytest.mark.django_db

@@ -108,6 +108,8 @@ class Work(ABC, Generic[Row]):
     def carry_out(self, row_id: int) -> None:
         """Do this piece, then whatever else waits; ends quietly when there is nothing to do, or
         another process of this machine is at it."""
+        if registration.stopping.is_set():
+            return
         registration.current()  # whose heartbeat keeps the lease
         lock = machine.home() / f"{self.verb}.lock"
         with machine.alone(lock) if self.alone else nullcontext(True) as ours:
