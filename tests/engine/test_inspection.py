@@ -90,6 +90,55 @@ def test_a_checkpoint_of_hugging_face_is_understood(copied: Path, checkpoint: Pa
     assert {one["name"] for one in found["files"]} >= {"config.json", "model.safetensors"}
 
 
+def saying(folder: Path, **said: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | said))
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "labels"),
+    [
+        ({"problem_type": "multi_label_classification"}, "multi_label", jobs.LABELS),
+        ({"problem_type": "single_label_classification"}, "single_label", jobs.LABELS),
+        ({"problem_type": None}, "single_label", jobs.LABELS),
+        ({"problem_type": "regression", "id2label": {"0": "LABEL_0"}}, "regression", []),
+        ({"id2label": {"0": "price"}}, "regression", []),
+        ({"id2label": {"0": "x"}, "architectures": ["BertForMaskedLM"]}, "single_label", []),
+    ],
+)
+def test_a_checkpoint_answers_what_its_configuration_says(
+    copied: Path, said: dict[str, Any], problem: str, labels: list[str]
+) -> None:
+    saying(copied, **said)
+    found = inspected(copied.parent, path="model")
+    assert (found["problem"], found["labels"]) == (problem, labels)
+    network = networks.load("x", copied, TEXT)
+    assert network.problem == problem
+    assert network.outputs == len(said.get("id2label") or jobs.LABELS)
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"problem_type": "regression"}, "answers 3 numbers at once"),
+        ({"problem_type": "ranking"}, "problem_type 'ranking'"),
+    ],
+)
+def test_what_it_answers_must_be_known(copied: Path, said: dict[str, Any], sentence: str) -> None:
+    saying(copied, **said)
+    with pytest.raises(ModelError, match=sentence):
+        inspected(copied.parent, path="model")
+
+
+def test_what_a_model_answers_is_in_the_folder_that_others_read(
+    tmp_path: Path, copied: Path
+) -> None:
+    saying(copied, problem_type="multi_label_classification")
+    networks.save(networks.load("x", copied, TEXT), tmp_path / "out")
+    (tmp_path / "out" / "distillhub.json").unlink()
+    assert networks.load("x", tmp_path / "out", TEXT).problem == "multi_label"
+
+
 def test_our_own_folder_is_understood(tmp_path: Path, teacher: Path) -> None:
     shutil.copytree(teacher, tmp_path / "model")
     found = inspected(tmp_path, path="model")

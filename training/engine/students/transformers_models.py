@@ -300,10 +300,15 @@ def unfilled(folder: Path, task: str, classes: int) -> nn.Module:
         return wrapped(_auto(task).from_config(config), task)
 
 
-def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
-    """`save_pretrained`'s layout, with the labels in its configuration."""
+def save(
+    module: nn.Module, folder: Path, names: tuple[str, ...], problem: str | None = None
+) -> None:
+    """`save_pretrained`'s layout, with the labels and what they are (`problem_type`) in its
+    configuration."""
     assert isinstance(module, Wrapped)
     model = module.model
+    if problem is not None:
+        model.config.problem_type = problem
     if names:
         model.config.id2label = dict(enumerate(names))
         model.config.label2id = {name: place for place, name in enumerate(names)}

@@ -14,6 +14,7 @@ from torch import nn
 
 from training.engine import language, tokenization
 from training.engine.errors import ModelError
+from training.engine.job_config import Problem
 from training.engine.language import LanguagePreprocessing
 from training.engine.pixels import ImagePreprocessing
 from training.engine.sounds import HIGHEST, LONGEST, SoundPreprocessing, reach
@@ -104,14 +105,47 @@ def labels(folder: Path) -> tuple[str, ...]:
     return tuple(names) or ("LABEL_0", "LABEL_1")
 
 
+#: What transformers calls a problem, and what it is here.
+PROBLEM_TYPES: dict[str, Problem] = {
+    "single_label_classification": "single_label",
+    "multi_label_classification": "multi_label",
+    "regression": "regression",
+}
+
+
+def problem(folder: Path) -> Problem:
+    """What its last layer answers: as `problem_type` says, else a number where it has one output,
+    as transformers itself reads it. Raises ModelError for several numbers."""
+    config = config_of(folder)
+    said = config.get("problem_type")
+    outputs = len(config.get("id2label") or ()) or int(config.get("num_labels") or 2)
+    found = PROBLEM_TYPES.get(str(said))
+    if said is not None and found is None:
+        known = ", ".join(PROBLEM_TYPES)
+        raise ModelError(f"config.json says problem_type {said!r}; known are {known}.")
+    if found is None:
+        found = "regression" if outputs == 1 and _classifies(config) else "single_label"
+    if found == "regression" and outputs > 1:
+        raise ModelError(
+            f"The model answers {outputs} numbers at once; a row has one number as its label here. "
+            "Take a model with one output."
+        )
+    return found
+
+
+def _classifies(config: JSON) -> bool:
+    """Whether it has a last layer of classification, which numbers share with classes."""
+    kinds = config.get("architectures") or []
+    return any(str(kind).endswith("Classification") for kind in kinds)
+
+
 def has_head(folder: Path) -> bool:
     """Whether its last layer was trained for a classification, so that it can be asked: its own
     labels (ours), or an architecture that names one and labels that are more than LABEL_0."""
     if (folder / "distillhub.json").exists():
         return True
-    kinds = config_of(folder).get("architectures") or []
-    classifies = any(str(kind).endswith("Classification") for kind in kinds)
-    return classifies and not all(name.startswith("LABEL_") for name in labels(folder))
+    named = not all(name.startswith("LABEL_") for name in labels(folder))
+    return _classifies(config_of(folder)) and named
 
 
 def plain_config(folder: Path) -> JSON:
@@ -265,5 +299,8 @@ def unfilled(folder: Path, task: str, *, classes: int) -> nn.Module:
     return transformers_models.unfilled(folder, task, classes)
 
 
-def save(module: nn.Module, folder: Path, names: tuple[str, ...]) -> None:
-    transformers_models.save(module, folder, names)
+def save(
+    module: nn.Module, folder: Path, names: tuple[str, ...], problem: Problem = "single_label"
+) -> None:
+    called = {ours: theirs for theirs, ours in PROBLEM_TYPES.items()}
+    transformers_models.save(module, folder, names, called.get(problem) if names else None)
