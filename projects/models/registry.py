@@ -110,7 +110,10 @@ class ModelVersion(Leased):
 
     @property
     def is_trained(self) -> bool:
-        """Whether it has weights that learned something to answer, so that it can be asked."""
+        """Whether it has weights that learned something to answer, so that it can be asked. What
+        was cut out of another version has still to learn to do without the rest."""
+        if self.source.get("kind") == "derived":
+            return False
         unlabelled = (
             self.problem in ("regression", "embedding") or self.model.task == "text-generation"
         )

@@ -213,6 +213,26 @@ def student(
     """The student a run trains: drawn at random, or from weights, whose last layer is kept when
     they know exactly the dataset's labels and drawn anew otherwise. `preprocessing` is taken over
     from a teacher where both must see the same inputs. Raises ModelError."""
+    network = _student(asked, folder, dataset, task, say, preprocessing)
+    read_rationales(network, dataset)
+    return network
+
+
+def read_rationales(network: Network, dataset: Dataset) -> None:
+    """Have it read every prompt once for its answer and once for the reasons, if they are wanted:
+    those who compare tokens must all do so."""
+    if dataset.rationales and isinstance(network.preprocessing, LanguagePreprocessing):
+        network.preprocessing = replace(network.preprocessing, rationales=True)
+
+
+def _student(
+    asked: NetworkInput,
+    folder: Path,
+    dataset: Dataset,
+    task: str,
+    say: Callable[[str], None],
+    preprocessing: Preprocessing | None,
+) -> Network:
     if asked.path is None:
         architecture = ARCHITECTURES[asked.architecture]
         seen = preprocessing or TASKS[task].fit(dataset, architecture, asked.config)
