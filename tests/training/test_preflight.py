@@ -186,6 +186,23 @@ def test_disk_counts_what_is_not_stored_yet(project: Project, pair: DatasetVersi
     assert "whose answers are stored" in after["based_on"]["disk"]
 
 
+def test_disk_counts_every_frozen_view_and_no_answers_to_rows_that_always_change(
+    project: Project, pair: DatasetVersion
+) -> None:
+    def answers(**training: Any) -> int:
+        alone, taught = (
+            foresee(project, training={"epochs": 3, **training}, teachers=teachers)["estimates"]
+            for teachers in ([], ["one@1"])
+        )
+        return int(taught["disk_bytes"] - alone["disk_bytes"])
+
+    train = pair.splits["train"]["rows"] * 3 * 2
+    assert answers() == 100 * 3 * 2
+    assert answers(augmentation="light") == 100 * 3 * 2 - train
+    assert answers(augmentation="light", augmentation_views=2) == 100 * 3 * 2 + train
+    assert answers(augmentation="light", augmentation_views=64) == 100 * 3 * 2 + 2 * train
+
+
 def test_time_is_known_from_runs_alone(project: Project, pair: DatasetVersion) -> None:
     unknown = foresee(project)["estimates"]
     assert unknown["seconds"] is None

@@ -106,6 +106,22 @@ def test_who_sees_a_dataset_sees_what_was_said_of_it(
     assert len(api_of(charlie).get(ADDRESS).json()["results"]) == 1
 
 
+def test_layers_and_views_are_listed_in_words(dataset: DatasetVersion, alice: User) -> None:
+    words = {"layers", "attention", "queries, keys and values", "vectors before the last layer"}
+    for place, kind in enumerate(("layers", "attention", "relations", "embeddings")):
+        folder = entry(f"ab{place}", kind=kind, split="train, view 1")
+        stored.note(folder, reused=True)
+    teacher_store.tend()
+    assert {one.kind for one in teacher_outputs.listed(by=alice)} == words
+    page = signed_in(alice).get("/workers/").content.decode()
+    for word in words:
+        assert f"<td>{word}" in page
+    assert "train, view 1" in page
+    seen = api_of(alice).get(ADDRESS).json()
+    assert seen["saved_rows"] == 4 * 80
+    assert {one["split"] for one in seen["results"]} == {"train, view 1"}
+
+
 def test_owners_free(dataset: DatasetVersion, alice: User, erin: User, charlie: User) -> None:
     one = make.teacher_outputs(dataset)
     with pytest.raises(Forbidden):

@@ -17,9 +17,12 @@ class StoredShape(serializers.Serializer[Any]):
     machine = serializers.CharField(source="entry.host")
     key = serializers.CharField(source="entry.key", help_text="sha256 of what was asked.")
     kind = serializers.CharField(
-        source="entry.kind", help_text="logits, hidden_states, top_k or text"
+        source="entry.kind",
+        help_text="logits, hidden_states, top_k, text, layers, attention, relations or embeddings",
     )
-    split = serializers.CharField(source="entry.split")
+    split = serializers.CharField(
+        source="entry.split", help_text='Such as "train", or "train, view 1" of augmented rows.'
+    )
     datasets = serializers.ListField(
         child=serializers.CharField(), help_text="Versions you may see whose rows these are."
     )

@@ -259,9 +259,14 @@ OUTPUTS = ("auto", "stored", "live", "logits", "hidden_states", "top_k")
 TOP_K = 64
 
 
+def outputs_of(task: str) -> tuple[str, ...]:
+    """How teacher outputs of a task may be kept."""
+    return OUTPUTS if task == "text-generation" else OUTPUTS[:3]
+
+
 def read_outputs(kind: Any, k: Any, task: str, faults: list[Fault]) -> tuple[str, int]:
     """How teacher outputs are kept, and the k of a top k."""
-    offered = OUTPUTS if task == "text-generation" else OUTPUTS[:3]
+    offered = outputs_of(task)
     if kind not in offered:
         faults.append(
             Fault(

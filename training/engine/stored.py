@@ -25,12 +25,13 @@ LOCK, USE, USED = ".lock", ".use", ".used.json"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a teacher said of a split: logits, hidden states, a top k, or texts."""
+    """What a teacher said of a split: logits, hidden states, a top k, texts, or one kind of its
+    layers."""
 
     key: str
     folder: Path
     kind: str
-    split: str
+    split: str  # and the view of it, where rows are augmented: "train, view 1"
     fingerprint: str  # of the dataset
     teacher: str  # sha256 of its folder's content
     teacher_name: str  # as the job that asked knew it; "" of old entries

@@ -14,7 +14,8 @@ from training.forms.run_terms import Part, StageView, Term
 MAIN_TRAINING = ("epochs", "batch_size", "learning_rate", "early_stopping", "seed")
 #: How a teacher's answers are kept, in words.
 OUTPUTS = {
-    "auto": "asked once and stored",
+    "auto": "stored, or live where that is faster",
+    "stored": "asked once and stored",
     "live": "asked at every step",
     "logits": "stored: every logit",
     "hidden_states": "stored: last hidden states",
@@ -141,8 +142,7 @@ class RunDraft(Draft):
     @property
     def outputs(self) -> list[tuple[str, str]]:
         """How teacher outputs may be kept, with words for it."""
-        offered = engine_config.OUTPUTS if self.task == "text-generation" else ("auto", "live")
-        return [(key, OUTPUTS[key]) for key in offered]
+        return [(key, OUTPUTS[key]) for key in engine_config.outputs_of(self.task)]
 
     @property
     def export_choices(self) -> list[Mapping[str, Any]]:

@@ -56,6 +56,7 @@ def faults(
     _layers(config, student, teachers, found)
     _tokens(config, student, teachers, found)
     _route(config, dataset, found)
+    _columns(config, dataset, found)
     return found
 
 
@@ -163,6 +164,19 @@ def _route(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
         f"{dataset.reference}: {column} {why}. It has {offered}. Choose one of these, or upload a "
         "version with that column, whose values are names of teachers."
     )
+
+
+def _columns(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
+    """A term reads what the dataset has."""
+    there = {one.get("role") for one in dataset.columns}
+    for at, term in _terms(config):
+        method = catalog.find("losses", term.kind)
+        wanted = "" if method is None else method["needs_column"]
+        if method is not None and wanted and wanted not in there:
+            found.setdefault(at, []).append(
+                f"{method['label']}: {dataset.reference} has no column of the role {wanted}. "
+                f"Upload a version with one, beside prompt and text, or leave the term out."
+            )
 
 
 def _terms(config: RunConfig) -> Iterator[tuple[str, Loss]]:
@@ -319,10 +333,12 @@ def _disk(
     total = weights * FLOAT * (1 + CHECKPOINTS * (2 + moments))
     counted = f"{CHECKPOINTS} checkpoints and the model"
     for teacher in teachers if _listens(config) else ():
-        if _is_stored(teacher, dataset):
+        if _views(config) is None and _is_stored(teacher, dataset):
             counted += f", and nothing of {teacher.reference}, whose answers are stored"
             continue
         answers = _answers(config, dataset, teacher)
+        if config.teacher_outputs != "live" and any(wanted(term) for _, term in _terms(config)):
+            counted += f", layers of {teacher.reference} where the run finds that storing them pays"
         if answers is None:
             counted += f", and what {teacher.reference} says, whose size is not known yet"
         else:
@@ -339,6 +355,9 @@ def _answers(config: RunConfig, dataset: DatasetVersion, teacher: Network) -> in
     if config.teacher_outputs == "live":
         splits.pop("train", None)
     rows = sum(int(one.get("rows") or 0) for one in splits.values())
+    views = _views(config)
+    if views is not None and "train" in splits:
+        rows += (views - 1) * int(splits["train"].get("rows") or 0)
     if config.task != "text-generation":
         return rows * 2 * max(1, len(dataset.labels))
     mean = _mean_length(dataset)
@@ -357,6 +376,15 @@ def _answers(config: RunConfig, dataset: DatasetVersion, teacher: Network) -> in
     return None if a_token is None else tokens * a_token
 
 
+def _views(config: RunConfig) -> int | None:
+    """Frozen views of every training row; 0 where rows change in every epoch, and no answer to them
+    is stored; None where rows are as they are."""
+    training = config.training
+    if training.augmentation == "none":
+        return None
+    return min(training.augmentation_views or 0, training.epochs)
+
+
 def _mean_length(dataset: DatasetVersion) -> float | None:
     """Characters of a text."""
     for measure in (dataset.statistics.get("measures") or {}).values():
@@ -371,7 +399,7 @@ def _is_stored(teacher: Network, dataset: DatasetVersion) -> bool:
     stored = TeacherOutputs.objects.filter(
         fingerprint=dataset.fingerprint, teacher=digest(teacher.version), split="train"
     )
-    return stored.exclude(kind="text").exists()
+    return stored.filter(kind__in=("logits", "hidden_states", "top_k")).exists()
 
 
 def digest(version: ModelVersion) -> str:

@@ -15,9 +15,13 @@ from training.worker import teacher_store
 
 KINDS = {
     "logits": "logits",
-    "hidden_states": "hidden states",
+    "hidden_states": "last hidden states",
     "top_k": "top k",
     "text": "texts",
+    "layers": "layers",
+    "attention": "attention",
+    "relations": "queries, keys and values",
+    "embeddings": "vectors before the last layer",
 }
 MOST = 1000  # entries shown
 
