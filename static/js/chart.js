@@ -56,11 +56,17 @@
     return drawn;
   };
 
+  // Below a step of one percent, whole percents would stand twice on one axis.
+  const FINE_SHARES = [{ dtickrange: [null, 0.0099], value: ".1%" }];
+  const holds = (trace) => ["x", "y", "z"].some((name) => trace[name]?.length);
+
   const layout = (chart) => {
     const source = chart.figure.layout;
     const [ink, line] = [colour("ink-2"), colour("line")];
+    const empty = !chart.figure.data.some(holds); // scales of nothing would be made up
     const axis = (one) => ({
-      ...one, gridcolor: line, linecolor: line, tickcolor: line, zerolinecolor: line,
+      ...one, ...(empty && { range: [0, 1], showticklabels: false, zeroline: false }),
+      ...(one?.tickformat === ".0%" && { tickformatstops: FINE_SHARES }), gridcolor: line, linecolor: line, tickcolor: line, zerolinecolor: line,
       tickfont: { ...FONT, ...one.tickfont, color: ink }, title: { ...one.title, font: { ...FONT, color: ink } },
     });
     const named = (one, change) => {
@@ -76,7 +82,10 @@
         named(one, (note, own, tone) => ({ ...note, font: { ...note.font, color: tone === "teacher" ? colour("teacher") : own }, bgcolor: faded(colour("surface"), 0.8) }))),
       uirevision: chart.revision, // a zoom survives new points
     };
-    if (chart.log) wanted.yaxis.type = "log";
+    if (empty) {
+      wanted.shapes = [];
+      wanted.annotations = [{ text: "nothing measured yet", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];
+    } else if (chart.log) wanted.yaxis.type = "log";
     return wanted;
   };
 
