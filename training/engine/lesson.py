@@ -488,7 +488,7 @@ class Lesson:
         where images are augmented: then they may be a `view` of them. Layers are compared in
         training alone."""
         learns = split == "train"
-        wanted, reads = (self.wanted, self.reads) if learns else (NOTHING, ())
+        wanted, reads = (self.wanted, self.reads) if learns and self.wanted else (NOTHING, ())
         altered = changed or (self.augments and learns)
         given = batch if altered else None
         seen = view if altered and not changed else None

@@ -143,7 +143,7 @@ class MicroBatches:
                 return None
             view = self.lesson.view_of(self.epoch)
             said = self.lesson.target(rows, "train", labels, batch, changed=changed, view=view)
-            return said.to(device)
+            return said if device.type == "cpu" else said.to(device)
 
         return Step(
             rows=rows,

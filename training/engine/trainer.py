@@ -288,13 +288,13 @@ class Trainer:
             f"train/{kind}": value if kind.endswith("_share") else value / window.steps
             for kind, value in sums.items()
         }
-        done = state.step - state.began - 1
         values["train/gradient_norm"] = float(window.norms) / window.steps
-        values["train/learning_rate"] = optimization.learning_rate(self.training, done, self.steps)
+        values["train/learning_rate"] = self.optimizer.param_groups[0]["lr"]
         values["train/samples_per_second"] = round(window.rate, 1)
+        done = (state.step - state.began - 1) / max(1, self.steps)
         for one, _ in self.lesson.terms:
             if one.weight_schedule != "constant":
-                values[f"train/{one.kind}_weight"] = one.weight_at(done / max(1, self.steps))
+                values[f"train/{one.kind}_weight"] = one.weight_at(done)
         if self.scaler.is_enabled():
             values["train/loss_scale"] = scale = self.scaler.get_scale()
             if scale < LEAST_SCALE:
