@@ -1,12 +1,12 @@
 """What the rows of a dataset for text generation are: plain texts, completions, or chats."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
 from training.engine import data
+from training.engine.conversations import messages as messages
 from training.engine.errors import DataError, ModelError
 
 JSON = dict[str, Any]
@@ -27,26 +27,6 @@ def form_of(path: Path) -> Form:
 def has_rationales(path: Path) -> bool:
     """Whether rows say why their answers are right."""
     return "rationale" in pq.ParquetFile(path).schema_arrow.names
-
-
-def messages(text: str) -> list[JSON] | None:
-    """The messages of a text that is a list of messages, or an object that holds one."""
-    if text.lstrip()[:1] not in ("[", "{"):
-        return None
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if isinstance(said, dict):
-        said = said.get("messages")
-    if not isinstance(said, list) or not said:
-        return None
-    for one in said:
-        if not isinstance(one, dict) or not isinstance(one.get("role"), str):
-            return None
-        if not isinstance(one.get("content"), str):
-            return None
-    return said
 
 
 def read(text: str | None, row: int) -> list[JSON]:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.engine import alterations, features, few_bits, terms
+from training.engine import alterations, chat_templates, features, few_bits, terms
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.data import NO_UNIT, Batch, Dataset
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -412,12 +412,15 @@ def tokenizer(network: Network) -> JSON | None:
     made = getattr(network.preprocessing, "tokenizer", None)
     if made is None:
         return None
-    return {
+    said = {
         "kind": type(made.model).__name__.lower(),
         "vocabulary": int(made.get_vocab_size(with_added_tokens=True)),
         "trained": True,
         "sha256": network.preprocessing.digest,
     }
+    if isinstance(network.preprocessing, LanguagePreprocessing):
+        said["chats"] = chat_templates.judged(network.preprocessing)
+    return said
 
 
 def digest(folder: Path) -> str:

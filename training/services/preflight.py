@@ -12,7 +12,7 @@ from training import catalog
 from training.engine.config import RunConfig
 from training.engine.terms import Loss
 from training.models import Run, TeacherGate, TeacherOutputs, Worker
-from training.services import gates, workers
+from training.services import gates, readings, workers
 
 Faults = dict[str, list[str]]
 
@@ -55,6 +55,10 @@ def faults(
     found: Faults = {}
     _layers(config, student, teachers, found)
     _tokens(config, student, teachers, found)
+    _chats(config, dataset, student, teachers, found)
+    _inputs(config, student, teachers, found)
+    _places(config, student, teachers, found)
+    _exports(config, student, found)
     _route(config, dataset, found)
     _columns(config, dataset, found)
     return found
@@ -117,6 +121,70 @@ def _tokens(
         )
 
 
+def _chats(
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+    found: Faults,
+) -> None:
+    """No chat template refuses the dataset's chats."""
+    if config.task == "text-generation":
+        for at, sentence in readings.refused_chats(dataset, student, teachers):
+            found.setdefault(at, []).append(sentence)
+
+
+def _inputs(
+    config: RunConfig, student: Network, teachers: Sequence[Network], found: Faults
+) -> None:
+    """Pictures and sounds are read alike, where layers are compared or pictures moved."""
+    task = catalog.find("tasks", config.task)
+    moved = config.training.augmentation != "none" and _listens(config)
+    if task is None or task["column"] not in ("image", "audio"):
+        return
+    if not teachers or not (moved or any(_placed(term) for _, term in _terms(config))):
+        return
+    why = "both must see the same moved inputs" if moved else "the terms compare layers"
+    for teacher in teachers:
+        if sentence := readings.apart(student, teacher):
+            found.setdefault("student", []).append(f"{sentence} ({why.capitalize()}.)")
+            return
+
+
+def _places(
+    config: RunConfig, student: Network, teachers: Sequence[Network], found: Faults
+) -> None:
+    """Layers of pictures have the same places, where they are compared place by place."""
+    for at, term in _terms(config):
+        options = term.options
+        by_place = {
+            "hidden_states": options.get("places") != "mean",
+            "embeddings": options.get("of") == "tokens",
+            "attention_maps": options.get("form") != "attention_transfer",
+        }.get(term.kind, False)
+        for teacher in teachers[:1] if by_place else ():
+            if sentence := readings.places_apart(student, teacher):
+                instead = {
+                    "hidden_states": "Take the mean of places",
+                    "embeddings": "Take the embeddings of rows",
+                }.get(term.kind, "Take a term that compares answers")
+                found.setdefault(at, []).append(f"{sentence} {instead}, or another student.")
+
+
+def _exports(config: RunConfig, student: Network, found: Faults) -> None:
+    """The forms that the student is to be shipped in are ones for its architecture."""
+    for place, key in enumerate(config.exports):
+        method = catalog.find("exporters", key)
+        reason = (method or {}).get("refusals", {}).get(student.architecture)
+        if reason:
+            found.setdefault(f"exports.{place}", []).append(reason)
+
+
+def _placed(term: Loss) -> bool:
+    """Whether it looks at layers, which have places."""
+    return bool({"hidden", "attention", "relations"} & set(wanted(term)))
+
+
 def _reads_otherwise(one: Network, other: Network) -> bool:
     """Whether two are known to have other tokenizers; those of models from elsewhere may be the
     same in other words, which the run itself finds out."""
@@ -140,8 +208,7 @@ def _shares_inputs(config: RunConfig) -> bool:
     task = catalog.find("tasks", config.task)
     if config.task == "text-generation":
         return True
-    placed = {"hidden", "attention", "relations"}
-    by_place = any(placed & set(wanted(term)) for _, term in _terms(config))
+    by_place = any(_placed(term) for _, term in _terms(config))
     return by_place and task is not None and task["column"] == "text"
 
 
@@ -233,6 +300,8 @@ def warnings(
     """What may be queued, and is probably not meant."""
     known = [one.version for one in teachers if one.version is not None]
     said = gates.warnings(teachers=known, student=student.version, dataset=dataset)
+    if config.task == "text-generation":
+        said += readings.chats_without_template(dataset, student, teachers)
     return said + _machines(config, found)
 
 
