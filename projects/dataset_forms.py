@@ -92,8 +92,9 @@ def _columns(post: QueryDict, task: str) -> dict[str, Any]:
     for role in needed:  # an empty choice is guessed anew
         if chosen := post.get(f"role-{role}"):
             columns[role] = chosen
-    if task == GENERATION_TASK and "role-prompt" in post:
-        columns["prompt"] = post["role-prompt"] or None
+    for role in ("prompt", "rationale"):
+        if task == GENERATION_TASK and f"role-{role}" in post:
+            columns[role] = post[f"role-{role}"] or None
     uses = {name: post.get(f"use-{place}") for place, name in enumerate(known)}
     if not any(uses.values()):
         kept = set(post.getlist("keep"))

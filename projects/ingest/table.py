@@ -68,7 +68,11 @@ class Table(Format):
             if not plan.columns.get("prompt"):
                 return [text]
             prompt = {"name": "prompt", "type": "string", "role": "prompt"}
-            return [prompt | {"from": plan.columns["prompt"]}, text]
+            prompt["from"] = str(plan.columns["prompt"])
+            if not plan.columns.get("rationale"):
+                return [prompt, text]
+            why = {"name": "rationale", "type": "string", "role": "rationale"}
+            return [prompt, text, why | {"from": str(plan.columns["rationale"])}]
         names = stored.stored_names(tuple(plan.features), [])
         return [
             {
@@ -85,7 +89,7 @@ class Table(Format):
 
     def roles(self, task: str) -> dict[str, bool]:
         if task == GENERATION_TASK:
-            return {"text": True, "prompt": False, "split": False}
+            return {"text": True, "prompt": False, "rationale": False, "split": False}
         if task == EMBEDDING_TASK:
             return {"text": True, "split": False}
         text = {} if task == TABLE_TASK else {"text": True}
@@ -314,9 +318,9 @@ class Reader:
 
     def __init__(self, names: list[str], plan: Plan, file: str, dialect: dict[str, Any]) -> None:
         self.plan, self.dialect = plan, dialect
-        self.text, self.prompt, self.label, self.split = (
+        self.text, self.prompt, self.rationale, self.label, self.split = (
             _place(names, plan.columns.get(role), file, f"columns.{role}")
-            for role in ("text", "prompt", "label", "split")
+            for role in ("text", "prompt", "rationale", "label", "split")
         )
         self.features = [
             (_place(names, name, file, "columns.features"), kind == NUMERIC)
@@ -343,6 +347,8 @@ class Reader:
                 return LeftOut(str(line), "empty_input")
             if self.prompt is not None:  # the same question in two splits leaks, whatever follows
                 features = (values[self.prompt], given)
+                if self.rationale is not None:
+                    features = (*features, values[self.rationale])
                 key = values[self.prompt].strip() or key
                 given = f"{values[self.prompt]}\x1f{given}"
             measures = (len(given), len(given.split()))

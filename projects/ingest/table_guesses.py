@@ -126,29 +126,34 @@ PROMPT_NAMES = {"prompt", "instruction", "question", "query", "input", "source"}
 COMPLETION_NAMES = {
     "completion", "response", "answer", "output", "reply", "continuation", "chosen",
 }  # fmt: skip
+RATIONALE_NAMES = {"rationale", "explanation", "reasoning", "reason", "reasons", "chain_of_thought"}
 CHAT_NAMES = {"messages", "conversation", "conversations", "chat", "dialogue"}
 
 
 def writing_roles(columns: list[dict[str, Any]]) -> dict[str, str | None] | None:
-    """{"prompt", "text"} of columns that are called as prompts with completions or chats are."""
+    """{"prompt", "text", "rationale"} of columns that are called as prompts with completions, and
+    with the reasons for these, or chats are."""
     names = {column["name"].strip().lower(): column["name"] for column in columns}
     chat = next((names[one] for one in names if one in CHAT_NAMES), None)
     if chat is not None:
-        return {"prompt": None, "text": chat}
+        return {"prompt": None, "text": chat, "rationale": None}
     text = next((names[one] for one in names if one in COMPLETION_NAMES), None)
     prompt = next((names[one] for one in names if one in PROMPT_NAMES), None)
     if text is None or prompt is None:
         return None
-    return {"prompt": prompt, "text": text}
+    why = next((names[one] for one in names if one in RATIONALE_NAMES), None)
+    return {"prompt": prompt, "text": text, "rationale": why}
 
 
 def roles_of_writing(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
-    """{"text", "prompt", "split", "ignored"}: the completion or the whole text is `text`."""
+    """{"text", "prompt", "rationale", "split", "ignored"}; `text` is the completion, or the
+    whole text."""
     chosen = roles(columns, rows)
-    found = writing_roles(columns) or {"prompt": None, "text": chosen["text"]}
+    found = writing_roles(columns) or {"text": chosen["text"]}
     return {
         "text": found["text"],
-        "prompt": found["prompt"],
+        "prompt": found.get("prompt"),
+        "rationale": found.get("rationale"),
         "split": chosen["split"],
         "ignored": chosen["ignored"],
     }

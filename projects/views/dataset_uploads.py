@@ -35,7 +35,13 @@ from projects.services import datasets
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 SHOWN_LABELS = 40
-ROLES = {"text": "Input text", "prompt": "Prompt", "label": "Label", "split": "Split"}
+ROLES = {
+    "text": "Input text",
+    "prompt": "Prompt",
+    "rationale": "Rationale",
+    "label": "Label",
+    "split": "Split",
+}
 WORD_ROLES = ROLES | {"text": "Words", "label": "Tags"}
 KINDS = {
     SINGLE: "one of several classes",

@@ -141,6 +141,19 @@ def test_prompts_and_completions_are_found_by_their_names(project: Project, erin
     assert roles["text"] == "input"
 
 
+def test_reasons_beside_completions_are_kept_by_their_own_name(
+    project: Project, erin: User
+) -> None:
+    lines = ["question,answer,explanation"]
+    lines += [f"say {number},{number} it is,because {number}" for number in range(40)]
+    client, version = uploaded(project, erin, "pairs.csv", "\n".join(lines).encode())
+    row = client.get(f"{BASE}words/versions/1/rows/?limit=1").json()["results"][0]
+    assert (row["prompt"], row["text"]) == ("say 0", "0 it is")
+    assert row["rationale"] == "because 0"
+    roles = {column["name"]: column["role"] for column in version["columns"]}
+    assert roles["rationale"] == "rationale"
+
+
 def test_chats_are_a_column_of_messages(project: Project, erin: User) -> None:
     chat = json.dumps([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}])
     cell = '"' + chat.replace('"', '""') + '"'

@@ -1,6 +1,9 @@
 """A text is uploaded, a teacher learns to write, a student is distilled from it with a control, and
 every page about them opens: through REST and the real job code."""
 
+import csv
+import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +90,100 @@ def test_shakespeare_is_learned_distilled_and_compared(
         assert pages.get(reverse(f"training:{name}", args=["intents"])).status_code == 200, name
     dataset = reverse("projects:dataset_version", args=["intents", "plays", 1])
     assert pages.get(dataset).status_code == 200
+
+
+def explained(home: Path, rows: int) -> bytes:
+    """Questions with their choices, the right one, and why people chose it."""
+    asked = [json.loads(line) for line in (home / "train_rand_split.jsonl").open()]
+    why = {
+        one["id"]: one["explanation"]["open-ended"]
+        for one in map(json.loads, (home / "cose_train_v1.0_processed.jsonl").open())
+    }
+    lines: list[tuple[str, str, str]] = []
+    for one in asked:
+        if len(lines) == rows:
+            break
+        choices = {choice["label"]: choice["text"] for choice in one["question"]["choices"]}
+        if one["id"] in why and one["answerKey"] in choices:
+            prompt = f"{one['question']['stem']} {', '.join(choices.values())}?"
+            answer = choices[one["answerKey"]]
+            lines.append((prompt, answer, why[one["id"]]))
+    written = io.StringIO()
+    csv.writer(written).writerows([("prompt", "completion", "explanation"), *lines])
+    return written.getvalue().encode()
+
+
+def test_reasons_are_learned_beside_answers_and_compared_with_answers_alone(
+    project: Project, erin: User, shared_data: Path
+) -> None:
+    client = api_of(erin)
+    file = SimpleUploadedFile(
+        "explained.csv", explained(shared_data / "cos_e_rationales", rows=200)
+    )
+    made(client.post(f"{BASE}datasets/", {"name": "quiz", "file": file}, format="multipart"))
+    ingestion.ingest(version_id=DatasetVersion.objects.get().pk)
+    config = {**GRU, "max_length": 64, "dim": 8, "hidden": 16}
+    asked = {"name": "pupil", "role": "student", "task": "text-generation"}
+    source = {"kind": "architecture", "architecture": "gru_language_model", "config": config}
+    made(client.post(f"{BASE}models/", {**asked, "source": source}, format="json"))
+    networks.WORK.carry_out(project.models.get(name="pupil").versions.get().pk)
+    presets = client.get("/api/v1/methods/").json()["presets"]
+    preset = next(one for one in presets if one["key"] == "step_by_step")
+    assert preset["needs_teacher"] is False
+
+    run = made(
+        client.post(
+            f"{BASE}runs/",
+            {
+                "task": "text-generation",
+                "dataset": "quiz@1",
+                "student": "pupil@1",
+                "losses": preset["losses"],
+                "training": {"epochs": 1, "batch_size": 16, "learning_rate": 0.01},
+            },
+            format="json",
+        )
+    )
+    control = Run.objects.get(control_of__number=run["number"])
+    assert [loss["kind"] for loss in control.config["losses"]] == ["hard_labels"]
+    for number in (run["number"], control.number):
+        working.execute(Run.objects.get(number=number).pk)
+    for one in Run.objects.all():
+        assert (one.status, one.error) == ("finished", None), one.name
+    told = Run.objects.get(number=run["number"])
+    assert told.comparison is not None
+    assert told.comparison["answer"] in ("helped", "hurt", "no_evidence")
+    pages = signed_in(erin)
+    address = reverse("training:run_detail", args=["intents", told.number])
+    for tab in TABS:
+        assert pages.get(address, {"tab": tab}).status_code == 200, tab
+    form = pages.get(
+        reverse("training:run_new", args=["intents"]), {"preset": "step_by_step"}
+    ).content.decode()
+    assert "Step by step" in form
+
+
+def test_reasons_that_a_dataset_lacks_are_missed_before_a_run_is_queued(
+    project: Project, erin: User
+) -> None:
+    client = api_of(erin)
+    lines = ["prompt,completion", *(f"say {n},{n}" for n in range(40))]
+    file = SimpleUploadedFile("pairs.csv", "\n".join(lines).encode())
+    made(client.post(f"{BASE}datasets/", {"name": "pairs", "file": file}, format="multipart"))
+    ingestion.ingest(version_id=DatasetVersion.objects.get().pk)
+    asked = {"name": "pupil", "role": "student", "task": "text-generation"}
+    source = {"kind": "architecture", "architecture": "gru_language_model", "config": GRU}
+    made(client.post(f"{BASE}models/", {**asked, "source": source}, format="json"))
+    networks.WORK.carry_out(project.models.get(name="pupil").versions.get().pk)
+    refused = client.post(
+        f"{BASE}runs/",
+        {
+            "task": "text-generation",
+            "dataset": "pairs@1",
+            "student": "pupil@1",
+            "losses": [{"kind": "hard_labels"}, {"kind": "rationale"}],
+        },
+        format="json",
+    )
+    assert refused.status_code == 400
+    assert "no column of the role rationale" in refused.content.decode()

@@ -21,6 +21,7 @@ from training.engine.terms import (
     find,
     is_taught,
     keys,
+    needs_column,
     read_scheme,
     read_terms,
     read_text,
@@ -221,7 +222,10 @@ def parse(
         raw.get("teacher_outputs", "auto"), raw.get("top_k", TOP_K), task, faults
     )
     check_views(outputs, training, faults)
-    control = raw.get("control", spoken)
+    every = [*losses, *(loss for stage in stages for loss in stage.losses)]
+    # Reasons that a teacher wrote teach, too, though nobody answers while the student learns.
+    comparable = spoken or any(needs_column(methods, loss.kind) for loss in every)
+    control = raw.get("control", comparable)
     if not isinstance(control, bool):
         control = False
         faults.append(Fault("control", "It must be true or false."))
@@ -244,7 +248,7 @@ def parse(
         training=training,
         teacher_outputs=outputs,
         top_k=top_k,
-        control=control and spoken,
+        control=control and comparable,
         exports=tuple(exports),
         queue=queue,
         gpus=gpus,

@@ -151,6 +151,11 @@ def read_scheme(raw: Any, methods: Methods, task: str, faults: list[Fault]) -> t
     return str(kind), resolved
 
 
+def needs_column(methods: Methods, kind: str) -> str:
+    """The role of the dataset's column that a term learns from; empty for labels and teachers."""
+    return str((find(methods, "losses", kind) or {}).get("needs_column", ""))
+
+
 def is_taught(methods: Methods, scheme: str, teachers: int, faults: list[Fault]) -> bool:
     """Whether somebody teaches: given teachers, or the scheme's own."""
     found = find(methods, "schemes", scheme) or {}

@@ -356,8 +356,13 @@ class Draft:
 
     @property
     def is_taught(self) -> bool:
-        """By given teachers, or by the scheme itself."""
-        return self.uses_teachers or self.brings_teacher
+        """By given teachers, by the scheme itself, or by the reasons that a teacher wrote."""
+        reasons = any(
+            self.loss(term["kind"]).get("needs_column")
+            for part in self.parts
+            for term in part.losses
+        )
+        return self.uses_teachers or self.brings_teacher or reasons
 
     def configuration(self) -> dict[str, Any]:
         """A run configuration as REST would take it. Raises Invalid for a text that cannot be

@@ -237,9 +237,9 @@ def _columns(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
     """A term reads what the dataset has."""
     there = {one.get("role") for one in dataset.columns}
     for at, term in _terms(config):
-        method = catalog.find("losses", term.kind)
-        wanted = "" if method is None else method["needs_column"]
-        if method is not None and wanted and wanted not in there:
+        method = catalog.find("losses", term.kind) or {}
+        wanted = method.get("needs_column")
+        if wanted and wanted not in there:
             found.setdefault(at, []).append(
                 f"{method['label']}: {dataset.reference} has no column of the role {wanted}. "
                 f"Upload a version with one, beside prompt and text, or leave the term out."
