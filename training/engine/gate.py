@@ -17,7 +17,18 @@ import numpy as np
 import torch
 
 from training.engine import config as configs
-from training.engine import data, evaluate, inspection, job, networks, report, softness, terms
+from training.engine import (
+    data,
+    evaluate,
+    inspection,
+    job,
+    job_config,
+    methods,
+    networks,
+    report,
+    softness,
+    terms,
+)
 from training.engine.answers import NOTHING
 from training.engine.data import Dataset, Indices, Targets
 from training.engine.errors import ConfigError, Fault, ModelError
@@ -93,16 +104,10 @@ def _read(raw: JSON) -> tuple[str, JSON, DatasetInput]:
     ]
     if faults:
         raise ConfigError(faults)
-    said = raw["dataset"]
-    described = DatasetInput(
-        path=str(said.get("path") or ""),
-        sha256=said.get("sha256") or "",
-        fingerprint=said.get("fingerprint") or said.get("sha256") or "",
-        labels=tuple(said.get("labels") or ()),
-        problem=said.get("problem") or "single_label",
-        separator=said.get("separator") or "|",
-        columns=dict(said.get("columns") or {}),
-    )
+    kind = terms.find(methods.describe(), "tasks", task)
+    described = job_config.read_dataset(raw["dataset"], kind, faults)
+    if faults:
+        raise ConfigError(faults)
     return task, raw["model"], described
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from training.engine import config as configs
-from training.engine import job
+from training.engine import job, job_config
 from training.engine.errors import ConfigError, Fault, ModelError
-from training.engine.job_config import DatasetInput
 
 JSON = dict[str, Any]
 EXAMPLE_CLASSES = 10
@@ -117,15 +116,10 @@ def _derived(folder: Path, raw: JSON, task: str) -> JSON:
     known = networks.load(str(teacher["name"]), home, task)
     shown = []
     if dataset and derivations.DERIVATIONS[source["method"]].measures:
-        described = DatasetInput(
-            path=str(dataset["path"]),
-            sha256=str(dataset.get("sha256") or ""),
-            fingerprint="",
-            labels=tuple(dataset.get("labels") or ()),
-            problem=dataset.get("problem") or "single_label",
-            separator=str(dataset.get("separator") or "|"),
-            columns=dict(dataset.get("columns") or {}),
-        )
+        faults: list[Fault] = []
+        described = job_config.read_dataset(dataset, None, faults)
+        if faults:
+            raise ConfigError(faults)
         shown = examples.of(known, described, folder, home=folder / "shown")
     derived = derivations.derive(
         source["method"], source.get("options") or {}, known, name="The student", examples=shown
