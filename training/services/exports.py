@@ -154,7 +154,7 @@ def _dataset(version: ModelVersion, reference: Any, faults: Faults) -> DatasetVe
     task = version.model.task
     if found.dataset.task != task:
         faults["dataset"] = [f"{found.reference} is for {found.dataset.task}, not {task}."]
-    elif found.problem != version.problem:
+    elif catalog.problem_of(task, found.problem) != version.problem:
         faults["dataset"] = [f"{found.reference} has answers of another kind than the model."]
     return found
 

@@ -62,7 +62,7 @@ class Network:
         if self.version is not None:
             return self.version.problem
         assert self.awaited is not None
-        return self.awaited.dataset_version.problem
+        return _problem(self.awaited.dataset_version)
 
     @property
     def is_trained(self) -> bool:
@@ -236,10 +236,10 @@ def _check_together(
                 f"{teacher.reference} has not been trained, so it knows nothing to teach. "
                 "Fine-tune it first (a run with it as the student), or take a trained version."
             )
-        elif teacher.problem != dataset.problem:
+        elif teacher.problem != _problem(dataset):
             fault = (
                 f"{teacher.reference} answers {ANSWERS[teacher.problem]}, and a row of "
-                f"{dataset.reference} has {ANSWERS[dataset.problem]}."
+                f"{dataset.reference} has {ANSWERS[_problem(dataset)]}."
             )
         else:
             fault = _labels_differ(teacher.reference, teacher.labels, dataset)
@@ -251,6 +251,7 @@ ANSWERS = {
     "single_label": "one label of several",
     "multi_label": "any number of labels",
     "regression": "a number",
+    "embedding": "a vector",
 }
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillhub.templatetags import ui
+from projects.ingest import words
+from projects.ingest.formats import TOKENS_TASK
 from projects.models import ModelVersion
 from training import catalog
 from training.charts import curves, fidelity
@@ -192,17 +194,21 @@ def evaluation(run: Run) -> dict[str, Any] | None:
         return None
     student, teacher = report["student"] or {}, report.get("teacher") or {}
     taught = bool(teacher)
+    examples = report.get("examples", [])
+    if run.task == TOKENS_TASK:
+        examples = _tagged(report["labels"], examples)
     return report | {
         "judged": judged(run),
         **_of_classes(report["labels"], student, teacher),
         **_of_numbers(student, teacher),
+        "per_span": _of_spans(student, teacher),
         "slices": [
             # Bars of shares end at 1; those of errors at the largest.
             one | {"most": 1 if one["metric"] == "accuracy" else _most(one["parts"])}
             for one in report.get("slices", [])
         ],
         "examples": [
-            (kind, label, [one for one in report.get("examples", []) if one["kind"] == kind])
+            (kind, label, [one for one in examples if one["kind"] == kind])
             for kind, label in (
                 ("lost", "Lost to the teacher" if taught else "Foreseen least"),
                 ("beat", "Beat the teacher"),
@@ -238,6 +244,29 @@ def _of_numbers(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[
         return {}
     beside = (teacher["truth"], teacher["answers"]) if "answers" in teacher else None
     return {"scatter": fidelity.scatter(student["truth"], student["answers"], beside)}
+
+
+def _of_spans(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Of each type of spans how well the student finds them, the commonest first, and the teacher's
+    F1 beside."""
+    beside = {one["label"]: one["f1"] for one in teacher.get("per_span", [])}
+    found = [one | {"teacher": beside.get(one["label"])} for one in student.get("per_span", [])]
+    return sorted(found, key=lambda one: (-one["spans"], one["label"]))
+
+
+def _tagged(labels: list[str], examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Examples with their words in the colours of what is true and of what each answered."""
+    kinds = words.types(labels)
+    return [
+        one
+        | {
+            "tagged": {
+                who: words.pieces(one["input"] or "", one[who], kinds) if one[who] else None
+                for who in ("label", "student", "teacher")
+            }
+        }
+        for one in examples
+    ]
 
 
 def _mixups(labels: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
