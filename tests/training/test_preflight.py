@@ -294,6 +294,22 @@ def test_a_route_is_a_column_of_the_dataset(project: Project) -> None:
     runs.preview(project=project, configuration=asked(scheme=routed("who"), **changes))
 
 
+def test_words_that_a_network_would_not_see_are_told_before_the_queue(project: Project) -> None:
+    task = "token-classification"
+    data(project, task=task, statistics={"measures": {"words": {"maximum": 70}}})
+    shared: dict[str, Any] = {"architecture": "bilstm", "task": task}
+    network(project, "short", trained=False, config={"max_length": 64}, **shared)
+    network(project, "long", trained=False, config={"max_length": 128}, **shared)
+    network(project, "big", config={"max_length": 64}, **shared)
+    network(project, "bigger", config={"max_length": 128}, **shared)
+    chosen = {"task": task, "dataset": "tickets@1", "teachers": ["big@1"]}
+    found = faults(project, student="short@1", **chosen)
+    assert "short@1 sees 64 tokens, and a row of tickets@1 has 70 words" in found["student"][0]
+    assert "larger max_length" in found["teachers.0"][0]
+    fitting = chosen | {"student": "long@1", "teachers": ["bigger@1"]}
+    runs.preview(project=project, configuration=asked(**fitting))
+
+
 # -- estimates ------------------------------------------------------------------------------------
 
 

@@ -61,6 +61,7 @@ def faults(
     _exports(config, student, found)
     _route(config, dataset, found)
     _columns(config, dataset, found)
+    _lengths(config, dataset, student, teachers, found)
     return found
 
 
@@ -243,6 +244,30 @@ def _columns(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
             found.setdefault(at, []).append(
                 f"{method['label']}: {dataset.reference} has no column of the role {wanted}. "
                 f"Upload a version with one, beside prompt and text, or leave the term out."
+            )
+
+
+def _lengths(
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+    found: Faults,
+) -> None:
+    """Each word of a row is asked for its label, so a network must see all of them."""
+    task = catalog.find("tasks", config.task)
+    if task is None or task["unit"] != "word":
+        return
+    longest = ((dataset.statistics.get("measures") or {}).get("words") or {}).get("maximum") or 0
+    networks = [("student", student), *((f"teachers.{n}", one) for n, one in enumerate(teachers))]
+    for at, network in networks:
+        said = network.version.config if network.version is not None else {}
+        most = _first(said, "max_length", "max_position_embeddings")
+        if most and longest > most:
+            found.setdefault(at, []).append(
+                f"{network.reference} sees {most} tokens, and a row of {dataset.reference} has "
+                f"{longest} words, whose last ones would have no answer. Take a model with a "
+                "larger max_length, or upload the data with longer rows cut."
             )
 
 
