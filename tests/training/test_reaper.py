@@ -12,7 +12,7 @@ from projects.models import Project, User
 from tests import make
 from training.models import Run, Worker
 from training.services import runs
-from training.worker import child, claims, folders, reaper, registration
+from training.worker import child, claims, folders, machine, reaper, registration
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,3 +144,15 @@ def test_a_message_that_is_no_message_does_not_end_a_worker() -> None:
         assert not list(broker_queue().glob(".*"))
         assert simple.get(block=False).payload == {"run_id": 1}
         simple.close()
+
+
+def test_a_lock_is_one_holders_and_goes_with_it(tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "exports.lock"):
+        with machine.alone(place) as first, machine.alone(place) as second:
+            assert (first, second) == (True, False)
+        with machine.alone(place) as again:
+            assert again
+    gone = tmp_path / "export-1-1"
+    with pytest.raises(FileNotFoundError), machine.alone(gone):
+        pass
+    assert not gone.exists()

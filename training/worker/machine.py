@@ -110,9 +110,13 @@ def home_id() -> str:
 
 @contextlib.contextmanager
 def alone(place: Path) -> Iterator[bool]:
-    """Whether no other process or thread of this machine is at it: a folder, or a file that is made
-    for this. The kernel frees the lock of one that died."""
-    handle = os.open(place, os.O_RDONLY if place.is_dir() else os.O_RDWR | os.O_CREAT, 0o600)
+    """Whether no other process or thread of this machine is at it: a folder, or a file called
+    `….lock` that is made for this. The kernel frees the lock of one that died.
+
+    Raises FileNotFoundError when there is no such folder.
+    """
+    made = os.O_RDWR | os.O_CREAT if place.suffix == ".lock" else os.O_RDONLY
+    handle = os.open(place, made, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

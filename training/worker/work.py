@@ -15,7 +15,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -135,10 +135,9 @@ class Work(ABC, Generic[Row]):
 
     def attempt(self, held: Held[Row]) -> None:
         """One attempt, to whatever end. Never raises: what is unexpected fails this piece only."""
-        self.sweep(held.row.pk)
-        with registration.kept(held), self._folder(held) as folder:
+        with registration.kept(held):
             try:
-                held.write(**self._outcome(held, folder), lease_until=None)
+                held.write(**self._outcome(held), lease_until=None)
             except Fenced:
                 log.warning("%s goes on elsewhere, or is gone.", held)
             except DatabaseError as error:
@@ -149,8 +148,8 @@ class Work(ABC, Generic[Row]):
         """End what dead workers left on this machine of one row, or of all; what they held is lost
         at once, without waiting for its lease."""
         for folder in machine.home().glob(f"{self.verb}-{row_id or '*'}-*"):
-            with machine.alone(folder) as ours:
-                if not ours:
+            with suppress(FileNotFoundError), machine.alone(folder) as ours:
+                if not ours or not folder.exists():  # another is at it, or was until now
                     continue
                 if children.end_orphan(folder):
                     log.warning("Ended a process that a dead worker had left in %s.", folder)
@@ -172,27 +171,25 @@ class Work(ABC, Generic[Row]):
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _outcome(self, held: Held[Row], folder: Path) -> Columns:
+    def _outcome(self, held: Held[Row]) -> Columns:
         """What the row says after this attempt. Raises Fenced, and DatabaseError when away."""
-        error: dict[str, str] | None = None
-        columns: Columns = {"status": "ready"}
+        columns: Columns = {"status": "ready", "error": None}
         try:
-            columns |= self._done(held, folder)
+            self.sweep(held.row.pk)
+            with self._folder(held) as folder:
+                columns |= self._done(held, folder)
         except GivenBack:
             return {"status": self.model.CLAIMABLE} | self._stage("")
         except (Fenced, DatabaseError):
             raise
         except Failed as failed:
-            error = {"code": failed.code, "detail": failed.detail}
+            columns = _failed(failed.code, failed.detail)
         except storage.Damaged as damaged:
-            error = {"code": "damaged", "detail": f"An input is damaged: {damaged}"}
+            columns = _failed("damaged", f"An input is damaged: {damaged}")
         except Exception as surprise:
             log.exception("%s met a surprise.", held)
-            detail = f"The worker met a surprise: {surprise!r}"[:1000]
-            error = {"code": "crashed", "detail": detail}
-        if error is not None:
-            columns = {"status": "failed"}
-        return columns | self._stage("", finished_at=Now()) | {"error": error}
+            columns = _failed("crashed", f"The worker met a surprise: {surprise!r}"[:1000])
+        return columns | self._stage("", finished_at=Now())
 
     def _done(self, held: Held[Row], folder: Path) -> Columns:
         """Raises Failed, GivenBack, Fenced."""
@@ -241,6 +238,10 @@ class Work(ABC, Generic[Row]):
 
     def _stage(self, said: str, **more: Any) -> Columns:
         return {"stage": said, **more} if self.tells else {}
+
+
+def _failed(code: str, detail: str) -> Columns:
+    return {"status": "failed", "error": {"code": code, "detail": detail}}
 
 
 def _said(folder: Path) -> str:
