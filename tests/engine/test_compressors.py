@@ -1,6 +1,7 @@
 """What is made smaller is smaller, answers nearly as before, and opens again."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,16 @@ def test_quantisation_aware_weights_lie_on_the_grid(
         if one.ndim > 1:
             steps = one / (one.abs().amax(dim=1, keepdim=True) / 127)
             torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
+
+
+def test_quantisation_aware_trains_where_layers_compute_in_bfloat16(
+    tmp_path: Path, mlp: Path, images: jobs.JSON
+) -> None:
+    network = shipping.load(mlp, IMAGE)
+    known = material(network, images, tmp_path)
+    half = replace(known, place=Place(torch.device("cpu"), torch.bfloat16))
+    trained, _ = QuantisationAware(tuning.Options(epochs=1)).compress(network, half)
+    assert all(one.dtype is torch.float32 for one in trained.module.parameters())
 
 
 def test_training_makes_nothing_worse_and_is_repeatable(

@@ -76,6 +76,7 @@ class _Rounded(nn.Module):
 def _round_inputs(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     """What flows in, on the grid of the batch's own range, which holds 0."""
     first, *others = inputs
+    first = first.float()  # a layer before it may have answered in bfloat16
     low = first.detach().amin().clamp(max=0.0)
     high = first.detach().amax().clamp(min=0.0)
     scale = ((high - low) / 255.0).clamp_min(1e-12)
