@@ -215,6 +215,8 @@ def _teacher(
     store = Path(raw["store"]) if raw.get("store") else folder / "teacher-outputs"
     teacher: Teacher
     if isinstance(network.preprocessing, LanguagePreprocessing):
+        if getattr(student.preprocessing, "rationales", False):  # both read every prompt twice
+            network.preprocessing = dataclasses.replace(network.preprocessing, rationales=True)
         if network.preprocessing.digest != student.preprocessing.digest:
             raise ModelError(
                 f"{network.name} cuts texts into other tokens than {student.name}, so its answers "

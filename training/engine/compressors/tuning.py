@@ -198,7 +198,13 @@ class _Lesson:
         targets = batch.get("targets")
         if targets is None:
             return torch.from_numpy(self.material.dataset.labels[rows])
-        return targets[targets != data.NO_UNIT]
+        truth = targets[targets != data.NO_UNIT]
+        # What it can say of reasons is kept like what it can say of answers.
+        return (
+            truth
+            if self.units is None
+            else torch.where(truth < -1, data.of_rationale(truth), truth)
+        )
 
     def distance(self) -> float:
         """The term on the validation rows; NaN where none can be judged."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from training.engine.exporters import Exporter
 from training.engine.exporters.feeding import Fed, writes
-from training.engine.language import ANSWER, LanguagePreprocessing
+from training.engine.language import ANSWER, FOR_ANSWER, LanguagePreprocessing
 from training.engine.networks import Network
 from training.engine.pixels import ImagePreprocessing
 from training.engine.tokenization import TextPreprocessing
@@ -94,7 +94,7 @@ WRITING = """\
 from tokenizers import Tokenizer
 
 tokenizer = Tokenizer.from_file("tokenizer.json")
-ids = {begin}tokenizer.encode("the", add_special_tokens=False).ids{mark}
+ids = {begin}tokenizer.encode({text!r}, add_special_tokens=False).ids{mark}
 """
 GOING_ON = """\
 for _ in range(20):
@@ -158,6 +158,7 @@ def _example(network: Network, exporter: Exporter) -> str:
     if isinstance(seen, LanguagePreprocessing):
         mark = seen.tokenizer.token_to_id(ANSWER)
         feed = WRITING.format(
+            text=f"{FOR_ANSWER}the" if seen.rationales else "the",
             begin="" if seen.start is None else f"[{seen.start}] + ",
             mark="" if mark is None else f" + [{mark}]",
         )
