@@ -1,6 +1,6 @@
 """What it saves to ask a teacher once: whole jobs with stored outputs against the same jobs with a
-live teacher, over 1, 3 and 10 epochs; and a sweep of 20 trials that share one teacher pass against
-20 live runs.
+live teacher, over 1, 3 and 10 epochs, of logits, of layers, and of augmented rows in frozen views;
+and a sweep of 20 trials that share one teacher pass against 20 live runs.
 
 Jobs take turns in one process; its CPU time is counted, from the Parquet file to the saved student
 (without the test's evaluation). Printed, never asserted:
@@ -41,31 +41,42 @@ class Pair:
         jobs.run(folder)
         self.teacher = str(folder / "output" / "model")
 
-    def seconds(self, mode: str, epochs: int, store: Path, temperature: float = 4.0) -> float:
-        """Of one job, in CPU time."""
+    def seconds(
+        self,
+        mode: str,
+        epochs: int,
+        store: Path,
+        temperature: float = 4.0,
+        beside: tuple[JSON, ...] = (),
+        **training: Any,
+    ) -> float:
+        """Of one job, in CPU time; with other terms beside soft targets and labels."""
         folder = self.home / "job"
         shutil.rmtree(folder, ignore_errors=True)
         losses: list[JSON] = [
             {"kind": "soft_targets", "weight": 0.9, "temperature": temperature},
             {"kind": "hard_labels", "weight": 0.1},
+            *beside,
         ]
         jobs.write(
             folder, self.data, task=self.task, architecture=self.student, options=self.options,
-            teachers=[self.teacher], losses=losses, training={**PLAIN, "epochs": epochs},
-            evaluate=False, teacher_outputs={"mode": mode, "store": str(store)},
+            teachers=[self.teacher], losses=losses, evaluate=False,
+            training={**PLAIN, "epochs": epochs, **training},
+            teacher_outputs={"mode": mode, "store": str(store)},
         )  # fmt: skip
         began = time.process_time()
         jobs.run(folder)
         return time.process_time() - began
 
 
-def compare(name: str, pair: Pair) -> None:
+def compare(name: str, pair: Pair, **how: Any) -> None:
     print(f"\n{name}:")
     for epochs in (1, 3, 10):
         live, stored = [], []
         for turn in range(2):
-            live.append(pair.seconds("live", epochs, pair.home / f"live-{epochs}-{turn}"))
-            stored.append(pair.seconds("auto", epochs, pair.home / f"auto-{epochs}-{turn}"))
+            one, two = (pair.home / f"{mode}-{epochs}-{turn}" for mode in ("live", "auto"))
+            live.append(pair.seconds("live", epochs, one, **how))
+            stored.append(pair.seconds("auto", epochs, two, **how))
         print(
             f"  {epochs:2d} epoch(s): live {min(live):.2f} s, stored {min(stored):.2f} s; "
             f"{min(live) / min(stored):.2f} times as fast"
@@ -93,6 +104,33 @@ def test_texts(tmp_path: Path) -> None:
     compare(
         "texts: BERT of 3.2 M weights teaches one of 0.4 M",
         Pair(tmp_path, "text-classification", texts, kinds),
+    )
+
+
+def test_layers(tmp_path: Path) -> None:
+    small = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    kinds = ("bert", ENCODER, "bert", {**small, "intermediate_size": 512})
+    pair = Pair(
+        tmp_path, "text-classification", jobs.texts(tmp_path / "texts.parquet", rows=1200), kinds
+    )
+    compare(
+        "texts: last layers of BERT of 3.2 M weights teach one of 0.4 M",
+        pair,
+        beside=({"kind": "hidden_states", "layers": "last"},),
+    )
+    compare(
+        "texts: layers and attention (TinyBERT's terms) of the same",
+        pair,
+        beside=({"kind": "hidden_states"}, {"kind": "attention_maps"}),
+    )
+
+
+def test_views(tmp_path: Path) -> None:
+    compare(
+        "images, lightly augmented: 2 frozen views against a teacher that sees the same live",
+        pictures(tmp_path),
+        augmentation="light",
+        augmentation_views=2,
     )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from training.engine import stored_layers
 from training.engine.answers import Answer, Wanted
@@ -29,6 +30,8 @@ from training.engine.teacher_outputs import Teacher
 JSON = dict[str, Any]
 MOST_BYTES = 8 << 30  # of a run's answers to training rows, where nobody asked for more
 SHARE = 10  # of the free disk they may take: a tenth
+AT_ONCE = 64  # rows of a batch that is timed, at most
+TRIED = 8_000_000  # numbers beside layers that are written and read back, at most
 MARGIN, SLACK = 1.1, 2.0  # times, and seconds, that storing may take longer than asking live
 
 
@@ -181,7 +184,7 @@ def _typical(teacher: Teacher, rows: Indices, size: int) -> list[Indices]:
     lengths = None if teacher.inputs is None else teacher.inputs.lengths
     if lengths is not None:
         rows = rows[np.argsort(lengths[rows], kind="stable")]
-    size = min(size, len(rows))
+    size = min(size, len(rows), AT_ONCE)
     last = len(rows) - size
     return [rows[start : start + size] for start in (last // 4, 3 * last // 4)]
 
@@ -202,32 +205,34 @@ def _tried(
     """Seconds of writing these answers beside the store, and of reading them back."""
     home = store / f".tried-{time.time_ns()}"
     rows = sum(map(len, batches))
-    numbers = np.zeros((rows, max(1, teacher.bytes_of("train") // 2 // _rows(teacher))), np.float16)
+    every = max(1, rows * teacher.bytes_of("train") // 2 // len(teacher.dataset.splits["train"]))
+    numbers = np.zeros(min(every, TRIED), np.float16)
+    times = every / len(numbers)
     places = np.split(np.arange(rows), np.cumsum([len(one) for one in batches])[:-1])
     try:
         home.mkdir()
         began = time.perf_counter()
         np.save(home / "numbers.npy", numbers)
+        wrote = times * (time.perf_counter() - began)
+        began = time.perf_counter()
         if shape is not None:
             writer = Writer(home / "layers", shape, rows)
             for which, one in zip(places, said, strict=True):
                 writer.add(which, one)
             writer.finish(np.arange(rows))
-        wrote = time.perf_counter() - began
+        wrote += time.perf_counter() - began
         kept = np.load(home / "numbers.npy", mmap_mode="r").view(np.ndarray)
         layers = StoredLayers([(home / "layers", shape)]) if shape is not None else None
         began = time.perf_counter()
-        for which in places:
-            kept[which].astype(np.float32)
-            if layers is not None:
-                layers.answer(which)
-        return wrote, time.perf_counter() - began
+        torch.from_numpy(kept.astype(np.float32)).to(teacher.place.device)
+        read = times * (time.perf_counter() - began)
+        began = time.perf_counter()
+        if layers is not None:
+            for which in places:
+                layers.answer(which).to(teacher.place.device)
+        return wrote, read + time.perf_counter() - began
     finally:
         shutil.rmtree(home, ignore_errors=True)
-
-
-def _rows(teacher: Teacher) -> int:
-    return max(1, len(teacher.dataset.splits["train"]))
 
 
 def _bytes(
@@ -260,7 +265,7 @@ def seconds_in_words(seconds: float) -> str:
         return f"{seconds / 3600:.1f} h"
     if seconds >= 600:
         return f"{seconds / 60:.0f} min"
-    return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.2g} s"
 
 
 def bytes_in_words(size: int) -> str:
