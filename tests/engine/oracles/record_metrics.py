@@ -32,10 +32,7 @@ def spans(inputs: JSON) -> JSON:
     truth, said, starts = answers.sentences(inputs)
     names = answers.TAGS[inputs["tags"]]
     spelt = [
-        [
-            [names[one] for one in tags[begin:end]]
-            for begin, end in itertools.pairwise(starts)
-        ]
+        [[names[one] for one in tags[begin:end]] for begin, end in itertools.pairwise(starts)]
         for tags in (truth, said)
     ]
     precision, recall, f1, _ = scores(*spelt, average="micro", zero_division=0)
