@@ -90,6 +90,39 @@ def test_stages_follow_each_other_with_their_own_terms_epochs_and_rates(
     assert epochs == [1.0, 2.0, 3.0]
 
 
+def test_a_stage_that_compares_layers_decides_for_all_how_the_student_reads(
+    tmp_path: Path, texts: jobs.JSON
+) -> None:
+    """Which tokens it reads must not depend on the stage in which a job was resumed."""
+    bert = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+            "intermediate_size": 16, "max_length": 16}  # fmt: skip
+    teacher = jobs.write(
+        tmp_path / "teacher", texts, architecture="bert", options={**bert, "vocab_size": 40},
+        training={"epochs": 1},
+    )  # fmt: skip
+    jobs.run(teacher)
+    layers = {"losses": [{"kind": "hidden_states"}], "epochs": 1}
+    answers = {"losses": jobs.SOFT, "epochs": 1}
+    for name, stages in (("first", [layers, answers]), ("last", [answers, layers])):
+        folder = jobs.write(
+            tmp_path / name, texts, architecture="bert", options={**bert, "vocab_size": 60},
+            teachers=[str(teacher / "output" / "model")], scheme="staged", stages=stages,
+            losses=None,
+        )  # fmt: skip
+        steps = iter(range(1000))
+        told = jobs.run(folder, asked_to_stop=lambda steps=steps: next(steps) >= 8)
+        assert isinstance(told[-1], Halted)
+        assert isinstance(jobs.run(folder, resuming=True)[-1], Finished), name
+        student = networks.load("tiny", folder / "output" / "model", "text-classification")
+        assert student.config["vocab_size"] == 60
+        assert (
+            student.preprocessing.as_dict()
+            == networks.load(
+                "big", teacher / "output" / "model", "text-classification"
+            ).preprocessing.as_dict()
+        )
+
+
 def test_the_newest_weights_of_a_stage_about_layers_go_on(
     tmp_path: Path, images: jobs.JSON, image_teacher: Path
 ) -> None:

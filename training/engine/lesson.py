@@ -105,12 +105,6 @@ class Lesson:
         return TASKS[self.config.task].unit == "token"
 
     @property
-    def takes_inputs(self) -> bool:
-        """Whether a student without weights takes over its teacher's way of reading: where it must
-        share it, and of tokens in any case, so that both are judged by the same ones."""
-        return bool(self.teachers) and (self.shares_inputs or self.writes)
-
-    @property
     def asks_live(self) -> bool:
         """Whether the teachers are asked in every step whatever that costs: rows that are changed
         anew in every epoch are never the same."""
@@ -618,6 +612,16 @@ def silent(student: Answer) -> Tensor:
     if isinstance(student, Unmultiplied) and student.head is not None:
         return student.head.hidden.sum()
     return student.logits.sum()
+
+
+def takes_inputs(
+    config: JobConfig, dataset: Dataset, scheme: Scheme, plans: Sequence[Plan]
+) -> bool:
+    """Whether a student without weights takes over its teacher's way of reading, for all stages:
+    where one of them must share it, and of tokens in any case, so that both are judged by the same
+    ones."""
+    lessons = [Lesson(config, dataset, scheme, plan) for plan in plans]
+    return any(one.shares_inputs or one.writes for one in lessons)
 
 
 def spoken(one: terms.Loss) -> bool:

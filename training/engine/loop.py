@@ -102,7 +102,9 @@ def _distill(
     said: list[str] = []
     with crowd.in_turn():
         lesson.enter(folder, place, _left_by(folder, state.stage - 1))
-        shared = lesson.teachers[0].network.preprocessing if lesson.takes_inputs else None
+        shared = None
+        if lesson.teachers and lessons.takes_inputs(config, dataset, scheme, plans):
+            shared = lesson.teachers[0].network.preprocessing
         if shared is None and config.student.inputs_of is not None:
             shared = networks.preprocessing_of(folder / config.student.inputs_of, config.task)
         if task.trains_tokenizer and config.student.path is None and shared is None:
@@ -137,6 +139,7 @@ def _distill(
             lesson = Lesson(config, whole, scheme, plan)
             with crowd.in_turn():
                 lesson.enter(folder, place, _left_by(folder, number - 1))
+            lesson.check_inputs(student)
             lesson.divide(inputs)
             if plan.fresh:
                 student.module.load_state_dict(draw(number).state_dict())
