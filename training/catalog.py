@@ -62,6 +62,46 @@ def problem_of(task: str, said: str) -> str:
     return said if said in judged or not judged else str(judged[0])
 
 
+def generations(scheme: str | Mapping[str, Any]) -> int:
+    """How often a student begins anew after its first training; 0 of most schemes."""
+    asked = {"kind": scheme} if isinstance(scheme, str) else scheme
+    known = (find("schemes", asked["kind"]) or {"options": []})["options"]
+    usual = next((one["default"] for one in known if one["name"] == "generations"), 0)
+    return int(asked.get("generations", usual))
+
+
+def wanted(loss: Mapping[str, Any]) -> list[str]:
+    """What a term (`{"kind", its options}`) looks at beside the logits: hidden, attention,
+    relations, embedding."""
+    method = find("losses", loss["kind"])
+    if method is None:
+        return []
+    found = set(method["wants"])
+    for option, by in method["wants_by"].items():
+        found = set(by.get(str(loss.get(option)), found))
+    return sorted(found)
+
+
+def takes_inputs(configuration: Mapping[str, Any]) -> bool:
+    """Whether a student without weights takes over how its teacher reads (tokens, sizes): what
+    `engine/lesson.py` decides, of a run's configuration."""
+    task = find("tasks", configuration["task"])
+    if task is not None and task["unit"] == "token":
+        return bool(configuration["teachers"])
+    stages = configuration.get("stages") or [configuration]
+    augments = configuration["training"].get("augmentation", "none") != "none"
+    for losses in ([one for one in stage["losses"] if _counts(one)] for stage in stages):
+        heard = any((find("losses", one["kind"]) or {}).get("needs_teacher") for one in losses)
+        placed = any({"hidden", "attention", "relations"} & set(wanted(one)) for one in losses)
+        if configuration["teachers"] and heard and (placed or augments):
+            return True
+    return False
+
+
+def _counts(loss: Mapping[str, Any]) -> bool:
+    return bool(loss.get("weight", 1.0)) or bool(loss.get("final_weight"))
+
+
 def architectures(task: str) -> list[JSON]:
     """What can be trained for a task: the default first, small ones next, then transformers."""
     fitting = [one for one in methods()["architectures"] if task in one["tasks"]]

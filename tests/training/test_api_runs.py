@@ -250,6 +250,16 @@ def test_stages_are_resolved_one_by_one_and_their_control_trains_as_long(
     assert client.post(f"{RUNS}preview/", control).status_code == 200
 
 
+def test_the_control_of_generations_may_spend_what_they_spend(
+    client: APIClient, parts: None
+) -> None:
+    for scheme, epochs in (("born_again", 15), ({"kind": "born_again", "generations": 3}, 20)):
+        answer = client.post(RUNS, asked(scheme=scheme, training={"epochs": 5}))
+        assert answer.status_code == 201, answer.data
+        control = client.get(f"{RUNS}{answer.json()['control']}/").json()["config"]
+        assert control["training"]["epochs"] == epochs
+
+
 def test_a_fault_in_a_stage_is_named_where_it_stands(client: APIClient, parts: None) -> None:
     broken = [
         {"losses": [{"kind": "soft_targets", "temperature": -1}], "epochs": 0, "speed": 3},

@@ -61,6 +61,13 @@ def test_the_sentence_says_what_was_found_and_admits_the_one_seed() -> None:
     assert "One seed" in said
 
 
+def test_the_sentence_names_no_teacher_where_there_was_none() -> None:
+    found = paired.differences(*answers(800, 36, 34, 130))
+    said = comparison.sentence(found, 7, by="distillation")
+    assert said.startswith("No evidence that distillation helped, compared with run 7")
+    assert "eacher" not in said
+
+
 def test_where_less_is_better_the_answer_turns_round() -> None:
     chance = np.random.default_rng(0)
     control = chance.normal(3.0, 0.5, size=400)

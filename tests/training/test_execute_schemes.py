@@ -3,6 +3,7 @@
 import pytest
 
 from projects.models import DatasetVersion, ModelVersion, Project
+from tests import make
 from tests.training.conftest import launch
 from tests.training.test_execute import steps_once
 from training.models import Run
@@ -50,3 +51,27 @@ def test_stages_are_trained_one_after_the_other(
     per_epoch = len(rates) // 3
     assert max(rates[:per_epoch]) == pytest.approx(0.01)
     assert max(rates[per_epoch:]) == pytest.approx(0.005)
+
+
+def test_a_control_is_the_same_student_where_layers_are_compared(
+    project: Project, dataset: DatasetVersion
+) -> None:
+    """Which takes over its teacher's tokens, and so must its control: else it is smaller, and the
+    verdict compares two networks."""
+    bert = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert |= {"intermediate_size": 16, "max_length": 16}
+    for name, role, vocabulary in (("big", "teacher", 28), ("tiny", "student", 200)):
+        config = {**bert, "vocab_size": vocabulary}
+        make.model_version(project, name, role=role, architecture="bert", config=config)
+    finished(launch(project, student="big@1", training={"epochs": 1}))
+    run = launch(
+        project, teachers=["big@2"], losses=[{"kind": "hidden_states"}, {"kind": "soft_targets"}],
+        training={"epochs": 1},
+    )  # fmt: skip
+    control = Run.objects.get(control_of=run)
+    for one in (run, control):
+        working.execute(one.pk)
+        one.refresh_from_db()
+        assert (one.status, one.error) == ("finished", None)
+    sizes = [one.summary["student"]["parameters"] for one in (run, control)]
+    assert sizes[0] == sizes[1]

@@ -91,13 +91,7 @@ def _layers(
 
 def wanted(term: Loss) -> list[str]:
     """What a term looks at beside the logits: hidden, attention, relations, embedding."""
-    method = catalog.find("losses", term.kind)
-    if method is None:
-        return []
-    found = set(method["wants"])
-    for option, by in method["wants_by"].items():
-        found = set(by.get(str(term.options.get(option)), found))
-    return sorted(found)
+    return catalog.wanted({"kind": term.kind, **term.options})
 
 
 def _tokens(

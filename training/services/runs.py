@@ -21,6 +21,7 @@ MOST_TAGS = 20
 LONGEST_TAG = 50
 LONGEST_NAME = 200
 LONGEST_NOTES = 20_000
+MOST_EPOCHS = 10_000
 
 WORKING = [Run.Status.STARTING, Run.Status.TRAINING, Run.Status.EVALUATING]
 RESTING = [Run.Status.WAITING, Run.Status.QUEUED, Run.Status.PAUSED]
@@ -220,8 +221,8 @@ def _create(
     control_of: Run | None = None,
 ) -> Run:
     teachers = asked.teachers if control_of is None else []
-    # A control takes over how its run's teacher reads tokens, so it waits for it, too.
-    needed = asked.teachers if _unit(config["task"]) == "token" else teachers
+    # A control reads as its run's student does, which may be its teacher's way: it waits, too.
+    needed = asked.teachers if catalog.takes_inputs(asked.config) else teachers
     awaited = {
         one.awaited.pk: one.awaited for one in (asked.student, *needed) if one.awaited is not None
     }
@@ -253,19 +254,15 @@ def _create(
     return run
 
 
-def _unit(task: str) -> str:
-    """What a label belongs to: a row, a word of it, or a token."""
-    found = catalog.find("tasks", task)
-    return "row" if found is None else str(found["unit"])
-
-
 def _control(config: dict[str, Any]) -> dict[str, Any]:
     """The same student, data, seed and number of epochs, on hard labels alone.
 
-    Of stages the epochs add up, and the rate is the last one's: in it the student learns to answer.
-    Of generations, each as long as the run says, the control is one.
+    Of stages and of generations the epochs add up: the control may spend what the run spends. The
+    rate is the last stage's: in it the student learns to answer.
     """
     training, stages = config["training"], config.get("stages", [])
+    if again := catalog.generations(config["scheme"]):
+        training = {**training, "epochs": min(MOST_EPOCHS, training["epochs"] * (1 + again))}
     if stages:
         epochs = [stage.get("epochs") or training["epochs"] for stage in stages]
         rate = stages[-1].get("learning_rate") or training["learning_rate"]

@@ -75,12 +75,21 @@ def compare(run: Run) -> dict[str, Any] | None:
         "unit": measure.unit,
         "split": str(pair[0].column("split")[0]),
         **found,
-        "sentence": sentence(found, control.number, measure),
+        "sentence": sentence(found, control.number, measure, by=_teaching(run)),
     }
 
 
-def sentence(found: dict[str, Any], control: int, measure: Measure = ACCURACY) -> str:
-    """The verdict as a person would say it."""
+def _teaching(run: Run) -> str:
+    """What may have helped. Those who teach each other, or their own later selves, are no teacher
+    that anybody chose."""
+    teachers = len(run.config.get("teachers", []))
+    return "the teachers" if teachers > 1 else "the teacher" if teachers else "distillation"
+
+
+def sentence(
+    found: dict[str, Any], control: int, measure: Measure = ACCURACY, by: str = "the teacher"
+) -> str:
+    """The verdict as a person would say it; `by` is what may have helped."""
     size = f"{abs(found['difference']) * measure.factor:.{measure.places}f} {measure.unit}".strip()
     low, high = (measure.difference(edge) for edge in found["interval"])
     unit = f" {measure.unit}" if measure.unit else ""
@@ -88,11 +97,11 @@ def sentence(found: dict[str, Any], control: int, measure: Measure = ACCURACY) -
     rows = f"{found['rows']:,} rows".replace(",", " ")
     match found["answer"]:
         case "helped":
-            verdict = f"The teacher helped: {size} {measure.better} than run {control}"
+            verdict = f"{by.capitalize()} helped: {size} {measure.better} than run {control}"
         case "hurt":
-            verdict = f"The teacher hurt: {size} {measure.worse} than run {control}"
+            verdict = f"{by.capitalize()} hurt: {size} {measure.worse} than run {control}"
         case _:
-            verdict = f"No evidence that the teacher helped, compared with run {control}"
+            verdict = f"No evidence that {by} helped, compared with run {control}"
     return (
         f"{verdict}, the same student on labels alone ({span}, on {rows}). "
         "One seed was trained; another could differ."

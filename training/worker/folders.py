@@ -136,10 +136,9 @@ def _network(folder: Path, version: ModelVersion, place: str) -> dict[str, Any]:
 
 
 def _taken_over(folder: Path, run: Run, student: ModelVersion) -> dict[str, Any]:
-    """A control without weights reads tokens as the student it is compared with does, which takes
-    over its teacher's way: both are then judged by the same ones."""
-    found = catalog.find("tasks", run.task)
-    if run.control_of is None or student.files or not found or found["unit"] != "token":
+    """A control without weights reads as the student that it is compared with does, which may take
+    over its teacher's way (tokens, sizes): they differ in nothing but what they learn from."""
+    if run.control_of is None or student.files or not catalog.takes_inputs(run.control_of.config):
         return {}
     made = [one.output for one in run.waits_for.select_related("output") if one.output is not None]
     teacher = run.control_of.teachers.order_by("pk").first() or next(iter(made), None)
