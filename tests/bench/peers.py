@@ -13,13 +13,16 @@ steps   equal work: the very same batches, a live teacher in every step, no leng
 epochs  ten epochs as each is used, from texts to a trained student: peers shuffle, and pad to the
         longest of a batch; the engine has its defaults (teacher outputs stored, length buckets,
         freed memory kept) and its extra work (a tokenizer learned, tracking, validation,
-        checkpoints). Loading libraries is not counted. Whole runs take turns.
+        checkpoints). Loading libraries, a model's own code among them, is not counted. Whole runs
+        take turns. A bare loop over the engine's batches, the answers given, shows what no loop
+        can do without.
 writing the work of `steps` for text generation, beside TRL's GKDTrainer on given texts: Llama of 4
         layers of 256 teaches one of 2 layers of 128, 4 000 words, 16 windows of 128 tokens, KL at
         T = 1.
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -38,9 +41,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.bench import real_data
-from tests.bench.test_engine_speed import of_the_engine, prepared
+from tests.bench.test_engine_speed import bare as bare_stored
+from tests.bench.test_engine_speed import of_the_engine, prepared, usual_optimizer
 from tests.engine import jobs
-from training.engine import data, networks, optimization
+from training.engine import data, networks
 from training.engine.journal import Journal
 from training.engine.trainer import Trainer
 
@@ -132,7 +136,7 @@ def bare(one: Trainer) -> Callable[[Any], None]:
     student, inputs = one.module, one.inputs
     taught = one.lesson.teachers[0].network.module
     labels = torch.from_numpy(one.dataset.labels)
-    optimizer = optimization.optimizer(list(student.parameters()), one.training)
+    optimizer = usual_optimizer(one)
 
     def step(rows: Any) -> None:
         batch = inputs.batch(rows)
@@ -298,12 +302,25 @@ def writing(python: str, folder: Path, pieces: int = 7, number: int = 3) -> None
 
 
 def engine_epochs(folder: Path) -> None:
-    """In a process of its own: the job of a folder, and the seconds it took."""
+    """In a process of its own: the job of a folder, and the seconds it took; and those of a bare
+    loop over the same batches, the teacher's answers given: what no loop can do without."""
+    importlib.import_module("transformers.models.bert.modeling_bert")
     began = time.process_time()
     with Journal(folder / "journal.jsonl") as journal:
         for event in jobs.run(folder):
             journal.write(event)
-    print(json.dumps({"seconds": time.process_time() - began}), flush=True)
+    seconds = time.process_time() - began
+    one = prepared(folder)
+    train = one.dataset.splits["train"]
+    truth = torch.from_numpy(one.dataset.labels[train])
+    step = bare_stored(one, one.lesson.target(train, "train", truth).logits)
+    one.module.train()
+    began = time.process_time()
+    for epoch in range(EPOCHS):
+        for rows in data.epoch_order(one.rows, one.inputs.lengths, one.size, 0, epoch):
+            step(rows)
+    least = time.process_time() - began
+    print(json.dumps({"seconds": seconds, "least": least}), flush=True)
 
 
 def epochs(python: str, folder: Path, rounds: int = 1) -> None:
@@ -311,7 +328,7 @@ def epochs(python: str, folder: Path, rounds: int = 1) -> None:
     path = folder / "peers.json"
     path.write_text(json.dumps(theirs))
     names = ("engine", *LIBRARIES, "textbrewer_caching")
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[float]] = {name: [] for name in (*names, "bare loop")}
     for turn in range(rounds):
         for name in names:
             if name == "engine":
@@ -321,7 +338,9 @@ def epochs(python: str, folder: Path, rounds: int = 1) -> None:
                     cwd=ROOT, check=True, capture_output=True, text=True,
                     env={**os.environ, **KEPT, "OMP_NUM_THREADS": "1"},
                 )  # fmt: skip
-                seconds = json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+                answer = json.loads(done.stdout.strip().splitlines()[-1])
+                seconds = answer["seconds"]
+                found["bare loop"].append(answer["least"])
             else:
                 peer = Peer(python, name, path, "epochs")
                 seconds = peer.answer()

@@ -38,10 +38,12 @@ def prepared(folder: Path) -> trainer.Trainer:
     dataset = data.open_dataset(folder, config.dataset, TASKS[config.task].unit)
     place = Place.choose(config.training.precision)
     scheme, clock = lesson.scheme_of(config), Clock()
-    plan = scheme.plan(config.losses, config.stages, config.training.epochs)[0]
-    taught = lesson.Lesson(config, dataset, scheme, plan)
+    plans = scheme.plan(config.losses, config.stages, config.training.epochs)
+    taught = lesson.Lesson(config, dataset, scheme, plans[0])
     taught.enter(folder, place, None)
-    shared = taught.teachers[0].network.preprocessing if taught.takes_inputs else None
+    shared = None
+    if taught.teachers and lesson.takes_inputs(config, dataset, scheme, plans):
+        shared = taught.teachers[0].network.preprocessing
     torch.manual_seed(0)
     student = networks.student(config.student, folder, dataset, config.task, lambda _: None, shared)
     optimization.prepare(student, config.training)
@@ -66,12 +68,24 @@ def of_the_engine(one: trainer.Trainer, journal: Journal) -> Callable[[Indices],
     return step
 
 
+def usual_optimizer(one: trainer.Trainer) -> torch.optim.Optimizer:
+    """PyTorch's own, in its fastest form."""
+    weights = list(one.module.parameters())
+    matrices = [each for each in weights if each.ndim > 1]
+    others = [each for each in weights if each.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": one.training.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=one.training.learning_rate, fused=True)
+
+
 def bare(one: trainer.Trainer, logits: torch.Tensor | None) -> Callable[[Indices], None]:
     """What one would write by hand: the same batches, model, optimizer, schedule and losses."""
     module, inputs = one.module, one.inputs
     labels = torch.from_numpy(one.dataset.labels)
     place = torch.from_numpy(one.dataset.place)
-    optimizer = optimization.optimizer(list(module.parameters()), one.training)
+    optimizer = usual_optimizer(one)
     done = 0
 
     def step(rows: Indices) -> None:

@@ -37,8 +37,13 @@ def train(folder: Path) -> None:
     resuming = (folder / "checkpoints").is_dir()
     if resuming:
         most = 10**9
-    told = jobs.run(folder, resuming=resuming, asked_to_stop=lambda: next(asked) >= most)
-    if os.environ["RANK"] == "0":
+    first = os.environ["RANK"] == "0"  # it is asked between a teacher's answers, too
+
+    def asked_to_stop() -> bool:
+        return not first and next(asked) >= most
+
+    told = jobs.run(folder, resuming=resuming, asked_to_stop=asked_to_stop)
+    if first:
         lines = [{"type": type(one).__name__, **asdict(one)} for one in told]
         (folder / "told.json").write_text(json.dumps(lines, default=str))
 
