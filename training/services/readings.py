@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
-import pyarrow.parquet as pq
-
 from distillhub.lib import storage
 from projects.models import DatasetVersion, ModelVersion
 from training.engine import conversations
@@ -51,6 +49,8 @@ def chats(dataset: DatasetVersion) -> Mapping[str, int]:
 
 @lru_cache(maxsize=256)
 def _chats(sha256: str) -> Mapping[str, int]:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - not before somebody asks about chats
+
     found: dict[str, int] = {}
     with storage.open_blob(sha256) as stream:
         file = pq.ParquetFile(stream)
