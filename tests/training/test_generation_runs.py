@@ -94,10 +94,12 @@ def test_shakespeare_is_learned_distilled_and_compared(
 
 def explained(home: Path, rows: int) -> bytes:
     """Questions with their choices, the right one, and why people chose it."""
-    asked = [json.loads(line) for line in (home / "train_rand_split.jsonl").open()]
+    asked = map(json.loads, (home / "train_rand_split.jsonl").read_text().splitlines())
     why = {
         one["id"]: one["explanation"]["open-ended"]
-        for one in map(json.loads, (home / "cose_train_v1.0_processed.jsonl").open())
+        for one in map(
+            json.loads, (home / "cose_train_v1.0_processed.jsonl").read_text().splitlines()
+        )
     }
     lines: list[tuple[str, str, str]] = []
     for one in asked:
