@@ -3,8 +3,10 @@ live teacher, over 1, 3 and 10 epochs, of logits, of layers, and of augmented ro
 and a sweep of 20 trials that share one teacher pass against 20 live runs.
 
 Jobs take turns in one process; its CPU time is counted, from the Parquet file to the saved student
-(without the test's evaluation). Printed, never asserted:
-`pytest -m bench -s -p no:xdist tests/bench/test_stored_outputs.py`
+(without the test's evaluation). Printed, never asserted; with the allocator that a worker gives its
+jobs (training/worker/child.py), without which asking 256 rows at once costs half as much again:
+`MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1099511627776 MALLOC_TOP_PAD_=67108864 \
+pytest -m bench -s -p no:xdist tests/bench/test_stored_outputs.py`
 """
 
 import shutil

@@ -226,6 +226,17 @@ def test_no_more_views_are_asked_for_than_there_are_epochs(
     assert {one for one in splits if one.startswith("train")} == {"train, view 0"}
 
 
+def test_texts_are_never_changed_so_their_teacher_need_not_be_asked_live(
+    tmp_path: Path, texts: jobs.JSON, teacher: Path
+) -> None:
+    jobs.write(
+        tmp_path, texts, teachers=[str(teacher)], evaluate=False,
+        training={"augmentation": "strong", "epochs": 1},
+    )  # fmt: skip
+    told = [one.text for one in jobs.of(jobs.run(tmp_path), Logged)]
+    assert "big@1 answered 96 train rows." in told
+
+
 def test_rows_that_change_in_every_epoch_are_not_to_be_stored(
     tmp_path: Path, images: jobs.JSON, image_teacher: Path
 ) -> None:

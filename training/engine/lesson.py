@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from training.engine import (
     asking,
+    augmentation,
     data,
     evaluate,
     generation,
@@ -60,7 +61,8 @@ class Lesson:
         self.teachers: list[Teacher] = []
         self.own = nn.ModuleDict()  # weights of the terms, such as projections
         self.all_labelled = bool(dataset.labelled.all()) and TASKS[config.task].unit == "row"
-        self.augments = config.training.augmentation != "none"
+        changes = config.training.augmentation != "none"
+        self.augments = changes and config.task in augmentation.TASKS  # others stay as they are
         self.views = self._views()
         self.decisions: list[asking.Decision] = []  # how each teacher is asked
         self._route: Tensor | None = None
