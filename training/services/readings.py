@@ -7,8 +7,11 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from distillhub.lib import storage
+from distillhub.lib.later import Later
 from projects.models import DatasetVersion, ModelVersion
 from training.engine import conversations
+
+pq = Later("pyarrow.parquet")
 
 LOOKED_AT = 2000  # rows of a dataset
 SOUNDS = {
@@ -49,8 +52,6 @@ def chats(dataset: DatasetVersion) -> Mapping[str, int]:
 
 @lru_cache(maxsize=256)
 def _chats(sha256: str) -> Mapping[str, int]:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - not before somebody asks about chats
-
     found: dict[str, int] = {}
     with storage.open_blob(sha256) as stream:
         file = pq.ParquetFile(stream)
