@@ -8,7 +8,7 @@ import pytest
 from training import catalog
 from training.engine import config, method_docs, methods
 from training.engine.config import RunConfig
-from training.engine.errors import ConfigError
+from training.engine.errors import ConfigError, Fault
 from training.engine.registry import Duplicate, Method, Registry
 
 LEAST = {"task": "text-classification", "dataset": "banking77@1", "student": "tiny@1"}
@@ -219,3 +219,24 @@ def test_all_faults_are_in_the_errors_sentence() -> None:
         catalog.resolve({"task": "text-classification"})
     assert "dataset: It must be given." in str(caught.value)
     assert "student: It must be given." in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "problem", "metric", "fits"),
+    [
+        ("text-classification", "regression", "val/rmse", True),
+        ("text-classification", "regression", "val/loss", True),
+        ("text-classification", "regression", "val/kl", False),
+        ("feature-extraction", "embedding", "val/cosine", True),
+        ("feature-extraction", "embedding", "val/loss", False),
+        ("token-classification", "single_label", "val/span_f1", True),
+        ("text-classification", "single_label", "val/span_f1", False),
+    ],
+)
+def test_a_checkpoint_is_chosen_by_what_its_problem_has(
+    task: str, problem: str, metric: str, fits: bool
+) -> None:
+    faults: list[Fault] = []
+    asked = config.Training(selection_metric=metric)
+    config.select(asked, catalog.methods(), task, problem, True, faults)
+    assert [one.field for one in faults] == ([] if fits else ["training.selection_metric"])

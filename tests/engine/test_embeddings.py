@@ -64,6 +64,7 @@ def test_a_student_of_another_width_learns_to_find_the_same_neighbours(
         if "val/neighbours" in one.values
     ]
     assert max(found) > found[0]
+    assert not any("val/loss" in one.values for one in jobs.of(told, Measured))
     assert any("answered" in one.text and "train rows" in one.text for one in jobs.of(told, Logged))
     kept = networks.load("student", folder / "output" / "model", TASK)
     assert (kept.width, kept.outputs, kept.problem) == (8, 8, "embedding")

@@ -16,6 +16,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from distillhub.templatetags import ui
 from projects.ingest import ingestion
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
@@ -266,6 +267,8 @@ def test_embeddings_go_from_texts_and_an_uploaded_encoder_to_a_student_on_its_pa
     evaluation = client.get(
         reverse("training:run_detail", args=["intents", run.number]), {"tab": "evaluation"}
     ).content.decode()
+    assert ui.metric(run.summary["neighbours"]) in evaluation
+    assert "val/loss" not in run.metrics
     for never in ("Confusion", "Reliability", "F1 per class", "Both wrong", "True label"):
         assert never not in evaluation, never
     assert json.dumps(run.summary)

@@ -425,8 +425,11 @@ def select(
         faults.append(
             Fault("training.selection_metric", f"{training.selection_metric} needs a teacher.")
         )
-    elif name not in (*judged, "loss", *OF_A_TEACHER):
-        offered = ", ".join(f"val/{one}" for one in (*judged, "loss", *OF_A_TEACHER))
+        return training
+    # Vectors have no loss on validation rows, and numbers no probabilities that a KL is of.
+    others = {"embedding": (), "regression": ("loss",)}.get(problem, ("loss", *OF_A_TEACHER))
+    if name not in (*judged, *others):
+        offered = ", ".join(f"val/{one}" for one in (*judged, *others))
         faults.append(Fault("training.selection_metric", f"It must be one of {offered}."))
     return training
 

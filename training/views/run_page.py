@@ -16,6 +16,7 @@ from training.views import run_charts
 from training.worker import comparison
 
 #: What to do about each code of failure.
+OF_A_PAIR = ("neighbours", "cosine")  # of a run's summary: said of student and teacher together
 ADVICE = {
     "diverged": "The loss left the numbers. Lower the learning rate (a third is a good next try), "
     "or clip gradients harder, and clone the run.",
@@ -83,14 +84,15 @@ def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list
 
 def _player(role: str, run: Run, split: str, headline: str) -> dict[str, Any]:
     measured = run.summary.get("student") or {headline: run.metrics.get(f"{split}/{headline}")}
+    # Embeddings are judged by what they share with their teacher's: of the pair, not of one.
+    pair = {name: run.summary[name] for name in OF_A_PAIR if name in run.summary}
     made = run.output or run.student
     return {
         "role": role,
         "name": str(made) if made else run.config.get("student", ""),
         "model": made,
-        "measured": measured,
-        # Embeddings are judged by what they share with their teacher's: of the pair, not of one.
-        "score": measured.get(headline, run.summary.get(headline)),
+        "measured": pair | measured,
+        "score": measured.get(headline, pair.get(headline)),
         "live": run.metrics.get(f"val/{headline}"),
         "parameters": measured.get("parameters") or (made.parameters if made else None),
         "size_bytes": measured.get("size_bytes") or (made.size_bytes if made else None),
