@@ -5,7 +5,6 @@ decides what to do with them. Without teachers the same loop is fine-tuning.
 """
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +79,7 @@ def _distill(
 ) -> Iterator[Event]:
     clock = Clock()
     torch.set_num_threads(config.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # repeatable products on a GPU
+    networks.be_repeatable()
     place = Place.choose(config.training.precision)
     crowd = ranks.join(place.device)
     together = f", {crowd.size} processes together" if crowd.size > 1 else ""

@@ -202,6 +202,15 @@ class Place:
         return Unmultiplied(head, like=like, mask=mask)
 
 
+def be_repeatable() -> None:
+    """Have a GPU give the same numbers for the same seed: products and convolutions are made in one
+    way, not in the one that is fastest this time. What has no such way stays as it is (docs:
+    operations.md)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
 def student(
     asked: NetworkInput,
     folder: Path,
