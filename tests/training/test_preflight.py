@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from django.http import QueryDict
 from django.utils import timezone
 
 from distillhub.lib import storage
@@ -16,6 +17,7 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import asked
+from training.forms.run import RunDraft
 from training.models import Run, Worker
 from training.services import preflight, runs
 
@@ -270,8 +272,12 @@ def test_a_form_that_the_student_cannot_have_is_refused_with_the_run(project: Pr
     network(project, "gru", "gru_language_model", trained=False, task="text-generation")
     changes = CHATTING | {"dataset": "plays@1", "student": "gru@1"}
     found = faults(project, exports=["onnx", "torch-export"], **changes)
-    assert set(found) == {"exports.1"}
-    assert "Export it as onnx" in found["exports.1"][0]
+    assert set(found) == {"exports"}
+    assert "Export it as onnx" in found["exports"][0]
+    page = RunDraft.from_address(project, QueryDict("dataset=plays@1&student=gru@1"))
+    assert [one["key"] for one in page.export_choices] == ["onnx", "onnx-int8", "onnx-int8-static"]
+    page.exports = ["torch-export"]  # ticked before the student was chosen
+    assert "torch-export" in [one["key"] for one in page.export_choices]
 
 
 def test_a_route_is_a_column_of_the_dataset(project: Project) -> None:

@@ -146,11 +146,15 @@ class RunDraft(Draft):
 
     @property
     def export_choices(self) -> list[Mapping[str, Any]]:
-        """Beside safetensors, which every run leaves."""
+        """Beside safetensors, which every run leaves: what the student can be shipped as, and what
+        was ticked for another."""
+        student = self.chosen_student.architecture if self.chosen_student else ""
         return [
             one
             for one in self.methods["exporters"]
-            if one["key"] != "safetensors" and self.task in one["tasks"]
+            if one["key"] != "safetensors"
+            and self.task in one["tasks"]
+            and (student not in one["refusals"] or one["key"] in self.exports)
         ]
 
     @property

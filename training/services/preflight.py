@@ -168,11 +168,11 @@ def _places(
 
 def _exports(config: RunConfig, student: Network, found: Faults) -> None:
     """The forms that the student is to be shipped in are ones for its architecture."""
-    for place, key in enumerate(config.exports):
+    for key in config.exports:
         method = catalog.find("exporters", key)
         reason = (method or {}).get("refusals", {}).get(student.architecture)
         if reason:
-            found.setdefault(f"exports.{place}", []).append(reason)
+            found.setdefault("exports", []).append(reason)
 
 
 def _placed(term: Loss) -> bool:
