@@ -116,6 +116,27 @@ def test_the_baseline_knows_the_labels_shares_alone() -> None:
     assert not softness.beaten(least, {"log_loss": 2.0})
 
 
+@pytest.mark.parametrize(("mass", "hard"), [((0.004, 0.024), True), ((0.04, 0.12), False)])
+def test_a_good_teacher_whose_answers_are_nearly_hard_is_no_green_light(
+    mass: tuple[float, float], hard: bool
+) -> None:
+    found = {
+        "labelled": 100,
+        "metric": "accuracy",
+        "metrics": {"accuracy": 0.88, "ece": 0.02},
+        "baseline": {"metric": "accuracy", "value": 0.1, "label": 0},
+        "softness": [
+            {"temperature": one, "entropy": 0.1, "other_mass": part}
+            for one, part in zip((1.0, 2.0), mass, strict=True)
+        ],
+        "proposed": {"temperature": 8.0, "entropy": 0.4, "other_mass": 0.07},
+    }
+    said = gate.verdict(found, ("a", "b"))
+    assert said["recommended"]
+    assert said["nearly_hard"] is hard
+    assert ("Temperature 8 shows 7 %" in said["sentence"]) is hard
+
+
 # -- the gate -------------------------------------------------------------------------------------
 
 

@@ -582,3 +582,10 @@ def test_nobody_makes_a_student_of_another_projects_teacher(
     )
     assert "no model big@2" in answer.json()["fields"]["source.from"][0]
     assert post(api_of(vera), source=made_of()).status_code == 403
+
+
+def test_a_link_with_an_unknown_role_opens_the_form_all_the_same(
+    alices: Client, project: Project
+) -> None:
+    page = alices.get(reverse("training:model_new", args=["intents"]), {"role": "zzz"})
+    assert page.status_code == 200

@@ -122,6 +122,22 @@ def test_with_a_teacher_it_begins_with_distillation_and_a_control(
     assert "90× smaller" in page.content.decode()
 
 
+def test_a_link_to_a_model_that_nobody_has_says_so(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    said = alices.get(url(), {"student": "none@1"}).content.decode()
+    assert "another was chosen" in said
+    assert "another was chosen" not in alices.get(url(), {"student": "tiny@1"}).content.decode()
+
+
+def test_a_link_to_a_model_brings_a_dataset_of_its_task(
+    project: Project, alices: Client, data: DatasetVersion, student: ModelVersion
+) -> None:
+    make.dataset_version(project, "apples", task="image-classification")
+    assert inputs(alices.get(url(), {"student": "tiny@1"}))["dataset"] == "mails@1"
+    assert inputs(alices.get(url()))["dataset"] == "mails@1"  # the one that has models
+
+
 def test_the_form_as_it_stands_launches_a_run_and_its_control(
     alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
 ) -> None:
@@ -542,6 +558,8 @@ def test_a_text_that_cannot_be_read_launches_nothing(
 ) -> None:  # fmt: skip
     page = alices.post(url(), written(alices) | {"yaml": text, "action": "launch"})
     assert page.status_code == 200
+    assert "the text cannot be read" in page.content.decode()
+    assert 'class="sentence"' not in page.content.decode()  # of another run
     [told] = page.context["draft"].told
     assert said in told.sentence
     if line is not None:

@@ -42,6 +42,7 @@ from training.engine.teacher_outputs import Teacher
 
 JSON = dict[str, Any]
 MOST_CLASSES = 100  # whose confusion is told, and which are told one by one
+USUAL_TEMPERATURE = 2.0  # at which many a text is taught
 BADLY_CALIBRATED = 0.1  # expected calibration error, from which it is worth a word
 
 
@@ -196,12 +197,14 @@ def _details(logits: Any, truth: Targets, dataset: Dataset, starts: Indices | No
 
 
 def verdict(found: JSON, names: tuple[str, ...]) -> JSON:
-    """`recommended`, and `sentence`: what a person should know before a run with it."""
+    """`recommended`, `nearly_hard`, and `sentence`: what a person should know before a run with
+    it."""
     parts, recommended = [], True
     scores, least = found["metrics"], found["baseline"]
     if not found["labelled"]:
         return {
             "recommended": True,
+            "nearly_hard": False,
             "sentence": "No validation row has a label, so nobody can say how good it is.",
         }
     if not softness.beaten(least, scores):
@@ -222,13 +225,20 @@ def verdict(found: JSON, names: tuple[str, ...]) -> JSON:
             "that, too."
         )
     soft = {one["temperature"]: one["other_mass"] for one in found["softness"]}
-    if soft and soft[1.0] < softness.NEARLY_HARD:
+    usual = min((one for one in soft if one >= USUAL_TEMPERATURE), default=1.0)
+    nearly_hard = bool(soft) and (
+        soft[1.0] < softness.NEARLY_HARD or soft[usual] < softness.SOFT_ENOUGH
+    )
+    if nearly_hard:
         proposed = found["proposed"]
         parts.append(
-            f"Its answers are nearly hard at temperature 1; temperature "
-            f"{proposed['temperature']:g} shows {100 * proposed['other_mass']:.2g} % beside the "
-            "first answer."
-            if proposed
-            else "Its answers are nearly hard at every usual temperature: compare layers or logits."
+            f"Its answers are nearly hard: at temperature {usual:g} only {100 * soft[usual]:.2g} % "
+            "stands beside the first one, little more than labels say. "
+            + (
+                f"Temperature {proposed['temperature']:g} shows "
+                f"{100 * proposed['other_mass']:.2g} %."
+                if proposed
+                else "No usual temperature shows more: compare layers, or logits themselves."
+            )
         )
-    return {"recommended": recommended, "sentence": " ".join(parts)}
+    return {"recommended": recommended, "nearly_hard": nearly_hard, "sentence": " ".join(parts)}

@@ -111,7 +111,8 @@ class ModelDraft:
         for name in TYPED:
             setattr(self, name, texts.get(name, getattr(self, name)))
         if self.model is None:
-            self.role = texts.get("role", self.role)
+            asked = texts.get("role", self.role)
+            self.role = asked if asked in RegisteredModel.ModelRole else self.role
             self.task = texts.get("task", "")
 
     def _settle(self) -> None:

@@ -160,16 +160,7 @@ class RunDraft(Draft):
     @property
     def steps(self) -> int | None:
         """Optimizer steps of one run, where the numbers are numbers."""
-        if self.resolved is None or self.chosen_dataset is None:
-            return None
-        training = self.resolved["training"]
-        rows = training["batch_size"] * training["gradient_accumulation"]
-        per_epoch = -(-self.chosen_dataset.training_rows // rows)
-        stages = self.resolved.get("stages", [])
-        epochs = sum(stage.get("epochs") or training["epochs"] for stage in stages)
-        scheme = self.resolved["scheme"]
-        generations = scheme.get("generations", 0) if isinstance(scheme, dict) else 0
-        return int(per_epoch * (epochs or training["epochs"] * (1 + generations)))
+        return self.estimates.get("steps")
 
     @property
     def compression(self) -> float | None:
@@ -181,6 +172,8 @@ class RunDraft(Draft):
     def warnings(self) -> list[str]:
         """What may run but is probably not meant."""
         told: list[str] = []
+        if self.replaced:
+            told.append("There is no such model for this dataset's task here; another was chosen.")
         if self.compression is not None and self.compression < 1:
             told.append("The student has more parameters than its teacher.")
         if self.is_taught and not self.control:

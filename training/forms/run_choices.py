@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from django.db.models.fields.json import KeyTextTransform
 
-from projects.models import DatasetVersion, ModelVersion, Project
+from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel
 from training import catalog
 from training.models import Run
 
@@ -77,6 +77,18 @@ def datasets(project: Project, selected: str) -> list[DatasetChoice]:
             )
         )
     return chosen
+
+
+def tasks(project: Project, references: Iterable[str]) -> set[str]:
+    """Of these models, or runs' outputs; where none is named, the tasks that have any model."""
+    models = RegisteredModel.objects.filter(project=project)
+    named = {one.partition("@")[0] for one in references if one}
+    found = set(models.filter(name__in=named).values_list("task", flat=True))
+    numbers = [int(one[4:]) for one in named if one.startswith("run/") and one[4:].isdigit()]
+    found |= set(
+        Run.objects.filter(project=project, number__in=numbers).values_list("task", flat=True)
+    )
+    return found or set(models.values_list("task", flat=True).distinct())
 
 
 def models(project: Project, task: str, selected: Iterable[str]) -> list[ModelChoice]:

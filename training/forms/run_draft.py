@@ -48,6 +48,7 @@ class Draft:
         self.text = ""
         self.asked: dict[str, Any] | None = None  # what that text says
         self.unreadable: run_yaml.Unreadable | None = None
+        self.replaced: list[str] = []  # models that a link named and nobody has
         self.faults: dict[str, list[str]] = {}
         self.resolved: dict[str, Any] | None = None
         self.estimates: dict[str, Any] = {}
@@ -63,6 +64,7 @@ class Draft:
         draft.dataset = asked.get("dataset", "")
         draft.student = asked.get("student", "")
         draft.teachers = asked.getlist("teacher")
+        named = [one for one in (draft.student, *draft.teachers) if one]
         draft.preset = asked.get("preset", "")
         handed_over = asked.get("losses", "")
         if handed_over:
@@ -71,6 +73,8 @@ class Draft:
             draft.scheme = _scheme(fields.under("scheme", chosen))
             draft.preset = draft.applied_preset = "custom"
         draft._settle()
+        kept = (draft.student, *draft.teachers)
+        draft.replaced = [one for one in named if one not in kept]
         return draft
 
     @classmethod
@@ -225,7 +229,9 @@ class Draft:
         self.datasets = run_choices.datasets(self.project, self.dataset)
         offered = {choice.reference: choice for choice in self.datasets}
         if not self.dataset and self.datasets:
-            self.dataset = self.datasets[0].reference
+            tasks = run_choices.tasks(self.project, [self.student, *self.teachers])
+            suited = [one for one in self.datasets if one.task in tasks]
+            self.dataset = (suited or self.datasets)[0].reference
         self.chosen_dataset = offered.get(self.dataset)
         shown = self.chosen_dataset or next(iter(self.datasets), None)
         self.task = shown.task if shown else ""
@@ -288,7 +294,10 @@ class Draft:
         if not self.uses_teachers:
             self.teachers = []
         elif not self.brings_teacher:
-            first = sorted(self.teacher_choices, key=lambda one: one.role != "teacher")
+            # One that was judged before one that was made by hand, and teachers before students.
+            first = sorted(
+                self.teacher_choices, key=lambda one: (one.score is None, one.role != "teacher")
+            )
             others = [one.reference for one in first if one.reference not in self.teachers]
             self.teachers += others[: max(0, wanted - len(self.teachers))]
         if self.student not in known:

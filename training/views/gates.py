@@ -113,7 +113,7 @@ def _told(gate: TeacherGate) -> dict[str, Any]:
         "scores": [(name, value) for name, value in report["metrics"].items() if name != metric],
         "baseline": report.get("baseline"),
         "alone": alone,
-        "is_fine": report["recommended"] and not warning,
+        "is_fine": report["recommended"] and not warning and not report.get("nearly_hard"),
         "warning": warning,
         "softness": report["softness"],
         "reliability": fidelity.reliability([], bins) if bins else None,
