@@ -24,7 +24,7 @@ from projects.ingest.formats import (
     Row,
 )
 
-HEAD = 1 << 20  # bytes that are looked at before a person confirms
+HEAD = 1 << 18  # bytes that are looked at before a person confirms
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 1000  # of one cell
 ENDINGS = (".conll", ".conllu", ".bio", ".iob", ".iob2", ".bioes", ".ner")
@@ -102,8 +102,8 @@ class TaggedWords(Format):
         whole = size <= HEAD
         text = head.decode(records.codec(dialect), "replace")
         look = Look(complete=whole)
-        if not whole:  # the last sentence may be cut
-            text = text.rpartition("\n" if dialect["layout"] == OBJECTS else "\n\n")[0]
+        if not whole:  # the last line may be cut
+            text = text.rpartition("\n")[0]
         found: list[Sentence] = []
         try:
             for one in _sentences(io.StringIO(text, newline=""), dialect, skips=True):
@@ -116,6 +116,8 @@ class TaggedWords(Format):
         except BadFile as error:
             problem = {"severity": "error", "detail": error.detail}
             look.problems.append(problem | ({"line": error.line} if error.line else {}))
+        if not whole and dialect["layout"] == LINES and len(found) > 1:
+            found.pop()  # it may go on
         if not found:
             if not look.problems:
                 look.problems.append({"severity": "error", "detail": "There is no sentence in it."})

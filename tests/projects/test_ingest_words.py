@@ -10,7 +10,7 @@ import pytest
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Invalid
-from projects.ingest import disguises, reading, registry, words
+from projects.ingest import disguises, reading, registry, tagged_words, words
 from projects.ingest.formats import BadFile, LeftOut, Row
 from projects.models import DatasetVersion, Project, User
 from tests.conftest import api_of
@@ -137,6 +137,23 @@ def test_a_line_with_a_wrong_number_of_values_is_named_or_its_sentence_left_out(
         ("3", "ragged_line"),
         ("Peter Blackburn", "B-PER I-PER"),
     ]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+@pytest.mark.parametrize("text", [CONLL * 9, lines_of(OBJECTS * 9)])
+def test_a_look_at_a_long_file_shows_whole_sentences(
+    monkeypatch: pytest.MonkeyPatch, text: str, ends: str
+) -> None:
+    monkeypatch.setattr(tagged_words, "HEAD", 500)
+    content = text.replace("\n", ends).encode()
+    form = registry.recognise(io.BytesIO(content), "a")
+    dialect = form.sniff(io.BytesIO(content), "a")
+    look = form.look(io.BytesIO(content), "a", dialect)
+    assert (look.complete, look.problems) == (False, [])
+    assert 2 < look.seen < 18
+    assert look.estimated == pytest.approx(18, abs=4)
+    whole = {row[0] for row in form.look(io.BytesIO(content), "a", dialect).rows}
+    assert whole <= {"EU rejects German call .", "Peter Blackburn", "7", "8"}
 
 
 def test_a_line_that_is_no_json_is_named() -> None:
