@@ -243,13 +243,13 @@ def _groups(
 ) -> Iterator[Sentence | LeftOut]:
     """Sentences between blank lines. Raises BadFile for a line with a wrong number of values, or,
     if these are skipped, leaves its sentence out."""
-    delimiter = None if dialect["delimiter"] == " " else dialect["delimiter"]
+    by_blanks = dialect["delimiter"] == " "
     names: list[str] = []
     rows: list[list[str]] = []
     begin, wrong = 0, ""
     for line in lines:
         text = line.rstrip("\r\n")
-        values = [one.strip() for one in text.split(delimiter)] if text.strip() else []
+        values = _values(text, by_blanks=by_blanks)
         ends = not values or values[0].startswith("-DOCSTART-")
         if ends:
             if wrong:
@@ -258,8 +258,10 @@ def _groups(
                 yield begin, _columns(names, rows)
             rows, wrong = [], ""
             continue
-        if not rows and text.startswith("#") and (not names or len(values) != len(names)):
-            continue  # a comment before a sentence
+        if not rows and text.startswith("#"):
+            is_word = len(values) == len(names) if names else _is_tag(values[-1])
+            if not is_word:
+                continue  # a comment before a sentence
         names = names or _names(values)
         if names == UNIVERSAL and not values[0].isdigit():
             continue  # 1-2 spans two words of lines below it, 1.1 is not in the text
@@ -281,6 +283,15 @@ def _groups(
         yield LeftOut(str(begin), "ragged_line", wrong)
     elif rows:
         yield begin, _columns(names, rows)
+
+
+def _values(text: str, *, by_blanks: bool) -> list[str]:
+    """Of a line; none of a blank one. Other white space than blanks and tabs is part of a word."""
+    if not text.strip():
+        return []
+    if by_blanks:
+        return [one for one in text.replace("\t", " ").split(" ") if one]
+    return [one.strip() for one in text.split("\t")]
 
 
 def _names(values: list[str]) -> list[str]:

@@ -156,6 +156,17 @@ def test_a_look_at_a_long_file_shows_whole_sentences(
     assert whole <= {"EU rejects German call .", "Peter Blackburn", "7", "8"}
 
 
+def test_a_hash_before_a_tag_is_a_word_and_other_blanks_are_no_border() -> None:
+    assert told(read("# B-X\n1 I-X\n\n# a comment\n# O\nof O\n\n")) == [
+        ("# 1", "B-X I-X"),
+        ("# of", "O O"),
+    ]
+    assert told(read("New\u00a0York B-X\nis O\n\nEU B-X\n")) == [
+        ("1", "blank_in_word"),
+        ("EU", "B-X"),
+    ]
+
+
 def test_a_line_that_is_no_json_is_named() -> None:
     with pytest.raises(BadFile, match="Line 3 is not JSON"):
         read(lines_of(OBJECTS) + "{oh\n", "a.jsonl")
