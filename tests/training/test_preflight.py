@@ -20,6 +20,8 @@ from tests.training.conftest import asked
 from training.forms.run import RunDraft
 from training.models import Run, Worker
 from training.services import preflight, runs
+from training.worker import metrics
+from training.worker.metrics import Measured
 
 pytestmark = pytest.mark.django_db
 FILES = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 1}]
@@ -80,6 +82,15 @@ def test_what_an_architecture_does_not_show_is_refused_at_the_term(
     assert set(found) == {"losses.1.kind"}
     assert words in found["losses.1.kind"][0]
     assert "one@1" in found["losses.1.kind"][0]
+
+
+def test_a_student_of_one_layer_is_refused_where_inner_layers_learn(project: Project) -> None:
+    data(project)
+    network(project, "tiny", "bag_of_embeddings", trained=False)
+    found = faults(project, scheme="early_exits")
+    assert "at least 2 layers" in found["student"][0]
+    network(project, "deep", "bert", trained=False)
+    runs.preview(project=project, configuration=asked(scheme="early_exits", student="deep@1"))
 
 
 def test_a_term_without_weight_is_not_held_against_anybody(project: Project) -> None:
@@ -376,24 +387,130 @@ def test_disk_counts_every_frozen_view_and_no_answers_to_rows_that_always_change
     assert answers(augmentation="light", augmentation_views=64) == 100 * 3 * 2 + 2 * train
 
 
-def test_time_is_known_from_runs_alone(project: Project, pair: DatasetVersion) -> None:
-    unknown = foresee(project)["estimates"]
-    assert unknown["seconds"] is None
-    assert "not known yet" in unknown["based_on"]["time"]
-    run = make.run(
-        project, dataset_version=pair, status=Run.Status.FINISHED, summary={"seconds": 10.0},
-        student=ModelVersion.objects.get(model__name="tiny"),
+STAGES = [
+    {"name": "layers", "epochs": 2, "losses": HIDDEN},
+    {"name": "answers", "losses": [{"kind": "soft_targets", "weight": 1.0}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "epochs"),
+    [
+        ({}, 3),
+        ({"scheme": "born_again"}, 9),  # its two generations after the first are not written down
+        ({"scheme": {"kind": "born_again", "generations": 1}}, 6),
+        ({"scheme": "staged", "stages": STAGES, "teachers": ["one@1"]}, 5),
+    ],
+)
+def test_steps_are_those_of_all_stages_and_generations(
+    project: Project, pair: DatasetVersion, changes: dict[str, Any], epochs: int
+) -> None:
+    if changes.get("scheme") not in (None, "staged"):
+        changes = changes | {"losses": [{"kind": "soft_targets", "weight": 1.0}]}
+    found = foresee(project, **changes)["estimates"]
+    assert found["steps"] == epochs * 3  # 80 rows, 32 at a time
+    assert found["windows"] is None
+    assert found["based_on"]["steps"] == f"{epochs} epochs of 80 rows"
+
+
+def test_steps_of_texts_are_counted_in_windows_and_said_to_be_about(
+    project: Project, erin: User
+) -> None:
+    task = "text-generation"
+    lengths = {"mean": 1900.0, "histogram": {"edges": [1800, 1900, 2000], "counts": [50, 50]}}
+    plays = make.dataset_version(
+        project, "plays", task=task, labels=(), statistics={"measures": {"characters": lengths}}
+    )
+    config = {"max_length": 128, "vocabulary": 4000}
+    gru = network(
+        project, "gru", "gru_language_model", trained=False, task=task, config=config,
+        tokenizer={"kind": "bpe", "vocabulary": 4000, "trained": False},
     )  # fmt: skip
-    known = foresee(project)["estimates"]  # three epochs instead of one
-    assert known["seconds"] == pytest.approx(30.0)
-    assert f"run {run.number}, 80 rows, 1 epoch" in known["based_on"]["time"]
-    twice = foresee(project, training={"epochs": 6})["estimates"]
-    assert twice["seconds"] == pytest.approx(60.0)
-    taught = foresee(project, teachers=["one@1"])["estimates"]
-    assert "how long one@1 takes to answer is not known yet" in taught["based_on"]["time"]
+    changes = CHATTING | {"dataset": "plays@1", "student": "gru@1", "training": {"epochs": 2}}
+    found = foresee(project, **changes)["estimates"]
+    assert found["windows"] == 80 * 5  # 3.23 characters a token
+    assert found["steps"] == 2 * 13
+    page = signed_in(erin).get(f"/p/{project.slug}/runs/new/?dataset=plays@1&student=gru@1")
+    assert "about 400 windows" in page.content.decode()
+    finished = make.run(
+        project, task=task, dataset_version=plays, student=gru, status=Run.Status.FINISHED,
+        summary={"steps": 23},
+    )  # fmt: skip
+    finished.config["training"] |= {"batch_size": 16}
+    finished.save()
+    known = foresee(project, **changes)["estimates"]  # as many as that run had, to half a batch
+    assert known["windows"] == 23 * 16 - 8
+
+
+def over(
+    project: Project, version: DatasetVersion, *, steps: int, a_step: float, around: float,
+    **fields: Any,
+) -> Run:  # fmt: skip
+    """A finished run whose steps took so long, and everything else `around`."""
+    began = timezone.now() - timedelta(hours=1)
+    inside = steps * a_step
+    run = make.run(
+        project, dataset_version=version, status=Run.Status.FINISHED, attempt=1,
+        summary={"seconds": inside + around / 2, "steps": steps}, started_at=began,
+        finished_at=began + timedelta(seconds=inside + around), **fields,
+    )  # fmt: skip
+    first = began.timestamp() + around / 2
+    points = [
+        Measured("train/loss", step, 1.0, first + step * a_step) for step in range(1, steps + 1)
+    ]
+    metrics.append(run, points)
+    return run
+
+
+def test_time_is_that_of_runs_like_it_by_steps_and_what_is_around_them(
+    project: Project, pair: DatasetVersion
+) -> None:
+    guessed = foresee(project)["estimates"]
+    assert "a rough guess" in guessed["based_on"]["time"]
+    tiny = ModelVersion.objects.get(model__name="tiny")
+    run = over(project, pair, student=tiny, steps=100, a_step=0.01, around=6.0)
+    known = foresee(project)["estimates"]  # 9 steps
+    assert known["seconds"] == pytest.approx(6.0 + 9 * 0.01, abs=0.1)
+    low, high = known["seconds_range"]
+    assert 2.0 <= low < known["seconds"] < high
+    assert f"from run {run.number}: 10 ms a step, 6 s around" in known["based_on"]["time"]
+    alike = {"epochs": 600, "batch_size": 16}  # as that run's
+    longer = foresee(project, training=alike)["estimates"]
+    assert longer["seconds"] == pytest.approx(6.0 + 600 * 5 * 0.01)
+
+
+def test_time_counts_the_control_and_a_teacher_that_was_not_asked_before(
+    project: Project, pair: DatasetVersion
+) -> None:
+    tiny = ModelVersion.objects.get(model__name="tiny")
+    over(project, pair, student=tiny, steps=100, a_step=0.01, around=6.0)
+    soft = {"losses": [{"kind": "soft_targets", "weight": 1.0}], "teachers": ["one@1"]}
+    alone = foresee(project, **soft, control=False)["estimates"]
+    assert "how long one@1 takes to answer is not known yet" in alone["based_on"]["time"]
+    both = foresee(project, **soft, control=True)["estimates"]
+    assert both["seconds"] == pytest.approx(2 * alone["seconds"])
+    assert "its control included" in both["based_on"]["time"]
     make.gate(ModelVersion.objects.get(model__name="one"), pair)  # 900 rows a second
-    gated = foresee(project, teachers=["one@1"])["estimates"]
-    assert gated["seconds"] == pytest.approx(30.0 + 80 / 900)
+    gated = foresee(project, **soft, control=False)["estimates"]
+    assert gated["seconds"] - alone["seconds"] == pytest.approx(80 / 900)
+
+
+def test_a_step_of_a_small_network_takes_no_less_where_it_is_smaller_still(
+    project: Project, pair: DatasetVersion
+) -> None:
+    large = network(project, "large", trained=False, parameters=200_000)
+    network(project, "small", trained=False, parameters=1_000)
+    over(project, pair, student=large, steps=100, a_step=0.01, around=3.0)
+    longest = {"epochs": 1000, "batch_size": 16}
+    small = foresee(project, student="small@1", training=longest)["estimates"]
+    assert small["seconds"] > 3.0 + 0.1 * 5000 * 0.01  # not a two-hundredth of it
+
+
+def test_no_run_is_said_to_take_less_than_its_start(project: Project, pair: DatasetVersion) -> None:
+    tiny = ModelVersion.objects.get(model__name="tiny")
+    over(project, pair, student=tiny, steps=100, a_step=0.001, around=0.1)
+    found = foresee(project)["estimates"]
+    assert min(found["seconds"], *found["seconds_range"]) >= 2.0
 
 
 def worker(**machine: Any) -> Worker:
@@ -427,7 +544,9 @@ def test_preflight_through_rest(
     assert answer.status_code == 200
     said = answer.json()
     assert said["config"]["dataset"] == "tickets@1"
-    assert set(said["estimates"]) == {"memory_bytes", "disk_bytes", "seconds", "based_on"}
+    assert set(said["estimates"]) == {
+        "memory_bytes", "disk_bytes", "steps", "windows", "seconds", "seconds_range", "based_on",
+    }  # fmt: skip
     assert not Run.objects.exists()
     wrong = api_of(erin).post(address, asked(losses=[{"kind": "attention_maps", "weight": 1}]))
     assert wrong.status_code == 400

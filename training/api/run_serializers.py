@@ -180,13 +180,26 @@ class SearchShape(serializers.Serializer[Any]):
 class BasisShape(serializers.Serializer[Any]):
     memory = serializers.CharField(required=False)
     disk = serializers.CharField(required=False)
+    steps = serializers.CharField(required=False)
     time = serializers.CharField(required=False)
 
 
 class EstimatesShape(serializers.Serializer[Any]):
     memory_bytes = serializers.IntegerField(allow_null=True)
     disk_bytes = serializers.IntegerField(allow_null=True)
-    seconds = serializers.FloatField(allow_null=True)
+    steps = serializers.IntegerField(
+        allow_null=True, help_text="Of all epochs, stages and generations; of the run alone."
+    )
+    windows = serializers.IntegerField(
+        allow_null=True,
+        help_text="Of an epoch, where texts are cut into windows: an estimate, and so are steps.",
+    )
+    seconds = serializers.FloatField(allow_null=True, help_text="The control's included.")
+    seconds_range = serializers.ListField(
+        child=serializers.FloatField(),
+        allow_null=True,
+        help_text="The least and the most that it will likely take.",
+    )
     based_on = BasisShape(help_text="In words, what each is estimated from.")
 
 

@@ -11,8 +11,8 @@ from projects.models import DatasetVersion, ModelVersion
 from training import catalog
 from training.engine.config import RunConfig
 from training.engine.terms import Loss
-from training.models import Run, TeacherGate, TeacherOutputs, Worker
-from training.services import gates, readings, workers
+from training.models import TeacherOutputs, Worker
+from training.services import durations, gates, readings, schedule, workers
 
 Faults = dict[str, list[str]]
 
@@ -22,7 +22,6 @@ CHECKPOINTS = 3  # kept at a time
 CHARACTERS = 3.5  # of a token, where only a text's length is known
 A_ROW = 200_000  # bytes of activations of a small network, roughly
 TELLING = {".json", ".safetensors", ".txt", ".model"}  # files that can change an answer
-LOOKED_AT = 100  # finished runs
 
 SHOWN = {
     "hidden": "layers",
@@ -61,6 +60,7 @@ def faults(
     _exports(config, student, found)
     _route(config, dataset, found)
     _columns(config, dataset, found)
+    _depth(config, student, found)
     _lengths(config, dataset, student, teachers, found)
     return found
 
@@ -228,6 +228,23 @@ def _route(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
     )
 
 
+def _depth(config: RunConfig, student: Network, found: Faults) -> None:
+    """The scheme's student has layers enough, as far as its configuration tells."""
+    scheme = catalog.find("schemes", config.scheme) or {}
+    known = catalog.find("architectures", student.architecture) or {}
+    said: Any = known.get("layers")
+    if isinstance(said, str):
+        given = student.version.config if student.version is not None else {}
+        usual = next((one["default"] for one in known["options"] if one["name"] == said), [])
+        said = len(given.get(said, usual))
+    if isinstance(said, int) and said < scheme.get("least_layers", 0):
+        found.setdefault("student", []).append(
+            f"{scheme['label']} needs a student of at least {scheme['least_layers']} layers, and "
+            f"{known['label']} ({student.reference}) has {said}. Take another student, or another "
+            "scheme."
+        )
+
+
 def _columns(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
     """A term reads what the dataset has."""
     there = {one.get("role") for one in dataset.columns}
@@ -256,7 +273,7 @@ def _lengths(
     networks = [("student", student), *((f"teachers.{n}", one) for n, one in enumerate(teachers))]
     for at, network in networks:
         said = network.version.config if network.version is not None else {}
-        most = _first(said, "max_length", "max_position_embeddings")
+        most = schedule.first(said, "max_length", "max_position_embeddings")
         if most and longest > most:
             found.setdefault(at, []).append(
                 f"{network.reference} sees {most} tokens, and a row of {dataset.reference} has "
@@ -282,18 +299,25 @@ def _terms(config: RunConfig) -> Iterator[tuple[str, Loss]]:
 
 @dataclass(slots=True)
 class Estimate:
-    """Roughly what a run takes; None where nobody can know yet. The control is not counted."""
+    """Roughly what a run takes; None where nobody can know yet. Of its control, which comes after
+    it, the time alone is counted."""
 
     memory_bytes: int | None = None
     disk_bytes: int | None = None
-    seconds: float | None = None
-    based_on: dict[str, str] = field(default_factory=dict)  # in words, by memory, disk, time
+    steps: int | None = None
+    windows: int | None = None  # of an epoch, about, where texts are cut; then steps are a guess
+    seconds: float | None = None  # with the control's
+    seconds_range: tuple[float, float] | None = None  # that it will most likely be in
+    based_on: dict[str, str] = field(default_factory=dict)  # in words, by memory, disk, steps, time
 
     def as_dict(self) -> dict[str, Any]:
         return {
             "memory_bytes": self.memory_bytes,
             "disk_bytes": self.disk_bytes,
+            "steps": self.steps,
+            "windows": self.windows,
             "seconds": self.seconds,
+            "seconds_range": self.seconds_range,
             "based_on": self.based_on,
         }
 
@@ -304,7 +328,7 @@ def estimate(
     found = Estimate()
     _memory(found, config, student, teachers)
     _disk(found, config, dataset, student, teachers)
-    _time(found, config, dataset, student, teachers)
+    _steps(found, config, dataset, student, teachers)
     return found
 
 
@@ -363,6 +387,30 @@ def _room(worker: Worker, gpus: int) -> int:
     return int(worker.machine.get("memory_bytes") or 0)
 
 
+def _steps(
+    found: Estimate,
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
+) -> None:
+    """Steps of the optimizer, and the seconds of run and control."""
+    asked = config.as_dict()
+    epoch = schedule.epoch(config=asked, dataset=dataset, student=student, teachers=teachers)
+    epochs = schedule.passes(asked)
+    found.steps, found.windows = epoch.steps * epochs, epoch.windows
+    what = f"{epoch.windows:,} windows" if epoch.windows else f"{epoch.rows:,} rows"
+    many = "epoch" if epochs == 1 else "epochs"
+    found.based_on["steps"] = f"{epochs} {many} of {'about ' * bool(epoch.windows)}{what}"
+    stored = [one for one in teachers if _is_stored(one, dataset) and _views(config) is None]
+    took = durations.estimate(
+        config=asked, dataset=dataset, student=student, teachers=teachers, epoch=epoch,
+        listens=_listens(config), stored=stored,
+    )  # fmt: skip
+    found.seconds, found.seconds_range = took.seconds, (took.low, took.high)
+    found.based_on["time"] = took.said
+
+
 def _memory(
     found: Estimate, config: RunConfig, student: Network, teachers: Sequence[Network]
 ) -> None:
@@ -373,7 +421,7 @@ def _memory(
         found.based_on["memory"] = "not known before the student is there"
         return
     moments = 2 if config.training.optimizer == "adamw" else 1
-    students = _students(config)
+    students = schedule.students(config.as_dict())
     batch, guessed = _activations(config, student)
     total = PROCESS + students * (weights * FLOAT * (3 + moments) + batch)
     counted = f"{weights:,} weights with gradients and moments"
@@ -392,13 +440,13 @@ def _activations(config: RunConfig, student: Network) -> tuple[int, str]:
     """Bytes that one batch leaves for the way back, and how sure that is."""
     asked = student.version.config if student.version is not None else {}
     batch = config.training.batch_size
-    width = _first(asked, "hidden_size", "n_embd", "d_model", "dim")
-    layers = _first(asked, "num_hidden_layers", "n_layer", "n_layers", "layers")
+    width = schedule.first(asked, "hidden_size", "n_embd", "d_model", "dim")
+    layers = schedule.first(asked, "num_hidden_layers", "n_layer", "n_layers", "layers")
     known = catalog.find("architectures", student.architecture)
     if known is None or known["kind"] != "transformers" or not width or not layers:
         return batch * A_ROW, "(roughly)"
-    tokens = _first(asked, "max_length") or 196
-    heads = _first(asked, "num_attention_heads", "n_head", "n_heads") or 1
+    tokens = schedule.first(asked, "max_length") or 196
+    heads = schedule.first(asked, "num_attention_heads", "n_head", "n_heads") or 1
     # Korthikanti et al. 2205.05198, equation 2: 34 s b h + 5 a s² b bytes of a layer at 16 bits.
     one = 2 * (34 * tokens * width + 5 * heads * tokens * tokens)
     kept = 2 if config.training.gradient_checkpointing else layers
@@ -452,7 +500,7 @@ def _answers(config: RunConfig, dataset: DatasetVersion, teacher: Network) -> in
     if mean is None or teacher.version is None:
         return None
     tokens = int(rows * mean / CHARACTERS)
-    width = _first(teacher.version.config, "hidden_size", "n_embd", "hidden", "dim")
+    width = schedule.first(teacher.version.config, "hidden_size", "n_embd", "hidden", "dim")
     vocabulary = int((teacher.version.tokenizer or {}).get("vocabulary") or 0)
     sizes = {
         "top_k": 6 * config.top_k + 12,
@@ -499,128 +547,5 @@ def digest(version: ModelVersion) -> str:
     return total.hexdigest()
 
 
-def _time(
-    found: Estimate,
-    config: RunConfig,
-    dataset: DatasetVersion,
-    student: Network,
-    teachers: Sequence[Network],
-) -> None:
-    """From the newest finished run of the same architecture, by rows, epochs and weights."""
-    rows = int(dataset.splits.get("train", {}).get("rows") or 0)
-    known = _like(config, student, taught=bool(teachers))
-    if known is None:
-        label = student.architecture or "this student"
-        found.based_on["time"] = f"not known yet: no run of {label} has finished here"
-        return
-    run, seconds = known
-    then = _passes(run.config) * _rows(run)
-    if not then:
-        found.based_on["time"] = "not known yet"
-        return
-    mine, its = _parameters(student), run.student.parameters if run.student else None
-    ratio = mine / its if mine and its else 1.0
-    now = _passes(config.as_dict()) * rows * _students(config) / _students_of(run.config)
-    found.seconds = seconds * now / then * ratio
-    epochs = _passes(run.config)
-    many = "epoch" if epochs == 1 else "epochs"
-    said = f"run {run.number}, {_rows(run):,} rows, {epochs} {many}"
-    if abs(ratio - 1.0) > 0.02:
-        said += f", {its:,} weights"
-    found.based_on["time"] = said
-    for teacher in teachers if _listens(config) else ():
-        _ask_time(found, teacher, dataset, rows)
-
-
-def _ask_time(found: Estimate, teacher: Network, dataset: DatasetVersion, rows: int) -> None:
-    if found.seconds is None:
-        return
-    if _is_stored(teacher, dataset):
-        return
-    speed = _speed(teacher)
-    if speed is None:
-        found.based_on["time"] += f"; how long {teacher.reference} takes to answer is not known yet"
-    else:
-        found.seconds += rows / speed
-        found.based_on["time"] += f"; {teacher.reference} answers {speed:,.0f} rows a second"
-
-
-def _speed(teacher: Network) -> float | None:
-    """Rows a second that a teacher answered, by a gate or by a run's evaluation."""
-    if teacher.version is None:
-        return None
-    gated = TeacherGate.objects.filter(version=teacher.version, report__isnull=False)
-    for gate in gated.order_by("-pk")[:5]:
-        speed = (gate.report or {}).get("rows_per_second")
-        if isinstance(speed, int | float) and speed > 0:
-            return float(speed)
-    measured = Run.objects.filter(teachers=teacher.version, status=Run.Status.FINISHED)
-    for run in measured.order_by("-pk")[:5]:
-        speed = (run.summary.get("teacher") or {}).get("samples_per_second")
-        if isinstance(speed, int | float) and speed > 0:
-            return float(speed)
-    return None
-
-
-def _like(config: RunConfig, student: Network, *, taught: bool) -> tuple[Run, float] | None:
-    """The finished run most like this one, and the seconds it trained: of the same student if
-    there is one, else of the same architecture."""
-    version = student.version
-    finished = Run.objects.filter(status=Run.Status.FINISHED, task=config.task)
-    if version is not None:
-        finished = finished.filter(project=version.model.project_id)
-    best: tuple[tuple[bool, bool, int], Run, float] | None = None
-    for run in finished.select_related("student", "dataset_version").order_by("-pk")[:LOOKED_AT]:
-        seconds = run.summary.get("seconds")
-        if run.student is None or not isinstance(seconds, int | float) or seconds <= 0:
-            continue
-        if run.student.architecture != student.architecture:
-            continue
-        same = version is not None and run.student.model_id == version.model_id
-        rank = (same, run.is_distillation == taught, run.pk)
-        if best is None or rank > best[0]:
-            best = (rank, run, float(seconds))
-    return None if best is None else (best[1], best[2])
-
-
-def _rows(run: Run) -> int:
-    return int(run.dataset_version.splits.get("train", {}).get("rows") or 0)
-
-
-def _passes(config: Mapping[str, Any]) -> int:
-    """Epochs of all stages and generations."""
-    training = config["training"]
-    epochs = sum(one.get("epochs") or training["epochs"] for one in config.get("stages") or [])
-    scheme = config.get("scheme")
-    more = scheme.get("generations", 0) if isinstance(scheme, Mapping) else 0
-    return int(epochs or training["epochs"] * (1 + more))
-
-
-def _students(config: RunConfig) -> int:
-    return _students_of(config.as_dict())
-
-
-def _students_of(config: Mapping[str, Any]) -> int:
-    """Networks trained at once: of mutual learning as many as its option says."""
-    scheme = config.get("scheme")
-    kind = scheme.get("kind") if isinstance(scheme, Mapping) else scheme
-    if kind != "mutual":
-        return 1
-    usual = next(
-        (one["default"] for one in catalog.options("schemes", "mutual")
-         if one["name"] == "students"), 2,
-    )  # fmt: skip
-    return int(scheme.get("students", usual) if isinstance(scheme, Mapping) else usual)
-
-
 def _parameters(network: Network) -> int | None:
     return network.version.parameters if network.version is not None else None
-
-
-def _first(config: Mapping[str, Any], *names: str) -> int:
-    """The first of these keys that holds a number; 0 where none does."""
-    for name in names:
-        value = config.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return 0

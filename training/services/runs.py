@@ -56,8 +56,8 @@ def preview(*, project: Project, configuration: Any) -> dict[str, Any]:
 
 
 def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
-    """What a run would be and take, without queueing it: `{"config", "estimates": {"memory_bytes",
-    "disk_bytes", "seconds", "based_on"}, "warnings"}`. Raises Invalid like `preview`."""
+    """What a run would be and take, without queueing it: `{"config", "estimates", "warnings"}`, the
+    estimates as `preflight.Estimate` says. Raises Invalid like `preview`."""
     asked = references.understand(project=project, asked=configuration)
     parts: dict[str, Any] = {
         "config": asked.parsed,
