@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from training.engine import networks, options, preflight, sounds, tokenization
+from training.engine.answers import Wanted
 from training.engine.errors import ModelError
+from training.engine.networks import Place
 from training.engine.pixels import ImagePreprocessing
 from training.engine.sounds import SoundPreprocessing
 from training.engine.students import ARCHITECTURES, Architecture, Shape, transformers_models
@@ -55,6 +57,15 @@ def prepared(architecture: type[Architecture], config: dict[str, Any]) -> Prepro
         )
     side = max(16, architecture.wished_pixels(config).minimum)
     return ImagePreprocessing(height=side, width=side, channels=1, mean=(0.5,), std=(0.3,))
+
+
+@pytest.mark.parametrize("key", SMALL)
+def test_it_shows_as_many_layers_as_it_says(key: str) -> None:
+    network = built(key)
+    said = ARCHITECTURES[key].layers
+    asked = len(network.config[said]) if isinstance(said, str) else said
+    answer = Place(torch.device("cpu")).answer(network, some_inputs(network), Wanted(hidden=True))
+    assert len(answer.hidden) == asked
 
 
 def some_inputs(network: networks.Network, rows: int = 4) -> dict[str, torch.Tensor]:

@@ -75,6 +75,7 @@ class Scheme(Method):
     takes_teachers: ClassVar[bool] = True  # given teachers teach too
     compares_layers: ClassVar[bool] = True  # terms may look at more than logits
     hears_probabilities: ClassVar[bool] = True  # terms may look at what a teacher thinks likely
+    least_layers: ClassVar[int] = 0  # that its student must have
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -143,6 +144,7 @@ class Scheme(Method):
             "takes_teachers": cls.takes_teachers,
             "compares_layers": cls.compares_layers,
             "hears_probabilities": cls.hears_probabilities,
+            "least_layers": cls.least_layers,
         }
 
 

@@ -34,6 +34,7 @@ class EarlyExits(Scheme):
     brings_teacher = True
     takes_teachers = False
     compares_layers = False
+    least_layers = 2
     Options: ClassVar[type] = Options
 
     @property
@@ -45,7 +46,7 @@ class EarlyExits(Scheme):
         return self.exits
 
     def fit(self, answer: Answer) -> None:
-        if len(answer.hidden) < 2:
+        if len(answer.hidden) < self.least_layers:
             sentence = "Early exits need a student of at least two layers; this one shows one."
             raise ConfigError([Fault("scheme", sentence)])
         classes = answer.logits.shape[-1]

@@ -50,6 +50,9 @@ class Architecture(Method):
     sizes: ClassVar[tuple[Size, ...]] = ()  # the smallest first
     #: What it can be asked beside its logits (names of answers.Wanted).
     shows: ClassVar[tuple[str, ...]] = ("hidden", "embedding")
+    #: How many layers it shows: a number, or the list among its options that has one for each;
+    #: None where only a network that was built can tell.
+    layers: ClassVar[int | str | None] = None
     channels_last: ClassVar[bool] = False  # convolutions run faster on that memory format
 
     @classmethod
@@ -108,6 +111,7 @@ class Architecture(Method):
             "recommended": cls.recommended,
             "recommended_trained": cls.recommended_trained,
             "shows": list(cls.shows),
+            "layers": cls.layers,
             "sizes": [size._asdict() for size in cls.sizes],
         }
 

@@ -100,6 +100,7 @@ class BagOfEmbeddings(Architecture):
     )
     recommended: ClassVar[dict[str, Any]] = {"epochs": 15}
     recommended_trained: ClassVar[dict[str, Any]] = {"epochs": 10, "learning_rate": 2e-4}
+    layers = 1
     Options: ClassVar[type] = Options
 
     @classmethod

@@ -69,6 +69,7 @@ class BiLSTMArchitecture(Architecture):
             "teacher", "Teacher-size", 3_617_802, {"vocabulary": 10_000, "dim": 256, "hidden": 256}
         ),
     )
+    layers = 1
     Options: ClassVar[type] = Options
 
     @classmethod

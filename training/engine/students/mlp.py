@@ -49,6 +49,7 @@ class MLPArchitecture(Architecture):
         Size("small", "Small", 132_490, {"hidden": [128]}),
         Size("teacher", "Teacher-size", 792_586, {"hidden": [512, 512]}),
     )
+    layers = "hidden"
     Options: ClassVar[type] = Options
 
     @classmethod

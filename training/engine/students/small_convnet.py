@@ -80,6 +80,7 @@ class SmallConvnet(Architecture):
     )
     channels_last = True
     recommended: ClassVar[dict[str, Any]] = {"epochs": 8, "learning_rate": 2e-3}
+    layers = "channels"
     Options: ClassVar[type] = Options
 
     @classmethod

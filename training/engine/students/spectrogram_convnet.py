@@ -77,6 +77,7 @@ class SpectrogramConvnet(Architecture):
     )
     channels_last = True
     recommended: ClassVar[dict[str, Any]] = {"epochs": 40, "learning_rate": 3e-3}
+    layers = "channels"
     Options: ClassVar[type] = Options
 
     @classmethod

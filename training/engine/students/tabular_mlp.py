@@ -73,6 +73,7 @@ class TabularMLPArchitecture(Architecture):
         Size("teacher", "Teacher-size", 186_866, {"hidden": [512, 256, 128], "embedding": 32}),
     )
     recommended: ClassVar[dict[str, Any]] = {"epochs": 20, "learning_rate": 1e-3}
+    layers = "hidden"
     Options: ClassVar[type] = Options
 
     @classmethod

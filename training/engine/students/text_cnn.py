@@ -69,6 +69,7 @@ class TextCNNArchitecture(Architecture):
             "teacher", "Teacher-size", 3_158_282, {"vocabulary": 10_000, "dim": 256, "filters": 256}
         ),
     )
+    layers = 1
     Options: ClassVar[type] = Options
 
     @classmethod
