@@ -138,6 +138,18 @@ def test_a_link_to_a_model_brings_a_dataset_of_its_task(
     assert inputs(alices.get(url()))["dataset"] == "mails@1"  # the one that has models
 
 
+def test_recipes_that_cannot_look_into_the_chosen_models_say_why(
+    alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> None:
+    page = alices.get(url())
+    shown = page.content.decode()
+    assert "Compares attention maps; Bag of embeddings shows none." in shown
+    [soft] = [
+        one for one in page.context["draft"].preset_cards.first if one["key"] == "soft_targets"
+    ]
+    assert soft["unfit"] == ""
+
+
 def test_the_form_as_it_stands_launches_a_run_and_its_control(
     alices: Client, data: DatasetVersion, student: ModelVersion, teacher: ModelVersion
 ) -> None:
@@ -506,7 +518,8 @@ def test_the_form_and_its_text_say_the_same(
 ) -> None:
     guided = after(alices, inputs(alices.get(url())), preset=key)
     text = after(alices, guided, action="written")
-    assert (text["mode"], text["yaml"].splitlines()[0]) == ("yaml", f"name: {data_name(guided)}")
+    name = text["yaml"].splitlines()[0]
+    assert (text["mode"], name) == ("yaml", f"name: {data_name(guided, key)}")
     back = after(alices, text, action="guided")
     again = after(alices, back, action="written")
     assert again["yaml"] == text["yaml"]
@@ -516,8 +529,11 @@ def test_the_form_and_its_text_say_the_same(
     assert first.config == second.config
 
 
-def data_name(sent: dict[str, Any]) -> str:
-    return "tiny from big" if sent.get("teachers") else "tiny on mails"
+def data_name(sent: dict[str, Any], preset: str) -> str:
+    """Who learns from whom, and how: runs of two presets have two names."""
+    label = next(one["label"] for one in catalog.presets() if one["key"] == preset)
+    how = "" if preset == "fine_tune" else f", {label}"
+    return f"tiny from big{how}" if sent.get("teachers") else f"tiny on mails{how}"
 
 
 def test_faults_of_a_text_are_named_with_their_lines(

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.engine import terms as engine_terms
-from training.engine.errors import Fault
+from training import catalog
+from training.services import preflight
 
 CUSTOM: dict[str, Any] = {
     "key": "custom",
@@ -74,6 +74,18 @@ def offered(methods: Mapping[str, Any], task: str, problem: str) -> list[Preset]
     ]
 
 
+def unfit(preset: Preset, architectures: Sequence[str]) -> str:
+    """Why its terms cannot look at models of these architectures; empty where they can."""
+    losses = [*preset["losses"], *(one for stage in preset["stages"] for one in stage["losses"])]
+    wanted = [one for loss in losses for one in catalog.wanted(loss)]
+    for key in architectures:
+        known = catalog.find("architectures", key)
+        lacks = [one for one in wanted if known is not None and one not in known["shows"]]
+        if known is not None and lacks:
+            return f"Compares {preflight.SHOWN[lacks[0]]}; {known['label']} shows none."
+    return ""
+
+
 def cards(presets: Sequence[Preset], chosen: str) -> Cards:
     """The first few and `custom` at once; the chosen one is always among them."""
     *listed, custom = presets
@@ -87,31 +99,3 @@ def cards(presets: Sequence[Preset], chosen: str) -> Cards:
         if preset["key"] not in keys:
             families.setdefault(preset["family"], []).append(preset)
     return Cards([*first, custom], list(families.items()))
-
-
-def matching(
-    methods: Mapping[str, Any],
-    presets: Sequence[Preset],
-    configuration: Mapping[str, Any],
-    task: str,
-    problem: str,
-) -> str:
-    """The key of the preset that says the same of scheme, losses and stages, else `custom`."""
-    wanted = _said(methods, configuration, task, problem)
-    for preset in presets:
-        if preset["key"] != CUSTOM["key"] and _said(methods, preset, task, problem) == wanted:
-            return str(preset["key"])
-    return str(CUSTOM["key"])
-
-
-def _said(
-    methods: Mapping[str, Any], configuration: Mapping[str, Any], task: str, problem: str
-) -> Any:
-    """Scheme, losses and stages with every default filled in."""
-    faults: list[Fault] = []
-    scheme = engine_terms.read_scheme(configuration.get("scheme", "offline"), methods, task, faults)
-    losses, stages = engine_terms.read_terms(
-        {"losses": configuration.get("losses"), "stages": configuration.get("stages")},
-        methods, task, scheme[0], True, problem, faults,
-    )  # fmt: skip
-    return scheme, stages or losses, faults

@@ -41,7 +41,13 @@ class RunDraft(Draft):
 
     @property
     def preset_cards(self) -> presets.Cards:
-        return presets.cards(self.presets, self.preset)
+        """Those that do not suit the chosen models say why."""
+        chosen = [one for one in (self.chosen_student, *self.chosen_teachers[:1]) if one]
+        told = [
+            {**preset, "unfit": presets.unfit(preset, [one.architecture for one in chosen])}
+            for preset in self.presets
+        ]
+        return presets.cards(told, self.preset)
 
     @property
     def teacher_faults(self) -> list[tuple[str, list[str]]]:
