@@ -43,6 +43,28 @@ def presets() -> list[JSON]:
     return list(methods()["presets"])
 
 
+def preset_of(configuration: Mapping[str, Any], *, task: str, problem: str) -> JSON | None:
+    """The preset of this task and problem that says the same of scheme, losses and stages."""
+    wanted = _said(configuration, task, problem)
+    for preset in presets():
+        fits = task in preset["tasks"] and problem in preset["problems"]
+        if fits and _said(preset, task, problem) == wanted:
+            return preset
+    return None
+
+
+def _said(configuration: Mapping[str, Any], task: str, problem: str) -> Any:
+    """Scheme, losses and stages with every default filled in."""
+    faults: list[Fault] = []
+    asked = configuration.get("scheme", "offline")
+    scheme = terms.read_scheme(asked, methods(), task, faults)
+    losses, stages = terms.read_terms(
+        {"losses": configuration.get("losses"), "stages": configuration.get("stages")},
+        methods(), task, scheme[0], True, problem, faults,
+    )  # fmt: skip
+    return scheme, stages or losses, faults
+
+
 def tasks() -> list[JSON]:
     return list(methods()["tasks"])
 

@@ -114,9 +114,8 @@ class Draft:
         draft.control = configuration.get("control", True) is True
         draft.applied_student = draft.student
         draft._settle_data()
-        draft.preset = draft.applied_preset = presets.matching(
-            draft.methods, draft.presets, configuration, draft.task, draft.problem
-        )
+        found = catalog.preset_of(configuration, task=draft.task, problem=draft.problem)
+        draft.preset = draft.applied_preset = str((found or presets.CUSTOM)["key"])
         draft._settle()
         return draft
 

@@ -139,7 +139,7 @@ def understand(*, project: Project, asked: Any) -> Asked:
         else {"model": network.reference, "weight": choice.weight}
         for network, choice in zip(found, parsed.teachers, strict=True)
     ]
-    config["name"] = config["name"] or _name(dataset, student, found)
+    config["name"] = config["name"] or _name(config, dataset, student, found)
     config["control"] = config["control"] and _labels_teach(parsed.task)
     awaited = {one.awaited.pk: one.awaited for one in (student, *found) if one.awaited is not None}
     return Asked(config, parsed, dataset, student, found, list(awaited.values()))
@@ -288,10 +288,29 @@ def _labels_teach(task: str) -> bool:
     return hard is not None and task in hard["tasks"]
 
 
-def _name(dataset: DatasetVersion, student: Network, teachers: list[Network]) -> str:
-    if teachers:
-        return f"{student.name} from {teachers[0].name}"[:200]
-    return f"{student.name} on {dataset.dataset.name}"[:200]
+def _name(
+    config: Mapping[str, Any], dataset: DatasetVersion, student: Network, teachers: list[Network]
+) -> str:
+    """What it is called where nobody named it: who learns from whom, or of what, and how."""
+    whom = f"from {teachers[0].name}" if teachers else f"on {dataset.dataset.name}"
+    if more := len(teachers[1:]):
+        whom += f" and {more} more"
+    how = _how(config, _problem(dataset))
+    return f"{student.name} {whom}{', ' * bool(how)}{how}"[:200]
+
+
+def _how(config: Mapping[str, Any], problem: str) -> str:
+    """The label of its preset, else of its scheme; nothing of fine-tuning, and of terms of one's
+    own."""
+    preset = catalog.preset_of(config, task=config["task"], problem=problem)
+    if preset is not None:
+        return "" if preset["key"] == "fine_tune" else str(preset["label"])
+    kind = config["scheme"] if isinstance(config["scheme"], str) else config["scheme"]["kind"]
+    return (
+        ""
+        if kind == "offline"
+        else str((catalog.find("schemes", kind) or {"label": kind})["label"])
+    )
 
 
 def _invalid(faults: Faults) -> Invalid:
