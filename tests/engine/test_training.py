@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.engine import jobs
-from training.engine import checkpoint, data, job_config, methods, networks
+from training.engine import checkpoint, data, job_config, methods, networks, optimization
 from training.engine.errors import ConfigError, DataError, DivergedError, ModelError
 from training.engine.events import (
     Finished,
@@ -397,6 +397,21 @@ def test_rows_that_are_asked_share_a_batch_where_they_are_of_like_length() -> No
     assert max(map(len, batches)) <= 256
     for one in batches:
         assert lengths[one].max() <= 1.25 * lengths[one].min() or len(one) <= 16
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_an_unwatched_optimizer_takes_the_same_steps(kind: type[torch.optim.Optimizer]) -> None:
+    one, other = (torch.nn.Parameter(torch.linspace(-1.0, 1.0, 12).view(3, 4)) for _ in range(2))
+    usual = kind([one], lr=0.1)  # type: ignore[call-arg]
+    quiet = optimization.unwatched(kind)([other], lr=0.1)  # type: ignore[call-arg]
+    assert isinstance(quiet, kind)
+    for number in range(3):
+        one.grad = torch.sin(one.detach() + number)
+        other.grad = one.grad.clone()
+        usual.step()
+        quiet.step()
+    assert torch.equal(one, other)
+    usual.load_state_dict(quiet.state_dict())
 
 
 def test_tokens_of_a_batch_stand_in_their_own_rows(tmp_path: Path) -> None:
