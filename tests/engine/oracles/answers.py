@@ -19,9 +19,9 @@ def sentences(said: JSON) -> tuple[Numbers, Numbers, Numbers]:
     """Tags that are true, those answered, three in four of them the same, and where each of
     `{"seed", "tags", "sentences"}` begins."""
     chance = np.random.default_rng(said["seed"])
-    lengths = chance.integers(1, 12, said["sentences"])
+    lengths = chance.integers(1, 12, int(said["sentences"]))
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    many = len(TAGS[said["tags"]])
+    many = len(TAGS[str(said["tags"])])
     truth, other = chance.integers(0, many, (2, int(starts[-1])))
     return truth, np.where(chance.random(len(truth)) < 0.75, truth, other), starts
 
@@ -29,7 +29,8 @@ def sentences(said: JSON) -> tuple[Numbers, Numbers, Numbers]:
 def logits(said: JSON) -> tuple[NDArray[np.float64], Numbers]:
     """`{"seed", "rows", "classes", "scale"}`: logits and labels they know something of."""
     chance = np.random.default_rng(said["seed"])
-    labels = chance.integers(0, said["classes"], said["rows"])
-    drawn = chance.standard_normal((said["rows"], said["classes"]))
+    rows, classes = int(said["rows"]), int(said["classes"])
+    labels = chance.integers(0, classes, rows)
+    drawn = chance.standard_normal((rows, classes))
     drawn[np.arange(len(labels)), labels] += 1.0
-    return said["scale"] * drawn, labels
+    return float(said["scale"]) * drawn, labels
