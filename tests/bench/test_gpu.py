@@ -257,3 +257,23 @@ def test_a_whole_distillation(tmp_path: Path) -> None:
         f"\nThree epochs over 4 800 texts of 120 tokens from a 12-layer teacher: stored "
         f"{took['auto']:.1f} s, live {took['live']:.1f} s ({took['auto'] / took['live']:.2f})"
     )
+
+
+def test_a_compiled_student(tmp_path: Path) -> None:
+    """Whole jobs of some epochs, the compilation counted apart by a run of one epoch."""
+    texts = long_texts(tmp_path / "texts.parquet", rows=6000)
+    took = {}
+    for compiled in (False, True):
+        for epochs in (1, 4):
+            folder = jobs.write(
+                tmp_path / f"{compiled}-{epochs}", texts, architecture="bert", options=ENCODER,
+                training={"epochs": epochs, "batch_size": 64, "learning_rate": 5e-5,
+                          "compile": compiled},
+            )  # fmt: skip
+            took[compiled, epochs] = seconds(partial(jobs.run, folder))
+    plain, faster = ((took[one, 4] - took[one, 1]) / 3 for one in (False, True))
+    print(
+        f"\nAn epoch of 4 800 texts of 120 tokens: plain {plain:.2f} s, compiled {faster:.2f} s "
+        f"({faster / plain:.2f}); the first compiled epoch took "
+        f"{took[True, 1] - took[False, 1]:.1f} s more"
+    )
