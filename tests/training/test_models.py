@@ -239,6 +239,17 @@ def test_the_lists_say_what_to_do_when_they_are_empty(alices: Client) -> None:
         assert f"No {role} yet" in page.content.decode()
 
 
+def test_the_best_version_is_the_one_that_validation_rows_prefer(
+    project: Project, alices: Client
+) -> None:
+    make.model_version(project, "tiny", metrics={"val/accuracy": 0.9, "test/accuracy": 0.81})
+    make.model_version(project, "tiny", metrics={"val/accuracy": 0.7, "test/accuracy": 0.88})
+    page = alices.get(reverse("training:student_list", args=["intents"])).content.decode()
+    assert "81.0 %" in page
+    assert "accuracy of version 1, the best on validation rows" in page
+    assert "88.0 %" not in page
+
+
 def test_the_form_offers_the_options_of_the_chosen_architecture(alices: Client) -> None:
     url = reverse("training:model_new", args=["intents"])
     page = alices.post(url, form(action="refresh", task="image-classification")).content.decode()

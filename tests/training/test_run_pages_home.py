@@ -67,6 +67,56 @@ def test_the_overview_names_the_best_result(vera: User, project: Project) -> Non
     assert "of the teacher's accuracy" in shown
 
 
+def test_the_best_is_chosen_on_validation_rows_and_told_by_its_test_rows(
+    vera: User, project: Project
+) -> None:
+    chosen = make.distillation(project, accuracy=0.80)
+    lucky = make.distillation(project, accuracy=0.88)  # on test rows
+    Run.objects.exclude(dataset_version=chosen.dataset_version).update(
+        dataset_version=chosen.dataset_version
+    )
+    for run, value in ((chosen, 0.90), (lucky, 0.70)):
+        Run.objects.filter(pk=run.pk).update(summary=run.summary | {"best_value": value})
+    best = pipeline.best_result(project=project)
+    assert best is not None
+    assert (best.run, best.validation, best.among) == (chosen, 0.90, 2)
+    shown = overview(signed_in(vera), project)
+    assert "Chosen by accuracy on validation rows (90.0 %), the best of 2" in shown
+    assert "80.0 %" in shown
+
+
+def test_the_best_of_another_dataset_is_not_compared(project: Project) -> None:
+    make.distillation(project, accuracy=0.99)
+    newest = make.distillation(project, accuracy=0.60)
+    best = pipeline.best_result(project=project)
+    assert best is not None
+    assert best.run == newest
+
+
+@pytest.mark.parametrize(
+    ("comparison", "words"),
+    [
+        ({"answer": "hurt", "sentence": "The teacher hurt: 3 points worse."}, "The teacher hurt"),
+        ({"answer": "no_evidence", "sentence": "No evidence that it helped."}, "No evidence"),
+        (None, "no control to compare with"),
+    ],
+)
+def test_the_best_result_says_where_its_teacher_did_not_help(
+    vera: User, project: Project, comparison: dict[str, str] | None, words: str
+) -> None:
+    run = make.distillation(project)
+    Run.objects.filter(pk=run.pk).update(comparison=comparison)
+    shown = overview(signed_in(vera), project)
+    assert words in shown
+    assert "alert-warning" in shown
+    assert "alert-warning" not in overview(signed_in(vera), _helped(project))
+
+
+def _helped(project: Project) -> Project:
+    make.distillation(project)
+    return project
+
+
 def test_an_empty_project_opens(vera: User, project: Project) -> None:
     assert "nothing uploaded yet" in overview(signed_in(vera), project)
 

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Count, F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Q
 from django.urls import reverse
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel
 from training.models import Run
-from training.services import run_filters
+from training.services import scores
+
+LOOKED_AT = 500  # finished distillations
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,21 @@ class Advice:
 
 
 @dataclass(frozen=True, slots=True)
+class Best:
+    """A result, and how it was chosen."""
+
+    run: Run
+    metric: str
+    validation: float | None  # that it was chosen by
+    among: int  # distillations of the same dataset version
+    answer: str  # of the comparison with its control; empty where there is none
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     steps: list[Step]
     advice: Advice
-    best: Run | None
+    best: Best | None
 
     @property
     def is_new(self) -> bool:
@@ -45,7 +57,7 @@ class Standing:
 
 
 def standing(*, project: Project) -> Standing:
-    """Counts and health of each station, advice, and the best distilled result. Five queries."""
+    """Counts and health of each station, advice, and the best distilled result. Six queries."""
     data = _by_status(DatasetVersion.objects.filter(dataset__project=project))
     models: dict[str, dict[str, Any]] = {
         row["model__role"]: dict(row)
@@ -82,18 +94,24 @@ def standing(*, project: Project) -> Standing:
     return Standing(steps=steps, advice=advice, best=best)
 
 
-def best_result(*, project: Project) -> Run | None:
-    """The finished distillation whose student scored highest on its test rows; of those without a
-    test split, on validation rows."""
-    return (
+def best_result(*, project: Project) -> Best | None:
+    """The finished distillation whose student scored best on validation rows, of those on the
+    dataset version that was used last: other scores do not compare."""
+    runs = (
         Run.objects.filter(project=project, status=Run.Status.FINISHED, control_of=None)
         .filter(summary__teacher__isnull=False)
         .exclude(summary__teacher=None)
         .select_related("student__model", "output__model", "dataset_version__dataset", "project")
-        .annotate(score=Coalesce(run_filters.headline("test"), run_filters.headline("val")))
-        .order_by(F("score").desc(nulls_last=True), "-number")
-        .first()
+        .order_by("-number")
     )
+    newest = runs.first()
+    if newest is None:
+        return None
+    alike = list(runs.filter(dataset_version=newest.dataset_version)[:LOOKED_AT])
+    found = scores.best(alike) or newest
+    name = scores.headline(found)
+    answer = str((found.comparison or {}).get("answer") or "")
+    return Best(found, name, scores.of_validation(found, name), len(alike), answer)
 
 
 def _by_status(rows: Any) -> dict[str, int]:
@@ -181,7 +199,7 @@ def _advice(
     teachers: dict[str, Any],
     students: dict[str, Any],
     runs: dict[str, int],
-    best: Run | None,
+    best: Best | None,
 ) -> Advice:
     if not data.get("ready"):
         if data.get("ingesting"):
@@ -240,8 +258,8 @@ def _advice(
         title="Try to beat your best",
         text="Change one thing at a time: the temperature, the weight of the soft targets, or a "
         "smaller student.",
-        url=_to("training:run_new", project) + f"?clone={best.number}",
-        action=f"Clone run {best.number}",
+        url=_to("training:run_new", project) + f"?clone={best.run.number}",
+        action=f"Clone run {best.run.number}",
     )
 
 

@@ -12,7 +12,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from distillhub.lib import downloads, storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
-from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
@@ -21,7 +20,7 @@ from training.forms import fields, run_choices
 from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
-from training.services import derivations, networks
+from training.services import derivations, networks, scores
 from training.views import export_parts, gates
 
 RECENT = 50  # runs listed on a version's page
@@ -40,7 +39,7 @@ def student_list(request: HttpRequest, project_slug: str) -> HttpResponse:
 def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     versions = (
-        ModelVersion.objects.select_related("model")
+        ModelVersion.objects.select_related("model", "produced_by")
         .prefetch_related("aliases")
         .annotate(
             as_student=Count("runs_as_student", distinct=True),
@@ -67,13 +66,13 @@ def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpRespo
 def _row(model: RegisteredModel) -> dict[str, Any]:
     versions = list(model.versions.all())
     metric = run_choices.metric(versions[0])
-    scores = [score for one in versions if (score := run_choices.score(one)) is not None]
-    best = min if ui.less_is_better(metric) else max
+    best = scores.best_version(versions, metric)
     return {
         "model": model,
         "newest": versions[0],
         "count": len(versions),
-        "best": best(scores, default=None),
+        "best": run_choices.score(best) if best is not None else None,
+        "best_version": best,
         "metric": metric,
         "runs": sum(version.as_student + version.as_teacher for version in versions),  # type: ignore[attr-defined]
     }

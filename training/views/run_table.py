@@ -20,7 +20,7 @@ from training import catalog
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
-from training.services import run_filters, run_search
+from training.services import run_filters, run_search, scores
 from training.views import run_charts
 
 PAGE = 50
@@ -180,14 +180,14 @@ def _rows(runs: list[Run]) -> list[Row]:
     rows = []
     for run in runs:
         ended = run.finished_at or (None if run.is_final else now)
-        scores = run.summary.get("student") or {}
+        measured = run.summary.get("student") or {}
         name = run_charts.headline(run)
         row = Row(
             run=run,
             metric=name,
-            score=_number(run.metrics.get(f"test/{name}", scores.get(name))),
-            validation=_best_validation(run, name),
-            agreement=_number(run.summary.get("agreement", run.metrics.get("val/agreement"))),
+            score=scores.number(run.metrics.get(f"test/{name}", measured.get(name))),
+            validation=scores.of_validation(run, name),
+            agreement=scores.number(run.summary.get("agreement", run.metrics.get("val/agreement"))),
             loss=run.metrics.get("train/loss"),
             spark=sparks.get(run.pk, ""),
             elapsed=ended - run.started_at if run.started_at and ended else None,
@@ -196,13 +196,6 @@ def _rows(runs: list[Run]) -> list[Row]:
         rows.append(row)
     _mark_best(rows)
     return rows
-
-
-def _best_validation(run: Run, name: str) -> float | None:
-    """The best on validation where that is what was selected by, else the latest."""
-    if run.summary.get("selection_metric") == f"val/{name}":
-        return _number(run.summary.get("best_value"))
-    return _number(run.metrics.get(f"val/{name}"))
 
 
 def _common(names: list[str]) -> str:
@@ -258,7 +251,3 @@ def _short(names: list[str]) -> list[str]:
         end if ends.count(end) == 1 and end != "weight" else name.replace(".", " ")
         for name, end in zip(names, ends, strict=True)
     ]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
