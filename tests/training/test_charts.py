@@ -68,6 +68,17 @@ def test_a_single_term_is_the_total_and_not_drawn_twice() -> None:
     assert names(curves.losses(SERIES, terms=["hard_labels"])) == ["total", "validation"]
 
 
+def test_a_loss_says_what_it_is_counted_in() -> None:
+    nats = {"soft_targets": "nats", "hard_labels": "nats"}
+    drawn = curves.losses(SERIES, terms=list(nats), units=nats)
+    assert drawn["layout"]["yaxis"]["title"]["text"] == "nats"
+    mixed = nats | {"hidden_states": "squared difference"}
+    drawn = curves.losses(SERIES, terms=list(mixed), units=mixed)
+    assert drawn["layout"]["yaxis"]["title"]["text"] == "weighted sum"
+    assert "hidden states, squared difference" in names(drawn)
+    assert fidelity.per_class(PER_CLASS)["layout"]["xaxis"]["title"]["text"] == "F1"
+
+
 def test_the_teacher_is_a_dashed_line_across_the_accuracy_chart() -> None:
     layout = curves.quality(SERIES, teacher=0.9, teacher_name="big")["layout"]
     (shape,) = layout["shapes"]

@@ -83,6 +83,19 @@ def evaluated(run: Run, folder: Path, *, taught: bool = True, **changes: Any) ->
 # Who --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("status", "words"), [("training", "about 9 m 18 s left"), ("cancelling", "")]
+)
+def test_the_time_left_is_told_of_a_run_that_goes_on(
+    vera: User, project: Project, status: str, words: str
+) -> None:
+    run = make.run(project, status=status, eta_seconds=558.0, step=5, steps=100, fraction=0.05)
+    live = signed_in(vera).get(address(run, "run_live")).json()
+    assert live["values"]["eta"] == words
+    shown = signed_in(vera).get(address(run)).content.decode()
+    assert ("9 m 18 s left" in shown) is bool(words)
+
+
 @pytest.mark.parametrize("name", ["run_detail", "run_live"])
 def test_a_stranger_gets_404_for_a_run(charlie: User, project: Project, name: str) -> None:
     run = make.run(project)

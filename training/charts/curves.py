@@ -37,8 +37,13 @@ def term_name(term: str) -> str:
     return term.replace("_", " ")
 
 
-def losses(series: Series, *, terms: Sequence[str]) -> Figure:
-    """The total loss, each term of it, and the loss on the validation split."""
+def losses(
+    series: Series, *, terms: Sequence[str], units: Mapping[str, str] | None = None
+) -> Figure:
+    """The total loss, each term of it, and the loss on the validation split. `units` are those of
+    the terms; a sum of terms with several has none of its own."""
+    known = {(units or {}).get(term, "") for term in terms}
+    unit = next(iter(known)) if len(known) == 1 else "weighted sum"
     lines = [
         line(
             series.get("train/loss"), name="total", series="train/loss", tone="student", smooth=True
@@ -48,7 +53,7 @@ def losses(series: Series, *, terms: Sequence[str]) -> Figure:
         lines += [
             line(
                 series.get(f"train/{term}"),
-                name=term_name(term),
+                name=term_name(term) + (f", {(units or {})[term]}" if len(known) > 1 else ""),
                 series=f"train/{term}",
                 tone=PALETTE[place % len(PALETTE)],
                 smooth=True,
@@ -65,7 +70,8 @@ def losses(series: Series, *, terms: Sequence[str]) -> Figure:
             markers=True,
         )
     )
-    return figure(lines, x=STEP, y={"hoverformat": ".4f"}, meta={"log": True})
+    title = {"title": {"text": unit or "loss", "standoff": 8}}
+    return figure(lines, x=STEP, y={"hoverformat": ".4f"} | title, meta={"log": True})
 
 
 def quality(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.charts.figures import COLOURS, Figure, Trace, figure, finite, plain
+from training.engine import shares
 
 MOST_CLASSES_NAMED = 40  # beyond, axis labels would overlap; hovering still names them
 
@@ -50,7 +51,8 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
 def reliability(
     student: Sequence[Mapping[str, Any]], teacher: Sequence[Mapping[str, Any]] | None = None
 ) -> Figure:
-    """Accuracy against confidence, bin by bin; on the diagonal a model means what it says."""
+    """Accuracy against confidence, bin by bin; on the diagonal a model means what it says. Bins of
+    few rows are joined with the next: of three rows the share that is right is chance."""
     diagonal: Trace = {
         "type": "scatter",
         "mode": "lines",
@@ -81,9 +83,11 @@ def per_class(
     *,
     most: int = 24,
 ) -> Figure:
-    """F1 of each class, the student's worst first, with the teacher's as a mark on the bar."""
+    """F1 of each class with its interval, the student's worst first, and the teacher's as a mark on
+    the bar. Classes of few rows are faint."""
     worst = sorted(student, key=lambda row: finite(row.get("f1")) or 0.0)[:most]
     names = _unique([plain(str(row["label"]), 24) for row in worst])
+    sure = [_f1_interval(row) for row in worst]
     bars: Trace = {
         "type": "bar",
         "orientation": "h",
@@ -91,14 +95,33 @@ def per_class(
         "y": names,
         "x": [finite(row.get("f1")) for row in worst],
         "customdata": [
-            [row.get("rows"), finite(row.get("precision")), finite(row.get("recall"))]
-            for row in worst
+            [row.get("rows"), finite(row.get("precision")), finite(row.get("recall")), low, high]
+            for row, (low, high) in zip(worst, sure, strict=True)
         ],
         "hovertemplate": (
-            "student F1 %{x:.3f}<br>precision %{customdata[1]:.3f}, recall %{customdata[2]:.3f}"
+            "student F1 %{x:.1%}, 95 % within %{customdata[3]:.0%} and %{customdata[4]:.0%}"
+            "<br>precision %{customdata[1]:.1%}, recall %{customdata[2]:.1%}"
             "<br>%{customdata[0]} rows<extra></extra>"
         ),
-        "marker": {"color": COLOURS["student"]},
+        "marker": {
+            "color": COLOURS["student"],
+            "opacity": [0.35 if row.get("rows", 0) < shares.FEW else 1 for row in worst],
+        },
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": [
+                high - (finite(row.get("f1")) or 0.0)
+                for row, (_, high) in zip(worst, sure, strict=True)
+            ],
+            "arrayminus": [
+                (finite(row.get("f1")) or 0.0) - low
+                for row, (low, _) in zip(worst, sure, strict=True)
+            ],
+            "color": "#8a8f9c",  # readable on light and on dark
+            "thickness": 1,
+            "width": 2,
+        },
         "meta": {"tone": "student"},
     }
     traces = [bars]
@@ -116,13 +139,14 @@ def per_class(
                 "line": {"width": 2},
                 "color": COLOURS["teacher"],
             },
-            "hovertemplate": "teacher F1 %{x:.3f}<extra></extra>",
+            "hovertemplate": "teacher F1 %{x:.1%}<extra></extra>",
             "meta": {"tone": "teacher"},
         }
         traces.append(marks)
     return figure(
         traces,
-        x={"range": [0, 1.02], "tickformat": ".1f", "showgrid": True},
+        x={"range": [0, 1.02], "tickformat": ".1f", "showgrid": True}
+        | {"title": {"text": "F1", "standoff": 6}},
         y={"autorange": "reversed", "type": "category", "showgrid": False, "ticklabelstandoff": 6},
         hovermode="y unified",
         bargap=0.45,
@@ -170,8 +194,43 @@ def _cloud(truth: Sequence[Any], answers: Sequence[Any], tone: str) -> Trace:
     }
 
 
+def _f1_interval(row: Mapping[str, Any]) -> list[float]:
+    precision, recall = (finite(row.get(name)) or 0.0 for name in ("precision", "recall"))
+    return shares.of_f1(precision, recall, row.get("rows") or 0)
+
+
+def joined(bins: Sequence[Mapping[str, Any]], least: int = shares.FEW) -> list[dict[str, float]]:
+    """Neighbouring bins put together until each has `least` rows, as far as there are so many;
+    confidence and accuracy are those of all rows together."""
+    groups: list[list[Mapping[str, Any]]] = []
+    for one in bins:
+        if not one.get("count"):
+            continue
+        if groups and _rows(groups[-1]) < least:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    if len(groups) > 1 and _rows(groups[-1]) < least:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    return [
+        {
+            "count": _rows(group),
+            **{
+                name: sum((finite(one.get(name)) or 0.0) * one["count"] for one in group)
+                / _rows(group)
+                for name in ("confidence", "accuracy")
+            },
+        }
+        for group in groups
+    ]
+
+
+def _rows(bins: Sequence[Mapping[str, Any]]) -> int:
+    return sum(one["count"] for one in bins)
+
+
 def _bins(bins: Sequence[Mapping[str, Any]], tone: str) -> Trace:
-    filled = [one for one in bins if one.get("count")]
+    filled = joined(bins)
     most = max((one["count"] for one in filled), default=1)
     return {
         "type": "scatter",

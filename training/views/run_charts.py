@@ -36,6 +36,15 @@ def terms_of(config: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(loss["kind"] for losses in lists for loss in losses))
 
 
+def units(run: Run, terms: Sequence[str]) -> dict[str, str]:
+    """What the loss of each term is counted in. Of numbers, terms of answers are squared errors,
+    and not the nats that they are of classes."""
+    found = {term: str((catalog.find("losses", term) or {}).get("unit") or "") for term in terms}
+    if run.dataset_version.problem == "regression":
+        found = {term: "squared error" if one == "nats" else one for term, one in found.items()}
+    return found
+
+
 def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list[Chart]:
     """Every curve of a run, the two that matter most first. Four queries with a control."""
     series = metrics.read(run=run, max_points=CHART_POINTS)["series"]
@@ -49,7 +58,7 @@ def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> li
         {
             "name": "loss",
             "title": "Loss",
-            "figure": curves.losses(series, terms=terms),
+            "figure": curves.losses(series, terms=terms, units=units(run, terms)),
         },
         {
             "name": "accuracy",

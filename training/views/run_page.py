@@ -214,7 +214,7 @@ def live_values(run: Run) -> dict[str, str]:
     return {
         "stage": run.stage or ui.words(run.status),
         "percent": f"{ui.progress_percent(run.fraction)} %",
-        "eta": f"about {ui.duration(run.eta_seconds)} left" if run.eta_seconds is not None else "",
+        "eta": _left(run),
         "step": f"step {ui.grouped(run.step)} of {ui.grouped(run.steps)}" if run.steps else "",
         "elapsed": ui.duration(elapsed),
         "loss": ui.metric(latest.get("train/loss")),
@@ -223,3 +223,11 @@ def live_values(run: Run) -> dict[str, str]:
         "learning_rate": ui.metric(latest.get("train/learning_rate"), "learning_rate"),
         "speed": ui.compact(latest.get("train/samples_per_second")),
     }
+
+
+def _left(run: Run) -> str:
+    """How long it will train on; of a run that is being stopped, or rests, nobody can say."""
+    going = (Run.Status.STARTING, Run.Status.TRAINING, Run.Status.EVALUATING)
+    if run.status not in going or run.eta_seconds is None:
+        return ""
+    return f"about {ui.duration(run.eta_seconds)} left"
