@@ -40,11 +40,9 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         return self.exclude(status__in=Run.FINAL)
 
     def claimable(self, queues: Sequence[str]) -> "RunQuerySet":
-        """Queued, past their back-off, oldest first."""
+        """Queued, and past their back-off. Which of them is next says worker/line.py."""
         rested = models.Q(retry_at=None) | models.Q(retry_at__lte=Now())
-        return self.filter(rested, status=Run.Status.QUEUED, queue__in=queues).order_by(
-            "queued_at", "pk"
-        )
+        return self.filter(rested, status=Run.Status.QUEUED, queue__in=queues)
 
 
 class Run(Leased):
@@ -60,9 +58,17 @@ class Run(Leased):
         FAILED = "failed"
         CANCELLED = "cancelled"
 
+    class Priority(models.IntegerChoices):
+        LOW = -1, "low"
+        NORMAL = 0, "normal"
+        HIGH = 1, "high"
+
     FINAL: ClassVar = [Status.FINISHED, Status.FAILED, Status.CANCELLED]
     CLAIMABLE: ClassVar = Status.QUEUED
     LEASED: ClassVar = [Status.STARTING, Status.TRAINING, Status.EVALUATING, Status.CANCELLING]
+    WORKING: ClassVar = [Status.STARTING, Status.TRAINING, Status.EVALUATING]
+    #: Nobody works at it, and it is not over.
+    RESTING: ClassVar = [Status.WAITING, Status.QUEUED, Status.PAUSED]
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
     number = models.PositiveIntegerField()
@@ -87,12 +93,27 @@ class Run(Leased):
         "self", on_delete=models.CASCADE, null=True, blank=True, related_name="controls"
     )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+
+    # When its turn comes, and where (worker/line.py).
     queue = models.CharField(max_length=50, default="default")
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    place = models.DateTimeField(
+        null=True, help_text="It stands in line as if queued then; null: as it was queued."
+    )
+    gpus = models.PositiveSmallIntegerField(default=0, help_text="Cards that it has to itself.")
+    memory_bytes = models.BigIntegerField(
+        null=True, help_text="That it will hold, as estimated or asked at launch."
+    )
+    expected_seconds = models.FloatField(null=True, help_text="Of the whole run, estimated.")
 
     # Who has it now.
     worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, related_name="runs")
+    taken_at = models.DateTimeField(null=True, help_text="When a worker last took it.")
     retry_at = models.DateTimeField(null=True, help_text="Not to be claimed before (back-off).")
     cancel_requested_at = models.DateTimeField(null=True)
+    pause_requested_at = models.DateTimeField(
+        null=True, help_text="A run in training that is to checkpoint and pause."
+    )
     death_step = models.BigIntegerField(null=True, help_text="Where it last died.")
     deaths_there = models.PositiveIntegerField(
         default=0, help_text="How many times in a row it died at that step."
@@ -133,6 +154,8 @@ class Run(Leased):
         indexes: ClassVar = [
             models.Index(fields=["status", "lease_until"], name="run_by_lease"),
             models.Index(fields=["project", "status"], name="run_by_project_status"),
+            # What people have in training, and when they last had a turn, without reading rows.
+            models.Index(fields=["created_by", "status", "taken_at"], name="run_by_share"),
         ]
 
     def __str__(self) -> str:
@@ -141,6 +164,11 @@ class Run(Leased):
     @property
     def is_final(self) -> bool:
         return self.status in self.FINAL
+
+    @property
+    def is_pausing(self) -> bool:
+        """It was asked to pause, and has not left yet."""
+        return self.pause_requested_at is not None and self.status in self.WORKING
 
     @property
     def is_distillation(self) -> bool:
