@@ -160,6 +160,27 @@ def test_lists_and_the_overview_show_it_too(
     assert "Best result so far" in overview.content.decode()
 
 
+def test_scores_of_several_kinds_stay_apart_and_say_what_they_are(
+    veras: Client, project: Project, tmp_path: Path
+) -> None:
+    errors = finished(project, "regression", tmp_path)
+    shares = [make.distillation(project, accuracy=value) for value in (0.7, 0.9)]
+    address = reverse("training:run_list", args=[project.slug])
+    page = veras.get(address, {"order": "-score"})
+    table = page.context["table"]
+    kinds = [row.metric for row in table.rows]
+    assert sorted(kinds) == [*["accuracy"] * 4, "rmse"]
+    assert kinds == sorted(kinds) or kinds == sorted(kinds, reverse=True)
+    runs = [row.run for row in table.rows]
+    assert runs.index(shares[1]) < runs.index(shares[0])
+    assert errors in runs
+    text = page.content.decode()
+    assert '<span class="faint small">RMSE</span>' in text
+    assert '90.0 % <span class="faint small">accuracy</span>' in text
+    assert 'id="by-loss"' not in text  # sums of different terms do not compare
+    assert 'id="by-loss"' in veras.get(address, {"q": errors.name}).content.decode()
+
+
 def test_the_table_orders_by_it_and_marks_the_best(
     veras: Client, project: Project, tmp_path: Path
 ) -> None:
@@ -222,7 +243,8 @@ def test_every_term_of_every_stage_has_its_curve_and_stages_their_marks(staged: 
     charts = {one["name"]: one for one in run_charts.charts(staged, control=None, teachers=[])}
     lines = [trace["name"] for trace in charts["loss"]["figure"]["data"]]
     assert lines == [
-        "total", "hidden states", "soft targets", "hard labels", "validation"
+        "total", "hidden states, squared difference", "soft targets, nats", "hard labels, nats",
+        "validation",
     ]  # fmt: skip
     shares = charts["shares"]["figure"]["data"]
     assert {trace["stackgroup"] for trace in shares} == {"terms"}

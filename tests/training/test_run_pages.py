@@ -1,6 +1,7 @@
 """The table of runs and the page of a run: who sees them, what they say, what they cost."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,41 @@ def evaluated(run: Run, folder: Path, *, taught: bool = True, **changes: Any) ->
 
 
 # Who --------------------------------------------------------------------------------------------
+
+
+def verdict_cells(vera: User, project: Project) -> list[str]:
+    text = signed_in(vera).get(reverse("training:run_list", args=[project.slug])).content.decode()
+    return re.findall(r'<span class="chip[^"]*" title="[^"]*">[^<]*</span>|waits for its', text)
+
+
+def test_the_table_says_whether_each_teacher_helped_and_by_how_much(
+    vera: User, project: Project
+) -> None:
+    run = make.distillation(project, accuracy=0.88, control=0.85)
+    title = "+3.0 points to the control, 95 % within +2.0 and +4.0"
+    assert verdict_cells(vera, project) == [
+        f'<span class="chip chip-good" title="{title}">helped</span>'
+    ]
+    run.comparison["answer"] = "no_evidence"
+    run.save()
+    assert ">no evidence<" in verdict_cells(vera, project)[0]
+    Run.objects.filter(pk=run.pk).update(comparison=None)
+    assert verdict_cells(vera, project) == []
+    run.controls.update(status=Run.Status.TRAINING)
+    assert verdict_cells(vera, project) == ["waits for its"]
+
+
+def test_the_table_marks_the_run_that_validation_rows_prefer(vera: User, project: Project) -> None:
+    lucky = make.distillation(project, accuracy=0.9)
+    chosen = make.distillation(project, accuracy=0.8)
+    for run, value in ((lucky, 0.7), (chosen, 0.75)):
+        Run.objects.filter(pk=run.pk).update(
+            summary=run.summary | {"best_value": value}, dataset_version=lucky.dataset_version
+        )
+    Run.objects.exclude(control_of=None).delete()
+    page = signed_in(vera).get(reverse("training:run_list", args=[project.slug]))
+    marked = [row.run for row in page.context["table"].rows if "score" in row.is_best]
+    assert marked == [chosen]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, F, OrderBy
-from django.db.models.fields.json import KeyTransform
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Coalesce, Now
 from django.http import QueryDict
 from django.utils import timezone
@@ -21,7 +21,7 @@ from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
 from training.services import run_filters, run_search, scores
-from training.views import run_charts
+from training.views import run_charts, run_page
 
 PAGE = 50
 MOST_PARAMETERS = 4  # columns for what differs; the rest is counted
@@ -63,6 +63,7 @@ class Row:
     validation: float | None
     agreement: float | None
     loss: float | str | None
+    verdict: dict[str, Any] | None
     spark: str
     elapsed: timedelta | None
     teachers: Sequence[ModelVersion]
@@ -83,6 +84,7 @@ class Table:
     counts: list[tuple[str, str, int]]
     is_live: bool
     metric: str  # of all rows, where they have one in common
+    with_loss: bool  # one objective, so that losses compare
 
     @property
     def test_label(self) -> str:
@@ -105,7 +107,7 @@ def table(*, project: Project, asked: QueryDict) -> Table:
     runs = run_search.search(
         project=project, status=",".join(GROUPS.get(status, [status])), tag=tag, q=q
     )
-    page = Paginator(runs.order_by(_order(order), "-number"), PAGE).get_page(asked.get("page"))
+    page = Paginator(runs.order_by(*_orders(order), "-number"), PAGE).get_page(asked.get("page"))
     rows = _rows(list(page.object_list))
     names = _differing([row.run.config for row in rows if row.run.control_of_id is None])
     shown = names[:MOST_PARAMETERS]
@@ -128,6 +130,7 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         ],
         is_live=any(not row.run.is_final for row in rows),
         metric=_common([row.metric for row in rows]),
+        with_loss=len({_objective(row.run) for row in rows}) == 1,
     )
 
 
@@ -163,6 +166,16 @@ def _plain(value: Any) -> bool:
     return not isinstance(value, dict | list)
 
 
+def _orders(order: str) -> list[OrderBy]:
+    """Scores of one kind stay together: accuracy and perplexity do not compare."""
+    name = order.removeprefix("-")
+    by = _order(order)
+    if name not in ("score", "accuracy", "validation"):
+        return [by]
+    problem = KeyTextTransform("problem", "dataset_version__reading")
+    return [OrderBy(F("task")), OrderBy(problem, nulls_first=True), by]
+
+
 def _order(order: str) -> OrderBy:
     name = order.removeprefix("-")
     by = ORDERS.get(name)
@@ -189,6 +202,7 @@ def _rows(runs: list[Run]) -> list[Row]:
             validation=scores.of_validation(run, name),
             agreement=scores.number(run.summary.get("agreement", run.metrics.get("val/agreement"))),
             loss=run.metrics.get("train/loss"),
+            verdict=_verdict(run),
             spark=sparks.get(run.pk, ""),
             elapsed=ended - run.started_at if run.started_at and ended else None,
             teachers=list(run.teachers.all()),
@@ -198,21 +212,43 @@ def _rows(runs: list[Run]) -> list[Row]:
     return rows
 
 
+def _verdict(run: Run) -> dict[str, Any] | None:
+    """Whether its teacher helped, in a word and in numbers; None where that is no question."""
+    if run.control_of_id is not None or run.status != Run.Status.FINISHED:
+        return None
+    found = run_page.verdict(run)
+    if found is None:
+        awaited = any(not one.is_final for one in run.controls.all())
+        return {"word": "waits for its control", "title": ""} if awaited else None
+    difference, *edges = found.get("said") or ["unknown"]
+    title = f"{difference} to the control"
+    if edges:
+        title += f", 95 % within {edges[0]} and {edges[1]}"
+    return found | {"word": ui.words(found["answer"]), "title": title}
+
+
+def _objective(run: Run) -> str:
+    """What its loss is a sum of."""
+    asked = [run.config.get(name) for name in ("scheme", "losses", "stages")]
+    return json.dumps(asked, sort_keys=True)
+
+
 def _common(names: list[str]) -> str:
     return names[0] if len(set(names)) == 1 else ""
 
 
 def _mark_best(rows: list[Row]) -> None:
-    """Among runs of one dataset version and task only: other scores do not compare."""
+    """Among runs of one dataset version and task only: other scores do not compare. Validation rows
+    choose; the test score that is marked is the one of the chosen run."""
     if len(rows) < 2 or len({row.run.dataset_version_id for row in rows}) != 1:
         return
     falls = ui.less_is_better(_common([row.metric for row in rows]))
-    for name in ("score", "validation", "agreement"):
+    for name in ("validation", "agreement"):
         best = min if falls and name != "agreement" else max
         values = [value for row in rows if (value := getattr(row, name)) is not None]
         for row in rows:
             if len(values) > 1 and getattr(row, name) == best(values):
-                row.is_best.add(name)
+                row.is_best |= {name, "score"} if name == "validation" else {name}
 
 
 def _sparks(rows: list[tuple[Run, str]]) -> dict[int, str]:
