@@ -55,6 +55,14 @@ SHARES = frozenset(
         *("span_f1", "span_precision", "span_recall"),
     }
 )
+#: What the first part of a metric's name is called.
+SPLITS = {
+    "val": "validation",
+    "train": "training",
+    "test": "test",
+    "teacher/val": "teacher, validation",
+    "teacher/test": "teacher, test",
+}
 #: What a metric is called on a page, when it is not simply its name in words.
 MEASURES = {
     "ece": "calibration error",
@@ -151,11 +159,32 @@ def compact(value: float | str | None) -> str:
 
 
 @register.filter
+def bounded(said: str, version: Any) -> str:
+    """A size of a model with the words that it is a bound, where nobody knows it better yet."""
+    bound = said != NOTHING and getattr(version, "is_upper_bound", False)
+    return f"at most {said}" if bound else said
+
+
+@register.filter
 def edges(text: str) -> str:
     """A text with the line breaks at its ends as signs, which would show as nothing."""
     inner = str(text).strip("\r\n")
     begin, _, end = str(text).partition(inner) if inner else (str(text), "", "")
     return "↵" * len(begin.splitlines()) + inner + "↵" * len(end.splitlines())
+
+
+@register.filter
+def beginning(text: str | None, most: int = 160) -> str:
+    """As much of a text as fits in `most` characters and six lines, cut after a word; all of a
+    shorter one."""
+    whole = str(text or "")
+    lines = "\n".join(whole.splitlines()[:6])
+    if len(whole) <= most and len(lines) >= len(whole.rstrip()):
+        return whole
+    if len(lines) <= most:
+        return lines.rstrip()
+    cut = re.match(rf"(?s).{{1,{most}}}(?=\s)", lines)
+    return cut[0].rstrip() if cut else lines[:most]
 
 
 @register.filter
@@ -173,7 +202,16 @@ def percent(value: float | str | None, places: int = 1) -> str:
     shown = round(number * 100, places)
     if number < 1 and shown >= 100:
         shown = 100 - 10**-places
-    return f"{shown:.{places}f} %"
+    return _minus(f"{shown:.{places}f} %")
+
+
+@register.filter
+def span(interval: Any, places: int = 1) -> str:
+    """Two shares as the ends of an interval: `93.2 to 97.1 %`; nothing where there is none."""
+    if not isinstance(interval, list | tuple) or len(interval) != 2:
+        return ""
+    low, high = (percent(edge, places) for edge in interval)
+    return "" if NOTHING in (low, high) else f"{low.removesuffix(' %')} to {high}"
 
 
 @register.filter
@@ -198,12 +236,12 @@ def metric(value: Any, name: str = "") -> str:
     if number is None:
         return NOTHING
     if name.endswith("learning_rate"):
-        return f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+")
+        return _power(number)
     if "per_second" in name:
         return compact(number)
     if number and (abs(number) < 0.001 or abs(number) >= 1e5):
-        return f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+")
-    return f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}"
+        return _power(number)
+    return _minus(f"{number:.4f}" if abs(number) < 10 else f"{number:.2f}")
 
 
 @register.filter
@@ -223,6 +261,23 @@ def score(value: Any, name: str) -> str:
     return percent(value) if is_share(name) else metric(value, name)
 
 
+@register.filter
+def measured(name: str) -> str:
+    """A metric's name with the split it was measured on: `val/ece` as `calibration error,
+    validation`."""
+    split, _, _ = str(name).rpartition("/")
+    return f"{measure(name)}, {SPLITS.get(split, words(split))}" if split else measure(name)
+
+
+def _minus(text: str) -> str:
+    """With the sign that is as wide as a plus, which a hyphen is not."""
+    return f"−{text[1:]}" if text.startswith("-") else text
+
+
+def _power(number: float) -> str:
+    return _minus(f"{number:.2e}".replace("e-0", "e-").replace("e+0", "e+"))
+
+
 def _bare(name: str) -> str:
     return str(name).rpartition("/")[2]
 
@@ -233,7 +288,7 @@ def signed(value: float | None, places: int = 1) -> str:
     number = _number(value)
     if number is None:
         return NOTHING
-    return f"{number * 100:+.{places}f}".replace("-", "−")
+    return _minus(f"{number * 100:+.{places}f}")
 
 
 @register.filter

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.engine import writings
-from training.engine import chats, language
+from training.engine import chats, generation, language
 from training.engine.data import NO_UNIT
 from training.engine.errors import DataError, ModelError
 from training.engine.language import LanguagePreprocessing, Wish
@@ -180,3 +180,12 @@ def test_tokens_become_the_text_they_came_from(kind: str) -> None:
 def test_too_many_characters_for_the_vocabulary_are_counted_in_the_refusal() -> None:
     with pytest.raises(DataError, match="26 different characters"):
         language.learn(["abcdefghijklmnopqrstuvwxyz"], Wish(kind="character", vocabulary=20))
+
+
+def test_a_prompt_that_ends_in_a_word_gives_it_back_to_the_answer() -> None:
+    def decode(ids: list[int]) -> str:
+        return "".join(["say", " he", "llo", " again", "st"][one] for one in ids)
+
+    assert generation.after_a_word([0, 1], [2, 3], decode) == ([0], [1, 2, 3])
+    assert generation.after_a_word([0, 1, 2], [3], decode) == ([0, 1, 2], [3])
+    assert generation.after_a_word([2], [4], decode) == ([2], [4])  # no word ends here

@@ -163,3 +163,28 @@ def test_bars_and_counts() -> None:
     assert ui.share(0.93164) == "93.16"
     assert ui.share(None) == "0.00"
     assert ui.grouped(13083) == "13\u202f083"
+
+
+def test_a_negative_number_has_the_sign_that_a_positive_one_would() -> None:
+    assert [ui.metric(-0.25), ui.percent(-0.031), ui.signed(-0.012)] == [
+        "−0.2500",
+        "−3.1 %",
+        "−1.2",
+    ]
+
+
+def test_an_interval_of_shares_is_two_ends_and_nothing_where_there_is_none() -> None:
+    assert ui.span([0.932, 0.971]) == "93.2 to 97.1 %"
+    assert [ui.span(one) for one in (None, "", [0.1], ["NaN", 1.0])] == ["", "", "", ""]
+
+
+def test_a_metric_says_what_it_is_of() -> None:
+    assert ui.measured("val/ece") == "calibration error, validation"
+    assert ui.measured("accuracy") == "accuracy"
+
+
+def test_a_long_text_is_cut_after_a_word_and_within_six_lines() -> None:
+    assert ui.beginning("short") == "short"
+    assert ui.beginning("well " * 100, 12) == "well well"
+    assert ui.beginning("\n".join("abcdefgh")) == "\n".join("abcdef")
+    assert len(ui.beginning("x" * 500)) == 160

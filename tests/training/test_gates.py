@@ -97,8 +97,8 @@ def test_a_teacher_no_better_than_the_student_alone_is_told(
     run = alone(project, dataset, 0.88, student=student)
     alone(project, dataset, 0.95)  # another student's
     (said,) = gates.warnings(teachers=[knowing], student=student, dataset=dataset)
-    assert said.startswith("wise@1 scores 0.61 accuracy on validation rows; the student alone")
-    assert f"0.88 accuracy in run {run.number}" in said
+    assert said.startswith("wise@1 scores 61.0 % accuracy on validation rows; the student alone")
+    assert f"88.0 % accuracy in run {run.number}" in said
     best = gates.best_alone(dataset=dataset, metric="accuracy")
     assert best is not None
     assert best.value == 0.95

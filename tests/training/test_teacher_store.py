@@ -139,9 +139,9 @@ def test_the_page_of_workers_lists_and_frees(
     text = signed_in(erin).get("/workers/").content.decode()
     assert "tickets@1" in text
     assert "97.0 % of the probability" in text
-    assert "Free what big@1" not in text
+    assert "Delete what big@1" not in text
     owner = signed_in(alice)
-    assert "Free what big@1" in owner.get("/workers/").content.decode()
+    assert "Delete what big@1" in owner.get("/workers/").content.decode()
     owner.post(f"/workers/teacher-outputs/{one.pk}/free/")
     assert "goes when unused" in owner.get("/workers/").content.decode()
 

@@ -13,25 +13,20 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
     """Rows are true classes, columns answers; colour is the share of the row, so that rare
     classes are seen as well as common ones."""
     names = [plain(str(label), 20) for label in labels]
-    shares, texts = [], []
-    for place, row in enumerate(counts):
-        total = sum(row)
-        shares.append([count / total if total else 0.0 for count in row])
-        texts.append(
-            [
-                f"true: {names[place]}<br>answered: {names[other]}<br>{count} of {total} rows"
-                for other, count in enumerate(row)
-            ]
-        )
+    # Hovering reads the counts: a sentence a cell would be most of the page of many classes.
+    parts = [[round(count / (sum(row) or 1), 4) for count in row] for row in counts]
     few = len(names) <= MOST_CLASSES_NAMED
     axis = {"showgrid": False, "type": "category", "showticklabels": few, "tickfont": {"size": 10}}
     heat: Trace = {
         "type": "heatmap",
         "x": _unique(names),
         "y": _unique(names),
-        "z": shares,
-        "text": texts,
-        "hovertemplate": "%{text}<extra></extra>",
+        "z": parts,
+        "customdata": [list(row) for row in counts],
+        "hovertemplate": (
+            "true: %{y}<br>answered: %{x}<br>%{customdata} rows, %{z:.1%} of the true ones"
+            "<extra></extra>"
+        ),
         "zmin": 0,
         "zmax": 1,
         "xgap": 1 if few else 0,
@@ -145,7 +140,7 @@ def per_class(
         traces.append(marks)
     return figure(
         traces,
-        x={"range": [0, 1.02], "tickformat": ".1f", "showgrid": True}
+        x={"range": [0, 1.02], "tickformat": ".0%", "showgrid": True}
         | {"title": {"text": "F1", "standoff": 6}},
         y={"autorange": "reversed", "type": "category", "showgrid": False, "ticklabelstandoff": 6},
         hovermode="y unified",

@@ -238,6 +238,20 @@ def batches(inputs: LanguageInputs, rows: Indices) -> Iterator[Indices]:
     yield from data.steady_order(np.arange(len(rows)), lengths, size)
 
 
+def after_a_word(
+    prompt: list[int], answer: list[int], decode: Callable[[list[int]], str]
+) -> tuple[list[int], list[int]]:
+    """The same tokens, with those of a word that the prompt ends in the middle of given back to the
+    answer; as they came where the prompt has no end of a word."""
+    whole = decode([*prompt, *answer[:1]])
+    for cut in range(len(prompt), 0, -1):
+        said = decode(prompt[:cut])
+        after = whole[len(said) :][:1]
+        if said.strip() and whole.startswith(said) and (said[-1].isspace() or after.isspace()):
+            return prompt[:cut], prompt[cut:] + answer
+    return prompt, answer
+
+
 def samples(
     networks: list[tuple[str, Network]],
     inputs: LanguageInputs,
@@ -253,6 +267,8 @@ def samples(
     some = first[np.linspace(0, len(first) - 1, min(SAMPLES, len(first))).astype(np.int64)]
     pairs = inputs.prompts(some)
     own = cast(LanguagePreprocessing, networks[0][1].preprocessing)
+    if inputs.form == "text":
+        pairs = [after_a_word(*pair, own.decode) for pair in pairs]
     found: list[JSON] = [
         {
             "row_id": int(dataset.row_ids[row] // MOST_WINDOWS),

@@ -354,6 +354,6 @@ def _teachers_scored(
     joined = lesson.target(rows, split, truth).logits.cpu().numpy()
     whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {}, words)
     sizes = report.combined(lesson.teachers, each)
-    judged = TASKS[lesson.config.task].metrics[dataset.problem]
+    judged = (*TASKS[lesson.config.task].metrics[dataset.problem], "accuracy_interval")
     summary = {**sizes, **{name: whole.summary[name] for name in judged if name in whole.summary}}
     return report.Scored(np.asarray(joined), summary, whole.details)

@@ -28,7 +28,7 @@ def differences(ours: Values, theirs: Values, *, falls: bool = False) -> dict[st
     where it `falls`. mcnemar_p is None where rows are not right or wrong.
     """
     rows = len(ours)
-    binary = _is_binary(ours) and _is_binary(theirs)
+    binary = is_binary(ours) and is_binary(theirs)
     if binary:
         better = int(np.sum(ours > theirs))
         worse = int(np.sum(ours < theirs))
@@ -59,7 +59,7 @@ def retention(student: Values, teacher: Values) -> dict[str, Any]:
         return {"retention": None, "retention_interval": None, "mcnemar_p": None}
     chance = np.random.default_rng(0)
     p: float | None = None
-    if _is_binary(student) and _is_binary(teacher):
+    if is_binary(student) and is_binary(teacher):
         kinds = np.bincount((2 * student + teacher).astype(np.int64), minlength=4)
         drawn = chance.multinomial(len(student), kinds / len(student), size=RESAMPLES)
         ratios = (drawn[:, 2] + drawn[:, 3]) / np.maximum(drawn[:, 1] + drawn[:, 3], 1)
@@ -94,7 +94,8 @@ def mcnemar(better: int, worse: int) -> float:
     return min(1.0, 2 * tail)
 
 
-def _is_binary(values: Values) -> bool:
+def is_binary(values: Values) -> bool:
+    """Whether every row is right or wrong."""
     return bool(np.isin(values, (0.0, 1.0)).all())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.engine import evaluate, latency, networks, predictions, slices, spans
+from training.engine import evaluate, latency, networks, predictions, shares, slices, spans
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
 from training.engine.job_config import Machine, Problem
@@ -39,16 +39,28 @@ def scored(
     words: Indices | None = None,
 ) -> Scored:
     """The contract's description of one network: summary for tables, details for its page. Where
-    units are words, each row's begin at `words`."""
+    units are words, each row's begin at `words`; they stand in sentences, so the interval of a
+    share, which wants rows apart from each other, is told of rows alone."""
+    scores = evaluate.score(logits, labels, dataset.problem, names=dataset.names, starts=words)
+    rows = _labelled(labels, dataset.problem)
+    sure = rows and words is None and "accuracy" in scores
     summary = {
         "name": network.name,
-        **evaluate.score(logits, labels, dataset.problem, names=dataset.names, starts=words),
+        **scores,
+        **({"accuracy_interval": shares.wilson(scores["accuracy"], rows)} if sure else {}),
         "parameters": network.parameters,
         "size_bytes": size_bytes(network),
         **speed,
     }
     found = details(logits, labels, dataset.names, dataset.problem, words)
     return Scored(logits, summary, found)
+
+
+def _labelled(labels: Targets, problem: Problem) -> int:
+    """How many units have a label that an answer is right or wrong about."""
+    if problem == "single_label":
+        return int((labels >= 0).sum())
+    return int((~np.isnan(labels).any(axis=1)).sum()) if problem == "multi_label" else 0
 
 
 def details(

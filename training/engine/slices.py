@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from training.engine import data
+from training.engine import data, paired, shares
 from training.engine.data import Dataset, Indices
 from training.engine.errors import ConfigError, Fault
 from training.engine.generation import Judged
@@ -47,10 +47,12 @@ def of(
     student: Said,
     teacher: Said | None,
 ) -> list[JSON]:
-    """For each column: `{"column", "metric", "parts": [{"name", "rows", "student", "teacher"}]}`.
+    """For each column: `{"column", "metric", "parts": [{"name", "rows", "student", "teacher",
+    "interval"?}]}`.
 
     metric is accuracy (where words have labels, the share of right words), or rmse of numbers;
-    rows are those that have a label. `column` is what the task reads. Without any column asked for,
+    rows are those that have a label; interval is the student's, at 95 %, where rows are right or
+    wrong. `column` is what the task reads. Without any column asked for,
     texts are cut by their length, and tables by their first columns.
     """
     rows = dataset.splits[split]
@@ -62,12 +64,16 @@ def of(
     if not known.any():
         return found
     numbers = dataset.problem == "regression"
+    by_row = not numbers and paired.is_binary(student.value[known])
 
     def worth(said: Said | None, where: Indices) -> float | None:
         if said is None:
             return None
         mean = float(said.value[where].mean())
         return mean**0.5 if numbers else mean
+
+    def sure(where: Indices) -> list[float]:
+        return shares.wilson(float(student.value[where].mean()), len(where))
 
     def told(name: str, parts: Parts) -> None:
         kept = [(said, where[known[where]]) for said, where in parts]
@@ -77,6 +83,7 @@ def of(
                 "rows": len(where),
                 "student": worth(student, where),
                 "teacher": worth(teacher, where),
+                **({"interval": sure(where)} if by_row else {}),
             }
             for said, where in kept
             if len(where)
@@ -174,12 +181,21 @@ def quarters(numbers: Values, unit: str = "") -> Parts:
     for place in range(len(edges) + 1):
         inside = np.flatnonzero((which == place) & ~np.isnan(numbers))
         if len(inside):
-            low, high = numbers[inside].min(), numbers[inside].max()
-            span = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+            low, high = _number(numbers[inside].min()), _number(numbers[inside].max())
+            span = low if low == high else f"{low} to {high}"
             parts.append((f"{span} {unit}".strip(), inside))
     without = np.flatnonzero(np.isnan(numbers))
     return [*parts, ("(empty)", without)] if len(without) else parts
 
 
 def _spelt(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)[:60]
+    return _number(value) if isinstance(value, float) else str(value)[:60]
+
+
+def _number(value: float) -> str:
+    """As people write it: `240 979`, `0.0312`; tiny and huge ones with their power of ten."""
+    if value and not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.3g}"
+    if value == round(value) or abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.4g}"

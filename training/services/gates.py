@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from distillhub.lib.errors import DomainError, Invalid, Missing
+from distillhub.templatetags import ui
 from projects.models import DatasetVersion, ModelVersion, User
 from projects.services import datasets
 from training.engine.export_config import FALLING
@@ -177,8 +178,8 @@ def warnings(
 
 
 def spelt(known: Known) -> str:
-    """`0.88 accuracy`."""
-    return f"{known.value:.3g} {known.metric.replace('_', ' ')}"
+    """`88.0 % accuracy`."""
+    return f"{ui.score(known.value, known.metric)} {ui.measure(known.metric)}"
 
 
 def _newest(version: ModelVersion, dataset: DatasetVersion) -> dict[str, Any] | None:

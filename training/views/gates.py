@@ -10,9 +10,11 @@ from django.views.decorators.http import require_http_methods
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
+from projects.ingest.formats import TOKENS_TASK
 from projects.models import ModelVersion, Project, Role, User
 from projects.services import registry
 from training.charts import fidelity
+from training.engine import shares
 from training.engine.export_config import FALLING
 from training.models import TeacherGate
 from training.services import gates
@@ -109,6 +111,7 @@ def _told(gate: TeacherGate) -> dict[str, Any]:
         "report": report,
         "metric": metric,
         "value": mine,
+        "interval": _interval(gate, metric, mine),
         "falls": metric in FALLING,
         "scores": [(name, value) for name, value in report["metrics"].items() if name != metric],
         "baseline": report.get("baseline"),
@@ -118,3 +121,13 @@ def _told(gate: TeacherGate) -> dict[str, Any]:
         "softness": report["softness"],
         "reliability": fidelity.reliability([], bins) if bins else None,
     }
+
+
+def _interval(gate: TeacherGate, metric: str, value: Any) -> list[float] | None:
+    """Of an accuracy over rows. Words stand in sentences, which Wilson's interval knows nothing
+    of."""
+    report = gate.report or {}
+    if metric != "accuracy" or gate.version.model.task == TOKENS_TASK:
+        return None
+    labelled = report.get("labelled")
+    return shares.wilson(float(value), labelled) if labelled and value is not None else None

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from distillhub.lib import downloads, storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
@@ -166,6 +167,7 @@ def version_page(
 ) -> HttpResponse:
     """A version's page; `draft` is an export that was refused."""
     model = version.model
+    made_by = Run.objects.select_related("dataset_version__dataset").filter(output=version).first()
     uses = [("student", version.runs_as_student), ("teacher", version.runs_as_teacher)]
     context = {
         "title": version.reference,
@@ -178,10 +180,12 @@ def version_page(
         "score": run_choices.score(version),
         "metric": run_choices.metric(version),
         "config": [(name, _written(name, value)) for name, value in version.config.items()],
-        "derived": _derived(version),
+        "derived": (derived := _derived(version)),
+        "counted": derived.get("size") or _counted(version),
         "opens_here_only": "altered" in version.config and _is_transformers(version),
         "made_of": derivations.made_of(version=version)[:RECENT],
-        "made_by": Run.objects.filter(output=version).first(),
+        "made_by": made_by,
+        "score_of": _score_of(version, made_by),
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
         "aliases": version.aliases.all(),
         "numbers": model.versions.values_list("number", flat=True),
@@ -194,6 +198,22 @@ def version_page(
     return render(
         request, f"training/{'_model_version' if live else 'model_version'}.html", context
     )
+
+
+def _score_of(version: ModelVersion, made_by: Run | None) -> str:
+    """`test rows of banking@1`: what the score that stands for a version was measured on."""
+    name = run_choices.metric(version)
+    split = next((one for one in ("test", "val") if f"{one}/{name}" in version.metrics), "")
+    if not split:
+        return ""
+    rows = f"{ui.SPLITS[split]} rows"
+    return f"{rows} of {made_by.dataset_version}" if made_by is not None else rows
+
+
+def _counted(version: ModelVersion) -> str:
+    """What the number of its weights holds for, before a run knows it."""
+    assumes = version.source.get("assumes") if not version.files else ""
+    return f"counted for {assumes}" if assumes else ""
 
 
 def _derived(version: ModelVersion) -> dict[str, Any]:

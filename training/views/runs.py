@@ -13,7 +13,7 @@ from projects import permissions
 from projects.models import ModelVersion, Role
 from training.models import Run
 from training.services import logs, metrics, runs
-from training.views import run_charts, run_page, run_table
+from training.views import run_charts, run_evaluation, run_page, run_table
 
 TABS = [
     ("overview", "Overview"),
@@ -113,13 +113,14 @@ def _tab(
     match tab:
         case "overview":
             return run_page.overview(run, control=control, teachers=teachers) | {
-                "console": logs.last(run=run, count=60)
+                "calibration": run_evaluation.calibration(run, control),
+                "console": logs.last(run=run, count=60),
             }
         case "curves":
             return {"charts": run_charts.charts(run, control=control, teachers=teachers)}
         case "evaluation":
             return {
-                "evaluation": run_charts.evaluation(run),
+                "evaluation": run_evaluation.evaluation(run),
                 "cast": run_page.cast(run, control=control, teachers=teachers),
                 **run_page.judged_by(run),
             }

@@ -31,7 +31,7 @@ class Measure:
 
     def difference(self, value: float) -> str:
         """With its sign, in its unit."""
-        return f"{value * self.factor:+.{self.places}f}"
+        return f"{value * self.factor:+.{self.places}f}".replace("-", "−")
 
 
 ACCURACY = Measure("accuracy", "points", "more accuracy", "less accuracy", factor=100.0, places=1)

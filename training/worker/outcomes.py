@@ -211,7 +211,7 @@ def _add_version(run: Run, folder: Path) -> ModelVersion:
         problem=described.get("problem") or run.dataset_version.problem,
         tokenizer=described.get("tokenizer") or run.student.tokenizer,
         parameters=described.get("parameters") or told.get("parameters"),
-        size_bytes=size or told.get("size_bytes"),
+        size_bytes=told.get("size_bytes") or size,
         files=files,
         metrics={
             name: value for name, value in run.metrics.items() if name.startswith(("val/", "test/"))
