@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-POWERCAP = Path("/sys/class/powercap")
-WATT_HOUR = 3600.0  # joules
+from training.engine.powercap import POWERCAP, WATT_HOUR, Packages
+
+__all__ = ["POWERCAP", "WATT_HOUR", "Meter"]
 
 
 class Meter:
@@ -28,10 +29,9 @@ class Meter:
         self.processes = processes
         self.watts_per_core = watts_per_core
         self.device = device
-        self._packages = _packages(powercap)
-        self._last = {path: _counted(path) for path in self._packages}
+        self._packages = Packages(powercap)
         self._gpu = _watts(device)
-        self._package_joules = self._gpu_joules = 0.0
+        self._gpu_joules = 0.0
         self._cpu = time.process_time()
         self._at = time.monotonic()
         self._before = 0.0
@@ -56,12 +56,7 @@ class Meter:
         """So far. A package's counter starts again from 0 after some hours of work at most, so this
         is to be asked now and then; a GPU's power is taken to be the mean of two askings."""
         if self._packages:
-            for path in self._packages:
-                now = _counted(path)
-                spent = now - self._last[path]
-                self._package_joules += spent if spent >= 0 else spent + _range(path)
-                self._last[path] = now
-            used = self._package_joules
+            used = self._packages.joules()
         else:
             used = (time.process_time() - self._cpu) * self.watts_per_core * self.processes
         if self._gpu is not None:
@@ -71,28 +66,6 @@ class Meter:
                 self._gpu = watts
             self._at = now
         return self._before + used + self._gpu_joules
-
-
-def _packages(home: Path) -> list[Path]:
-    """Folders of the processor packages whose counters may be read."""
-    found = []
-    for folder in sorted(home.glob("intel-rapl:*")) if home.is_dir() else []:
-        if folder.name.count(":") == 1:  # not a part of a package
-            try:
-                _counted(folder)
-                _range(folder)
-            except (OSError, ValueError):
-                continue
-            found.append(folder)
-    return found
-
-
-def _counted(folder: Path) -> float:
-    return int((folder / "energy_uj").read_text()) / 1e6
-
-
-def _range(folder: Path) -> float:
-    return int((folder / "max_energy_range_uj").read_text()) / 1e6
 
 
 def _watts(device: torch.device) -> float | None:

@@ -4,12 +4,9 @@ import contextlib
 import fcntl
 import os
 import platform
-import shutil
 import socket
-import subprocess
 import uuid
 from collections.abc import Iterator
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,7 @@ from typing import Any
 import psutil
 
 from distillhub.lib import storage
-
-GPU_FACTS = "index,name,memory.total,memory.used,utilization.gpu,driver_version"
+from training.worker import gpus
 
 
 def facts() -> dict[str, Any]:
@@ -29,10 +25,7 @@ def facts() -> dict[str, Any]:
         "memory_bytes": psutil.virtual_memory().total,
         "disk_bytes": psutil.disk_usage(str(home())).total,
         "platform": platform.platform(terse=True),
-        "gpus": [
-            {name: gpu[name] for name in ("index", "name", "memory_bytes", "driver")}
-            for gpu in gpus()
-        ],
+        "gpus": [card.facts() for card in gpus.read()],
         "versions": {"python": platform.python_version()}
         | {name: _version(name) for name in ("distillhub", "torch", "transformers")},
     }
@@ -46,44 +39,8 @@ def load() -> dict[str, Any]:
         "memory_percent": memory.percent,
         "memory_free_bytes": memory.available,
         "disk_free_bytes": psutil.disk_usage(str(home())).free,
-        "gpus": [
-            {name: gpu[name] for name in ("index", "memory_used_bytes", "percent")}
-            for gpu in gpus()
-        ],
+        "gpus": [card.load() for card in gpus.read()],
     }
-
-
-def gpus() -> list[dict[str, Any]]:
-    """NVIDIA's cards, where its driver and `nvidia-smi` are installed."""
-    command = _nvidia_smi()
-    if command is None:
-        return []
-    try:
-        answer = subprocess.run(  # noqa: S603 - a fixed command found on the PATH
-            [command, f"--query-gpu={GPU_FACTS}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return []
-    found = []
-    for line in answer.stdout.splitlines():
-        parts = [part.strip() for part in line.split(",")]
-        if len(parts) != 6 or not parts[0].isdigit():
-            continue
-        found.append(
-            {
-                "index": int(parts[0]),
-                "name": parts[1],
-                "memory_bytes": _mebibytes(parts[2]),
-                "memory_used_bytes": _mebibytes(parts[3]),
-                "percent": float(parts[4]) if parts[4].isdigit() else None,
-                "driver": parts[5],
-            }
-        )
-    return found
 
 
 def home() -> Path:
@@ -130,15 +87,6 @@ def alone(place: Path) -> Iterator[bool]:
 
 def host() -> str:
     return socket.gethostname()
-
-
-@cache
-def _nvidia_smi() -> str | None:
-    return shutil.which("nvidia-smi")
-
-
-def _mebibytes(number: str) -> int | None:
-    return int(number) << 20 if number.isdigit() else None
 
 
 def _version(name: str) -> str:
