@@ -108,3 +108,15 @@ def test_students_who_teach_each_other_do_not_compare_rows_over_pieces(
     )  # fmt: skip
     with pytest.raises(ConfigError, match="gradient accumulation of 1"):
         jobs.run(folder)
+
+
+@pytest.mark.slow
+def test_asked_to_stop_while_the_first_asks_a_teacher_all_leave(
+    tmp_path: Path, texts: jobs.JSON, teacher: Path
+) -> None:
+    folder = jobs.write(tmp_path / "job", texts, teachers=[str(teacher)], options=STEADY_BAG)
+    (folder / "stop-asking").touch()
+    together.processes(folder)
+    assert [one["type"] for one in json.loads((folder / "told.json").read_text())][-1] == "Halted"
+    together.processes(folder)
+    assert told(folder, "Finished")

@@ -39,7 +39,13 @@ def train(folder: Path) -> None:
         most = 10**9
     first = os.environ["RANK"] == "0"  # it is asked between a teacher's answers, too
 
+    asking = folder / "stop-asking"  # between the teacher's answers, the first time
+    early = asking.exists()
+
     def asked_to_stop() -> bool:
+        if early and first:
+            asking.unlink(missing_ok=True)
+            return True
         return not first and next(asked) >= most
 
     told = jobs.run(folder, resuming=resuming, asked_to_stop=asked_to_stop)

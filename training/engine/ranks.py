@@ -9,6 +9,7 @@ RANK and WORLD_SIZE.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,9 @@ import torch.distributed as dist
 from torch import nn
 
 from training.engine.data import Indices
+from training.engine.errors import Stopped
 
+PATIENCE = timedelta(days=2)
 Values = dict[str, float]
 Had = TypeVar("Had")
 
@@ -56,7 +59,9 @@ class Ranks:
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first rank goes through the block alone; the others follow and find its files."""
+        """The first rank goes through the block alone; the others follow and find its files. Where
+        an exception takes it out of the block (it was asked to stop, or failed), they leave, too:
+        by Stopped."""
         yield
 
 
@@ -108,11 +113,18 @@ class Several(Ranks):
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
+        left = [True]
         if self.rank:
-            dist.barrier()
-        yield
-        if not self.rank:
-            dist.barrier()
+            dist.broadcast_object_list(left, src=0)
+            if left[0]:
+                raise Stopped
+            yield
+            return
+        try:
+            yield
+            left = [False]
+        finally:
+            dist.broadcast_object_list(left, src=0)
 
     def agree(self, asked: bool) -> bool:
         said = torch.tensor([1.0 if asked else 0.0], device=self.device)
@@ -129,8 +141,9 @@ def join(device: torch.device) -> Ranks:
     if size <= 1:
         return ALONE
     if not dist.is_initialized():
+        # The others wait while the first asks a teacher, however long that takes.
         if device.type == "cuda":
-            dist.init_process_group("nccl", device_id=device)
+            dist.init_process_group("nccl", device_id=device, timeout=PATIENCE)
         else:
-            dist.init_process_group("gloo")
+            dist.init_process_group("gloo", timeout=PATIENCE)
     return Several(dist.get_rank(), dist.get_world_size(), device)
