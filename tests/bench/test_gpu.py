@@ -151,7 +151,7 @@ def test_steps_of_a_six_layer_encoder(precision: str, tmp_path: Path) -> None:
         tmp_path / "job", texts, architecture="bert", options=ENCODER,
         training={"batch_size": 64, "learning_rate": 5e-5, "precision": precision},
     )  # fmt: skip
-    compare("49 M weights, text, hard labels", folder)
+    compare("43 M weights, text, hard labels", folder)
 
 
 def test_steps_of_a_small_student(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_memory_of_a_step_with_and_without_checkpointing(tmp_path: Path) -> None
         peaks[on] = (torch.cuda.max_memory_allocated() - before) / 2**20
         del one
     print(
-        f"\nA step of 49 M weights, 64 x 120 tokens, bfloat16: {peaks[False]:,.0f} MiB beyond "
+        f"\nA step of 43 M weights, 64 x 120 tokens, bfloat16: {peaks[False]:,.0f} MiB beyond "
         f"weights; with gradient checkpointing {peaks[True]:,.0f} "
         f"({peaks[True] / peaks[False]:.2f})"
     )
