@@ -144,6 +144,7 @@ class RunConfig:
     exports: tuple[str, ...]
     queue: str
     gpus: int
+    memory_mib: int | None = None  # that a worker keeps for it; None: as much as is estimated
     slices: tuple[str, ...] = ()
 
     def as_dict(self) -> JSON:
@@ -164,7 +165,11 @@ class RunConfig:
             **({"top_k": self.top_k} if self.teacher_outputs == "top_k" else {}),
             "control": self.control,
             "exports": list(self.exports),
-            "resources": {"queue": self.queue, "gpus": self.gpus},
+            "resources": {
+                "queue": self.queue,
+                "gpus": self.gpus,
+                **({"memory_mib": self.memory_mib} if self.memory_mib is not None else {}),
+            },
             **({"evaluation": {"slices": list(self.slices)}} if self.slices else {}),
         }
 
@@ -229,7 +234,7 @@ def parse(
     if not isinstance(control, bool):
         control = False
         faults.append(Fault("control", "It must be true or false."))
-    queue, gpus = _resources(raw.get("resources", {}), faults)
+    resources = _resources(raw.get("resources", {}), faults)
     slices = read_slices(raw.get("evaluation", {}), faults)
     name = read_text(raw, "name", faults, optional=True)
     dataset, student = read_text(raw, "dataset", faults), read_text(raw, "student", faults)
@@ -250,8 +255,9 @@ def parse(
         top_k=top_k,
         control=control and comparable,
         exports=tuple(exports),
-        queue=queue,
-        gpus=gpus,
+        queue=resources.get("queue", "default"),
+        gpus=resources.get("gpus", 0),
+        memory_mib=resources.get("memory_mib"),
         slices=slices,
     )
 
@@ -434,7 +440,7 @@ def select(
     return training
 
 
-def _resources(raw: Any, faults: list[Fault]) -> tuple[str, int]:
+def _resources(raw: Any, faults: list[Fault]) -> JSON:
     described: Sequence[JSON] = [
         {"name": "queue", "type": "str", "nullable": False, "default": "default"},
         {
@@ -445,10 +451,18 @@ def _resources(raw: Any, faults: list[Fault]) -> tuple[str, int]:
             "minimum": 0,
             "maximum": 16,
         },
+        {
+            "name": "memory_mib",
+            "type": "int",
+            "nullable": True,
+            "default": None,
+            "minimum": 1,
+            "maximum": 1 << 30,
+        },
     ]
     if not isinstance(raw, Mapping):
         faults.append(Fault("resources", "It must be an object."))
         raw = {}
     resolved, found = options.check(described, raw, "resources")
     faults += found
-    return resolved.get("queue", "default"), resolved.get("gpus", 0)
+    return resolved

@@ -29,6 +29,7 @@ LET_GO: dict[str, Any] = {
     "worker": None,
     "eta_seconds": None,
     "retry_at": None,
+    "pause_requested_at": None,
 }
 
 
@@ -36,6 +37,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
     """The training is complete. A person who cancelled first has won."""
     run = held.run
     with transaction.atomic():
+        pausing = held.now().is_pausing
         done = held.move(
             Run.Status.FINISHED,
             journal_offset=offset,
@@ -54,7 +56,8 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
             Run.objects.filter(pk=run.pk).update(output=made)
             run.output = made
             exports.queue(run, made)
-        run.tell("finished", _told(run, made))
+        too_late = " It was complete before it could pause." if pausing else ""
+        run.tell("finished", _told(run, made) + too_late)
         waiting.settle(run)
     folders.clear(folder)
     compare(run)
@@ -94,21 +97,25 @@ def cancel(held: Held, offset: int | None = None) -> None:
         )
         run = held.run
         run.refresh_from_db()
-        run.tell("cancelled", f"Stopped at step {run.step}.")
+        run.tell("cancelled", f"Stopped at step {run.step}{_where(run)}.")
         waiting.settle(run)
 
 
 def give_back(held: Held, sentence: str, offset: int | None = None) -> None:
-    """Politely: this worker leaves, and the run goes on from its checkpoint elsewhere. Not counted
-    as a loss."""
+    """Politely: this worker leaves, and the run goes on from its checkpoint elsewhere, or rests
+    where a person asked for a pause. Not counted as a loss."""
     changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
     with transaction.atomic():
-        if not held.move(Run.Status.QUEUED, stage="", **changes, **LET_GO):
+        if not held.put_back(stage="", **changes, **LET_GO):
             cancel(held, offset)
             return
-        held.run.refresh_from_db()
-        held.run.tell("queued", sentence)
-        dispatch.wake(held.run)
+        run = held.run
+        run.refresh_from_db()
+        if run.status == Run.Status.PAUSED:
+            run.tell("paused", f"Paused at step {run.step}; resumed, it goes on from there.")
+            return
+        run.tell("queued", sentence)
+        dispatch.wake(run)
 
 
 def leave(held: Held, step: int, offset: int) -> None:
@@ -116,8 +123,11 @@ def leave(held: Held, step: int, offset: int) -> None:
     if held.now().cancel_requested_at is not None:
         cancel(held, offset)
         return
-    who = "The worker was stopped" if registration.stopping.is_set() else "It was asked to leave"
-    give_back(held, f"{who}; it goes on from its checkpoint at step {step}.", offset)
+    name = held.run.worker.name if held.run.worker is not None else "its worker"
+    why = (
+        f"Worker {name} was stopped" if registration.stopping.is_set() else "It was asked to leave"
+    )
+    give_back(held, f"{why}; it goes on from its checkpoint at step {step}.", offset)
 
 
 def lose(run: Run, *, sentence: str, code: str) -> None:
@@ -137,7 +147,7 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
             **counted,
             **LET_GO,
         )
-        run.tell("cancelled", f"Stopped at step {run.step}, when its process was gone.")
+        run.tell("cancelled", f"{sentence} It was to be cancelled, so it is.")
         waiting.settle(run)
         return
     poison = here >= MOST_DEATHS
@@ -160,6 +170,11 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
         run.tell("failed", detail)
         waiting.settle(run)
         return
+    if run.is_pausing:
+        run.move_to(Run.Status.PAUSED, among=Run.WORKING, stage="", **counted, **LET_GO)
+        rests = "It was to pause, so it rests; resumed, it goes on from its newest checkpoint."
+        run.tell("paused", f"{sentence} {rests}")
+        return
     pause = timedelta(seconds=min(60, 2**losses))
     run.move_to(
         Run.Status.QUEUED,
@@ -169,8 +184,9 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
         **LET_GO | {"retry_at": in_future(pause)},
     )
     run.tell(
-        "queued",
-        f"{sentence} It goes on from its last checkpoint in {pause.total_seconds():.0f} s.",
+        "lost",
+        f"{sentence} It goes on from its newest checkpoint, in {pause.total_seconds():.0f} s or "
+        "later.",
     )
     dispatch.wake(run, after=pause.total_seconds())
 
@@ -219,6 +235,10 @@ def _add_version(run: Run, folder: Path) -> ModelVersion:
         status=ModelVersion.Status.READY,
         by=run.created_by,
     )
+
+
+def _where(run: Run) -> str:
+    return f" on {run.worker.name}" if run.worker is not None else ""
 
 
 def _told(run: Run, made: ModelVersion | None) -> str:

@@ -66,8 +66,8 @@ def _lost(run_id: int) -> None:
         run = Run.objects.lost().select_for_update().filter(pk=run_id).first()
         if run is None:
             return
-        who = run.worker.name if run.worker is not None else "its worker"
-        outcomes.lose(run, sentence=f"Lost: {who} went silent at step {run.step}.", code="lost")
+        who = f"Worker {run.worker.name}" if run.worker is not None else "Its worker"
+        outcomes.lose(run, sentence=f"{who} went silent at step {run.step}.", code="lost")
 
 
 def _call_again() -> None:

@@ -36,8 +36,10 @@ def record(held: Held, folder: Path, batch: Batch) -> None:
     stored = list(_store_files(folder, batch.events))
     with transaction.atomic():
         before = held.now()
-        held.write(journal_offset=batch.offset, **_facts(before, batch.events))
-        _move(held, batch.events)
+        facts = _facts(before, batch.events)
+        held.write(journal_offset=batch.offset, **facts)
+        status = _move(held, batch.events)
+        _tell(held, before, batch.events, status, facts.get("step", before.step))
         latest = _measure(held.run, batch.events, dict(before.metrics))
         if latest != before.metrics:
             held.write(metrics=latest)
@@ -88,7 +90,9 @@ def _facts(before: Run, events: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return facts
 
 
-def _move(held: Held, events: Iterable[dict[str, Any]]) -> None:
+def _move(held: Held, events: Iterable[dict[str, Any]]) -> str | None:
+    """The status that it came to have, if any."""
+    moved = None
     for event in events:
         if event["type"] != "stage":
             continue
@@ -96,7 +100,29 @@ def _move(held: Held, events: Iterable[dict[str, Any]]) -> None:
         if name in PREPARING:
             continue
         status = Run.Status.EVALUATING if name in EVALUATING else Run.Status.TRAINING
-        held.move(status)
+        if held.move(status):
+            moved = status
+    return moved
+
+
+def _tell(
+    held: Held, before: Run, events: Iterable[dict[str, Any]], status: str | None, step: int
+) -> None:
+    """Lines of the timeline for what a batch tells: it went on, it trains, it is evaluated."""
+    name = before.worker.name if before.worker is not None else "its worker"
+    for event in events:
+        if event["type"] == "resumed":
+            at = whole(event.get("step"))
+            told = f"Continued from step {at} on {name}." if at else f"Begun again on {name}."
+            if before.step > at:
+                told += f" Steps {at + 1} to {before.step} are trained once more."
+            held.run.tell("continued", told)
+    if status is None or status == before.status:
+        return
+    if status == Run.Status.TRAINING:
+        held.run.tell("training", f"Training on {name}.")
+    else:
+        held.run.tell("evaluating", f"Trained to step {step}; being evaluated on {name}.")
 
 
 def _measure(run: Run, events: Iterable[dict[str, Any]], latest: dict[str, Any]) -> dict[str, Any]:

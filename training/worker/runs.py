@@ -20,13 +20,13 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from distillhub.lib import storage
-from training.models import Run
 from training.worker import child as children
 from training.worker import (
     claims,
     deaths,
     folders,
     journal,
+    line,
     machine,
     metrics,
     outcomes,
@@ -46,24 +46,21 @@ _busy = 0
 
 
 def execute(run_id: int) -> None:
-    """Carry out this run, then whatever else waits, as long as this process has room.
+    """Carry out whatever waits, in the order of line.py, as long as this process has room.
 
-    The answer to a wake-up call: it ends quietly when the run is not to be had, because somebody
-    took it, or cancelled it, or this process trains as many as it may.
+    The answer to a wake-up call about a run. Which one was queued does not matter: the one whose
+    turn it is begins. It ends quietly when there is none, or this process trains all that it can.
     """
     worker = registration.current()
-    first: int | None = run_id
     while not registration.stopping.is_set() and _enter(worker.capacity):
         try:
-            held = claims.claim(first, worker) if first is not None else None
-            first = None
-            held = held or claims.claim_next(worker)
+            held = claims.claim_next(worker)
             if held is not None:
                 carry_out(held)
         finally:
             _leave()
         # A run that was queued while we held the last slot had its call answered with "no room".
-        if held is None and not Run.objects.claimable(worker.queues).exists():
+        if held is None and line.next_for(worker) is None:
             return
 
 
@@ -132,7 +129,8 @@ def _follow(held: Held, folder: Path, child: children.Child) -> None:
             if status is not None:
                 deaths.settle(held, child, status, oom_before)
                 return
-            if held.now().cancel_requested_at is not None:
+            run = held.now()
+            if run.cancel_requested_at is not None or run.pause_requested_at is not None:
                 child.leave()
             pause = BATCH
         except DatabaseError as error:
