@@ -121,6 +121,12 @@ class ModelVersion(Leased):
         return bool(self.files) and (learned or self.source.get("kind") == "run")
 
     @property
+    def is_upper_bound(self) -> bool:
+        """Whether its `parameters` are counted for all the words that its tokenizer may have, which
+        is still to be trained and may find fewer."""
+        return not self.files and not (self.tokenizer or {"trained": True}).get("trained")
+
+    @property
     def is_rounded(self) -> bool:
         """Whether some of its weights are whole numbers of few bits, which nobody trains."""
         altered = self.config.get("altered") or {}

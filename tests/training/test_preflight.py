@@ -356,6 +356,39 @@ def test_memory_grows_with_weights_batches_and_students(
     assert "3 students" in mutual["based_on"]["memory"]
 
 
+def test_weights_are_at_most_so_many_until_a_tokenizer_is_trained(
+    project: Project, erin: User
+) -> None:
+    data(project)
+    fresh: dict[str, Any] = {
+        "config": {"vocabulary": 8000, "dim": 64}, "parameters": 512_650,
+        "tokenizer": {"kind": "word", "vocabulary": 8000, "trained": False},
+        "source": {"kind": "architecture", "assumes": "10 labels and a vocabulary of 8,000"},
+    }  # fmt: skip
+    network(project, "bag", "bag_of_embeddings", trained=False, **fresh)
+    form = f"/p/{project.slug}/runs/new/?dataset=tickets@1&student=bag@1"
+
+    def shown(page: str) -> str:
+        return signed_in(erin).get(page).content.decode()
+
+    told = foresee(project, student="bag@1")["estimates"]
+    assert told["based_on"]["memory"].startswith("at most 512,650 weights")
+    assert "at most 513k parameters" in shown(form)  # on its card
+    assert "may find fewer words" in shown(form)
+    version = shown(f"/p/{project.slug}/models/bag/1/")
+    assert "at most 513k" in version
+    assert "counted for 10 labels and a vocabulary of 8,000" in version
+    assert "at most 513k" in shown(f"/p/{project.slug}/students/")
+    network(
+        project, "bag", "bag_of_embeddings", config=fresh["config"], parameters=145_485,
+        source={"kind": "run", "run": 1},
+    )  # fmt: skip
+    known = foresee(project, student="bag@1")["estimates"]
+    assert known["based_on"]["memory"].startswith("about 145,485 weights")
+    assert "about 145k parameters" in shown(form)
+    assert "at most" not in shown(f"/p/{project.slug}/models/bag/2/")
+
+
 def test_disk_counts_what_is_not_stored_yet(project: Project, pair: DatasetVersion) -> None:
     before = foresee(project, teachers=["one@1"])["estimates"]
     alone = foresee(project)["estimates"]

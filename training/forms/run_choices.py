@@ -1,6 +1,6 @@
 """What a run may be made of: datasets, students and teachers, as the form offers them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models.fields.json import KeyTextTransform
@@ -8,6 +8,7 @@ from django.db.models.fields.json import KeyTextTransform
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel
 from training import catalog
 from training.models import Run
+from training.services import sizes
 
 HEAVY = ("statistics", "issues", "reading", "columns")
 
@@ -34,6 +35,7 @@ class ModelChoice:
     role: str
     architecture: str
     parameters: int | None = None
+    size_word: str = ""  # "at most" or "about", before it is trained
     score: float | None = None
     metric: str = "accuracy"  # that the score is of
     is_trained: bool = False
@@ -91,7 +93,9 @@ def tasks(project: Project, references: Iterable[str]) -> set[str]:
     return found or set(models.values_list("task", flat=True).distinct())
 
 
-def models(project: Project, task: str, selected: Iterable[str]) -> list[ModelChoice]:
+def models(
+    project: Project, task: str, selected: Iterable[str], labels: Sequence[str] = ()
+) -> list[ModelChoice]:
     """Of each model its newest fresh version and its newest trained one, teachers first, and every
     selected version; then what unfinished runs will leave."""
     wanted = set(selected)
@@ -108,11 +112,16 @@ def models(project: Project, task: str, selected: Iterable[str]) -> list[ModelCh
         if kind in seen and version.reference not in wanted:
             continue
         seen.add(kind)
-        chosen.append(of(version))
+        chosen.append(of(version, versions, labels))
     return chosen + _coming(project, task)
 
 
-def of(version: ModelVersion) -> ModelChoice:
+def of(
+    version: ModelVersion, others: Iterable[ModelVersion] = (), labels: Sequence[str] = ()
+) -> ModelChoice:
+    """`others` are versions among which trained ones of the same model may be, `labels` those that
+    it will learn."""
+    size = sizes.of(version, others=others, labels=labels)
     note = "pretrained, without classes yet" if version.files else "fresh weights"
     if version.source.get("kind") == "derived":
         note = f"made of {version.source.get('from')}, not trained yet"
@@ -120,7 +129,8 @@ def of(version: ModelVersion) -> ModelChoice:
         reference=version.reference,
         role=version.model.role,
         architecture=version.architecture,
-        parameters=version.parameters,
+        parameters=size.parameters,
+        size_word=size.word,
         score=score(version),
         metric=metric(version),
         is_trained=version.is_trained,

@@ -217,7 +217,8 @@ class Draft:
         """Complete what depends on a choice that was just made."""
         self._settle_data()
         picked = [self.student, *self.teachers]
-        self.models = run_choices.models(self.project, self.task, picked)
+        labels = self.chosen_dataset.labels if self.chosen_dataset else ()
+        self.models = run_choices.models(self.project, self.task, picked, labels)
         self.teacher_choices = [choice for choice in self.models if choice.is_trained]
         self._settle_preset()
         self._settle_scheme()

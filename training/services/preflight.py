@@ -12,7 +12,7 @@ from training import catalog
 from training.engine.config import RunConfig
 from training.engine.terms import Loss
 from training.models import TeacherOutputs, Worker
-from training.services import durations, gates, readings, schedule, workers
+from training.services import durations, gates, readings, schedule, sizes, workers
 
 Faults = dict[str, list[str]]
 
@@ -235,7 +235,7 @@ def _depth(config: RunConfig, student: Network, found: Faults) -> None:
     said: Any = known.get("layers")
     if isinstance(said, str):
         given = student.version.config if student.version is not None else {}
-        usual = next((one["default"] for one in known["options"] if one["name"] == said), [])
+        usual: Any = next((one["default"] for one in known["options"] if one["name"] == said), ())
         said = len(given.get(said, usual))
     if isinstance(said, int) and said < scheme.get("least_layers", 0):
         found.setdefault("student", []).append(
@@ -326,7 +326,7 @@ def estimate(
     *, config: RunConfig, dataset: DatasetVersion, student: Network, teachers: Sequence[Network]
 ) -> Estimate:
     found = Estimate()
-    _memory(found, config, student, teachers)
+    _memory(found, config, dataset, student, teachers)
     _disk(found, config, dataset, student, teachers)
     _steps(found, config, dataset, student, teachers)
     return found
@@ -412,11 +412,16 @@ def _steps(
 
 
 def _memory(
-    found: Estimate, config: RunConfig, student: Network, teachers: Sequence[Network]
+    found: Estimate,
+    config: RunConfig,
+    dataset: DatasetVersion,
+    student: Network,
+    teachers: Sequence[Network],
 ) -> None:
     """Weights, gradients, moments and the best weights so far of every student; what a batch leaves
     for the way back; and the teachers' weights."""
-    weights = _parameters(student)
+    size = sizes.of(student.version, labels=dataset.labels)
+    weights = size.parameters
     if weights is None:
         found.based_on["memory"] = "not known before the student is there"
         return
@@ -424,7 +429,7 @@ def _memory(
     students = schedule.students(config.as_dict())
     batch, guessed = _activations(config, student)
     total = PROCESS + students * (weights * FLOAT * (3 + moments) + batch)
-    counted = f"{weights:,} weights with gradients and moments"
+    counted = f"{size.word} {weights:,} weights with gradients and moments".strip()
     if students > 1:
         counted = f"{students} students of {counted}"
     for teacher in teachers:
@@ -461,7 +466,7 @@ def _disk(
     teachers: Sequence[Network],
 ) -> None:
     """Checkpoints, the model, and what the teachers say that no store of ours has yet."""
-    weights = _parameters(student)
+    weights = sizes.of(student.version, labels=dataset.labels).parameters
     if weights is None:
         found.based_on["disk"] = "not known before the student is there"
         return

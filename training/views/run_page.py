@@ -96,6 +96,7 @@ def _player(role: str, run: Run, split: str, headline: str) -> dict[str, Any]:
         "live": run.metrics.get(f"val/{headline}"),
         "parameters": measured.get("parameters") or (made.parameters if made else None),
         "size_bytes": measured.get("size_bytes") or (made.size_bytes if made else None),
+        "is_upper_bound": not measured.get("parameters") and bool(made and made.is_upper_bound),
         "status": run.status,
     }
 
