@@ -221,15 +221,32 @@ DISTILLHUB_PRICE_PER_HOUR = env.decimal("DISTILLHUB_PRICE_PER_HOUR", None)
 # no limit.
 DISTILLHUB_TEACHER_OUTPUTS_MIB = env.integer("DISTILLHUB_TEACHER_OUTPUTS_MIB", 20_480)
 DISTILLHUB_TEACHER_OUTPUTS_DAYS = env.integer("DISTILLHUB_TEACHER_OUTPUTS_DAYS", 60)
+# What this machine keeps of a bucket's files, in MiB; 0 for no limit.
+DISTILLHUB_CACHE_MIB = env.integer("DISTILLHUB_CACHE_MIB", 20_480)
+# Checkpoints in storage, from which another machine goes on (auto, always or off), and the seconds
+# between two of a run; for how many days those of ended runs stay, and their folders and journals.
+DISTILLHUB_SHARE_CHECKPOINTS = env.text("DISTILLHUB_SHARE_CHECKPOINTS", "auto")
+DISTILLHUB_SHARE_CHECKPOINTS_SECONDS = env.integer("DISTILLHUB_SHARE_CHECKPOINTS_SECONDS", 60)
+DISTILLHUB_ENDED_RUN_DAYS = env.integer("DISTILLHUB_ENDED_RUN_DAYS", 14)
+DISTILLHUB_JOURNAL_DAYS = env.integer("DISTILLHUB_JOURNAL_DAYS", 30)
+DISTILLHUB_EXPORT_DAYS = env.integer("DISTILLHUB_EXPORT_DAYS", 0)
 # The largest upload, in MiB, and the address of the model hub.
 DISTILLHUB_MAX_UPLOAD_MIB = env.integer("DISTILLHUB_MAX_UPLOAD_MIB", 2048)
 HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
 
 # Files ----------------------------------------------------------------------------------------
 
-MEDIA_ROOT = DISTILLHUB_HOME / "files"
+# A folder of this machine, or one that several mount.
+DISTILLHUB_FILES = env.path("DISTILLHUB_FILES", str(DISTILLHUB_HOME / "files"))
+MEDIA_ROOT = DISTILLHUB_FILES
 S3_BUCKET = env.text("S3_BUCKET")
 if S3_BUCKET:
+    try:
+        from botocore.config import Config as _S3Config
+    except ImportError:
+        raise env.BadSetting(
+            "S3_BUCKET needs the extra s3: pip install 'distillhub[s3]'."
+        ) from None
     _files: dict[str, object] = {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
@@ -238,6 +255,12 @@ if S3_BUCKET:
             "region_name": env.text("S3_REGION") or None,
             "location": env.text("S3_PREFIX"),
             "file_overwrite": False,
+            "client_config": _S3Config(
+                signature_version="s3v4",
+                connect_timeout=5,
+                read_timeout=30,
+                retries={"mode": "standard", "max_attempts": 3},
+            ),
         },
     }
 else:

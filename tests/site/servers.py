@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,10 @@ def _as_nobody_special(folder: Path) -> list[str]:
     if os.geteuid() != 0:
         return []
     shutil.chown(folder, "postgres")
-    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+    return [
+        *("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"),
+        "--pdeathsig=QUIT",  # whoever is killed takes its server along
+    ]
 
 
 @contextlib.contextmanager
@@ -101,6 +105,26 @@ def redis(folder: Path) -> Iterator[str]:
     try:
         until(lambda: "Ready to accept connections" in (folder / "log").read_text())
         yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def s3(folder: Path) -> Iterator[str]:
+    """Its address as S3_ENDPOINT_URL has it: moto's server, which keeps buckets in memory."""
+    folder.mkdir(parents=True)
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        until(lambda: "Running on" in (folder / "log").read_text())
+        yield address
     finally:
         process.terminate()
         process.wait(timeout=20)
