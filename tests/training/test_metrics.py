@@ -103,7 +103,7 @@ def test_thinning_keeps_a_single_spike_and_a_single_break() -> None:
     values = np.sin(np.arange(100_000) / 500)
     values[54_321], values[77_777], values[12_345] = 1e6, -1e6, np.nan
     points = Points(np.arange(100_000), values, np.arange(100_000.0))
-    thinned = metrics.thin(points, 1000)
+    thinned = points.thinned(1000)
     assert len(thinned) <= 1000
     assert {0, 54_321, 77_777, 12_345, 99_999} <= set(thinned.steps.tolist())
     assert (np.diff(thinned.steps) > 0).all()
@@ -114,7 +114,7 @@ def test_thinning_keeps_a_single_spike_and_a_single_break() -> None:
 def test_thinning_keeps_the_ends_and_the_extremes(count: int, most: int) -> None:
     values = np.random.default_rng(count).normal(size=count)
     points = Points(np.arange(count), values, np.zeros(count))
-    thinned = metrics.thin(points, most)
+    thinned = points.thinned(most)
     assert len(thinned) <= max(most, count if count <= most else most)
     assert thinned.steps[0] == 0
     assert thinned.steps[-1] == count - 1

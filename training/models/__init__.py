@@ -1,12 +1,12 @@
 from training.models.artifact import Artifact
 from training.models.export import Export
 from training.models.gate import TeacherGate
-from training.models.metric import LogChunk, MetricChunk, MetricSeries
+from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
 from training.models.run import Run, RunEvent
 from training.models.teacher_outputs import TeacherOutputs
 from training.models.worker import Worker
 
 __all__ = [
-    "Artifact", "Export", "LogChunk", "MetricChunk", "MetricSeries", "Run", "RunEvent",
-    "TeacherGate", "TeacherOutputs", "Worker",
+    "Artifact", "Export", "LogChunk", "MetricChunk", "MetricOutline", "MetricSeries", "Run",
+    "RunEvent", "TeacherGate", "TeacherOutputs", "Worker",
 ]  # fmt: skip

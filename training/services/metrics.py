@@ -1,19 +1,23 @@
 """Reading what a run measured, thinned for a screen without hiding a single spike."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
+from django.db.models import Count, F, Q, QuerySet
 from numpy.typing import NDArray
 
-from training.models import MetricChunk, MetricSeries, Run
-from training.models.metric import Points
+from training.models import MetricChunk, MetricOutline, MetricSeries, Run
+from training.models.metric import KEPT, POINTS, Packed, Points
 from training.worker.metrics import Measured, append, as_json, truncate
 
-__all__ = ["MOST_POINTS", "Measured", "append", "points_of", "read", "thin", "truncate"]
+__all__ = ["MOST_POINTS", "Measured", "append", "points_of", "read", "truncate"]
 
-MOST_POINTS = 20_000  # a series in one answer
+MOST_POINTS = 100_000  # of a series in one answer
+MOST_TOGETHER = 400_000  # of all its series
+
+Row = TypeVar("Row", bound=Packed)
 
 
 def read(
@@ -28,68 +32,70 @@ def read(
     `count` is how many points the series has; `thinned` says that some are not shown. Values that
     are not finite are the strings "NaN", "Infinity", "-Infinity"; times are seconds since the
     epoch. With `since_step` only points after it are read, at a cost that does not depend on the
-    history. Two queries, whatever the number of series.
+    history. Of long series only outlines are read where they suffice; of thousands of series each
+    shows less. Two queries, and three more where series are long.
     """
-    max_points = max(4, min(max_points, MOST_POINTS))
+    rows = _named(run, names)
+    max_points = max(4, min(max_points, MOST_POINTS, MOST_TOGETHER // max(1, len(rows))))
+    newer = Q() if since_step is None else Q(last_step__gt=since_step)
+    long = _outlined(rows, newer, max_points)
+    short = {row.pk for row in rows} - long
+    pieces: dict[int, list[Points]] = defaultdict(list)
+    for found in (
+        _packed(MetricOutline.objects.filter(newer), long),
+        # What is not in outlines yet: the chunk that is not full.
+        _packed(MetricChunk.objects.filter(newer, index=F("series__count") / POINTS), long),
+        _packed(MetricChunk.objects.filter(newer), short),
+    ):
+        for part in found:
+            pieces[part.series_id].append(part.points)
     answer = {}
-    for row, points in points_of(run=run, names=names, since_step=since_step):
-        shown = thin(points, max_points)
+    for row in rows:
+        points = Points.join(pieces[row.pk])
+        if since_step is not None:
+            points = points.after(since_step)
+        shown = points.thinned(max_points)
         answer[row.name] = {
             "steps": shown.steps.tolist(),
             "values": _values(shown.values),
             "times": shown.times.tolist(),
             "count": row.count,
-            "thinned": len(shown) < len(points),
+            "thinned": row.pk in long or len(shown) < len(points),
         }
     return {"series": answer}
 
 
-def points_of(
-    *, run: Run, names: Sequence[str] | None = None, since_step: int | None = None
-) -> list[tuple[MetricSeries, Points]]:
+def points_of(*, run: Run, names: Sequence[str] | None = None) -> list[tuple[MetricSeries, Points]]:
     """Every stored point of the named series (all of them by default), in order of names."""
-    series = MetricSeries.objects.filter(run=run).order_by("name")
-    if names is not None:
-        series = series.filter(name__in=names)
-    rows = list(series)
-    chunks = MetricChunk.objects.filter(series__in=[row.pk for row in rows])
-    if since_step is not None:
-        chunks = chunks.filter(last_step__gt=since_step)
+    rows = _named(run, names)
     pieces: dict[int, list[Points]] = defaultdict(list)
-    for chunk in chunks.order_by("series", "index").only("series", "steps", "values", "times"):
+    for chunk in _packed(MetricChunk.objects.all(), {row.pk for row in rows}):
         pieces[chunk.series_id].append(chunk.points)
-    found = []
-    for row in rows:
-        points = Points.join(pieces[row.pk])
-        if since_step is not None:
-            points = points.after(since_step)
-        found.append((row, points))
-    return found
+    return [(row, Points.join(pieces[row.pk])) for row in rows]
 
 
-def thin(points: Points, most: int) -> Points:
-    """At most `most` of the points: the first, the last, and of every stretch in between the
-    least and the greatest value, and where a stretch holds NaN, its first NaN in place of the
-    least, so that neither a spike nor a break can vanish.
-    """
-    if len(points) <= most:
-        return points
-    inner = len(points) - 2
-    buckets = max(1, (most - 2) // 2)
-    width = -(-inner // buckets)
-    padded = np.full(buckets * width, np.nan)
-    padded[:inner] = points.values[1:-1]
-    table = padded.reshape(buckets, width)
-    real = np.arange(buckets * width).reshape(buckets, width) < inner
-    missing = np.isnan(table)
-    low = np.where(missing, np.inf, table).argmin(axis=1)
-    high = np.where(missing, -np.inf, table).argmax(axis=1)
-    broken = missing & real
-    low = np.where(broken.any(axis=1), broken.argmax(axis=1), low)
-    starts = np.arange(buckets) * width
-    picked = np.unique(np.concatenate([starts + low, starts + high]))
-    picked = picked[picked < inner] + 1
-    return points[np.concatenate([[0], picked, [len(points) - 1]])]
+def _named(run: Run, names: Sequence[str] | None) -> list[MetricSeries]:
+    series = MetricSeries.objects.filter(run=run).order_by("name")
+    return list(series if names is None else series.filter(name__in=names))
+
+
+def _outlined(rows: Sequence[MetricSeries], newer: Q, max_points: int) -> set[int]:
+    """The series of which an outline holds more points than are to be shown."""
+    enough = -(-max_points // KEPT)  # full chunks
+    long = {row.pk for row in rows if row.is_outlined and row.count // POINTS >= enough}
+    if long and newer:
+        chunks = MetricChunk.objects.filter(newer, series__in=long).order_by()
+        counted = chunks.values_list("series").annotate(Count("pk"))
+        # The first may be wanted in part only, and the last may not be full.
+        long = {series for series, count in counted if count >= enough + 2}
+    return long
+
+
+def _packed(rows: QuerySet[Row], series: set[int]) -> Iterable[Row]:
+    if not series:
+        return []
+    found = rows.filter(series__in=series).order_by("series", "index")
+    return found.only("series", "steps", "values", "times")
 
 
 def _values(values: NDArray[np.float64]) -> list[float | str]:

@@ -261,9 +261,10 @@ def _sparks(rows: list[tuple[Run, str]]) -> dict[int, str]:
     ).select_related("series")
     sparks = {}
     for chunk in tails:
-        if chunk.series.name == wanted[chunk.series.run_id]:
+        run = chunk.series.run_id
+        if run is not None and chunk.series.name == wanted[run]:
             points: Points = chunk.points
-            sparks[chunk.series.run_id] = curves.spark({"values": points.values.tolist()})
+            sparks[run] = curves.spark({"values": points.values.tolist()})
     return sparks
 
 

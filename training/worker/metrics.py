@@ -5,19 +5,33 @@ again changes nothing; going on from a checkpoint first cuts off what was measur
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from django.db import models
+from django.db.models import F, OuterRef, QuerySet, Subquery
 
-from training.models import MetricChunk, MetricSeries, Run
-from training.models.metric import POINTS, Points
+from training.models import MetricChunk, MetricOutline, MetricSeries, Run
+from training.models.metric import CHUNKS, KEPT, POINTS, Packed, Points
 
 LONGEST_NAME = 200
+WRITTEN = 100  # rows of points in one statement: 2 MB
 
-CHUNK_FIELDS = [
+#: Of deleted runs, rows deleted in one transaction (5 MB), in one call, and the seconds in between:
+#: who waits for SQLite's lock is in no queue, but looks again now and then.
+SWEPT = 200
+MOST_SWEPT = 10_000
+PAUSE = 0.02
+
+PACKED_FIELDS = [
     "count", "first_step", "last_step", "minimum", "maximum", "steps", "values", "times",
 ]  # fmt: skip
+SERIES_FIELDS = ["count", "last_step", "last_value", "is_outlined"]
+
+Row = TypeVar("Row", bound=Packed)
 
 
 class Measured(NamedTuple):
@@ -30,15 +44,17 @@ class Measured(NamedTuple):
 def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
     """Store points; returns the latest value of every series touched, as JSON can hold it.
 
-    Four to six queries however many series and points; call it inside a transaction.
+    Four queries however many series and points, and some more where a series begins or a chunk is
+    full; call it inside a transaction.
     """
     fresh = _by_series(measured)
     if not fresh:
         return {}
     series = _series(run, fresh)
-    tails = _tails(series.values())
-    made: list[MetricChunk] = []
-    grown: list[MetricChunk] = []
+    tails = _in_progress(MetricChunk, [row for row in series.values() if row.count % POINTS])
+    outlines: list[MetricOutline] = []
+    written: list[MetricChunk] = []
+    filled: list[MetricChunk] = []
     changed: list[MetricSeries] = []
     latest: dict[str, float | str] = {}
     for name, points in fresh.items():
@@ -46,59 +62,82 @@ def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
         points = points.after(row.last_step)
         if not len(points):
             continue
+        chunks = list(_chunks(row, tails.get(row.pk), points))
+        written += chunks
+        if row.is_outlined:
+            filled += [chunk for chunk in chunks if chunk.count == POINTS]
         changed.append(row)
-        index, tail = row.count // POINTS, tails.get(row.pk)
-        latest[name] = _advance(row, points)
-        if tail is not None and tail.count < POINTS:
-            taken = POINTS - tail.count
-            tail.points = Points.join([tail.points, points[:taken]])
-            grown.append(tail)
-            points = points[taken:]
-            index += 1
-        for begin in range(0, len(points), POINTS):
-            chunk = MetricChunk(series=row, index=index)
-            chunk.points = points[begin : begin + POINTS]
-            made.append(chunk)
-            index += 1
-    if grown:
-        MetricChunk.objects.bulk_update(grown, CHUNK_FIELDS, batch_size=50)
-    MetricChunk.objects.bulk_create(made, batch_size=50)
-    MetricSeries.objects.bulk_update(changed, ["count", "last_step", "last_value"])
+    if filled:
+        outlines = _outlines(filled)  # reads by the counts that are stored
+    for row in changed:
+        points = fresh[row.name].after(row.last_step)
+        row.count += len(points)
+        latest[row.name] = _advance(row, points)
+    _put(MetricSeries, changed, SERIES_FIELDS, at_once=1000)
+    _put(MetricChunk, written, PACKED_FIELDS)
+    _put(MetricOutline, outlines, PACKED_FIELDS)
     return latest
 
 
 def truncate(run: Run, *, after: int) -> dict[str, float | str]:
     """Forget what was measured after step `after`; returns the latest value of every series left.
 
-    `after=-1` forgets everything.
+    `after=-1` forgets everything. As many queries for thousands of series as for one.
     """
-    for row in MetricSeries.objects.filter(run=run, last_step__gt=after):
-        row.chunks.filter(first_step__gt=after).delete()
-        tail = row.chunks.order_by("-index").first()
-        if tail is None:
-            row.delete()
-            continue
-        if tail.last_step > after:
-            tail.points = tail.points.until(after)
-            tail.save(update_fields=CHUNK_FIELDS)
-        row.count = tail.index * POINTS + tail.count
-        row.last_step = tail.last_step
-        last = float(tail.points.values[-1])
-        row.last_value = last if math.isfinite(last) else None
-        row.save(update_fields=["count", "last_step", "last_value"])
+    rows = list(MetricSeries.objects.filter(run=run, last_step__gt=after))
+    if rows:
+        ids = [row.pk for row in rows]
+        MetricChunk.objects.filter(series__in=ids, first_step__gt=after).delete()
+        tails = _last(ids)
+        MetricSeries.objects.filter(pk__in=[pk for pk in ids if pk not in tails]).delete()
+        rows = [row for row in rows if row.pk in tails]
+        for row in rows:
+            tail = tails[row.pk]
+            if tail.last_step > after:
+                tail.points = tail.points.until(after)
+            row.count = tail.index * POINTS + tail.count
+            row.is_outlined = row.is_outlined or row.count < POINTS
+            _advance(row, tail.points)
+        _put(MetricChunk, list(tails.values()), PACKED_FIELDS)
+        _put(MetricSeries, rows, SERIES_FIELDS, at_once=1000)
+        _cut_outlines(rows, tails)
     return latest(run)
 
 
 def latest(run: Run) -> dict[str, float | str]:
     """The newest value of every series, read from the series themselves."""
-    values: dict[str, float | str] = {}
-    for row in MetricSeries.objects.filter(run=run).order_by("name"):
-        if row.last_value is None:
-            tail = row.chunks.order_by("-index").first()
-            values[row.name] = as_json(float(tail.points.values[-1])) if tail else "NaN"
-        else:
-            values[row.name] = row.last_value
-    return values
+    rows = list(MetricSeries.objects.filter(run=run).order_by("name"))
+    tails = _last([row.pk for row in rows if row.last_value is None])
+    return {
+        row.name: as_json(float(tails[row.pk].points.values[-1]))
+        if row.last_value is None
+        else row.last_value
+        for row in rows
+    }
+
+
+def detach(runs: QuerySet[Run]) -> None:
+    """Before runs are deleted: what they measured is no longer theirs. It may be gigabytes, which
+    `sweep` deletes little by little."""
+    MetricSeries.objects.filter(run__in=runs).update(run=None, project=None)
+
+
+def sweep() -> bool:
+    """Delete what deleted runs had measured, so that nobody waits long for the database; whether
+    all of it is gone. Harmless to repeat, and in two processes at once."""
+    left = MOST_SWEPT
+    for rows in (
+        MetricChunk.objects.filter(series__run=None).order_by(),
+        MetricOutline.objects.filter(series__run=None).order_by(),
+        MetricSeries.objects.filter(run=None, chunks=None, outlines=None),
+    ):
+        while some := list(rows.values_list("pk", flat=True)[:SWEPT]):
+            if left <= 0:
+                return False
+            left -= len(some)
+            rows.model._default_manager.filter(pk__in=some).delete()
+            time.sleep(PAUSE)
+    return True
 
 
 def as_json(value: float) -> float | str:
@@ -137,26 +176,112 @@ def _by_series(measured: Iterable[Measured]) -> dict[str, Points]:
 
 
 def _series(run: Run, names: Mapping[str, Points]) -> dict[str, MetricSeries]:
+    """The stored and, not stored yet, the new ones."""
     known = {row.name: row for row in MetricSeries.objects.filter(run=run, name__in=names)}
-    missing = [MetricSeries(run=run, name=name) for name in names if name not in known]
-    if missing:
-        MetricSeries.objects.bulk_create(missing)
-        known |= {row.name: row for row in missing}
-    return known
+    return {
+        name: known.get(name) or MetricSeries(run=run, project_id=run.project_id, name=name)
+        for name in names
+    }
 
 
-def _tails(series: Iterable[MetricSeries]) -> dict[int, MetricChunk]:
-    """The last chunk of every series that has one, in one query."""
-    wanted = {row.pk: (row.count - 1) // POINTS for row in series if row.count}
-    if not wanted:
+def _in_progress(model: type[Row], series: Sequence[MetricSeries], each: int = 1) -> dict[int, Row]:
+    """The row of each series that holds, or would hold, its next point (a chunk) or its next
+    full chunk (an outline, of `each` chunks), where there is one."""
+    if not series:
         return {}
-    found = MetricChunk.objects.filter(series__in=wanted, index__in=set(wanted.values()))
-    return {chunk.series_id: chunk for chunk in found if chunk.index == wanted[chunk.series_id]}
+    found = model._default_manager.filter(
+        series__in=[row.pk for row in series], index=F("series__count") / POINTS / each
+    )
+    return {row.series_id: row for row in found}
+
+
+def _last(series: Sequence[int]) -> dict[int, MetricChunk]:
+    """The last chunk of each series that has one."""
+    if not series:
+        return {}
+    newest = MetricChunk.objects.filter(series=OuterRef("pk")).order_by("-index").values("pk")[:1]
+    rows = MetricSeries.objects.filter(pk__in=series).annotate(tail=Subquery(newest))
+    found = MetricChunk.objects.filter(pk__in=list(rows.values_list("tail", flat=True)))
+    return {chunk.series_id: chunk for chunk in found}
+
+
+def _chunks(row: MetricSeries, tail: MetricChunk | None, points: Points) -> Iterator[MetricChunk]:
+    """The chunks in which new points go: first the one that is not full."""
+    index = row.count // POINTS
+    if tail is not None:
+        taken = POINTS - tail.count
+        tail.series = row
+        tail.points = Points.join([tail.points, points[:taken]])
+        yield tail
+        points, index = points[taken:], index + 1
+    for begin in range(0, len(points), POINTS):
+        chunk = MetricChunk(series=row, index=index)
+        chunk.points = points[begin : begin + POINTS]
+        yield chunk
+        index += 1
+
+
+def _outlines(filled: Sequence[MetricChunk]) -> list[MetricOutline]:
+    """The outlines of chunks that have become full, in order of series."""
+    begun = [chunk.series for chunk in filled if chunk.series.pk and chunk.index % CHUNKS]
+    known = _in_progress(MetricOutline, begun, CHUNKS)
+    made = []
+    for (_, index), chunks in groupby(filled, lambda one: (id(one.series), one.index // CHUNKS)):
+        pieces = [(chunk.series, chunk.points.thinned(KEPT)) for chunk in chunks]
+        series = pieces[0][0]
+        outline = known.get(series.pk)
+        if outline is None or outline.index != index:
+            outline = MetricOutline(index=index)
+            older = []
+        else:
+            older = [outline.points]
+        outline.series = series
+        outline.points = Points.join([*older, *(points for _, points in pieces)])
+        made.append(outline)
+    return made
+
+
+def _cut_outlines(rows: Sequence[MetricSeries], tails: Mapping[int, MetricChunk]) -> None:
+    """Forget what outlines tell of chunks that are gone, or no longer full."""
+    covered = F("index") * CHUNKS
+    beyond = MetricOutline.objects.filter(series__in=rows).annotate(covered=covered)
+    beyond.filter(covered__gte=F("series__count") / POINTS).delete()
+    cut = []
+    for outline in _in_progress(MetricOutline, rows, CHUNKS).values():
+        tail = tails[outline.series_id]
+        last = tail.last_step if tail.count == POINTS else tail.first_step - 1
+        if outline.last_step > last:
+            outline.points = outline.points.until(last)
+            cut.append(outline)
+    _put(MetricOutline, cut, PACKED_FIELDS)
+
+
+def _put(
+    model: type[models.Model],
+    rows: Sequence[models.Model],
+    fields: list[str],
+    *,
+    at_once: int = WRITTEN,
+) -> None:
+    """Insert the new ones and change the others, in one statement each."""
+    manager = model._default_manager
+    new = [row for row in rows if row.pk is None]
+    old = [row for row in rows if row.pk is not None]
+    if new:
+        manager.bulk_create(new, batch_size=at_once)
+    if old:
+        manager.bulk_create(
+            old,
+            batch_size=at_once,
+            update_conflicts=True,
+            unique_fields=["id"],
+            update_fields=fields,
+        )
 
 
 def _advance(row: MetricSeries, points: Points) -> float | str:
+    """Note the last of the points as the series' latest."""
     last = float(points.values[-1])
-    row.count += len(points)
     row.last_step = int(points.steps[-1])
     row.last_value = last if math.isfinite(last) else None
     return as_json(last)
