@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -319,6 +320,13 @@ def short_hash(value: str | None) -> str:
 def item(mapping: Mapping[str, Any] | None, name: str) -> Any:
     """A dictionary's value by a name that only the template knows."""
     return mapping.get(name) if isinstance(mapping, Mapping) else None
+
+
+@register.filter
+def repeated(things: Iterable[Any]) -> set[str]:
+    """The names that several of these have, as far as a reader can tell names apart."""
+    counts = Counter(one.name.strip().casefold() for one in things)
+    return {one.name for one in things if counts[one.name.strip().casefold()] > 1}
 
 
 @register.filter

@@ -24,7 +24,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "no_train_rows": (ERROR, "No row is in the train split, so nothing can be trained on this."),
     "single_label": (ERROR, "There is only one label, so there is nothing to tell apart."),
     "conflicting_labels": (WARNING, "Rows whose input also stands elsewhere with another label."),
-    "missing_label": (WARNING, "Rows without a label. They are kept."),
+    "missing_label": (INFO, "Rows without a label. They are kept: teachers answer them, too."),
     "unseen_label": (WARNING, "Rows of validation or test whose label no training row has."),
     "empty_input": (WARNING, "Rows without any input. They were left out."),
     "blank_in_word": (

@@ -1,5 +1,6 @@
 """Bringing data: files, then the mapping that was understood, then a version."""
 
+from collections import Counter
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from distillhub.lib import downloads
 from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
-from projects.ingest import encodings
+from projects.ingest import encodings, splits
 from projects.ingest import registry as formats
 from projects.ingest.formats import (
     CATEGORICAL,
@@ -25,9 +27,13 @@ from projects.ingest.formats import (
     SINGLE,
     SPLITS,
     TABLE_TASK,
+    TEST,
     TOKENS_TASK,
+    TRAIN,
     UNLABELLED,
+    VALIDATION,
 )
+from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
 from projects.services import datasets
@@ -253,6 +259,8 @@ def _mapping_page(
         "delimiters": list(form_of.delimiters.items()),
         "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},
         "divides": _divides(shown),
+        "given": _given(shown),
+        "dividing": _dividing(shown, in_order=upload.format == PlainText.key),
     }
     fragment = bool(request.headers.get("HX-Request"))
     template = "projects/_dataset_mapping.html" if fragment else "projects/dataset_mapping.html"
@@ -278,3 +286,36 @@ def _divides(shown: dict[str, Any]) -> bool:
         return False
     named = [set(file["splits"]) - {""} | ({file["split"]} - {None}) for file in shown["files"]]
     return not all(named) or set().union(*named) == {"train"}
+
+
+def _given(shown: dict[str, Any]) -> str:
+    """What the folders of an archive say of splits: `900 train, 300 test; …`; else nothing."""
+    if shown["reading"]["columns"].get("split") or any(file["split"] for file in shown["files"]):
+        return ""
+    counts: Counter[str] = Counter()
+    for file in shown["files"]:
+        counts.update(file["splits"])
+    told = [f"{ui.grouped(counts[name])} {name}" for name in SPLITS if counts[name]]
+    if not told:
+        return ""
+    said = ", ".join(told)
+    if counts[""]:
+        return f"{said}; the other {ui.grouped(counts[''])} are divided"
+    if set(+counts) == {TRAIN}:
+        return f"{said}, divided as told"
+    without = TRAIN in counts and TEST in counts and VALIDATION not in counts
+    return (
+        f"{said}; validation ({splits.CARVED:.0%} of train) taken from train" if without else said
+    )
+
+
+def _dividing(shown: dict[str, Any], *, in_order: bool) -> str:
+    """How rows come into the splits that are made here."""
+    if in_order:
+        return "The text is divided in its order: its beginning trains, its end tests."
+    if shown["task"] in UNLABELLED or shown["problem"] == REGRESSION:
+        return "Rows are drawn by chance, and equal inputs stay together, so nothing leaks."
+    return (
+        "Every label gets its share in each split, and equal inputs stay together, so nothing "
+        "leaks."
+    )

@@ -15,6 +15,7 @@ from distillhub.templatetags import ui
 from projects import permissions
 from projects.ingest import words
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
+from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets
 from projects.views import dataset_charts
@@ -92,7 +93,7 @@ def dataset_version(
     context = _frame(project, version)
     if version.is_ready:
         tab = request.GET.get("tab", "rows")
-        context["tab"] = tab if tab in TABS else "rows"
+        context["tab"] = tab if tab in _tabs_of(version) else "rows"
         context |= _content(request, version, context["tab"])
         context["tabs"] = _tabs(project, version)
     fragment = request.headers.get("HX-Target") == "rows" and version.is_ready
@@ -159,6 +160,7 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,
         "about_label": _about_label(version),
+        "source_title": _source_title(version),
         "worst": next((one["severity"] for one in version.issues), ""),
     }
 
@@ -173,6 +175,13 @@ def _about_label(version: DatasetVersion) -> str:
     return f"from {columns} column" + ("" if columns == 1 else "s") if columns else ""
 
 
+def _source_title(version: DatasetVersion) -> str:
+    """What is told of where a row came from."""
+    if version.input_column in ("image", "audio"):
+        return "File"
+    return "Characters" if version.format == PlainText.key else "Line"
+
+
 def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, str | None]]:
     parts = [project.slug, version.dataset.name, version.number]
     address = reverse("projects:dataset_version", args=parts)
@@ -181,7 +190,16 @@ def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str
         "labels": ui.grouped(len(version.labels)) if version.labels else None,
         "issues": ui.grouped(version.issue_count),
     }
-    return [(key, key.capitalize(), f"{address}?tab={key}", counts.get(key)) for key in TABS]
+    return [
+        (key, key.capitalize(), f"{address}?tab={key}", counts.get(key))
+        for key in _tabs_of(version)
+    ]
+
+
+def _tabs_of(version: DatasetVersion) -> tuple[str, ...]:
+    """Without the labels where no row needs one and none has."""
+    told = version.labels or version.dataset.task not in UNLABELLED
+    return TABS if told else tuple(key for key in TABS if key != "labels")
 
 
 def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[str, Any]:
