@@ -198,8 +198,16 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = str(DISTILLHUB_HOME / "beat-schedule")
+# What a worker holds is another's when it was silent for so long. It says that it lives four times
+# within, and three times it is looked who does not.
+DISTILLHUB_LEASE_SECONDS = max(5, env.integer("DISTILLHUB_LEASE_SECONDS", 45))
+_reap = DISTILLHUB_LEASE_SECONDS / 3
 CELERY_BEAT_SCHEDULE = {
-    "requeue lost runs": {"task": "training.reap", "schedule": 15.0, "options": {"expires": 15}},
+    "requeue lost runs": {
+        "task": "training.reap",
+        "schedule": _reap,
+        "options": {"expires": _reap},
+    },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
         "schedule": 30.0,

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-LEASE = timedelta(seconds=45)
+
+def lease() -> timedelta:
+    """How long a worker that is silent keeps what it holds."""
+    return timedelta(seconds=settings.DISTILLHUB_LEASE_SECONDS)
+
 
 Row = TypeVar("Row", bound="Leased")
 
@@ -53,7 +58,7 @@ class LeasedQuerySet(models.QuerySet[Row]):
         """Begin the next attempt of the row that this is; False when it is not to be had."""
         return bool(
             self.order_by().update(
-                attempt=F("attempt") + 1, lease_until=in_future(LEASE), **changes
+                attempt=F("attempt") + 1, lease_until=in_future(lease()), **changes
             )
         )
 
@@ -99,7 +104,7 @@ class Held(Generic[Row]):
     def renew(self) -> None:
         """Keep the lease. One that was lost is not taken back: the row then belongs to nobody or to
         another attempt."""
-        self.mine.update(lease_until=in_future(LEASE))
+        self.mine.update(lease_until=in_future(lease()))
 
     def now(self) -> Row:
         """The row as it is. Raises Fenced."""

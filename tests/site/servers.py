@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -36,78 +38,126 @@ def _as_nobody_special(folder: Path) -> list[str]:
     ]
 
 
+class Server(ABC):
+    """A server on a port and in a folder of its own, which can be killed and started again."""
+
+    ready: ClassVar[str]  # what its log says when it answers
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def address(self) -> str: ...
+
+    @abstractmethod
+    def command(self) -> list[str | Path]: ...
+
+    def start(self) -> None:
+        """Until it answers. What a killed one left may hold the next one up for a moment."""
+        until(self._started, what=self.log.read_text)
+
+    def kill(self) -> None:
+        """As when the power goes."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _started(self) -> bool:
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command(), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+            )
+        process = self.process
+        until(lambda: self.ready in self.log.read_text() or process.poll() is not None)
+        return process.poll() is None
+
+
+class Postgres(Server):
+    ready = "ready to accept connections"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.become = _as_nobody_special(folder)
+        made = [*self.become, _binary("initdb"), "-D", folder / "rows", "-U", "distillhub"]
+        made += ["--auth=trust", "--no-sync", "-E", "UTF8"]
+        subprocess.run(made, check=True, capture_output=True, cwd=folder)
+        self.start()
+        here = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "distillhub"]
+        subprocess.run([_binary("createdb"), *here, "hub"], check=True)
+
+    @property
+    def address(self) -> str:
+        return f"postgres://distillhub@127.0.0.1:{self.port}/hub"
+
+    def command(self) -> list[str | Path]:
+        # Quick rather than safe: these rows live for one test.
+        options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c"]
+        where = ["-D", self.folder / "rows", "-p", str(self.port), "-k", self.folder]
+        return [*self.become, _binary("postgres"), *where, *options, "max_connections=60"]
+
+
+class Redis(Server):
+    """It keeps nothing: started again, it is empty."""
+
+    ready = "Ready to accept connections"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        folder.mkdir(parents=True)
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str | Path]:
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
+        return [_binary("redis-server"), *where, "--save", ""]
+
+
+@contextlib.contextmanager
+def postgres_server() -> Iterator[Postgres]:
+    """Its folder is not pytest's, which keeps others out."""
+    with tempfile.TemporaryDirectory(prefix="distillhub-postgres-") as folder:
+        server = Postgres(Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[Redis]:
+    server = Redis(folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @contextlib.contextmanager
 def postgres() -> Iterator[str]:
-    """Its address as DATABASE_URL has it. Its folder is not pytest's, which keeps others out."""
-    with tempfile.TemporaryDirectory(prefix="distillhub-postgres-") as folder:
-        yield from _serve_postgres(Path(folder))
-
-
-def _serve_postgres(folder: Path) -> Iterator[str]:
-    initdb, server = _binary("initdb"), _binary("postgres")
-    become = _as_nobody_special(folder)
-    port, rows = free_port(), folder / "rows"
-    subprocess.run(
-        [
-            *become,
-            initdb,
-            "-D",
-            rows,
-            "-U",
-            "distillhub",
-            "--auth=trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-        ],
-        check=True,
-        capture_output=True,
-        cwd=folder,
-    )
-    # Quick rather than safe: these rows live for one test.
-    options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c", "max_connections=60"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*become, server, "-D", rows, "-p", str(port), "-k", folder, *options],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        ready = "ready to accept connections"
-        until(lambda: ready in (folder / "log").read_text())
-        subprocess.run(
-            [_binary("createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "distillhub", "hub"],
-            check=True,
-        )
-        yield f"postgres://distillhub@127.0.0.1:{port}/hub"
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    """Its address as DATABASE_URL has it."""
+    with postgres_server() as server:
+        yield server.address
 
 
 @contextlib.contextmanager
 def redis(folder: Path) -> Iterator[str]:
     """Its address as REDIS_URL has it."""
-    server = _binary("redis-server")
-    folder.mkdir(parents=True)
-    port = free_port()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        until(lambda: "Ready to accept connections" in (folder / "log").read_text())
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with redis_server(folder) as server:
+        yield server.address
 
 
 @contextlib.contextmanager

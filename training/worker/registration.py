@@ -22,7 +22,7 @@ from training.worker import machine
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT = 10.0  # seconds; a lease lasts for four
+HEARTBEAT = settings.DISTILLHUB_LEASE_SECONDS / 4.5  # seconds: ten
 ABSENT = timedelta(seconds=60)  # unseen for so long, a worker is gone
 
 #: Set when this process was asked to leave: children checkpoint, what they did goes back.
