@@ -599,4 +599,4 @@ def test_the_form_shows_what_a_run_takes_and_warns_of_a_weak_teacher(
     text = signed_in(erin).get(page).content.decode()
     assert "Memory, about" in text
     assert "Time, about" in text
-    assert "one@1 scores 0.61 accuracy on validation rows" in text
+    assert "one@1 scores 61.0 % accuracy on validation rows" in text
