@@ -109,6 +109,9 @@ class Run(Leased):
     # Who has it now.
     worker = models.ForeignKey(Worker, on_delete=models.SET_NULL, null=True, related_name="runs")
     taken_at = models.DateTimeField(null=True, help_text="When a worker last took it.")
+    cards = models.JSONField(
+        default=list, help_text="Numbers of its worker's GPUs that it has, or had last."
+    )
     retry_at = models.DateTimeField(null=True, help_text="Not to be claimed before (back-off).")
     cancel_requested_at = models.DateTimeField(null=True)
     pause_requested_at = models.DateTimeField(

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import KEPT, POINTS, Packed, Points
-from training.worker.metrics import Measured, append, as_json, truncate
+from training.worker.metrics import MACHINE, Measured, append, as_json, truncate
 
-__all__ = ["MOST_POINTS", "Measured", "append", "points_of", "read", "truncate"]
+__all__ = [
+    "MOST_POINTS", "Measured", "append", "detach", "points_of", "read", "sweep", "truncate",
+]  # fmt: skip
 
 MOST_POINTS = 100_000  # of a series in one answer
 MOST_TOGETHER = 400_000  # of all its series
@@ -36,6 +38,8 @@ def read(
     shows less. Two queries, and three more where series are long.
     """
     rows = _named(run, names)
+    if since_step is not None and names is None:  # of training steps: seconds are asked by name
+        rows = [row for row in rows if not row.name.startswith(MACHINE)]
     max_points = max(4, min(max_points, MOST_POINTS, MOST_TOGETHER // max(1, len(rows))))
     newer = Q() if since_step is None else Q(last_step__gt=since_step)
     long = _outlined(rows, newer, max_points)

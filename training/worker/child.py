@@ -112,12 +112,13 @@ def spawn(
     """
     end_orphan(folder)
     console = folder / f"console-{name}.log"
+    console.write_bytes(b"")
     guard = Path(__file__).with_name("guard.py")
     memory = settings.DISTILLHUB_RUN_MEMORY_MIB << 20
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     python = [sys.executable, "-P", *(launcher if processes > 1 else [])]
     engine = [*python, "-m", "training.engine", verb, str(folder)]
-    with console.open("wb") as out:
+    with console.open("ab") as out:  # a reader may cut it off at its beginning
         process = subprocess.Popen(  # noqa: S603 - our own command; no part of it is user input
             [sys.executable, "-I", "-S", str(guard), str(os.getpid()), str(memory), "--", *engine],
             cwd=folder,

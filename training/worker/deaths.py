@@ -2,13 +2,12 @@
 
 import contextlib
 import signal
-import time
 from pathlib import Path
 
 from django.db import transaction
 
 from training.models import Run
-from training.worker import logs, outcomes
+from training.worker import outcomes
 from training.worker.child import Child
 from training.worker.claims import Held
 
@@ -27,14 +26,12 @@ def settle(held: Held, child: Child, status: int, oom_before: int | None) -> Non
         return
     if child.asked_at is not None:
         outcomes.give_back(
-            held, f"The worker stopped, and the training did not leave in time at step {run.step}."
+            held,
+            f"The worker stopped or was drained, and the training did not leave in time at step "
+            f"{run.step}.",
         )
         return
     said = child.said_last()
-    if said:
-        with transaction.atomic():
-            held.write()
-            logs.append(run, [logs.Line(time.time(), "error", line) for line in said.splitlines()])
     if status == -signal.SIGKILL:
         _killed(held, run, child, oom_before)
         return

@@ -18,6 +18,7 @@ from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import CHUNKS, KEPT, POINTS, Packed, Points
 
 LONGEST_NAME = 200
+MACHINE = "system/"  # series of seconds, not of training steps (vitals.py)
 WRITTEN = 100  # rows of points in one statement: 2 MB
 
 #: Of deleted runs, rows deleted in one transaction (5 MB), in one call, and the seconds in between:
@@ -82,9 +83,11 @@ def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
 def truncate(run: Run, *, after: int) -> dict[str, float | str]:
     """Forget what was measured after step `after`; returns the latest value of every series left.
 
-    `after=-1` forgets everything. As many queries for thousands of series as for one.
+    `after=-1` forgets everything. Seconds of the machine stay: they were spent. As many queries for
+    thousands of series as for one.
     """
-    rows = list(MetricSeries.objects.filter(run=run, last_step__gt=after))
+    later = MetricSeries.objects.filter(run=run, last_step__gt=after)
+    rows = list(later.exclude(name__startswith=MACHINE))
     if rows:
         ids = [row.pk for row in rows]
         MetricChunk.objects.filter(series__in=ids, first_step__gt=after).delete()

@@ -17,7 +17,16 @@ from projects.models import ModelVersion
 from projects.services import registry
 from training.engine import events
 from training.models import Artifact, Run
-from training.worker import comparison, dispatch, exports, folders, logs, registration, waiting
+from training.worker import (
+    comparison,
+    dispatch,
+    exports,
+    failures,
+    folders,
+    logs,
+    registration,
+    waiting,
+)
 from training.worker.claims import Held
 
 log = logging.getLogger(__name__)
@@ -65,12 +74,11 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
 
 def fail(held: Held, *, code: str, detail: str, trace: str = "", offset: int | None = None) -> None:
     """The attempt ended for a reason that trying again would meet again."""
-    error = {"code": code, "detail": detail} | ({"trace": trace} if trace else {})
     changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
     with transaction.atomic():
         done = held.move(
             Run.Status.FAILED,
-            error=error,
+            error=failures.report(held.now(), code=code, detail=detail, trace=trace),
             finished_at=Now(),
             **changes,
             **LET_GO | {"worker": F("worker")},
@@ -127,6 +135,9 @@ def leave(held: Held, step: int, offset: int) -> None:
     why = (
         f"Worker {name} was stopped" if registration.stopping.is_set() else "It was asked to leave"
     )
+    now = held.now().worker
+    if now is not None and now.is_leaving:
+        why = f"Worker {name} was drained"
     give_back(held, f"{why}; it goes on from its checkpoint at step {step}.", offset)
 
 
@@ -158,7 +169,7 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
             if poison
             else f"{sentence} That was the {losses}th loss, so it was not tried again."
         )
-        error = {"code": code, "detail": detail}
+        error = failures.report(run, code=code, detail=detail)
         run.move_to(
             Run.Status.FAILED,
             among=Run.LEASED,

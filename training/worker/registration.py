@@ -7,18 +7,21 @@ runs in a thread of its own, so that a run busy hashing a large file does not lo
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
+import psutil
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
 from distillhub.lib.leases import Held
-from training.models import Worker
+from training.models import Worker, WorkerEvent
 from training.worker import machine
+from training.worker.history import History, forget_old
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,8 @@ _here = threading.Lock()
 _queues: tuple[str, ...] = ("default",)
 _worker: Worker | None = None
 _heart: "Heart | None" = None
+_history: History | None = None
+_ahead = 0.0  # seconds that the database's clock is ahead of this machine's
 
 
 def serve(queues: Sequence[str]) -> None:
@@ -45,11 +50,11 @@ def serve(queues: Sequence[str]) -> None:
 
 def start(*, capacity: int | None = None) -> Worker:
     """Register this process and let its heart beat."""
-    global _worker, _heart
+    global _worker, _heart, _history, _ahead
     with _here:
         stopping.clear()
         name = f"{machine.host()}:{os.getpid()}"
-        _worker, _ = Worker.objects.update_or_create(
+        _worker, is_new = Worker.objects.update_or_create(
             name=name,
             defaults={
                 "host": machine.host(),
@@ -64,6 +69,12 @@ def start(*, capacity: int | None = None) -> Worker:
             },
         )
         _worker.refresh_from_db()
+        _ahead = _worker.seen_at.timestamp() - time.time()
+        if is_new:
+            _take_over(_worker)
+        if _history is None or _history.worker_id != _worker.pk:
+            _history = History(_worker.pk)
+            forget_old(now())
         if _heart is None:
             _heart = Heart(_worker.pk)
             _heart.start()
@@ -76,6 +87,31 @@ def current() -> Worker:
     if worker is not None and worker.pid == os.getpid():
         return worker
     return start()
+
+
+def now() -> float:
+    """Seconds since the epoch by the database's clock, the only one that counts."""
+    return time.time() + _ahead
+
+
+def _take_over(worker: Worker) -> None:
+    """A worker that was drained stays so when its process is started anew."""
+    before = Worker.objects.filter(
+        host=worker.host, queues=worker.queues, machine__home=worker.machine["home"]
+    )
+    drained = before.exclude(pk=worker.pk).exclude(drained_at=None).order_by("-seen_at")
+    gone = next((one for one in drained if not psutil.pid_exists(one.pid)), None)
+    if gone is None:
+        return
+    changes = {"drained_at": gone.drained_at, "drain": gone.drain}
+    Worker.objects.filter(pk=worker.pk).update(**changes)
+    Worker.objects.filter(pk=gone.pk).update(drained_at=None, drain="")
+    WorkerEvent.objects.create(
+        worker=worker,
+        kind="drained",
+        sentence=f"Started in the place of {gone.name}, which was drained; still takes nothing.",
+    )
+    worker.refresh_from_db()
 
 
 def stop() -> None:
@@ -117,9 +153,15 @@ class Heart(threading.Thread):
 
 def beat(worker_id: int) -> None:
     """Say that the worker is alive, and keep what it holds."""
-    Worker.objects.filter(pk=worker_id).update(seen_at=Now(), load=machine.load())
+    load = machine.load()
+    history = _history
+    if history is not None:
+        history.note(load, now())
+    Worker.objects.filter(pk=worker_id).update(seen_at=Now(), load=load)
     for held in tuple(holding):
         held.renew()
+    if history is not None and history.worker_id == worker_id:
+        history.save()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ worked off later.
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +24,7 @@ from distillhub.lib import storage
 from training.worker import child as children
 from training.worker import (
     claims,
+    console,
     deaths,
     folders,
     journal,
@@ -32,6 +34,8 @@ from training.worker import (
     outcomes,
     record,
     registration,
+    seats,
+    vitals,
 )
 from training.worker.claims import Fenced, Held
 
@@ -40,6 +44,21 @@ log = logging.getLogger(__name__)
 GLANCE = 0.2  # seconds between two looks at the child
 BATCH = 1.0  # seconds between two writes
 LONGEST_PAUSE = 5.0  # seconds between two tries when the database is away
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A training under way: its process, what that prints, and what it takes of the machine."""
+
+    child: children.Child
+    console: console.Console
+    vitals: vitals.Vitals
+
+    def write(self, *, is_over: bool) -> None:
+        """Raises Fenced, and DatabaseError when away."""
+        self.console.write(is_over=is_over)
+        self.vitals.write()
+
 
 _slots = threading.Lock()
 _busy = 0
@@ -80,21 +99,32 @@ def carry_out(held: Held) -> None:
 
 def _attempt(held: Held) -> None:
     folder = _own_folder(held)
+    console.catch_up(held, folder)
     if _drain(held, folder):  # an earlier attempt came to its end, and its worker did not
         return
     folders.prepare(held.run)
-    child = children.spawn(
-        folder,
-        verb="train",
-        name=str(held.attempt),
-        threads=settings.DISTILLHUB_RUN_THREADS,
-        processes=max(1, held.run.config["resources"]["gpus"]),
-    )
-    try:
-        _follow(held, folder, child)
-    finally:
-        if child.poll() is None:
-            child.kill()
+    with seats.seat(held.run) as cards:
+        if cards is None:
+            outcomes.give_back(held, "Others took the GPUs it was to have; it waits for its turn.")
+            return
+        held.write(cards=[card.index for card in cards])
+        where = "".join(f", GPU {card.index}" for card in cards)
+        said = console.Console(held, console.file_of(folder, held.attempt))
+        said.begin(f"Attempt {held.attempt}, on {machine.host()}{where}")
+        child = children.spawn(
+            folder,
+            verb="train",
+            name=str(held.attempt),
+            threads=settings.DISTILLHUB_RUN_THREADS,
+            processes=max(1, len(cards) if held.run.gpus else 1),
+            extra=seats.surroundings(cards),
+        )
+        going = Going(child, said, vitals.watch(held, folder, child.pid, cards))
+        try:
+            _follow(held, folder, going)
+        finally:
+            if child.poll() is None:
+                child.kill()
 
 
 def _own_folder(held: Held) -> Path:
@@ -117,20 +147,24 @@ def _own_folder(held: Held) -> Path:
     return folder
 
 
-def _follow(held: Held, folder: Path, child: children.Child) -> None:
+def _follow(held: Held, folder: Path, going: Going) -> None:
     """Turn events into rows until the child is gone and its journal is read to the end."""
+    child = going.child
     oom_before = deaths.oom_kills()
     pause = BATCH
     while True:
         status = child.poll()
+        going.vitals.look()
         try:
-            if _drain(held, folder, child):
+            if _drain(held, folder, going):
                 return
+            going.write(is_over=status is not None)
             if status is not None:
                 deaths.settle(held, child, status, oom_before)
                 return
             run = held.now()
-            if run.cancel_requested_at is not None or run.pause_requested_at is not None:
+            drained = run.worker is not None and run.worker.is_leaving
+            if run.cancel_requested_at is not None or run.pause_requested_at is not None or drained:
                 child.leave()
             pause = BATCH
         except DatabaseError as error:
@@ -151,7 +185,7 @@ def _wait(child: children.Child, seconds: float) -> None:
         time.sleep(GLANCE)
 
 
-def _drain(held: Held, folder: Path, child: children.Child | None = None) -> bool:
+def _drain(held: Held, folder: Path, going: Going | None = None) -> bool:
     """Record what the journal holds beyond what is recorded; True when the attempt is over.
 
     What a quick training adds meanwhile waits for the next turn: whoever wants it cancelled must
@@ -168,20 +202,21 @@ def _drain(held: Held, folder: Path, child: children.Child | None = None) -> boo
                 continue
         if batch.last is None:
             return False
-        return _end(held, folder, batch, child)
+        return _end(held, folder, batch, going)
 
 
-def _end(held: Held, folder: Path, batch: journal.Batch, child: children.Child | None) -> bool:
+def _end(held: Held, folder: Path, batch: journal.Batch, going: Going | None) -> bool:
     """What the last event of an attempt leads to."""
     event, offset = batch.last, batch.last_offset
     assert event is not None
-    if child is not None:
-        _let_leave(child)
+    if going is not None:
+        _let_leave(going.child)
+        going.write(is_over=True)
     match event["type"]:
         case "finished":
             outcomes.finish(held, folder, event.get("summary") or {}, offset)
             return True
-        case "failed" if child is not None:
+        case "failed" if going is not None:
             outcomes.fail(
                 held,
                 code=str(event.get("code", "crashed"))[:50],
@@ -190,7 +225,7 @@ def _end(held: Held, folder: Path, batch: journal.Batch, child: children.Child |
                 offset=offset,
             )
             return True
-        case "stopped" if child is not None:
+        case "stopped" if going is not None:
             outcomes.leave(held, record.whole(event.get("step")), offset)
             return True
     # The end of an attempt whose worker died before it could say so; this one begins after it.
