@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import KEPT, POINTS, Packed, Points
-from training.worker.metrics import MACHINE, Measured, append, as_json, truncate
+from training.worker.metrics import MACHINE, Measured, append, as_json, detach, sweep, truncate
 
 __all__ = [
     "MOST_POINTS", "Measured", "append", "detach", "points_of", "read", "sweep", "truncate",
