@@ -500,6 +500,9 @@ def test_time_is_that_of_runs_like_it_by_steps_and_what_is_around_them(
 ) -> None:
     guessed = foresee(project)["estimates"]
     assert "a rough guess" in guessed["based_on"]["time"]
+    over(project, pair, student=network(project, "bag", "mlp"), steps=9, a_step=0.01, around=40.0)
+    slower = foresee(project)["estimates"]  # as another run here shows, whatever it trained
+    assert slower["seconds"] - guessed["seconds"] == pytest.approx(36.0)
     tiny = ModelVersion.objects.get(model__name="tiny")
     run = over(project, pair, student=tiny, steps=100, a_step=0.01, around=6.0)
     known = foresee(project)["estimates"]  # 9 steps

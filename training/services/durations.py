@@ -22,6 +22,7 @@ LEAST = 2.0  # seconds: no process starts, prepares and evaluates in less
 #: Of one run, by hand: seconds around its steps, and of a step whatever it computes. Measured with
 #: the small networks on two cores: 2 to 6, and 0.001 to 0.005.
 AROUND, A_STEP = 4.0, 0.003
+FIRST = 30.0  # seconds that a first run may take whatever it computes, on a busy machine
 #: Multiplications and additions a second that training reaches.
 ON_CPU, ON_GPU = 2.5e10, 5e12
 #: How far a run may be from what runs like it took, and from a guess: other work on the machine
@@ -105,8 +106,9 @@ def _of_one(asked: _Asked) -> Duration:
     ]
     newest = like[0]
     numbers = f"run {newest.run.number}" + (f" and {len(like) - 1} like it" if like[1:] else "")
-    steps = [one.a_step * 1000 for one in like]
-    pace = f"{min(steps):.2g}" + (f" to {max(steps):.2g}" if like[1:] else "")
+    steps = sorted(one.a_step * 1000 for one in like)
+    paces = [f"{one:.2g}" if one < 100 else f"{one:,.0f}" for one in (steps[0], steps[-1])]
+    pace = " to ".join(dict.fromkeys(paces))
     around = statistics.median(one.around for one in like)
     said = f"from {numbers}: {pace} ms a step, {around:.0f} s around the steps"
     low, high = MEASURED
@@ -119,11 +121,20 @@ def _guess(asked: _Asked) -> Duration:
     """What a step computes over what a machine does a second, and a floor under each."""
     speed = ON_GPU if _has_gpu(asked.config) else ON_CPU
     step = schedule.students(asked.config) * (A_STEP + _work(asked) / speed)
-    seconds = AROUND + asked.steps * step
+    seconds = _around(asked) + asked.steps * step
     label = (catalog.find("architectures", asked.student.architecture) or {}).get("label")
     said = f"a rough guess, for no run of {label or 'this student'} has finished here"
     low, high = GUESSED
-    return Duration(seconds, max(LEAST, seconds * low), seconds * high, said)
+    return Duration(seconds, max(LEAST, seconds * low), max(FIRST, seconds * high), said)
+
+
+def _around(asked: _Asked) -> float:
+    """What other runs of the project took around their steps, whatever they trained."""
+    finished = Run.objects.filter(
+        status=Run.Status.FINISHED, project=asked.dataset.dataset.project_id
+    ).select_related("dataset_version")
+    newest = [one for one in finished.order_by("-pk")[:COMPARED] if _seconds(one)]
+    return max(AROUND, *(_measure(one).around for one in newest)) if newest else AROUND
 
 
 # -- runs that are over ---------------------------------------------------------------------------
@@ -145,8 +156,7 @@ def _like(asked: _Asked) -> list[_Measured]:
     version = asked.student.version
     ranked: dict[tuple[bool, ...], list[Run]] = {}
     for run in finished:
-        seconds = run.summary.get("seconds")
-        if run.student is None or not isinstance(seconds, int | float) or seconds <= 0:
+        if run.student is None or not _seconds(run):
             continue
         rank = (
             not here or run.worker is None or _kind(run.worker) in here,
@@ -161,9 +171,15 @@ def _like(asked: _Asked) -> list[_Measured]:
     return [_measure(run) for run in ranked[max(ranked)][:COMPARED]]
 
 
+def _seconds(run: Run) -> float:
+    """That its engine counted, of all attempts; 0 where it does not say."""
+    seconds = run.summary.get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) and seconds > 0 else 0.0
+
+
 def _measure(run: Run) -> _Measured:
     steps = schedule.of_run(run)
-    inside = float(run.summary["seconds"])
+    inside = _seconds(run)
     whole = inside + LEAST
     if run.attempt <= 1 and run.started_at and run.finished_at:
         whole = max(inside, (run.finished_at - run.started_at).total_seconds())
