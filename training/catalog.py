@@ -84,6 +84,11 @@ def problem_of(task: str, said: str) -> str:
     return said if said in judged or not judged else str(judged[0])
 
 
+def needs_column(kind: str) -> str:
+    """The role of the dataset's column that a term learns from; empty for labels and teachers."""
+    return terms.needs_column(methods(), kind)
+
+
 def generations(scheme: str | Mapping[str, Any]) -> int:
     """How often a student begins anew after its first training; 0 of most schemes."""
     asked = {"kind": scheme} if isinstance(scheme, str) else scheme

@@ -148,6 +148,7 @@ def test_reasons_are_learned_beside_answers_and_compared_with_answers_alone(
     )
     control = Run.objects.get(control_of__number=run["number"])
     assert [loss["kind"] for loss in control.config["losses"]] == ["hard_labels"]
+    assert control.config["training"]["epochs"] == 2  # as many steps
     for number in (run["number"], control.number):
         working.execute(Run.objects.get(number=number).pk)
     for one in Run.objects.all():
