@@ -305,7 +305,7 @@ def _given(shown: dict[str, Any]) -> str:
         return f"{said}, divided as told"
     without = TRAIN in counts and TEST in counts and VALIDATION not in counts
     return (
-        f"{said}; validation ({splits.CARVED:.0%} of train) taken from train" if without else said
+        f"{said}; validation ({ui.percent(splits.CARVED, 0)} of train) taken from train" if without else said
     )
 
 

@@ -23,7 +23,7 @@ def test_splits_that_folders_give_are_told_before_anything_is_stored(
         *((f"{split}/{'ab'[n % 2]}/{n}.wav", sound(0.1, hertz=300 + n)) for split, n in names)
     )
     page = client.get(mapping(staged(client, content.getvalue(), "d.zip"))).content.decode()
-    assert "9 train, 3 test; validation (10% of train) taken from train" in page
+    assert "9 train, 3 test; validation (10 % of train) taken from train" in page
     assert "as its folders say" in page
     plain = archive(*((f"{'ab'[n % 2]}/{n}.wav", sound(0.1, hertz=300 + n)) for n in range(9)))
     page = client.get(mapping(staged(client, plain.getvalue(), "d.zip"))).content.decode()

@@ -19,7 +19,7 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.training.conftest import SMALL, launch
 from training import jobs
-from training.models import MetricSeries, Run
+from training.models import MetricSeries, Run, TeacherOutputs
 from training.services import artifacts, logs, metrics, runs
 from training.worker import folders, registration
 from training.worker import runs as working
@@ -101,6 +101,7 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
         assert (run.status, run.error, run.fraction, run.attempt) == ("finished", None, 1.0, 1)
         steps_once(run)
     assert first.output is not None
+    assert TeacherOutputs.objects.filter(teacher_name="big@2").exists()  # without a minute's wait
     assert (first.output.reference, first.output.labels) == ("big@2", dataset.labels)
     assert first.output.parameters is not None
     assert {file["name"] for file in first.output.files} == {

@@ -25,6 +25,7 @@ from training.worker import (
     folders,
     logs,
     registration,
+    teacher_store,
     waiting,
 )
 from training.worker.claims import Held
@@ -70,6 +71,8 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
         waiting.settle(run)
     folders.clear(folder)
     compare(run)
+    if run.config.get("teachers"):
+        teacher_store.tell()  # at once, not within a minute: people look now
 
 
 def fail(held: Held, *, code: str, detail: str, trace: str = "", offset: int | None = None) -> None:
