@@ -21,10 +21,12 @@ READ = {"GET": VIEWER}
 EDIT_FORM = {"GET": EDITOR, "POST": EDITOR}
 EDIT = {"POST": EDITOR}
 MANAGE = {"POST": OWNER}
+INSTALLATION = {"POST": OWNER}  # of every project there is; others see workers, and are forbidden
 
 PAGES: dict[str, dict[str, Needs]] = {
     "healthz": {"GET": PUBLIC},
     "readyz": {"GET": PUBLIC},
+    "metrics": {"GET": PUBLIC},  # by address or token: tests/site/test_telemetry.py
     "schema": {"GET": PUBLIC},
     "api_docs": {"GET": PUBLIC},
     # People
@@ -81,10 +83,18 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_detail": READ,
     "training:run_live": READ,
     "training:run_cancel": EDIT,
+    "training:run_pause": EDIT,
     "training:run_resume": EDIT,
+    "training:run_retry": EDIT,
+    "training:run_move": EDIT,
+    "training:run_priority": EDIT,
     "training:run_edit": EDIT,
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
+    "training:worker_live": {"GET": ACCOUNT},
+    "training:worker_drain": INSTALLATION,
+    "training:worker_resume": INSTALLATION,
+    "training:queue": {"GET": ACCOUNT},
     "training:teacher_output_free": MANAGE,
     "training:recipes": {"GET": ACCOUNT},
     "training:patterns": {"GET": ACCOUNT},
@@ -127,7 +137,11 @@ REST: dict[str, dict[str, Needs]] = {
     "api_run_preflight": EDIT,
     "api_run": {"GET": VIEWER, "PATCH": EDITOR},
     "api_run_cancel": EDIT,
+    "api_run_pause": EDIT,
     "api_run_resume": EDIT,
+    "api_run_retry": EDIT,
+    "api_run_move": EDIT,
+    "api_run_events": READ,
     "api_run_clone": EDIT,
     "api_run_metrics": READ,
     "api_run_logs": READ,
@@ -140,6 +154,9 @@ REST: dict[str, dict[str, Needs]] = {
     "api_recipes": {"GET": ACCOUNT},
     "api_recipe_translate": {"POST": ACCOUNT},
     "api_workers": {"GET": ACCOUNT},
+    "api_worker_load": {"GET": ACCOUNT},
+    "api_worker_drain": INSTALLATION,
+    "api_worker_resume": INSTALLATION,
     "api_teacher_outputs": {"GET": ACCOUNT},
     "api_teacher_output": {"DELETE": OWNER},
 }

@@ -77,7 +77,7 @@ def test_runs_that_wait_for_a_failed_run_fail_and_can_be_resumed_after_it(
         run.save()
     held = claims.claim(upstream.pk, worker)
     assert held is not None
-    outcomes.fail(held, code="diverged", detail="The loss is not a number.")
+    outcomes.fail(held, code="out_of_memory", detail="The machine ran out of memory.")
     for run in (middle, last):
         run.refresh_from_db()
         assert run.status == "failed"

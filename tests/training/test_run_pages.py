@@ -176,7 +176,7 @@ def test_a_failed_run_opens_on_its_reason_and_what_to_do(vera: User, project: Pr
 
 
 def test_a_queued_run_says_where_it_waits(vera: User, project: Project) -> None:
-    assert "In the queue" in page(signed_in(vera), make.run(project))
+    assert "Place 1 in the queue" in page(signed_in(vera), make.run(project))
 
 
 @pytest.mark.parametrize("tab", TABS)

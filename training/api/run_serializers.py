@@ -6,12 +6,14 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from training.engine.config import OUTPUTS
-from training.models import Artifact, Run
-from training.services import runs
+from training.models import Artifact, Run, RunEvent
+from training.services import queue, runs
+from training.services.queue import Place
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
 WORDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
 NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}
+PRIORITIES = [one.label for one in Run.Priority]
 NUMBER_OR_NULL: dict[str, Any] = {"type": ["integer", "null"]}
 
 
@@ -20,6 +22,17 @@ class ProgressShape(serializers.Serializer[Any]):
     step = serializers.IntegerField()
     steps = serializers.IntegerField(allow_null=True)
     eta_seconds = serializers.FloatField(allow_null=True)
+
+
+class PlaceShape(serializers.Serializer[Any]):
+    name = serializers.CharField(help_text="Of the queue.")
+    position = serializers.IntegerField(
+        allow_null=True, help_text="1 is next. null: it waits for another run."
+    )
+    waiting_seconds = serializers.FloatField(
+        allow_null=True, help_text="By the estimates of all before it; null where nobody knows."
+    )
+    said = serializers.CharField(help_text="Why it waits, in words.")
 
 
 class ErrorShape(serializers.Serializer[Any]):
@@ -57,6 +70,16 @@ class RunShape(serializers.ModelSerializer[Run]):
     )
     control = serializers.SerializerMethodField(help_text="The control of this run.")
     waits_for = serializers.SerializerMethodField()
+    priority = serializers.CharField(
+        source="get_priority_display", help_text="low, normal or high."
+    )
+    queue = serializers.SerializerMethodField(help_text="Where it stands; null once it began.")
+    pausing = serializers.BooleanField(
+        source="is_pausing", help_text="It writes a checkpoint, then it is paused."
+    )
+    actions = serializers.SerializerMethodField(
+        help_text="What may be asked of it now: pause, resume, retry, cancel, move."
+    )
     created_by = serializers.CharField(source="created_by.username")
     tags = serializers.ListField(child=serializers.CharField())
 
@@ -66,7 +89,7 @@ class RunShape(serializers.ModelSerializer[Run]):
             "number", "name", "status", "stage", "progress", "task", "config", "dataset", "student",
             "teachers", "output", "metrics", "summary", "comparison", "attempt", "worker", "error",
             "created_at", "started_at", "finished_at", "created_by", "notes", "tags", "study",
-            "control_of", "control", "waits_for",
+            "control_of", "control", "waits_for", "priority", "queue", "pausing", "actions",
         ]  # fmt: skip
 
     @extend_schema_field(str)
@@ -96,6 +119,36 @@ class RunShape(serializers.ModelSerializer[Run]):
     @extend_schema_field(NUMBERS)
     def get_waits_for(self, run: Run) -> list[int]:
         return sorted(one.number for one in run.waits_for.all())
+
+    @extend_schema_field(PlaceShape(allow_null=True))
+    def get_queue(self, run: Run) -> dict[str, Any] | None:
+        found = self._places(run).get(run.pk)
+        return None if found is None else found.as_dict()
+
+    @extend_schema_field(WORDS)
+    def get_actions(self, run: Run) -> list[str]:
+        return runs.actions(run)
+
+    def _places(self, run: Run) -> dict[int, Place]:
+        """Of all runs that are shown together, looked up once and only where one waits."""
+        if run.status not in (Run.Status.QUEUED, Run.Status.WAITING):
+            return {}
+        shown = getattr(self.parent, "instance", None)
+        if not isinstance(shown, list):
+            return queue.places([run])
+        context: dict[str, Any] = self.context  # type: ignore[assignment]
+        if "places" not in context:
+            context["places"] = queue.places(shown)
+        found: dict[int, Place] = context["places"]
+        return found
+
+
+class EventShape(serializers.ModelSerializer[RunEvent]):
+    by = serializers.CharField(source="by.username", allow_null=True, default=None)
+
+    class Meta:
+        model = RunEvent
+        fields: ClassVar = ["at", "kind", "sentence", "by"]
 
 
 @extend_schema_field({"oneOf": [{"type": "string"}, JSON_OBJECT]})
@@ -142,8 +195,14 @@ class ConfigurationShape(serializers.Serializer[Any]):
     )
     control = serializers.BooleanField(required=False)
     exports = serializers.ListField(child=serializers.CharField(), required=False)
-    resources = ObjectField(required=False, help_text="queue, gpus")
+    resources = ObjectField(
+        required=False,
+        help_text="queue; gpus that it has to itself; memory_mib, where the estimate is wrong",
+    )
     evaluation = ObjectField(required=False, help_text='{"slices": [a column, ...]}')
+    priority = serializers.ChoiceField(
+        PRIORITIES, required=False, help_text="Not of the configuration: it may change later."
+    )
 
 
 class EditShape(serializers.Serializer[Any]):
@@ -156,6 +215,19 @@ class EditShape(serializers.Serializer[Any]):
         max_length=runs.MOST_TAGS,
         required=False,
     )
+    priority = serializers.ChoiceField(PRIORITIES, required=False)
+
+
+class RetryShape(serializers.Serializer[Any]):
+    start = serializers.ChoiceField(
+        ["checkpoint", "beginning"],
+        default="checkpoint",
+        help_text="From its newest verified checkpoint, or from the beginning.",
+    )
+
+
+class MoveShape(serializers.Serializer[Any]):
+    to = serializers.ChoiceField(queue.MOVES, help_text="One up, one down, or to the front.")
 
 
 class SearchShape(serializers.Serializer[Any]):
@@ -234,18 +306,32 @@ class LogsQuery(serializers.Serializer[Any]):
         required=False, min_value=0, max_value=2**62, help_text="The cursor of the last answer."
     )
     limit = serializers.IntegerField(required=False, min_value=1, max_value=5000)
+    q = serializers.CharField(
+        required=False,
+        max_length=200,
+        trim_whitespace=False,
+        help_text="Only lines that hold these words, upper or lower case.",
+    )
+    attempt = serializers.IntegerField(
+        required=False, min_value=1, max_value=2**31 - 1, help_text="Only lines of this attempt."
+    )
 
 
 class LineShape(serializers.Serializer[Any]):
     n = serializers.IntegerField()
     time = serializers.DateTimeField()
-    level = serializers.CharField()
+    level = serializers.CharField(
+        help_text="info, warning, error; output: printed by a process; attempt: one begins here; "
+        "cut: lines are missing here."
+    )
     text = serializers.CharField()
+    attempt = serializers.IntegerField()
 
 
 class LogsShape(serializers.Serializer[Any]):
     lines = LineShape(many=True)
-    cursor = serializers.IntegerField()
+    cursor = serializers.IntegerField(help_text="The last line that was looked at.")
+    more = serializers.BooleanField(help_text="There are more lines to look at already.")
 
 
 class ArtifactShape(serializers.ModelSerializer[Artifact]):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -20,17 +21,20 @@ from training.api.run_serializers import (
     ArtifactShape,
     ConfigurationShape,
     EditShape,
+    EventShape,
     LineageShape,
     LogsQuery,
     LogsShape,
     MetricsQuery,
     MetricsShape,
+    MoveShape,
     PreflightShape,
+    RetryShape,
     RunShape,
     SearchShape,
 )
-from training.models import Artifact, Run
-from training.services import artifacts, logs, metrics, run_search, runs
+from training.models import Artifact, Run, RunEvent
+from training.services import artifacts, logs, metrics, queue, run_search, runs
 
 EVALUATION = {"type": "object", "additionalProperties": True}
 
@@ -108,12 +112,20 @@ class RunDetail(RunView):
     def get(self, request: Request, project_slug: str, number: int) -> Response:
         return Response(RunShape(self.run()).data)
 
-    @extend_schema(request=EditShape, responses=RunShape, summary="Change its name, notes or tags")
+    @extend_schema(
+        request=EditShape, responses=RunShape, summary="Change its name, notes, tags or priority"
+    )
+    @transaction.atomic
     def patch(self, request: Request, project_slug: str, number: int) -> Response:
         run = self.run()
         body = EditShape(data=request.data)
         body.is_valid(raise_exception=True)
-        return self.answer(runs.edit(run=run, **body.validated_data, by=person(request)))
+        said = dict(body.validated_data)
+        priority = said.pop("priority", None)
+        runs.edit(run=run, **said, by=person(request))
+        if priority is not None:
+            queue.prioritise(run=run, priority=priority, by=person(request))
+        return self.answer(run)
 
 
 class RunCancel(RunView):
@@ -122,10 +134,51 @@ class RunCancel(RunView):
         return self.answer(runs.cancel(run=self.run(), by=person(request)))
 
 
+class RunPause(RunView):
+    @extend_schema(
+        request=None,
+        responses=RunShape,
+        summary="Pause a run",
+        description="One in training writes a checkpoint first: `pausing` is true until it is "
+        "`paused`, within seconds.",
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        return self.answer(runs.pause(run=self.run(), by=person(request)))
+
+
 class RunResume(RunView):
-    @extend_schema(request=None, responses=RunShape, summary="Let a run go on where it ended")
+    @extend_schema(
+        request=None,
+        responses=RunShape,
+        summary="Let a paused, failed or cancelled run go on from its checkpoint",
+    )
     def post(self, request: Request, project_slug: str, number: int) -> Response:
         return self.answer(runs.resume(run=self.run(), by=person(request)))
+
+
+class RunRetry(RunView):
+    @extend_schema(request=RetryShape, responses=RunShape, summary="Try a failed run once more")
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        run = self.run()
+        body = RetryShape(data=request.data)
+        body.is_valid(raise_exception=True)
+        beginning = body.validated_data["start"] == "beginning"
+        return self.answer(runs.retry(run=run, beginning=beginning, by=person(request)))
+
+
+class RunMove(RunView):
+    @extend_schema(
+        request=MoveShape,
+        responses=RunShape,
+        summary="Move a queued run among its launcher's runs",
+        description="Within its queue and priority, past runs of projects in which you are an "
+        "editor. Other people's turns stay as they are.",
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        run = self.run()
+        body = MoveShape(data=request.data)
+        body.is_valid(raise_exception=True)
+        return self.answer(queue.move(run=run, to=body.validated_data["to"], by=person(request)))
 
 
 class RunClone(RunView):
@@ -174,6 +227,22 @@ class RunLogsDownload(RunView):
                 "X-Content-Type-Options": "nosniff",
             },
         )
+
+
+class Oldest(Cursor):
+    ordering = "id"
+
+
+@extend_schema_view(get=extend_schema(summary="What happened to it, in sentences"))
+class RunEvents(ProjectMixin, generics.ListAPIView[RunEvent]):
+    serializer_class = EventShape
+    pagination_class = Oldest
+
+    def get_queryset(self) -> QuerySet[RunEvent]:
+        if getattr(self, "swagger_fake_view", False):
+            return RunEvent.objects.none()
+        run = runs.find(project=self.project(), number=self.kwargs["number"])
+        return run.events.select_related("by")
 
 
 @extend_schema_view(get=extend_schema(summary="Files it left"))

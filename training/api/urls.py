@@ -27,6 +27,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUNS}/preflight/", runs.RunPreflight.as_view(), name="api_run_preflight"),
     path(f"{RUN}/", runs.RunDetail.as_view(), name="api_run"),
     path(f"{RUN}/cancel/", runs.RunCancel.as_view(), name="api_run_cancel"),
+    path(f"{RUN}/pause/", runs.RunPause.as_view(), name="api_run_pause"),
+    path(f"{RUN}/retry/", runs.RunRetry.as_view(), name="api_run_retry"),
+    path(f"{RUN}/move/", runs.RunMove.as_view(), name="api_run_move"),
+    path(f"{RUN}/events/", runs.RunEvents.as_view(), name="api_run_events"),
     path(f"{RUN}/resume/", runs.RunResume.as_view(), name="api_run_resume"),
     path(f"{RUN}/clone/", runs.RunClone.as_view(), name="api_run_clone"),
     path(f"{RUN}/metrics/", runs.RunMetrics.as_view(), name="api_run_metrics"),
@@ -54,4 +58,13 @@ urlpatterns: list[URLPattern] = [
         name="api_teacher_output",
     ),
     path("workers/", workers.WorkerList.as_view(), name="api_workers"),
+    path(
+        "workers/<int:worker_id>/load/", workers.WorkerLoadHistory.as_view(), name="api_worker_load"
+    ),
+    path(
+        "workers/<int:worker_id>/drain/", workers.WorkerDrain.as_view(), name="api_worker_drain"
+    ),
+    path(
+        "workers/<int:worker_id>/resume/", workers.WorkerResume.as_view(), name="api_worker_resume"
+    ),
 ]

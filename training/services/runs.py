@@ -1,5 +1,10 @@
-"""What people can do with runs: launch, cancel, resume, edit, launch again."""
+"""What people can do with runs: launch, pause, resume, cancel, retry, edit, launch again.
 
+Each change of status is one conditional update (docs/runs.md has the table), so that of several
+people and a worker at the same moment exactly one wins.
+"""
+
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,9 +27,51 @@ LONGEST_TAG = 50
 LONGEST_NAME = 200
 LONGEST_NOTES = 20_000
 MOST_EPOCHS = 10_000
+TRIES = 10  # a run may move between two looks, such as from queued to starting
 
-WORKING = [Run.Status.STARTING, Run.Status.TRAINING, Run.Status.EVALUATING]
-RESTING = [Run.Status.WAITING, Run.Status.QUEUED, Run.Status.PAUSED]
+#: What a run that goes on leaves behind it.
+AFRESH: dict[str, Any] = {
+    "cancel_requested_at": None,
+    "pause_requested_at": None,
+    "error": None,
+    "finished_at": None,
+    "retry_at": None,
+    "place": None,
+    "times_lost": 0,
+    "death_step": None,
+    "deaths_there": 0,
+}
+#: And one that begins again. A job folder that is nowhere is made anew by the next worker, which
+#: removes what was measured.
+FORGOTTEN: dict[str, Any] = {
+    "job_home": "",
+    "journal_offset": 0,
+    "stage": "",
+    "step": 0,
+    "steps": None,
+    "fraction": 0.0,
+    "metrics": {},
+    "summary": {},
+    "started_at": None,
+}
+
+#: Faults that would come again, and what to do about each instead.
+INCURABLE = {
+    "bad_configuration": "clone it and change what the fault names",
+    "bad_data": "clone it with a dataset version that can be used",
+    "bad_model": "clone it with another model version",
+    "diverged": "clone it with a lower learning rate",
+}
+
+#: From which statuses a person may ask for what; resuming also withdraws a pause that was asked for
+#: and has not come yet.
+ACTIONS: dict[str, list[Run.Status]] = {
+    "pause": [Run.Status.WAITING, Run.Status.QUEUED, *Run.WORKING],
+    "resume": [Run.Status.PAUSED, Run.Status.FAILED, Run.Status.CANCELLED],
+    "retry": [Run.Status.FAILED],
+    "cancel": [*Run.RESTING, *Run.WORKING],
+    "move": [Run.Status.QUEUED],
+}
 
 
 def find(*, project: Project, number: int) -> Run:
@@ -52,12 +99,14 @@ def preview(*, project: Project, configuration: Any) -> dict[str, Any]:
 
     Raises Invalid with `losses.0.temperature`, `teachers.1`, … in its fields.
     """
+    configuration, _ = _priority(configuration)
     return references.understand(project=project, asked=configuration).config
 
 
 def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
     """What a run would be and take, without queueing it: `{"config", "estimates", "warnings"}`, the
     estimates as `preflight.Estimate` says. Raises Invalid like `preview`."""
+    configuration, _ = _priority(configuration)
     asked = references.understand(project=project, asked=configuration)
     parts: dict[str, Any] = {
         "config": asked.parsed,
@@ -74,20 +123,28 @@ def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
 
 
 @transaction.atomic
-def launch(*, project: Project, configuration: Any, by: User) -> Run:
-    """Freeze the configuration and queue the run, and its control where one is asked for.
+def launch(*, project: Project, configuration: Any, by: User, clone_of: Run | None = None) -> Run:
+    """Freeze the configuration and queue the run, and its control where one is asked for. Beside
+    the configuration's own keys there may be `priority`, which people change later.
 
     Raises Invalid like `preview`, and Conflict in an archived project.
     """
     if project.archived_at is not None:
         raise Conflict("This project is archived; nothing new can be trained in it.")
+    configuration, priority = _priority(configuration)
     asked = references.understand(project=project, asked=configuration)
+    needs, of_control = _needs(asked)
     # Two launches at the same moment get two numbers: the project's row is locked for the choice.
     Project.objects.select_for_update().get(pk=project.pk)
     newest = Run.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
-    run = _create(project, newest + 1, asked, asked.config, by=by)
+    told = f"Launched by {by.display_name}"
+    if clone_of is not None:
+        told += f" as a clone of run {clone_of.number}"
+    shared: dict[str, Any] = {"by": by, "told": told, "priority": priority}
+    run = _create(project, newest + 1, asked, asked.config, needs=needs, **shared)
     if asked.config["control"]:
-        _create(project, newest + 2, asked, _control(asked.config), by=by, control_of=run)
+        alone = _control(asked.config)
+        _create(project, newest + 2, asked, alone, needs=of_control, control_of=run, **shared)
     return run
 
 
@@ -105,7 +162,17 @@ def clone(*, run: Run, changes: Mapping[str, Any] | None = None, by: User) -> Ru
     for name, value in (changes or {}).items():
         merge = name in ("training", "resources") and isinstance(value, Mapping)
         config[name] = {**config.get(name, {}), **value} if merge else value
-    return launch(project=run.project, configuration=config, by=by)
+    return launch(project=run.project, configuration=config, by=by, clone_of=run)
+
+
+def actions(run: Run) -> list[str]:
+    """What may be asked of it now."""
+    if run.is_pausing:
+        return ["resume", "cancel"]
+    found = [name for name, statuses in ACTIONS.items() if run.status in statuses]
+    if run.status == Run.Status.FAILED and (run.error or {}).get("code") in INCURABLE:
+        return []
+    return found
 
 
 def cancel(*, run: Run, by: User) -> Run:
@@ -114,18 +181,21 @@ def cancel(*, run: Run, by: User) -> Run:
     Of a cancellation and a completion at the same moment exactly one wins. Raises Conflict when the
     run is over; cancelling twice is no fault.
     """
-    for _ in range(10):  # it may move between the two looks, such as from queued to starting
+    for _ in range(TRIES):
+        before = run.status
         with transaction.atomic():
             if run.move_to(
                 Run.Status.CANCELLED,
-                among=RESTING,
+                among=Run.RESTING,
                 cancel_requested_at=Now(),
                 finished_at=Now(),
             ):
-                run.tell("cancelled", f"Cancelled by {by.display_name} before it began.", by=by)
+                was = "paused" if before == Run.Status.PAUSED else "waiting"
+                at = f" at step {run.step}" if run.step else ""
+                run.tell("cancelled", f"Cancelled by {by.display_name} while {was}{at}.", by=by)
                 waiting.settle(run)
                 return run
-            if run.move_to(Run.Status.CANCELLING, among=WORKING, cancel_requested_at=Now()):
+            if run.move_to(Run.Status.CANCELLING, among=Run.WORKING, cancel_requested_at=Now()):
                 run.tell("cancelling", f"{by.display_name} asked it to stop.", by=by)
                 return run
         run.refresh_from_db()
@@ -136,45 +206,119 @@ def cancel(*, run: Run, by: User) -> Run:
     raise Conflict(f"Run {run.number} is already {run.status}.", code="already_over")
 
 
-@transaction.atomic
-def resume(*, run: Run, by: User) -> Run:
-    """Let a failed or cancelled run go on from its last checkpoint, as the same run.
+def pause(*, run: Run, by: User) -> Run:
+    """A run that waits rests at once; one that trains writes a checkpoint first, within seconds.
 
-    Raises Conflict when it is in another state, or what it waits for has failed.
+    Of a pause and a completion at the same moment exactly one wins. Raises Conflict when the run is
+    over or being cancelled; pausing twice is no fault.
     """
-    changes: dict[str, Any] = {
-        "cancel_requested_at": None,
-        "error": None,
-        "finished_at": None,
-        "retry_at": None,
-        "times_lost": 0,
-        "death_step": None,
-        "deaths_there": 0,
-    }
-    over = [Run.Status.FAILED, Run.Status.CANCELLED]
+    for _ in range(TRIES):
+        before = run.status
+        with transaction.atomic():
+            if run.move_to(
+                Run.Status.PAUSED, among=[Run.Status.WAITING, Run.Status.QUEUED], retry_at=None
+            ):
+                was = "while it waited" if before == Run.Status.WAITING else "in the queue"
+                run.tell("paused", f"Paused by {by.display_name} {was}.", by=by)
+                _tell_waiting(run, "was paused; it waits until that is resumed and finished")
+                return run
+            working = Run.objects.filter(
+                pk=run.pk, status__in=Run.WORKING, pause_requested_at__isnull=True
+            )
+            if working.update(pause_requested_at=Now()):
+                run.refresh_from_db()
+                told = f"{by.display_name} asked it to pause; it writes a checkpoint first."
+                run.tell("pausing", told, by=by)
+                _tell_waiting(run, "is being paused; it waits until that is resumed and finished")
+                return run
+        run.refresh_from_db()
+        if run.status == Run.Status.PAUSED or run.is_pausing:
+            return run
+        if run.is_final or run.status == Run.Status.CANCELLING:
+            break
+    was = "being cancelled" if run.status == Run.Status.CANCELLING else f"already {run.status}"
+    raise Conflict(f"Run {run.number} is {was}; it cannot be paused.", code="not_pausable")
+
+
+def resume(*, run: Run, by: User) -> Run:
+    """Let a paused, failed or cancelled run go on from its last checkpoint, as the same run; of one
+    that is to pause and has not yet, the wish is withdrawn.
+
+    Raises Conflict when it is in another state, would fail again, or what it waits for has failed.
+    """
+    kept_on = Run.objects.filter(
+        pk=run.pk, status__in=Run.WORKING, pause_requested_at__isnull=False
+    )
+    with transaction.atomic():
+        if kept_on.update(pause_requested_at=None):
+            run.refresh_from_db()
+            run.tell("training", f"{by.display_name} wished it to go on after all.", by=by)
+            return run
+    among = ACTIONS["resume"]
+    if not _again(run, among=among, told=f"Resumed by {by.display_name}", by=by):
+        raise Conflict(
+            "Only a paused, failed or cancelled run can be resumed; "
+            f"run {run.number} is {run.status}.",
+            code="not_resumable",
+        )
+    return run
+
+
+def retry(*, run: Run, beginning: bool = False, by: User) -> Run:
+    """Try a failed run once more, as the same run: from its newest verified checkpoint, or from the
+    `beginning`, which forgets what was measured.
+
+    Raises Conflict when it has not failed, would fail again, or what it waits for has failed.
+    """
+    start = "the beginning" if beginning else "its newest checkpoint"
+    told = f"Tried again by {by.display_name} from {start}"
+    changes = FORGOTTEN if beginning else {}
+    if not _again(run, among=ACTIONS["retry"], told=told, by=by, **changes):
+        raise Conflict(
+            f"Only a failed run can be tried again; run {run.number} is {run.status}.",
+            code="not_retryable",
+        )
+    return run
+
+
+@transaction.atomic
+def _again(run: Run, *, among: Sequence[str], told: str, by: User, **changes: Any) -> bool:
+    """Back to the queue, or to wait for what it needs."""
+    run.refresh_from_db()
+    fault = (run.error or {}).get("code", "")
+    if run.status == Run.Status.FAILED and fault in INCURABLE:
+        raise Conflict(
+            f"It would fail in the same way again ({fault.replace('_', ' ')}): {INCURABLE[fault]}.",
+            code="would_fail_again",
+        )
+    changes = AFRESH | changes
     if _has_open_references(run):
         for upstream in run.waits_for.all():
-            if upstream.status in over:
+            if upstream.status in (Run.Status.FAILED, Run.Status.CANCELLED):
                 raise Conflict(
                     f"It needs the model of run {upstream.number}, which is {upstream.status}. "
                     f"Resume run {upstream.number} first."
                 )
-        moved = run.move_to(Run.Status.WAITING, among=over, **changes)
+        moved = run.move_to(Run.Status.WAITING, among=among, **changes)
         if moved:
-            run.tell("waiting", f"Resumed by {by.display_name}.", by=by)
+            run.tell("waiting", f"{told}.", by=by)
             waiting.release(run)
     else:
-        moved = run.move_to(Run.Status.QUEUED, among=over, queued_at=Now(), **changes)
+        moved = run.move_to(Run.Status.QUEUED, among=among, queued_at=Now(), **changes)
         if moved:
-            run.tell("queued", f"Resumed by {by.display_name}.", by=by)
+            run.tell("queued", f"{told}.", by=by)
             dispatch.wake(run)
-    if not moved:
+    if moved:
+        if "job_home" in changes:
+            run.artifacts.filter(kind="checkpoint").delete()
+        _tell_waiting(run, "goes on")
+    else:
         run.refresh_from_db()
-        raise Conflict(
-            f"Only a failed or cancelled run can be resumed; run {run.number} is {run.status}.",
-            code="not_resumable",
-        )
-    return run
+    return moved
+
+
+def _tell_waiting(run: Run, what: str) -> None:
+    waiting.tell(run, f"Run {run.number}, whose model it needs, {what}.")
 
 
 def edit(
@@ -217,7 +361,10 @@ def _create(
     asked: Asked,
     config: dict[str, Any],
     *,
+    needs: Mapping[str, Any],
+    priority: int,
     by: User,
+    told: str,
     control_of: Run | None = None,
 ) -> Run:
     teachers = asked.teachers if control_of is None else []
@@ -238,6 +385,8 @@ def _create(
         control_of=control_of,
         created_by=by,
         queue=config["resources"]["queue"],
+        priority=priority,
+        **needs,
         queued_at=None if awaited else Now(),
     )
     run.refresh_from_db(fields=["queued_at"])
@@ -245,23 +394,61 @@ def _create(
     run.waits_for.set(awaited.values())
     if awaited:
         numbers = ", ".join(str(one.number) for one in awaited.values())
-        run.tell("waiting", f"Launched by {by.display_name}; waits for run {numbers}.", by=by)
+        run.tell("waiting", f"{told}; waits for run {numbers}.", by=by)
         # The awaited run may have ended between our look at it and this transaction's writes.
         waiting.look_again(run)
     else:
-        run.tell("queued", f"Launched by {by.display_name}.", by=by)
+        run.tell("queued", f"{told}.", by=by)
         dispatch.wake(run)
     return run
+
+
+def _priority(configuration: Any) -> tuple[Any, int]:
+    """A configuration without the priority that was sent with it. Raises Invalid."""
+    if not isinstance(configuration, Mapping) or "priority" not in configuration:
+        return configuration, Run.Priority.NORMAL
+    rest = {name: value for name, value in configuration.items() if name != "priority"}
+    return rest, priority_of(configuration["priority"])
+
+
+def priority_of(word: Any) -> int:
+    """Of `low`, `normal` or `high`. Raises Invalid."""
+    for priority in Run.Priority:
+        if word == priority.label:
+            return priority
+    sentence = f"It must be one of {', '.join(one.label for one in Run.Priority)}."
+    raise Invalid(f"priority: {sentence}", fields={"priority": [sentence]})
+
+
+def _needs(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the run, and its control, will need of a worker, and for how long."""
+    parts: dict[str, Any] = {
+        "dataset": asked.dataset,
+        "student": asked.student,
+        "teachers": asked.teachers,
+    }
+    alone = preflight.estimate(config=dataclasses.replace(asked.parsed, control=False), **parts)
+    memory = asked.parsed.memory_mib
+    needs = {
+        "gpus": asked.parsed.gpus,
+        "memory_bytes": alone.memory_bytes if memory is None else memory << 20,
+        "expected_seconds": alone.seconds,
+    }
+    if not asked.config["control"] or alone.seconds is None:
+        return needs, needs
+    both = preflight.estimate(config=asked.parsed, **parts).seconds or 2 * alone.seconds
+    return needs, needs | {"expected_seconds": max(0.0, both - alone.seconds)}
 
 
 def _control(config: dict[str, Any]) -> dict[str, Any]:
     """The same student, data, seed and number of epochs, on hard labels alone.
 
-    Of stages and of generations the epochs add up: the control may spend what the run spends. The
-    rate is the last stage's: in it the student learns to answer.
+    Of stages and of generations the epochs add up, and where each row is read for its answer and
+    for the reasons they count twice: the control may spend what the run spends. The rate is the last stage's: in it the student learns to answer.
     """
     training, stages = config["training"], config.get("stages", [])
-    if again := catalog.generations(config["scheme"]):
+    reasons = [one for one in config["losses"] if catalog.needs_column(one["kind"]) == "rationale"]
+    if again := catalog.generations(config["scheme"]) + bool(reasons):  # each row is read twice
         training = {**training, "epochs": min(MOST_EPOCHS, training["epochs"] * (1 + again))}
     if stages:
         epochs = [stage.get("epochs") or training["epochs"] for stage in stages]

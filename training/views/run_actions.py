@@ -12,7 +12,7 @@ from distillhub.lib.errors import DomainError
 from projects import permissions
 from projects.models import Role, User
 from training.models import Run
-from training.services import artifacts, runs
+from training.services import artifacts, queue, runs
 
 
 @require_POST
@@ -25,12 +25,52 @@ def run_cancel(request: HttpRequest, project_slug: str, number: int) -> HttpResp
 
 
 @require_POST
+def run_pause(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def pause(run: Run, by: User) -> str:
+        runs.pause(run=run, by=by)
+        return "It writes a checkpoint and pauses." if run.is_pausing else "Paused."
+
+    return _done(request, project_slug, number, pause)
+
+
+@require_POST
 def run_resume(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     def resume(run: Run, by: User) -> str:
         runs.resume(run=run, by=by)
+        if run.status in run.WORKING:
+            return "It goes on."
         return "Back in the queue, from its last sound checkpoint."
 
     return _done(request, project_slug, number, resume)
+
+
+@require_POST
+def run_retry(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def retry(run: Run, by: User) -> str:
+        beginning = request.POST.get("start") == "beginning"
+        runs.retry(run=run, beginning=beginning, by=by)
+        start = "the beginning" if beginning else "its newest sound checkpoint"
+        return f"Back in the queue, from {start}."
+
+    return _done(request, project_slug, number, retry)
+
+
+@require_POST
+def run_move(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def move(run: Run, by: User) -> str:
+        queue.move(run=run, to=request.POST.get("to", ""), by=by)
+        return "Moved."
+
+    return _done(request, project_slug, number, move)
+
+
+@require_POST
+def run_priority(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def prioritise(run: Run, by: User) -> str:
+        queue.prioritise(run=run, priority=request.POST.get("priority", ""), by=by)
+        return f"Its priority is {run.get_priority_display()}."
+
+    return _done(request, project_slug, number, prioritise)
 
 
 @require_POST
@@ -67,7 +107,8 @@ def artifact_download(
 def _done(
     request: HttpRequest, project_slug: str, number: int, act: Callable[[Run, User], str]
 ) -> HttpResponse:
-    """Do it as an editor, say what happened, and show the run again."""
+    """Do it as an editor, say what happened, and show the run again, or the queue that it was
+    asked from."""
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     assert isinstance(request.user, User)
     run = runs.find(project=project, number=number)
@@ -75,4 +116,6 @@ def _done(
         messages.success(request, act(run, request.user))
     except DomainError as error:
         messages.error(request, error.detail)
+    if request.POST.get("back") == "queue":
+        return redirect("training:queue")
     return redirect("training:run_detail", project.slug, run.number)

@@ -12,28 +12,11 @@ from training import catalog
 from training.engine import terms as engine_terms
 from training.forms import run_terms
 from training.models import Artifact, Run
+from training.services import queue
 from training.views import run_charts
-from training.worker import comparison
+from training.worker import comparison, failures
 
-#: What to do about each code of failure.
 OF_A_PAIR = ("neighbours", "cosine")  # of a run's summary: said of student and teacher together
-ADVICE = {
-    "diverged": "The loss left the numbers. Lower the learning rate (a third is a good next try), "
-    "or clip gradients harder, and clone the run.",
-    "out_of_memory": "The machine ran out of memory. Halve the batch size and double the gradient "
-    "accumulation: the result stays the same.",
-    "killed": "The process was killed from outside, most often because memory ran out. Try a "
-    "smaller batch, then resume from the last checkpoint.",
-    "bad_configuration": "Something in the configuration cannot be trained. Clone the run; the "
-    "form marks what to change.",
-    "bad_data": "The dataset version cannot be used as it is. Its page lists what is wrong.",
-    "bad_model": "The model could not be loaded. Its page says what was found in its files.",
-    "dataset_changed": "The stored file is not what was recorded. Upload it once more.",
-    "no_checkpoint": "There was nothing sound to resume from. Clone the run to begin again.",
-    "upstream_failed": "The run it waits for did not finish. Mend that one, then clone this.",
-    "worker_lost": "Its machine went away too often. Look at the workers, then resume.",
-    "crashed": "This was a surprise. The trace below says where; the console has the lines before.",
-}
 
 
 def overview(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> dict[str, Any]:
@@ -196,9 +179,14 @@ def artifacts(rows: Iterable[Artifact]) -> list[tuple[str, list[Artifact]]]:
     return [(labels.get(kind, kind), files) for kind, files in by_kind.items() if files]
 
 
-def advice(run: Run) -> str:
-    code = (run.error or {}).get("code", "")
-    return ADVICE.get(code, ADVICE["crashed"]) if run.error else ""
+def failure(run: Run) -> dict[str, Any] | None:
+    """What a failed run says of itself, with what to try; one that failed before such reports were
+    written has the advice of its code."""
+    if not run.error:
+        return None
+    error: dict[str, Any] = run.error
+    found = failures.cause(error.get("code", ""), error.get("detail", ""))
+    return {"title": found.title, "advice": found.tries(run.config), "memory": {}} | error
 
 
 def _sum(versions: list[ModelVersion], name: str) -> int | None:
@@ -206,14 +194,16 @@ def _sum(versions: list[ModelVersion], name: str) -> int | None:
     return sum(known) if all(known) else None
 
 
-def live_values(run: Run) -> dict[str, str]:
-    """Every number on the page that moves while the run is live, as it is written there."""
+def live_values(run: Run, place: queue.Place | None = None) -> dict[str, str]:
+    """Every number on the page that moves while the run is live, as it is written there; `place` is
+    where it waits."""
     latest, headline = run.metrics, run_charts.headline(run)
     elapsed = None
     if run.started_at is not None:
         elapsed = (run.finished_at or timezone.now()) - run.started_at
     return {
-        "stage": run.stage or ui.words(run.status),
+        "stage": "pausing" if run.is_pausing else run.stage or ui.words(run.status),
+        "queue": place.said if place is not None else "",
         "percent": f"{ui.progress_percent(run.fraction)} %",
         "eta": _left(run),
         "step": f"step {ui.grouped(run.step)} of {ui.grouped(run.steps)}" if run.steps else "",

@@ -11,8 +11,10 @@ from django.views.decorators.vary import vary_on_headers
 from distillhub.lib.errors import Missing
 from projects import permissions
 from projects.models import ModelVersion, Role
+from training.charts import machines
 from training.models import Run
-from training.services import logs, metrics, runs
+from training.services import logs, machine, metrics, queue, runs
+from training.services.machine import MACHINE
 from training.views import run_charts, run_evaluation, run_page, run_table
 
 TABS = [
@@ -20,6 +22,7 @@ TABS = [
     ("curves", "Curves"),
     ("evaluation", "Evaluation"),
     ("logs", "Console"),
+    ("machine", "Machine"),
     ("configuration", "Configuration"),
     ("artifacts", "Artifacts"),
 ]
@@ -56,6 +59,7 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
     control = run.controls.select_related("project", "student__model", "output__model").first()
     teachers = list(run.teachers.select_related("model"))
     address = reverse("training:run_detail", args=[project.slug, run.number])
+    place = queue.places([run]).get(run.pk)
     context = {
         "title": run.name,
         "section": "runs",
@@ -68,8 +72,11 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "tab": tab,
         "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in TABS],
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
-        "values": run_page.live_values(run),
-        "advice": run_page.advice(run),
+        "can": runs.actions(run),
+        "priorities": [one.label for one in reversed(Run.Priority)],
+        "place": place,
+        "values": run_page.live_values(run, place),
+        "failure": run_page.failure(run),
         **_tab(tab, run, control=control, teachers=teachers),
     }
     return render(request, "training/run_detail.html", context)
@@ -90,6 +97,10 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
         name = f"val/{run_charts.headline(run)}"
         beside = metrics.read(run=control, names=[name], max_points=run_charts.CHART_POINTS)
         series |= {f"control/{name}": points for name, points in beside["series"].items()}
+    series = {name: points for name, points in series.items() if not name.startswith(MACHINE)}
+    seconds = _whole(request.GET.get("machine"))
+    taken = machine.read(run=run, after=seconds) if "machine" in request.GET else {"series": {}}
+    series |= taken["series"]
     after = _whole(request.GET.get("after"))
     console = logs.last(run=run, count=TAIL) if after is None else logs.read(run=run, after=after)
     return JsonResponse(
@@ -99,8 +110,9 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
             "attempt": run.attempt,
             "fraction": run.fraction,
             "step": run.step,
-            "values": run_page.live_values(run),
+            "values": run_page.live_values(run, queue.places([run]).get(run.pk)),
             "series": series,
+            "machine": taken.get("after"),
             "lines": console["lines"],
             "cursor": console["cursor"],
         }
@@ -125,7 +137,14 @@ def _tab(
                 **run_page.judged_by(run),
             }
         case "logs":
-            return {"console": logs.last(run=run, count=TAIL)}
+            return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
+        case "machine":
+            taken = machine.read(run=run, max_points=run_charts.CHART_POINTS)
+            return {
+                "charts": machines.of_run(taken["series"]),
+                "machine_after": taken["after"],
+                "energy": machine.energy(run),
+            }
         case "configuration":
             return {"configuration": run_page.configuration(run)}
         case _:

@@ -12,7 +12,9 @@ of runs at once, of GPUs and of memory. One that would fit an idle worker lets o
 for ten minutes; after that the worker keeps free for it what the others leave.
 """
 
+import dataclasses
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +24,7 @@ from django.db.models import BooleanField, Case, Count, Max, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from training.models import Run, Worker
+from training.worker import seats
 from training.worker.registration import ABSENT
 
 PATIENCE = timedelta(minutes=10)  # for so long a run may be overtaken by those that fit
@@ -40,8 +43,19 @@ class Queued:
     place: datetime
     gpus: int = 0
     memory: int = 0
+    seconds: float = math.inf  # that it will take, by the estimate; infinite: nobody knows
     rests: bool = False  # its worker died a moment ago
+    retry_at: datetime | None = None  # until when it rests
     is_overdue: bool = False  # it was overtaken long enough
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a run has of its worker, and for how long yet (infinite: nobody knows)."""
+
+    gpus: int
+    memory: int
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +77,7 @@ class Room:
     cards: int
     memory: int
     card_memory: int
-    held: list[tuple[int, int]] = field(default_factory=list)  # GPUs and bytes of each run
+    held: list[Taken] = field(default_factory=list)
 
     def limit(self, gpus: int) -> int:
         """Bytes that a run can have here at most: of a card where it has one to itself."""
@@ -83,8 +97,8 @@ class Room:
         if not self.suits(one) or len(self.held) >= self.slots:
             return False
         if one.gpus:  # its cards are its own, and so is their memory
-            return one.gpus + sum(gpus for gpus, _ in self.held) <= self.cards
-        used = sum(memory for gpus, memory in self.held if not gpus)
+            return one.gpus + sum(other.gpus for other in self.held) <= self.cards
+        used = sum(other.memory for other in self.held if not other.gpus)
         return not self.memory or one.memory + used <= self.memory
 
 
@@ -95,6 +109,9 @@ def next_for(worker: Worker) -> int | None:
         return None
     rooms = live_rooms(also=worker)
     mine = next(room for room in rooms if room.worker == worker.pk)
+    taken = sum(other.memory for other in mine.held if not other.gpus)
+    mine.held.append(Taken(*seats.gone(memory=mine.memory, used=taken)))  # by what is no run of it
+    mine.slots += 1
     for one in in_order(queued, shares(queued)):
         if one.rests:
             continue
@@ -153,10 +170,7 @@ def within(one: Queued, rooms: Iterable[Room]) -> Queued:
     ]
     if not limits or not all(limits) or one.memory <= max(limits):
         return one
-    return Queued(
-        pk=one.pk, by=one.by, queue=one.queue, priority=one.priority, place=one.place,
-        gpus=one.gpus, memory=max(limits), rests=one.rests, is_overdue=one.is_overdue,
-    )  # fmt: skip
+    return dataclasses.replace(one, memory=max(limits))
 
 
 # -- what the rows say ----------------------------------------------------------------------------
@@ -168,18 +182,27 @@ def waiting(*, queues: Sequence[str] | None = None) -> list[Queued]:
     if queues is not None:
         runs = runs.filter(queue__in=queues)
     yes, no = Value(True), Value(False)
+    rests = When(retry_at__gt=Now(), then=yes)
+    overdue = When(queued_at__lt=Now() - PATIENCE, then=yes)
     rows = runs.order_by().values_list(
         "pk", "created_by_id", "queue", "priority", Coalesce("place", "queued_at", Now()), "gpus",
-        "memory_bytes",
-        Case(When(retry_at__gt=Now(), then=yes), default=no, output_field=BooleanField()),
-        Case(
-            When(queued_at__lt=Now() - PATIENCE, then=yes), default=no, output_field=BooleanField()
-        ),
+        "memory_bytes", "expected_seconds", "fraction", "retry_at",
+        Case(rests, default=no, output_field=BooleanField()),
+        Case(overdue, default=no, output_field=BooleanField()),
     )  # fmt: skip
     return [
-        Queued(pk, by, queue, priority, place, gpus, memory or 0, bool(rests), bool(overdue))
-        for pk, by, queue, priority, place, gpus, memory, rests, overdue in rows
-    ]
+        Queued(
+            pk, by, queue, priority, place, gpus, memory or 0, left(expected, fraction),
+            bool(resting), retry_at, bool(is_overdue),
+        )
+        for pk, by, queue, priority, place, gpus, memory, expected, fraction, retry_at, resting,
+            is_overdue in rows
+    ]  # fmt: skip
+
+
+def left(expected: float | None, fraction: float) -> float:
+    """Seconds that a run will take from where it stands; infinite where nobody knows."""
+    return math.inf if expected is None else expected * (1 - min(1.0, max(0.0, fraction)))
 
 
 def shares(queued: Iterable[Queued]) -> dict[int, Share]:
@@ -204,8 +227,11 @@ def live_rooms(*, also: Worker | None = None) -> list[Room]:
     if also is not None:
         rooms.setdefault(also.pk, room_of(also))
     held = Run.objects.running().filter(worker__in=rooms).order_by()
-    for worker, gpus, memory in held.values_list("worker", "gpus", "memory_bytes"):
-        rooms[worker].held.append((gpus, memory or 0))
+    for worker, gpus, memory, eta, expected, fraction in held.values_list(
+        "worker", "gpus", "memory_bytes", "eta_seconds", "expected_seconds", "fraction"
+    ):
+        seconds = left(expected, fraction) if eta is None else eta
+        rooms[worker].held.append(Taken(gpus, memory or 0, seconds))
     return list(rooms.values())
 
 
@@ -216,7 +242,7 @@ def room_of(worker: Worker) -> Room:
     return Room(
         worker=worker.pk,
         name=worker.name,
-        queues=frozenset(worker.queues),
+        queues=frozenset(worker.queues if worker.drained_at is None else ()),
         slots=worker.capacity,
         cards=len(cards),
         memory=int(memory * (1 - SPARE)),

@@ -20,6 +20,12 @@ def settle(run: Run) -> None:
             fail(waiting, upstream=run)
 
 
+def tell(run: Run, sentence: str) -> None:
+    """Say it on the timeline of those that wait for this run."""
+    for one in run.awaited_by.filter(status=Run.Status.WAITING):
+        one.tell("waiting", sentence)
+
+
 def look_again(run: Run) -> None:
     """Settle a waiting run whose upstream ended while nobody told it."""
     for upstream in run.waits_for.all():
@@ -54,8 +60,11 @@ def release(run: Run) -> bool:
 
 def fail(run: Run, *, upstream: Run) -> None:
     """A run whose input will never come fails, and so do those that wait for it in turn."""
+    why = (upstream.error or {}).get("code", "")
+    ended = "was cancelled" if upstream.status == Run.Status.CANCELLED else "failed"
+    reason = f" ({why.replace('_', ' ')})" if why and ended == "failed" else ""
     detail = (
-        f"Run {upstream.number}, whose model it needs, is {upstream.status}. "
+        f"Run {upstream.number}, whose model it needs, {ended}{reason}. "
         f"Resume run {upstream.number} first, then this one."
     )
     moved = run.move_to(
