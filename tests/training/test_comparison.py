@@ -79,7 +79,7 @@ def test_where_less_is_better_the_answer_turns_round() -> None:
     assert paired.differences(control, student, falls=True)["answer"] == "hurt"
     said = comparison.sentence(found, 2, comparison.BITS)
     assert "bits fewer a character than run 2" in said
-    assert "bits, 95% interval" in said
+    assert "bits, 95 % interval" in said
 
 
 def test_the_interval_of_numbers_is_that_of_resampled_rows() -> None:

@@ -93,7 +93,7 @@ def sentence(
     size = f"{abs(found['difference']) * measure.factor:.{measure.places}f} {measure.unit}".strip()
     low, high = (measure.difference(edge) for edge in found["interval"])
     unit = f" {measure.unit}" if measure.unit else ""
-    span = f"{low} to {high}{unit}, {found['level']:.0%} interval"
+    span = f"{low} to {high}{unit}, {100 * found['level']:.0f} % interval"
     rows = f"{found['rows']:,} rows".replace(",", " ")
     match found["answer"]:
         case "helped":
