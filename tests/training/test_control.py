@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,11 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
     return found
 
 
+def asked(act: Callable[..., Run], pk: int, by: User) -> Run:
+    """As a request does it: by a row of its own reading."""
+    return act(run=Run.objects.get(pk=pk), by=by)
+
+
 def told(run: Run) -> list[str]:
     return [event.sentence for event in run.events.all()]
 
@@ -129,9 +135,9 @@ def test_of_cancel_pause_and_finish_exactly_one_ends_the_run(
         held = claims.claim(run.pk, worker)
         assert held is not None
         at_once(
-            lambda run=run: runs.cancel(run=Run.objects.get(pk=run.pk), by=alice),
-            lambda run=run: runs.pause(run=Run.objects.get(pk=run.pk), by=alice),
-            lambda held=held: outcomes.finish(held, tmp_path / "none", {"steps": 1}, 1),
+            partial(asked, runs.cancel, run.pk, alice),
+            partial(asked, runs.pause, run.pk, alice),
+            partial(outcomes.finish, held, tmp_path / "none", {"steps": 1}, 1),
         )
         run.refresh_from_db()
         if run.status == "cancelling":  # finish came between the wish and its end
@@ -151,8 +157,8 @@ def test_no_pause_is_lost_when_the_worker_gives_back_at_that_moment(
         held = claims.claim(run.pk, worker)
         assert held is not None
         _, paused = at_once(
-            lambda held=held: outcomes.give_back(held, "The worker was stopped."),
-            lambda run=run: runs.pause(run=Run.objects.get(pk=run.pk), by=alice),
+            partial(outcomes.give_back, held, "The worker was stopped."),
+            partial(asked, runs.pause, run.pk, alice),
         )
         assert isinstance(paused, Run), paused
         run.refresh_from_db()
@@ -165,8 +171,8 @@ def test_of_a_claim_and_a_pause_one_comes_first_and_both_are_kept(
     for _ in range(8):
         run = make.run(project)
         held, paused = at_once(
-            lambda run=run: claims.claim(run.pk, worker),
-            lambda run=run: runs.pause(run=Run.objects.get(pk=run.pk), by=alice),
+            partial(claims.claim, run.pk, worker),
+            partial(asked, runs.pause, run.pk, alice),
         )
         assert isinstance(paused, Run), paused
         run.refresh_from_db()
@@ -181,7 +187,7 @@ def test_of_a_claim_and_a_pause_one_comes_first_and_both_are_kept(
 
 def test_many_who_resume_queue_it_once(project: Project, alice: User) -> None:
     run = make.run(project, status="paused")
-    found = at_once(*[lambda: runs.resume(run=Run.objects.get(pk=run.pk), by=alice)] * 6)
+    found = at_once(*[partial(asked, runs.resume, run.pk, alice)] * 6)
     assert sum(isinstance(one, Run) for one in found) == 1
     assert sum(isinstance(one, Conflict) for one in found) == 5
     assert len(told(run)) == 1
@@ -191,11 +197,11 @@ def test_reordering_by_many_loses_no_run_and_gives_no_place_twice(
     project: Project, alice: User, erin: User
 ) -> None:
     made = [make.run(project) for _ in range(5)]
+    moves = ["up", "down", "front", "up", "front"]
     acts = [
-        lambda run=run, to=to, by=by: queue.move(run=run, to=to, by=by)
-        for run, to, by in zip(made, ["up", "down", "front", "up", "front"],
-                               [alice, erin, alice, erin, alice], strict=True)
-    ]  # fmt: skip
+        partial(queue.move, run=run, to=to, by=by)
+        for run, to, by in zip(made, moves, [alice, erin, alice, erin, alice], strict=True)
+    ]
     for one in at_once(*acts):
         assert isinstance(one, Run), one
     places = [run.place or run.queued_at for run in Run.objects.all()]
@@ -221,15 +227,15 @@ def test_a_run_in_training_pauses_at_its_checkpoint_and_goes_on_from_it(
     assert claims.claim(run.pk, worker) is not None
 
 
-@pytest.mark.parametrize("asked", ["pause", "cancel"])
+@pytest.mark.parametrize("action", ["pause", "cancel"])
 def test_a_worker_that_dies_while_it_is_asked_leaves_what_was_asked_for(
-    held: claims.Held, alice: User, asked: str
+    held: claims.Held, alice: User, action: str
 ) -> None:
-    ACTS[asked](run=held.run, by=alice)
+    ACTS[action](run=held.run, by=alice)
     Run.objects.update(step=3, lease_until=timezone.now() - timedelta(seconds=1))
     reaper.reap()
     run = Run.objects.get()
-    assert run.status == {"pause": "paused", "cancel": "cancelled"}[asked]
+    assert run.status == {"pause": "paused", "cancel": "cancelled"}[action]
     assert "went silent at step 3." in told(run)[-1]
 
 
