@@ -16,7 +16,7 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Export, LogChunk, Run, TeacherGate, TeacherOutputs
+from training.models import Export, LogChunk, Run, TeacherGate, TeacherOutputs, Worker
 from training.worker import metrics
 
 _numbers = count(1)
@@ -280,6 +280,20 @@ def gate(
         "created_by": version.created_by,
     }
     return TeacherGate.objects.create(version=version, dataset_version=dataset, **defaults | fields)
+
+
+def worker(name: str = "box:1", **fields: Any) -> Worker:
+    """A worker that is there, as a row alone."""
+    host, _, pid = name.partition(":")
+    defaults = {
+        "host": host,
+        "pid": int(pid),
+        "queues": ["default"],
+        "capacity": 2,
+        "machine": {"cpus": 4, "memory_bytes": 16 << 30, "gpus": [], "home": "0" * 36},
+        "seen_at": timezone.now(),
+    }
+    return Worker.objects.create(name=name, **{**defaults, **fields})
 
 
 def teacher_outputs(

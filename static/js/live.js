@@ -14,6 +14,7 @@
     status: head.dataset.status,
     attempt: head.dataset.attempt,
     whole: !head.dataset.step || head.dataset.step === "0",
+    machine: document.querySelector("[data-machine]")?.dataset.machine, // on the tab that shows it
   };
   let wait = EVERY;
   let timer = 0;
@@ -37,6 +38,7 @@
     const address = new URL(head.dataset.liveUrl, location.href);
     if (!state.whole) address.searchParams.set("since_step", String(state.since));
     if (state.after) address.searchParams.set("after", state.after);
+    if (state.machine !== undefined) address.searchParams.set("machine", state.machine);
     try {
       const response = await fetch(address, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(10000) });
       if (response.redirected || response.status === 403 || response.status === 404) return location.reload(); // signed out, or gone
@@ -46,6 +48,7 @@
       show(answer);
       state.since = answer.step;
       state.after = String(answer.cursor);
+      if (state.machine !== undefined) state.machine = String(answer.machine ?? "");
       state.whole = false;
       wait = EVERY;
       each("[data-live-lost]", (note) => { note.hidden = true; });

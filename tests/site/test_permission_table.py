@@ -96,6 +96,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     )
     stored = make.teacher_outputs(project.datasets.get(name="messages").versions.get())
     gate = make.gate(version, project.datasets.get(name="messages").versions.get())
+    worker = make.worker()
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -120,6 +121,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "export_id": shipped.pk,
             "gate_id": gate.pk,
             "entry_id": stored.pk,
+            "worker_id": worker.pk,
         },
     )
 

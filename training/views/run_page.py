@@ -186,7 +186,8 @@ def failure(run: Run) -> dict[str, Any] | None:
         return None
     error: dict[str, Any] = run.error
     found = failures.cause(error.get("code", ""), error.get("detail", ""))
-    return {"title": found.title, "advice": found.tries(run.config), "memory": {}} | error
+    told = {"title": found.title, "advice": found.tries(run.config), "memory": {}} | error
+    return told | {"said": "\n".join(error.get("last_lines", []))}
 
 
 def _sum(versions: list[ModelVersion], name: str) -> int | None:

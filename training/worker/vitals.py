@@ -209,14 +209,16 @@ class Vitals:
 
 def watch(held: Held, folder: Path, pid: int, cards: Sequence[Card]) -> Vitals:
     """Begin to watch the processes of an attempt; what an earlier one left unwritten waits first.
-    One query."""
+    Two queries."""
     rows = MetricSeries.objects.filter(run=held.run, name__startswith=metrics.MACHINE)
     known = rows.aggregate(step=Max("last_step"))["step"]
-    energy = rows.filter(name=ENERGY).values_list("last_value", flat=True).first() or 0.0
+    known_energy = rows.filter(name=ENERGY).values_list("last_value", flat=True).first()
+    energy = float(known_energy or 0.0)
     left = _left(folder / SPOOL)
     if left:
         energy = max(energy, left[-1].values.get(ENERGY, 0.0))
-    meter = Energy(Packages(), settings.DISTILLHUB_WATTS_PER_CORE, energy * WATT_HOUR)
+    watts = settings.DISTILLHUB_WATTS_PER_CORE or 0.0
+    meter = Energy(Packages(), watts, energy * WATT_HOUR)
     last = max(-1 if known is None else known, left[-1].step if left else -1)
     return Vitals(held, folder, Tree(pid), list(cards), meter, step=last, waiting=left)
 
