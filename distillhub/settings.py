@@ -244,9 +244,9 @@ HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
 
 # Files ----------------------------------------------------------------------------------------
 
-# A folder of this machine, or one that several mount.
-DISTILLHUB_FILES = env.path("DISTILLHUB_FILES", str(DISTILLHUB_HOME / "files"))
-MEDIA_ROOT = DISTILLHUB_FILES
+# A folder of this machine, or one that is named because several mount it.
+DISTILLHUB_FILES = env.text("DISTILLHUB_FILES")
+MEDIA_ROOT = env.path("DISTILLHUB_FILES", str(DISTILLHUB_HOME / "files"))
 S3_BUCKET = env.text("S3_BUCKET")
 if S3_BUCKET:
     try:

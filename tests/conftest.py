@@ -2,6 +2,7 @@
 stranger and must see nothing."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright runs an event loop
@@ -15,6 +16,7 @@ from rest_framework.test import APIClient
 
 from projects.models import Project, User
 from tests import make
+from tests.site import servers
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -25,6 +27,13 @@ def shared_data() -> Path:
     if not DATA.is_dir():
         pytest.skip("the shared real datasets are not on this machine")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real S3 server."""
+    with servers.s3(tmp_path_factory.mktemp("s3") / "server") as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

@@ -110,15 +110,16 @@ class Folder:
     def look(self, name: str) -> Lying | None:
         try:
             found = (self.root / name).stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return Lying(name, found.st_size, found.st_mtime)
 
     def keep(self, name: str) -> bool:
-        try:
-            os.utime(self.root / name)
-        except FileNotFoundError:
-            return False
+        with _taken_by_disk():
+            try:
+                os.utime(self.root / name)
+            except (FileNotFoundError, NotADirectoryError):
+                return False
         return True
 
     def delete(self, names: list[str]) -> None:

@@ -33,6 +33,12 @@ class Project(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     archived_at = models.DateTimeField(null=True, blank=True)
     members = models.ManyToManyField(User, through="Membership", related_name="projects")
+    ended_run_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Days for which failed and cancelled runs keep their checkpoints; 0 for ever, "
+        "null as this installation does.",
+    )
 
     #: The role of the person asking; set by `permissions.project_for`, not stored.
     my_role: Role | None = None

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,10 @@ from django.conf import LazySettings
 
 from distillhub.lib import places, storage
 from distillhub.lib.places import Away, Damaged
-from tests.site import servers
+from tests.site.buckets import use_s3
 from tests.site.processes import ROOT, clean_environment, free_port
 
 LONG_AGO = time.time() - 5 * 86_400
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with servers.s3(tmp_path_factory.mktemp("s3") / "server") as address:
-        yield address
 
 
 @dataclass
@@ -59,27 +52,6 @@ def kept(
     if request.param == "folder":
         return Kept(root=tmp_path / "files")
     return Kept(bucket=use_s3(request.getfixturevalue("s3_server"), settings, monkeypatch))
-
-
-def use_s3(address: str, settings: LazySettings, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A new bucket as the storage; its connection."""
-    from django.core.files.storage import storages
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tests")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tests")
-    options = {
-        "bucket_name": f"bucket-{time.monotonic_ns()}",
-        "endpoint_url": address,
-        "region_name": "us-east-1",
-        "location": "hub",
-        "file_overwrite": False,
-    }
-    settings.STORAGES = settings.STORAGES | {
-        "default": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": options}
-    }
-    bucket: Any = storages["default"].bucket  # type: ignore[attr-defined]
-    bucket.create()
-    return bucket
 
 
 def written(folder: Path, content: bytes, name: str = "written") -> Path:

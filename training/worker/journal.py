@@ -37,6 +37,13 @@ def read(path: Path, offset: int) -> Batch:
     return Batch(events, offset)
 
 
+def begin(path: Path, event: dict[str, Any]) -> None:
+    """Write the first line of a journal, whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(event) + "\n")
+    part.replace(path)
+
+
 def moment(event: dict[str, Any]) -> float:
     """When it was told, in seconds since the epoch."""
     at = event.get("at")

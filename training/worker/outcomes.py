@@ -18,6 +18,7 @@ from projects.services import registry
 from training.engine import events
 from training.models import Artifact, Run
 from training.worker import (
+    checkpoints,
     comparison,
     dispatch,
     exports,
@@ -33,6 +34,7 @@ from training.worker.claims import Held
 log = logging.getLogger(__name__)
 
 MOST_LOSSES = 5  # machines a run may lose
+STORAGE_PAUSE = timedelta(minutes=1)  # between two tries when storage is away
 MOST_DEATHS = 3  # deaths in a row at one step
 LET_GO: dict[str, Any] = {
     "lease_until": None,
@@ -70,6 +72,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
         run.tell("finished", _told(run, made) + too_late)
         waiting.settle(run)
     folders.clear(folder)
+    checkpoints.free(run)
     compare(run)
     if run.config.get("teachers"):
         teacher_store.tell()  # at once, not within a minute: people look now
@@ -127,6 +130,43 @@ def give_back(held: Held, sentence: str, offset: int | None = None) -> None:
             return
         run.tell("queued", sentence)
         dispatch.wake(run)
+
+
+def rest(held: Held, why: str) -> None:
+    """What the run needs cannot be had just now, and nothing is wrong with it: back to the queue
+    for a minute. Not counted as a loss."""
+    with transaction.atomic():
+        changes = LET_GO | {"retry_at": in_future(STORAGE_PAUSE)}
+        if not held.move(Run.Status.QUEUED, stage="", **changes):
+            cancel(held)
+            return
+        held.run.refresh_from_db()
+        _tell_once(held.run, "queued", f"{why} It is tried again every minute.")
+        dispatch.wake(held.run, after=STORAGE_PAUSE.total_seconds())
+
+
+def wait_for_storage(held: Held, why: str, *, over: bool) -> bool:
+    """What the training left cannot be stored just now: it stays on this machine until it can be.
+    True when this attempt ends anyway, because a person cancelled it or the worker leaves; `over`
+    says that the training process is gone. Raises claims.Fenced."""
+    run = held.now()
+    with transaction.atomic():
+        held.write()
+        _tell_once(run, "storage", f"{why} What it left is kept on its machine until then.")
+    if over and run.cancel_requested_at is not None:
+        cancel(held)
+        return True
+    if over and registration.stopping.is_set():
+        give_back(held, "The worker was stopped before what the run left could be stored.")
+        return True
+    return False
+
+
+def _tell_once(run: Run, kind: str, sentence: str) -> None:
+    """Unless it was the last thing of its kind that was told."""
+    last = run.events.filter(kind=kind).order_by("-pk").first()
+    if last is None or last.sentence != sentence[:500]:
+        run.tell(kind, sentence)
 
 
 def leave(held: Held, step: int, offset: int) -> None:

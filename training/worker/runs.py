@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 
 from distillhub.lib import storage
-from training.worker import child as children
 from training.worker import (
+    checkpoints,
     claims,
     console,
     deaths,
@@ -30,19 +30,21 @@ from training.worker import (
     journal,
     line,
     machine,
-    metrics,
     outcomes,
     record,
     registration,
     seats,
+    takeover,
     vitals,
 )
+from training.worker import child as children
 from training.worker.claims import Fenced, Held
 
 log = logging.getLogger(__name__)
 
 GLANCE = 0.2  # seconds between two looks at the child
 BATCH = 1.0  # seconds between two writes
+LAST_CHECKPOINT = 10.0  # seconds for which a worker that leaves waits until it is in storage
 LONGEST_PAUSE = 5.0  # seconds between two tries when the database is away
 
 
@@ -92,16 +94,26 @@ def carry_out(held: Held) -> None:
             log.warning("Stopped: %s goes on elsewhere.", error)
         except storage.Damaged as error:
             _fail_quietly(held, "dataset_changed", f"An input of this run is damaged: {error}")
+        except storage.Away as error:
+            _rest_quietly(held, error)
         except Exception as error:
             log.exception("Run %s met a surprise.", held.run.pk)
             _fail_quietly(held, "crashed", f"The worker met a surprise: {error!r}"[:1000])
 
 
 def _attempt(held: Held) -> None:
-    folder = _own_folder(held)
+    folder = takeover.own_folder(held)
     console.catch_up(held, folder)
-    if _drain(held, folder):  # an earlier attempt came to its end, and its worker did not
-        return
+    keeper = checkpoints.Keeper(held, folder)
+    try:
+        if not _drain(held, folder, keeper):
+            _train(held, folder, keeper)
+        # Else an earlier attempt came to its end, and its worker did not.
+    finally:
+        keeper.end()
+
+
+def _train(held: Held, folder: Path, keeper: checkpoints.Keeper) -> None:
     folders.prepare(held.run)
     with seats.seat(held.run) as cards:
         if cards is None:
@@ -121,34 +133,18 @@ def _attempt(held: Held) -> None:
         )
         going = Going(child, said, vitals.watch(held, folder, child.pid, cards))
         try:
-            _follow(held, folder, going)
+            _follow(held, folder, keeper, going)
         finally:
             if child.poll() is None:
                 child.kill()
 
 
-def _own_folder(held: Held) -> Path:
-    """The job folder, at the state the row knows. When another machine has written rows since,
-    what lies here is another story: it is removed, and so is what was measured there."""
-    run, here = held.run, machine.home_id()
-    folder = folders.of(run.pk)
-    children.end_orphan(folder)
-    file = folder / "journal.jsonl"
-    size = file.stat().st_size if file.exists() else 0
-    if run.job_home == here and size >= run.journal_offset:
-        return folder
-    folders.clear(folder, keep_record=False)
-    with transaction.atomic():
-        held.write(job_home=here, journal_offset=0, step=0, fraction=0.0, metrics={})
-        metrics.truncate(run, after=-1)
-        if run.job_home:
-            run.tell("restarted", "Its checkpoints are on another machine: it begins again.")
-    run.refresh_from_db(fields=["job_home", "journal_offset", "step", "fraction", "metrics"])
-    return folder
+def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) -> None:
+    """Turn events into rows until the child is gone and its journal is read to the end.
 
-
-def _follow(held: Held, folder: Path, going: Going) -> None:
-    """Turn events into rows until the child is gone and its journal is read to the end."""
+    With database or storage away the training goes on, and what it leaves stays here until it can
+    be recorded.
+    """
     child = going.child
     oom_before = deaths.oom_kills()
     pause = BATCH
@@ -156,8 +152,15 @@ def _follow(held: Held, folder: Path, going: Going) -> None:
         status = child.poll()
         going.vitals.look()
         try:
-            if _drain(held, folder, going):
-                return
+            try:
+                if _drain(held, folder, keeper, going):
+                    return
+            except storage.Away as error:
+                if outcomes.wait_for_storage(held, error.detail, over=status is not None):
+                    return
+                if status is not None:
+                    time.sleep(BATCH)
+                    continue
             going.write(is_over=status is not None)
             if status is not None:
                 deaths.settle(held, child, status, oom_before)
@@ -185,7 +188,9 @@ def _wait(child: children.Child, seconds: float) -> None:
         time.sleep(GLANCE)
 
 
-def _drain(held: Held, folder: Path, going: Going | None = None) -> bool:
+def _drain(
+    held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going | None = None
+) -> bool:
     """Record what the journal holds beyond what is recorded; True when the attempt is over.
 
     What a quick training adds meanwhile waits for the next turn: whoever wants it cancelled must
@@ -198,14 +203,21 @@ def _drain(held: Held, folder: Path, going: Going | None = None) -> bool:
         batch = journal.read(file, offset)
         if batch.offset > offset:
             record.record(held, folder, batch)
+            keeper.saw(batch.events)
             if batch.last is None and batch.offset < size:
                 continue
         if batch.last is None:
             return False
-        return _end(held, folder, batch, going)
+        return _end(held, folder, keeper, batch, going)
 
 
-def _end(held: Held, folder: Path, batch: journal.Batch, going: Going | None) -> bool:
+def _end(
+    held: Held,
+    folder: Path,
+    keeper: checkpoints.Keeper,
+    batch: journal.Batch,
+    going: Going | None,
+) -> bool:
     """What the last event of an attempt leads to."""
     event, offset = batch.last, batch.last_offset
     assert event is not None
@@ -214,6 +226,7 @@ def _end(held: Held, folder: Path, batch: journal.Batch, going: Going | None) ->
         going.write(is_over=True)
     match event["type"]:
         case "finished":
+            keeper.end()
             outcomes.finish(held, folder, event.get("summary") or {}, offset)
             return True
         case "failed" if going is not None:
@@ -226,11 +239,13 @@ def _end(held: Held, folder: Path, batch: journal.Batch, going: Going | None) ->
             )
             return True
         case "stopped" if going is not None:
+            if held.now().cancel_requested_at is None:
+                keeper.store_last(LAST_CHECKPOINT)
             outcomes.leave(held, record.whole(event.get("step")), offset)
             return True
     # The end of an attempt whose worker died before it could say so; this one begins after it.
     held.write(journal_offset=offset)
-    return _drain(held, folder)
+    return _drain(held, folder, keeper)
 
 
 def _let_leave(child: children.Child) -> None:
@@ -245,6 +260,16 @@ def _let_leave(child: children.Child) -> None:
 def _fail_quietly(held: Held, code: str, detail: str) -> None:
     try:
         outcomes.fail(held, code=code, detail=detail)
+    except Fenced:
+        pass
+    except DatabaseError:
+        log.warning("Run %s: the database is away; the reaper will find it.", held.run.pk)
+
+
+def _rest_quietly(held: Held, away: storage.Away) -> None:
+    """Nothing can be fetched: the run is tried again in a minute, here or elsewhere."""
+    try:
+        outcomes.rest(held, away.detail)
     except Fenced:
         pass
     except DatabaseError:
