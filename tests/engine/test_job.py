@@ -27,6 +27,12 @@ from training.engine.journal import Journal
         (RuntimeError("CUDA out of memory. Tried to allocate"), "out_of_memory", "smaller model"),
         (RuntimeError("[enforce fail] . file write failed"), "crashed", "file write failed"),
         (OSError(28, "No space left on device"), "disk_full", "Free some space"),
+        (OSError(122, "Disk quota exceeded"), "disk_full", "Free some space"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 9 vs 8"),
+            "disk_full",
+            "Free some space",
+        ),
         (KeyError("weight"), "crashed", "KeyError: 'weight'"),
         (ValueError(), "crashed", "ValueError"),
     ],

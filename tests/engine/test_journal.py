@@ -1,5 +1,6 @@
 import json
 import math
+import resource
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_torn_last_line_is_cut_and_counting_goes_on(tmp_path: Path, torn: byte
         book.write(Logged("three"))
     told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [line["seq"] for line in told] == [1, 2, 3]
+
+
+def test_a_line_for_which_a_disk_has_half_the_room_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path) as book:
+        book.write(Logged("one"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, before[1]))
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                book.write(Logged("two"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        book.write(Logged("three"))
+    told = [(line["seq"], line["text"]) for line in journal.read(path)]
+    assert told == [(1, "one"), (2, "three")]
 
 
 def test_a_journal_of_nothing_but_a_torn_line_begins_anew(tmp_path: Path) -> None:

@@ -98,13 +98,36 @@ def save(
     beside: nn.Module | None = None,
 ) -> Checkpoint:
     """Write `home/<step>` and forget all but the newest three. `beside` is what is trained or kept
-    with the student and is no part of it. Raises OSError or RuntimeError when the disk is full
-    (torch raises the latter); the older checkpoints are then untouched."""
+    with the student and is no part of it. Raises OSError, RuntimeError (torch's) or SafetensorError
+    when the disk is full; the older checkpoints are then untouched."""
     home.mkdir(exist_ok=True)
     name = f"{state.step:09d}"
     part = home / f".{name}.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
+    try:
+        total = _write(part, state, module, optimizer, best, beside)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # of a full disk it is the room to say so
+        raise
+    folder = home / name
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose files were damaged
+    part.rename(folder)
+    _sync(home)
+    for old in _folders(home)[KEPT:]:
+        shutil.rmtree(old)
+    return Checkpoint(folder, state, _digest(folder / "manifest.json"), total)
+
+
+def _write(
+    part: Path,
+    state: State,
+    module: Kept,
+    optimizer: Kept,
+    best: Weights | None,
+    beside: nn.Module | None,
+) -> int:
+    """The files of a checkpoint, with their manifest, onto the disk; their bytes."""
     save_file(_plain(module.state_dict()), part / "model.safetensors")
     if best is not None and state.best_step != state.step:
         save_file(_plain(best), part / "best.safetensors")
@@ -122,14 +145,7 @@ def save(
     manifest.write_text(json.dumps({"files": files, "step": state.step, **versions}, indent=1))
     _sync(manifest)
     _sync(part)
-    folder = home / name
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt whose files were damaged
-    part.rename(folder)
-    _sync(home)
-    for old in _folders(home)[KEPT:]:
-        shutil.rmtree(old)
-    total = sum(one["bytes"] for one in files.values())
-    return Checkpoint(folder, state, _digest(folder / "manifest.json"), total)
+    return sum(one["bytes"] for one in files.values())
 
 
 def newest(home: Path, config: str) -> tuple[Checkpoint | None, list[str]]:

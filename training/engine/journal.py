@@ -12,6 +12,8 @@ from typing import Any, Self
 
 from training.engine import events
 
+#: The exit status of a job whose last line found no room on the disk.
+NO_ROOM = 28
 LASTING = {"Resumed", "Saved", "Halted", "Failed", "Finished"}  # also survive a power cut
 
 
@@ -28,18 +30,30 @@ class Journal:
         self.path = path
         self.seq = _mend(path)
         self._file = path.open("ab", buffering=0)
+        self._size = path.stat().st_size
 
     def write(self, event: events.Event) -> None:
-        """Append one event. Raises OSError when the disk is full."""
-        self.seq += 1
-        line = {"seq": self.seq, "at": round(time.time(), 3), **events.as_line(event)}
+        """Append one event, whole or not at all. Raises OSError when the disk is full."""
+        line = {"seq": self.seq + 1, "at": round(time.time(), 3), **events.as_line(event)}
         try:
             text = _ENCODER.encode(line)
         except ValueError:  # NaN and infinities, which JSON has no numbers for, as words
             text = _ENCODER.encode(events.finite(line))
-        self._file.write(text.encode("utf-8", "replace") + b"\n")
+        self._append(text.encode("utf-8", "replace") + b"\n")
+        self.seq += 1
         if type(event).__name__ in LASTING:
             os.fsync(self._file.fileno())
+
+    def _append(self, line: bytes) -> None:
+        """A disk that fills up takes the beginning of a line and says so only at the next one."""
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            os.ftruncate(self._file.fileno(), self._size)
+            raise
+        self._size += len(line)
 
     def close(self) -> None:
         if not self._file.closed:

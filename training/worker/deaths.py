@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.db import transaction
 
+from training.engine import journal
 from training.models import Run
 from training.worker import outcomes
 from training.worker.child import Child
@@ -34,6 +35,10 @@ def settle(held: Held, child: Child, status: int, oom_before: int | None) -> Non
     said = child.said_last()
     if status == -signal.SIGKILL:
         _killed(held, run, child, oom_before)
+        return
+    if status == journal.NO_ROOM:
+        detail = f"The disk is full at step {run.step}. Free some space, then resume the run."
+        outcomes.fail(held, code="disk_full", detail=detail, trace=said[-20_000:])
         return
     name = _signal_name(-status) if status < 0 else ""
     detail = (
