@@ -303,10 +303,9 @@ def _given(shown: dict[str, Any]) -> str:
         return f"{said}; the other {ui.grouped(counts[''])} are divided"
     if set(+counts) == {TRAIN}:
         return f"{said}, divided as told"
-    without = TRAIN in counts and TEST in counts and VALIDATION not in counts
-    return (
-        f"{said}; validation ({ui.percent(splits.CARVED, 0)} of train) taken from train" if without else said
-    )
+    if counts[TRAIN] and counts[TEST] and not counts[VALIDATION]:
+        return f"{said}; validation ({ui.percent(splits.CARVED, 0)} of train) taken from train"
+    return said
 
 
 def _dividing(shown: dict[str, Any], *, in_order: bool) -> str:
