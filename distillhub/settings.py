@@ -7,7 +7,7 @@ folder, all inside DISTILLHUB_HOME.
 import os
 import secrets
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from csp.constants import NONE, SELF
 
@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "distillhub.lib.exposition.LatencyMiddleware",
     "csp.middleware.CSPMiddleware",
     "distillhub.lib.http.SecurityHeadersMiddleware",
     "distillhub.lib.http.RefuseNulMiddleware",
@@ -91,6 +92,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "distillhub.lib.readiness.away",
             ],
             "builtins": ["distillhub.templatetags.ui"],
         },
@@ -100,8 +102,11 @@ TEMPLATES = [
 # Database -------------------------------------------------------------------------------------
 
 
+DATABASE_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "options"}
+
+
 def _database(url: str) -> dict[str, object]:
-    """`postgres://user:password@host:port/name`, or SQLite in the home folder."""
+    """`postgres://user:password@host:port/name?sslmode=require`, or SQLite in the home folder."""
     if not url:
         return {
             "ENGINE": "django.db.backends.sqlite3",
@@ -124,6 +129,10 @@ def _database(url: str) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme not in {"postgres", "postgresql"}:
         raise env.BadSetting("DATABASE_URL must begin with postgres:// (or be unset, for SQLite).")
+    asked = dict(parse_qsl(parts.query))
+    is_pooled = asked.pop("pgbouncer", "false") == "true"
+    if unknown := sorted(set(asked) - DATABASE_OPTIONS):
+        raise env.BadSetting(f"DATABASE_URL has an option that is not known: {unknown[0]}.")
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path.lstrip("/")),
@@ -133,7 +142,9 @@ def _database(url: str) -> dict[str, object]:
         "PORT": parts.port or "",
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5},
+        # A pool that lends a connection for a transaction keeps no cursor between two.
+        "DISABLE_SERVER_SIDE_CURSORS": is_pooled,
+        "OPTIONS": {"connect_timeout": 5} | asked,
     }
 
 
@@ -363,12 +374,15 @@ HTTPS = env.boolean("HTTPS", SITE_URL.startswith("https://"))
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS and env.boolean("SSL_REDIRECT", True)
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # probes ask without TLS
+# Machines ask for these: without TLS, and uncounted.
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+SECURE_REDIRECT_EXEMPT = [rf"^{address[1:]}$" for address in sorted(PROBES)]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-if env.boolean("BEHIND_PROXY", False):
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if env.boolean("BEHIND_PROXY", False) else None
+)
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -385,11 +399,17 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = "UTC"
 
+LOG_FORMAT = env.text("LOG_FORMAT", "line")
+if LOG_FORMAT not in {"line", "json"}:
+    raise env.BadSetting(f"LOG_FORMAT must be line or json; it is {LOG_FORMAT!r}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "distillhub.lib.told.Line"},
+        "json": {"()": "distillhub.lib.told.Json"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO")},
     "loggers": {
         "django.server": {"level": "WARNING"},
@@ -398,3 +418,7 @@ LOGGING = {
         "celery.worker.strategy": {"level": "WARNING"},
     },
 }
+
+# Who may read /metrics: whoever has the token, or is connected from one of these networks.
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ALLOW = env.words("METRICS_ALLOW", "" if SECURE_PROXY_SSL_HEADER else "127.0.0.0/8,::1/128")

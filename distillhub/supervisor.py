@@ -3,6 +3,9 @@
 It stays small (no Django) and single-threaded: one loop over pipes, signals and timers. It owns
 the listening socket, so a web process that is started again loses no port and no waiting visitor.
 Each child's output goes to its own rotating file in the home folder's `logs`.
+
+SIGUSR2 replaces every process by a new one, one after the other: a new web process listens on the
+same socket before the old one is asked to leave, so no visitor is refused.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -25,6 +28,7 @@ from typing import IO
 from distillhub.lib import processes
 
 STOP_GRACE = 12.0  # seconds until SIGKILL: a run in training needs one step and a checkpoint
+QUICK = 2.0  # seconds of it that a web process gets to answer what it has begun
 LONGEST_PAUSE = 30.0  # seconds between two starts of a child that keeps ending
 HEALTHY_AFTER = 60.0  # seconds of life after which earlier deaths are forgotten
 LOG_BYTES = 5 << 20
@@ -60,9 +64,10 @@ class HomeLock:
             )
         return f"DistillHub already runs in {home}. Stop it, or use another --home."
 
-    def tell(self, address: str) -> None:
+    def tell(self, address: str, restarts: int = 0) -> None:
+        told = {"pid": os.getpid(), "address": address, "restarts": restarts}
         self.file.truncate(0)
-        self.file.write(json.dumps({"pid": os.getpid(), "address": address}))
+        self.file.write(json.dumps(told))
         self.file.flush()
 
 
@@ -120,7 +125,7 @@ class RollingLog:
 # Children -------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class Child:
     name: str
     arguments: Sequence[str]  # after `distillhub`
@@ -145,6 +150,8 @@ class Supervisor:
         self.children: list[Child] = []
         self.selector = selectors.DefaultSelector()
         self.stopping = 0  # how many times a person or the system asked
+        self.restart_asked = False
+        self.beside: list[Child] = []  # during a restart: who comes, who leaves
 
     def add(self, name: str, arguments: Sequence[str], *pass_fds: int) -> None:
         log = RollingLog(self.home / "logs" / f"{name}.log")
@@ -156,7 +163,7 @@ class Supervisor:
         self.children.append(Child(name, arguments, log, once=True))
 
     def watch_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP stop; the end of a child wakes the loop."""
+        """SIGINT, SIGTERM and SIGHUP stop, SIGUSR2 restarts; the end of a child wakes the loop."""
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         os.set_blocking(reading, False)
@@ -165,11 +172,15 @@ class Supervisor:
             signal.signal(number, self._asked_to_stop)
         if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
             signal.signal(signal.SIGHUP, self._asked_to_stop)
+        signal.signal(signal.SIGUSR2, self._asked_to_restart)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         self.selector.register(reading, selectors.EVENT_READ, self._drain)
 
     def _asked_to_stop(self, number: int, frame: object) -> None:
         self.stopping += 1
+
+    def _asked_to_restart(self, number: int, frame: object) -> None:
+        self.restart_asked = True
 
     def _drain(self, fd: int) -> None:
         with contextlib.suppress(OSError):
@@ -201,13 +212,19 @@ class Supervisor:
                 process.kill()
         return process.wait(), b"".join(pieces).decode(errors="replace")
 
-    def run(self, *, on_ready: Callable[[], None]) -> int:
+    def run(self, *, on_ready: Callable[[], None], on_restart: Callable[[], None]) -> int:
         """Keep the children until asked to stop; the exit status for the shell."""
         told = False
+        restart: Iterator[None] = iter(())
         try:
             while not self.stopping:
                 self._keep_alive(told)
                 self._wait(self._next_pause())
+                next(restart, None)
+                if told and self.restart_asked and not self.beside:
+                    self.restart_asked = False
+                    restart = self._restart(on_restart)
+                    next(restart, None)
                 if not told and all(one.is_ready or one.once for one in self.children):
                     told = True
                     on_ready()
@@ -219,7 +236,8 @@ class Supervisor:
     def _keep_alive(self, all_were_ready: bool) -> None:
         now = time.monotonic()
         for child in list(self.children):
-            if child.is_alive or (child.once and not all_were_ready):
+            is_leaving = child in self.beside
+            if child.is_alive or is_leaving or (child.once and not all_were_ready):
                 continue
             if child.process is not None and child.once:
                 self._finished(child)
@@ -227,6 +245,33 @@ class Supervisor:
                 self._buried(child, all_were_ready)
             elif now >= child.start_at:
                 self._start(child)
+
+    def _restart(self, done: Callable[[], None]) -> Iterator[None]:
+        """Replace one process after the other; continued whenever something happened."""
+        for old in [child for child in self.children if not child.once]:
+            new = Child(old.name, old.arguments, old.log, old.pass_fds)
+            self.beside = [old, new]
+            if old.pass_fds:  # both can listen at the socket that we hold
+                self._start(new)
+                while not new.is_ready:
+                    if not new.is_alive:
+                        self.say(f"The new {new.name} process cannot start; the old one stays.")
+                        self.say(f"Its log: {new.log.path}")
+                        self.beside = []
+                        return
+                    yield
+            if old.process is not None and old.is_alive:
+                old.process.terminate()
+                while old.is_alive:
+                    yield
+            self.children[self.children.index(old)] = new
+            self.beside = []
+            if new.process is None:
+                self._start(new)
+            while not new.is_ready:  # one that ends now is started again like any other
+                yield
+        self.say("Every process was replaced by a new one.")
+        done()
 
     def _finished(self, child: Child) -> None:
         assert child.process is not None
@@ -293,7 +338,11 @@ class Supervisor:
 
     def _next_pause(self) -> float | None:
         """Seconds the loop may sleep; None while every child lives."""
-        waiting = [one.start_at for one in self.children if not (one.is_alive or one.once)]
+        waiting = [
+            one.start_at
+            for one in self.children
+            if not (one.is_alive or one.once or one in self.beside)
+        ]
         return max(0.0, min(waiting) - time.monotonic()) if waiting else None
 
     def _wait(self, seconds: float | None) -> None:
@@ -306,14 +355,19 @@ class Supervisor:
         """SIGTERM to every child, a grace for runs to save themselves (cut short by a second
         Ctrl-C), then SIGKILL to whatever is left of their process trees."""
         asked = self.stopping
-        alive = [child for child in self.children if child.is_alive]
+        everyone = {id(child): child for child in [*self.children, *self.beside]}
+        alive = [child for child in everyone.values() if child.is_alive]
         families = _descendants([child.process.pid for child in alive if child.process])
         for child in alive:
             assert child.process is not None
             child.process.terminate()
         end = time.monotonic() + STOP_GRACE
+        hurried = False
         while any(child.is_alive for child in alive):
             left = end - time.monotonic()
+            if left < STOP_GRACE - QUICK and not hurried:
+                hurried = True
+                self._hurry(alive)
             if left <= 0 or self.stopping > max(1, asked):
                 break
             self._wait(min(left, 0.2))
@@ -325,6 +379,12 @@ class Supervisor:
             child.process.wait()
         _kill(families)
         self._wait(0)
+
+    def _hurry(self, alive: Sequence[Child]) -> None:
+        """A web process that is asked a second time drops what it has not answered."""
+        for child in alive:
+            if child.process is not None and child.pass_fds and child.is_alive:
+                child.process.send_signal(signal.SIGINT)
 
 
 def _command(arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from distillhub.lib import http
+from training.views import telemetry
 
 handler400 = "distillhub.lib.http.bad_request"
 handler403 = "distillhub.lib.http.forbidden"
@@ -14,6 +15,7 @@ urlpatterns = [
     path("api/", include("distillhub.api")),
     path("healthz", http.healthz, name="healthz"),
     path("readyz", http.readyz, name="readyz"),
+    path("metrics", telemetry.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("", include("projects.urls")),
     path("", include("training.urls")),

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from distillhub.lib import told
 from projects.ingest import ingestion
 from projects.models import DatasetVersion
 
@@ -19,7 +20,8 @@ OVERDUE = timedelta(seconds=30)  # a new version nobody has begun: its message w
 
 @shared_task(name="projects.ingest_dataset_version")  # type: ignore[untyped-decorator]
 def ingest_dataset_version(*, version_id: int, **later: Any) -> None:
-    ingestion.ingest(version_id=version_id)
+    with told.about(dataset_version=version_id):
+        ingestion.ingest(version_id=version_id)
 
 
 @shared_task(name="projects.requeue_ingestions")  # type: ignore[untyped-decorator]
@@ -38,4 +40,5 @@ def send_ingestion(version_id: int) -> None:
     try:
         ingest_dataset_version.delay(version_id=version_id)
     except (OperationalError, OSError) as error:
-        logger.warning("Dataset version %s waits for the broker: %s", version_id, error)
+        with told.about(dataset_version=version_id):
+            logger.warning("It waits: the broker is away (%s).", error)

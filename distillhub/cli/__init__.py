@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     worker.add_argument("--beat", action="store_true", help="send the regular jobs as well")
     command("beat", "Send the regular jobs; exactly one per installation.")
+    command("restart", "Replace the processes of a running `up` one by one; nobody is refused.")
     command("migrate", "Bring the database and static files up to date, after a backup.")
     command("collect-static", "Hash and compress the static files (for images of containers).")
     prepare = command("prepare", None)

@@ -14,6 +14,7 @@ COMMANDS = {
     "web": "distillhub.cli.serve:web",
     "worker": "distillhub.cli.serve:worker",
     "beat": "distillhub.cli.serve:beat",
+    "restart": "distillhub.cli.prepare:restart",
     "migrate": "distillhub.cli.prepare:migrate",
     "collect-static": "distillhub.cli.prepare:collect_static",
     "prepare": "distillhub.cli.prepare:prepare",

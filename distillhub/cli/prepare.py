@@ -5,9 +5,13 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import os
+import signal
 import sqlite3
+import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import django
 
@@ -21,9 +25,11 @@ from django.db.migrations.executor import MigrationExecutor
 
 from distillhub.cli import people, safety
 from distillhub.lib import processes
+from distillhub.supervisor import CannotStart
 from training.services import demo
 
 BACKUPS_KEPT = 5
+RESTART_PATIENCE = 120  # seconds
 
 
 def prepare(options: argparse.Namespace) -> int:
@@ -49,6 +55,44 @@ def migrate(options: argparse.Namespace) -> int:
         print("The database is up to date.")
     _collect_static()
     return 0
+
+
+def restart(options: argparse.Namespace) -> int:
+    """Bring the database up to date, then have `up` replace its processes; waits until it has."""
+    safety.refuse_unsafe()
+    told = _running()
+    _migrate()
+    _collect_static()
+    os.kill(told["pid"], signal.SIGUSR2)
+    until = time.monotonic() + RESTART_PATIENCE
+    while time.monotonic() < until:
+        now = _running()
+        if now["restarts"] > told["restarts"]:
+            print(f"Restarted: {now['address']}")
+            return 0
+        time.sleep(0.2)
+    print(f"It has not restarted within {RESTART_PATIENCE} s; see its terminal and logs.")
+    return 1
+
+
+def _running() -> dict[str, Any]:
+    """What `up` told of itself in this home. Raises CannotStart when it does not run."""
+    file = settings.DISTILLHUB_HOME / "up.lock"
+    try:
+        with file.open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                # Between two writes it is empty for a moment.
+                for _ in range(20):
+                    lock.seek(0)
+                    with contextlib.suppress(ValueError):
+                        told: dict[str, Any] = json.load(lock)
+                        return {"restarts": 0} | told
+                    time.sleep(0.05)
+    except FileNotFoundError:
+        pass
+    raise CannotStart(f"`distillhub up` does not run in {settings.DISTILLHUB_HOME}.")
 
 
 def collect_static(options: argparse.Namespace) -> int:

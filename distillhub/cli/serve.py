@@ -7,7 +7,7 @@ from typing import Any
 
 from distillhub.lib import processes
 
-GRACE = 2  # seconds a request may still take when the web process is asked to stop
+GRACE = 30  # seconds a request may still take when the web process is asked to stop
 
 
 def _set_up() -> None:
@@ -25,11 +25,16 @@ def web(options: argparse.Namespace) -> int:
     import uvicorn
     from django.urls import get_resolver
 
+    from distillhub.cli.draining import Draining
+
     settings: dict[str, Any] = {
         "app": "distillhub.asgi:application",
+        "http": Draining,
         "lifespan": "off",
         "timeout_graceful_shutdown": GRACE,
         "timeout_keep_alive": 65,
+        "timeout_worker_healthcheck": 60,  # a busy machine starts no process within uvicorn's 5 s
+        "log_config": None,  # its lines look like all others (settings.py)
         "log_level": "warning",
         "server_header": False,
         "proxy_headers": False,  # BEHIND_PROXY says whether to believe them (settings.py)
@@ -71,6 +76,7 @@ def worker(options: argparse.Namespace) -> int:
     threads = settings.DISTILLHUB_MAX_RUNS + 3
     app.worker_main(
         [
+            *(["--quiet"] if settings.LOG_FORMAT == "json" else []),  # no banner between the lines
             "worker",
             "--pool=threads",
             f"--concurrency={threads}",
@@ -87,9 +93,10 @@ def worker(options: argparse.Namespace) -> int:
 def beat(options: argparse.Namespace) -> int:
     _set_up()
     from celery.signals import beat_init
+    from django.conf import settings
 
     from distillhub.celery import app
 
     beat_init.connect(lambda **_: processes.tell_ready(), weak=False)
-    app.Beat(loglevel="INFO", pidfile=None).run()
+    app.Beat(loglevel="INFO", pidfile=None, quiet=settings.LOG_FORMAT == "json").run()
     return 0

@@ -42,7 +42,14 @@ def up(options: argparse.Namespace) -> int:
     def ready() -> None:
         _greet(options, home, address, told, time.monotonic() - began)
 
-    status = keeper.run(on_ready=ready)
+    restarts = 0
+
+    def restarted() -> None:
+        nonlocal restarts
+        restarts += 1
+        lock.tell(address, restarts)
+
+    status = keeper.run(on_ready=ready, on_restart=restarted)
     _say("Stopped. Start again with the same command: everything is kept, and runs go on.")
     return status
 

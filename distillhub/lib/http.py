@@ -6,13 +6,14 @@ from http import HTTPStatus
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
+from distillhub.lib import readiness
 from distillhub.lib.errors import DomainError
 
 Answer = Callable[[HttpRequest], HttpResponse]
@@ -142,13 +143,18 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """This process can do its work: the database answers."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except (OperationalError, InterfaceError):
-        return JsonResponse({"status": "unavailable", "database": "away"}, status=503)
-    return JsonResponse({"status": "ok", "database": "ok"})
+    """What this process needs, part by part. 503 when it can answer nobody: without the database.
+    Without broker or storage its pages still work, so it is `degraded`, and 200 unless the probe
+    asks with `?strict=1`: no balancer should take every web process away with the broker."""
+    states = readiness.states()
+    missing = [name for name, state in states.items() if state != readiness.OK]
+    status = "unavailable" if "database" in missing else "degraded" if missing else "ok"
+    is_bad = status == "unavailable" or (missing and request.GET.get("strict") == "1")
+    response = JsonResponse({"status": status} | states, status=503 if is_bad else 200)
+    if is_bad:
+        response.headers["Retry-After"] = "5"
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _is_rest(request: HttpRequest) -> bool:

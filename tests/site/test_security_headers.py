@@ -108,4 +108,4 @@ def test_an_unknown_page_is_a_plain_404(client: Client, db: None) -> None:
 
 def test_the_process_says_that_it_lives_and_is_ready(client: Client, db: None) -> None:
     assert client.get("/healthz").json() == {"status": "ok"}
-    assert client.get("/readyz").json() == {"status": "ok", "database": "ok"}
+    assert client.get("/readyz").json()["database"] == "ok"

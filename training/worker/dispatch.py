@@ -8,6 +8,7 @@ from celery import current_app
 from django.db import transaction
 from kombu.exceptions import KombuError
 
+from distillhub.lib import told
 from training.models import Run
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def call(job: str, *, queue: str = "default", after: float = 0.0, **ids: int) ->
     try:
         current_app.send_task(job, kwargs=ids, queue=queue, countdown=after or None)
     except (KombuError, OSError) as error:
-        log.warning("%s %s waits: the broker is away (%s).", job, ids, error)
+        with told.about(**{name.removesuffix("_id"): number for name, number in ids.items()}):
+            log.warning("%s waits: the broker is away (%s).", job, error)
         return False
     return True

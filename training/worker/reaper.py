@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from distillhub.lib import told
 from training.models import Run, Worker
 from training.worker import (
     child,
@@ -55,14 +56,15 @@ def at_start() -> None:
     for folder in machine.home().iterdir():
         idle = folder.name.isdigit() and int(folder.name) not in busy
         if idle and child.end_orphan(folder):
-            log.warning("Ended a training that a dead worker had left in %s.", folder)
+            with told.about(run=int(folder.name)):
+                log.warning("Ended a training that a dead worker had left in %s.", folder)
     for work in WORKS:
         work.sweep()
     reap()
 
 
 def _lost(run_id: int) -> None:
-    with transaction.atomic():
+    with told.about(run=run_id), transaction.atomic():
         run = Run.objects.lost().select_for_update().filter(pk=run_id).first()
         if run is None:
             return

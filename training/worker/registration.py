@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +18,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
+from distillhub.lib import told
 from distillhub.lib.leases import Held
-from training.models import Worker, WorkerEvent
+from training.models import Run, Worker, WorkerEvent
 from training.worker import machine
 from training.worker.history import History, forget_old
 
@@ -153,7 +154,7 @@ class Heart(threading.Thread):
 
 def beat(worker_id: int) -> None:
     """Say that the worker is alive, and keep what it holds."""
-    load = machine.load()
+    load = machine.load() | {"journal_lag_bytes": _journal_lag()}
     history = _history
     if history is not None:
         history.note(load, now())
@@ -164,11 +165,24 @@ def beat(worker_id: int) -> None:
         history.save()
 
 
+def _journal_lag() -> int:
+    """Bytes that trainings held here have told and no row says yet."""
+    runs = [held.row.pk for held in tuple(holding) if isinstance(held.row, Run)]
+    lag = 0
+    for pk, offset in Run.objects.filter(pk__in=runs).values_list("pk", "journal_offset"):
+        with suppress(OSError):  # it has no journal yet
+            journal = machine.home() / str(pk) / "journal.jsonl"
+            lag += max(0, journal.stat().st_size - offset)
+    return lag
+
+
 @contextmanager
 def kept(held: Held[Any]) -> Iterator[None]:
-    """The heartbeat renews the lease inside this block, and not a moment longer."""
+    """The heartbeat renews the lease inside this block, and not a moment longer; lines of the log
+    tell what is held."""
     holding.add(held)
     try:
-        yield
+        with told.about(**{str(held.row._meta.model_name): held.row.pk}, attempt=held.attempt):
+            yield
     finally:
         holding.discard(held)

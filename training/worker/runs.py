@@ -88,8 +88,10 @@ def execute(run_id: int) -> None:
 def carry_out(held: Held) -> None:
     """One attempt, to whatever end. Never raises: what is unexpected fails this run only."""
     with registration.kept(held):
+        log.info("Begins.")
         try:
             _attempt(held)
+            log.info("Over.")
         except Fenced as error:
             log.warning("Stopped: %s goes on elsewhere.", error)
         except storage.Damaged as error:
