@@ -6,6 +6,7 @@
      "tag_names": ["O", "B-PER", ...] (of words' tags that are numbers),
      "columns": {"text", "label", "split", "ignored": [...]} or, of a table that is learned from,
                 {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]},
+     "feature_order": [names of features as the file has them: PostgreSQL keeps none of objects],
      "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0}
 
 This is what a version keeps, so that everybody can see how its rows came about.
@@ -75,8 +76,12 @@ def first(
 
 def plan_of(reading: dict[str, Any]) -> Plan:
     """Readings of before there were tasks and problems are of texts or images with one label."""
+    columns = reading.get("columns", {})
+    if features := columns.get("features"):
+        order = [name for name in reading.get("feature_order", []) if name in features]
+        columns = columns | {"features": {name: features[name] for name in order} | features}
     return Plan(
-        columns=reading.get("columns", {}),
+        columns=columns,
         others=tuple(reading.get("others", [])),
         ragged=reading.get("ragged", "refuse"),
         task=reading.get("task", ""),
@@ -240,8 +245,8 @@ def _look(form: Format, file: dict[str, Any], opened: Opener) -> Look:
 
 def _columns(
     form: Format, look: Look, asked: Any, task: str, *, strict: bool
-) -> dict[str, dict[str, Any] | list[str]]:
-    """{"columns", "others"}: what was asked for, and guesses where nothing was."""
+) -> dict[str, Any]:
+    """{"columns", "others"} and, of a table, "feature_order": what was asked for, and guesses where nothing was."""
     if not look.columns:
         return {"columns": {}, "others": []}
     if not isinstance(asked, dict):
@@ -286,7 +291,8 @@ def _columns(
         columns["features"] = {name: kind for name, kind in features.items() if name in left}
         left = [name for name in left if name not in columns["features"]]
     columns["ignored"] = [name for name in left if name in wanted]
-    return {
+    order = {"feature_order": list(columns["features"])} if "features" in columns else {}
+    return order | {
         "columns": columns,
         "others": [name for name in left if name not in columns["ignored"]],
     }

@@ -48,7 +48,7 @@ def assign(
 
 
 def _words(proportions: dict[str, float], seed: int) -> str:
-    parts = ", ".join(f"{share:.0%} {name}" for name, share in proportions.items() if share)
+    parts = ", ".join(f"{proportions[name]:.0%} {name}" for name in SPLITS if proportions.get(name))
     return f"{parts}, stratified by label, seed {seed}"
 
 

@@ -237,6 +237,8 @@ def _forget_old_uploads() -> None:
 
 def _refuse_taken(project: Project, name: str) -> Dataset | None:
     """The dataset of that name if it never had a version that could be used, else Conflict."""
+    if "\0" in name:  # no dataset is called so, and PostgreSQL fails on the question
+        return None
     existing = Dataset.objects.filter(project=project, name=name.strip()).first()
     if existing is None:
         return None
@@ -253,12 +255,6 @@ def _dataset_called(
     *, project: Project, name: str, task: str, description: str, by: User
 ) -> Dataset:
     """A new dataset, or the one of that name whose uploads all failed."""
-    existing = _refuse_taken(project, name)
-    if existing is not None:
-        if existing.task != task:
-            existing.task = task
-            existing.save(update_fields=["task"])
-        return existing
     if name.strip() in RESERVED_NAMES:
         sentence = f"{name.strip()} is a word of the addresses here; choose another name."
         raise Invalid(sentence, fields={"name": [sentence]})
@@ -274,6 +270,12 @@ def _dataset_called(
     except ValidationError as error:
         fields = {field: list(sentences) for field, sentences in error.message_dict.items()}
         raise Invalid(next(iter(fields.values()))[0], fields=fields) from None
+    existing = _refuse_taken(project, name)
+    if existing is not None:
+        if existing.task != task:
+            existing.task = task
+            existing.save(update_fields=["task"])
+        return existing
     dataset.save(force_insert=True)
     return dataset
 
