@@ -1,12 +1,17 @@
 """The product's settings, in a home of the tests' own: never the developer's.
 
 A module and not a line of conftest.py, because pytest-django reads settings before any conftest.
+
+`TEST_DATABASE=postgres` runs the tests on a PostgreSQL that this process starts and ends.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
+
+from tests.site import servers
 
 # Of each process its own, also of those that pytest-xdist starts: in one home they would count
 # each other's messages.
@@ -18,4 +23,13 @@ os.environ["DISTILLHUB_HOME"] = _home
 # told of these by `--ds`, which such a variable does not override.
 os.environ["DJANGO_SETTINGS_MODULE"] = "distillhub.settings"
 
+# A PostgreSQL of each process, too: none waits for the other's, and the kernel ends it with us.
+_servers = contextlib.ExitStack()
+atexit.register(_servers.close)
+if os.environ.get("TEST_DATABASE") == "postgres":
+    os.environ["DATABASE_URL"] = _servers.enter_context(servers.postgres())
+
 from distillhub.settings import *  # noqa: E402, F403
+
+# What the tests start has a home, and with it a database, of its own.
+os.environ.pop("DATABASE_URL", None)
