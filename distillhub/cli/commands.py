@@ -16,6 +16,8 @@ COMMANDS = {
     "beat": "distillhub.cli.serve:beat",
     "restart": "distillhub.cli.prepare:restart",
     "migrate": "distillhub.cli.prepare:migrate",
+    "backup": "distillhub.cli.backup:backup",
+    "restore": "distillhub.cli.backup:restore",
     "collect-static": "distillhub.cli.prepare:collect_static",
     "prepare": "distillhub.cli.prepare:prepare",
     "demo": "distillhub.cli.prepare:make_demo",

@@ -63,6 +63,33 @@ def at_start() -> None:
     reap()
 
 
+def after_restore(*, made_at: str) -> list[str]:
+    """The rows are those of a backup: no worker of then is here. What was in training waits for one
+    of now, and says why; the sentences, each with its run."""
+    Worker.objects.filter(stopped_at=None).update(stopped_at=Now())
+    told_people = []
+    for run in Run.objects.running().select_related("project").order_by("pk"):
+        with transaction.atomic():
+            if run.status == Run.Status.CANCELLING:
+                run.move_to(
+                    Run.Status.CANCELLED, among=Run.LEASED, finished_at=Now(), **outcomes.LET_GO
+                )
+                run.tell("cancelled", "Stopped: its worker is gone since the backup was restored.")
+                waiting.settle(run)
+                continue
+            here = any((machine.home() / str(run.pk) / "checkpoints").glob("*/*"))
+            how = (
+                f"it goes on from its newest checkpoint, about step {run.step}."
+                if here
+                else "its checkpoints are not here: it goes on from a stored one, or begins again."
+            )
+            sentence = f"Restored from the backup of {made_at}; {how}"
+            run.move_to(Run.Status.QUEUED, among=Run.LEASED, stage="", **outcomes.LET_GO)
+            run.tell("queued", sentence)
+            told_people.append(f"Run {run.project.slug}/{run.number}: {sentence}")
+    return told_people
+
+
 def _lost(run_id: int) -> None:
     with told.about(run=run_id), transaction.atomic():
         run = Run.objects.lost().select_for_update().filter(pk=run_id).first()
