@@ -219,6 +219,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": _reap,
         "options": {"expires": _reap},
     },
+    "free what nothing names": {
+        "task": "training.sweep_storage",
+        "schedule": 6 * 3600.0,
+        "options": {"expires": 3600},
+    },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
         "schedule": 30.0,

@@ -11,6 +11,7 @@ from training.worker import (
     networks,
     reaper,
     registration,
+    retention,
     runs,
     teacher_store,
 )
@@ -46,6 +47,11 @@ def tend_teacher_outputs(**later: Any) -> None:
     teacher_store.tend()
 
 
+@shared_task(name="training.sweep_storage")  # type: ignore[untyped-decorator]
+def sweep_storage(**later: Any) -> None:
+    retention.sweep_when_possible()
+
+
 def _note_queues(instance: Any, **later: Any) -> None:
     registration.serve(sorted(instance.app.amqp.queues.consume_from))
 
@@ -54,6 +60,7 @@ def _begin(**later: Any) -> None:
     registration.start()
     reaper.at_start()
     teacher_store.start()
+    retention.start()
 
 
 def _let_go(**later: Any) -> None:
@@ -61,6 +68,7 @@ def _let_go(**later: Any) -> None:
 
 
 def _end(**later: Any) -> None:
+    retention.stop()
     teacher_store.stop()
     registration.stop()
 

@@ -70,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--create", action="store_true", help="make the user when there is none")
     token.add_argument("--name", default="command line", help="to recognise the token by")
     token.add_argument("--scope", choices=["read", "write"], default="write")
+    storage = command("storage", "Tell what lies in storage, and free what nothing names any more.")
+    storage.add_argument("--free", action="store_true", help="free it (else nothing changes)")
+    storage.add_argument("--show", type=_positive, default=20, metavar="N", help="names told (20)")
+    storage.add_argument(
+        "--even-so", action="store_true", help="free it also when it is more than half of all"
+    )
     doctor = command("doctor", "Check that everything needed is there, and say what to do.")
     doctor.add_argument("--only", metavar="PART", help="python, settings, database, broker, ...")
     doctor.add_argument("--strict", action="store_true", help="a warning is a failure, too")

@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "distillhub.cli.prepare:make_demo",
     "sign-in-link": "distillhub.cli.people:sign_in_link",
     "create-token": "distillhub.cli.people:create_token",
+    "storage": "distillhub.cli.sweep:storage",
     "doctor": "distillhub.cli.doctor:doctor",
 }
 

@@ -59,8 +59,8 @@ def put(path: Path, room: str = BLOBS) -> Blob:
     damaged where that can be seen. Raises Away."""
     blob = Blob(sha256=digest(path), bytes=path.stat().st_size)
     where, name = place(), key(blob.sha256, room)
-    # First asked to stay, then looked at: nothing sweeps it in between.
-    if where.keep(name) and _is_whole(name, blob):
+    # Asked to stay before it is looked at, so that what is swept meanwhile is missed and written.
+    if where.keep(name) and _is_whole(name, blob) and where.look(name) is not None:
         return blob
     where.write(path, name, blob.sha256)
     return blob

@@ -102,13 +102,14 @@ def store_files(told: Iterable[Mapping[str, Any]], folder: Path) -> list[dict[st
 
 
 def clear(folder: Path, *, keep_record: bool = True) -> None:
-    """Free the disk of a finished run: its checkpoints, inputs and outputs are stored or worthless
-    by now. The journal and console stay, unless `keep_record` is False."""
+    """Free the disk of a run that is over: its checkpoints, inputs and outputs are stored or
+    worthless by now. The journal and consoles stay, unless `keep_record` is False."""
     if not keep_record:
         shutil.rmtree(folder, ignore_errors=True)
         return
-    for name in ("checkpoints", "inputs", "output", "work"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -5,16 +5,15 @@ and whenever it is asked to; of several on a machine, one at a time. The folder 
 """
 
 import logging
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
-from django.db import DatabaseError, connection
 
 from training.engine import stored
 from training.models import TeacherOutputs
 from training.worker import dispatch, machine
+from training.worker.tender import Tender
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ TEND = "training.tend_teacher_outputs"
 EVERY = 60.0  # seconds
 DAY = 86_400.0
 
-_tender: "Tender | None" = None
+_tender: Tender | None = None
 
 
 def folder() -> Path:
@@ -93,7 +92,7 @@ def start() -> None:
     """Look after the store of this machine from now on."""
     global _tender
     if _tender is None:
-        _tender = Tender()
+        _tender = Tender("stored teacher answers", tend, EVERY)
         _tender.start()
 
 
@@ -102,26 +101,3 @@ def stop() -> None:
     if _tender is not None:
         _tender.end()
         _tender = None
-
-
-class Tender(threading.Thread):
-    """A thread of its own: a slow disk must not cost a heartbeat."""
-
-    def __init__(self) -> None:
-        super().__init__(name="teacher-outputs", daemon=True)
-        self._end = threading.Event()
-
-    def run(self) -> None:
-        while True:
-            try:
-                tend()
-            except (DatabaseError, OSError) as error:
-                log.warning("The stored teacher answers were not looked after: %s", error)
-            finally:
-                connection.close()
-            if self._end.wait(EVERY):
-                return
-
-    def end(self) -> None:
-        self._end.set()
-        self.join(timeout=10.0)
