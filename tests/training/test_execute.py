@@ -133,8 +133,8 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
     assert (folders.of(first.pk) / "journal.jsonl").exists()
 
 
-def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
-    project: Project, dataset: DatasetVersion, student: ModelVersion
+def test_a_run_stopped_with_its_worker_paused_and_killed_goes_on_bit_for_bit(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, alice: User
 ) -> None:
     undisturbed = launch(project, name="undisturbed", training=LONG)
     working.execute(undisturbed.pk)
@@ -152,8 +152,22 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
 
     reached = run.step
     thread = execute(run)
+    until(run, lambda run: run.step > reached + 30, thread=thread)
+    runs.pause(run=run, by=alice)
+    assert (run.status, run.is_pausing) == ("training", True)
+    over(thread)
+    run.refresh_from_db()
+    assert (run.status, run.is_pausing, run.times_lost, run.attempt) == ("paused", False, 0, 2)
+    assert run.events.order_by("-pk")[0].sentence.startswith(f"Paused at step {run.step};")
+    working.execute(run.pk)  # nobody takes it
+    runs.resume(run=run, by=alice)
+
+    reached = run.step
+    thread = execute(run)
     until(run, lambda run: run.step > reached + 60, thread=thread)
-    assert run.attempt == 2
+    assert run.attempt == 3
+    told = f"Continued from step {reached} on "
+    assert run.events.filter(sentence__startswith=told).exists()  # where it paused, to the step
     assert any("going on from step" in line["text"] for line in logs.last(run=run)["lines"])
     child_of(run).send_signal(signal.SIGKILL)
     over(thread)
@@ -164,7 +178,7 @@ def test_a_run_stopped_with_its_worker_and_killed_goes_on_bit_for_bit(
     Run.objects.update(retry_at=None)
     working.execute(run.pk)
     run.refresh_from_db()
-    assert (run.status, run.attempt) == ("finished", 3)
+    assert (run.status, run.attempt) == ("finished", 4)
     steps_once(run)
     assert weights_of(run) == weights_of(undisturbed)
     assert run.metrics["test/accuracy"] == undisturbed.metrics["test/accuracy"]

@@ -310,7 +310,7 @@ def _again(run: Run, *, among: Sequence[str], told: str, by: User, **changes: An
             dispatch.wake(run)
     if moved:
         if "job_home" in changes:
-            run.artifacts.filter(kind="checkpoint").delete()
+            run.checkpoints.all().delete()  # their files are swept
         _tell_waiting(run, "goes on")
     else:
         run.refresh_from_db()

@@ -115,10 +115,14 @@ def cancel(held: Held, offset: int | None = None) -> None:
         waiting.settle(run)
 
 
-def give_back(held: Held, sentence: str, offset: int | None = None) -> None:
-    """Politely: this worker leaves, and the run goes on from its checkpoint elsewhere, or rests
-    where a person asked for a pause. Not counted as a loss."""
+def give_back(
+    held: Held, sentence: str, offset: int | None = None, *, step: int | None = None
+) -> None:
+    """Politely: this worker leaves, and the run goes on from its checkpoint (of `step`, where it is
+    known) elsewhere, or rests where a person asked for a pause. Not counted as a loss."""
     changes: dict[str, Any] = {} if offset is None else {"journal_offset": offset}
+    if step:  # one that left while it prepared says none
+        changes["step"] = step
     with transaction.atomic():
         if not held.put_back(stage="", **changes, **LET_GO):
             cancel(held, offset)
@@ -181,7 +185,7 @@ def leave(held: Held, step: int, offset: int) -> None:
     now = held.now().worker
     if now is not None and now.is_leaving:
         why = f"Worker {name} was drained"
-    give_back(held, f"{why}; it goes on from its checkpoint at step {step}.", offset)
+    give_back(held, f"{why}; it goes on from its checkpoint at step {step}.", offset, step=step)
 
 
 def lose(run: Run, *, sentence: str, code: str) -> None:
