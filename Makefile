@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
   $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench
+.PHONY: help install run test check fmt bench faults
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ fmt: $(VENV)/.developed ## Format the code and the templates
 
 bench: $(VENV)/.developed ## Print timings and sizes
 	$(BIN)/pytest -m bench -s -p no:xdist tests/bench
+
+faults: $(VENV)/.services ## Strike whole installations at random moments (half an hour)
+	$(BIN)/pytest -m 'faults or not faults' -s -p no:xdist tests/faults
 
 # Settings as a deployment has them, in a home of its own.
 CHECKED := env DISTILLHUB_HOME=$(VENV)/checked SITE_URL=https://distillhub.example \

@@ -53,7 +53,7 @@ class Server(ABC):
     def address(self) -> str: ...
 
     @abstractmethod
-    def command(self) -> list[str | Path]: ...
+    def command(self) -> list[str]: ...
 
     def start(self) -> None:
         """Until it answers. What a killed one left may hold the next one up for a moment."""
@@ -89,7 +89,7 @@ class Postgres(Server):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.become = _as_nobody_special(folder)
-        made = [*self.become, _binary("initdb"), "-D", folder / "rows", "-U", "distillhub"]
+        made = [*self.become, _binary("initdb"), "-D", str(folder / "rows"), "-U", "distillhub"]
         made += ["--auth=trust", "--no-sync", "-E", "UTF8"]
         subprocess.run(made, check=True, capture_output=True, cwd=folder)
         self.start()
@@ -100,10 +100,10 @@ class Postgres(Server):
     def address(self) -> str:
         return f"postgres://distillhub@127.0.0.1:{self.port}/hub"
 
-    def command(self) -> list[str | Path]:
+    def command(self) -> list[str]:
         # Quick rather than safe: these rows live for one test.
         options = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-c"]
-        where = ["-D", self.folder / "rows", "-p", str(self.port), "-k", self.folder]
+        where = ["-D", str(self.folder / "rows"), "-p", str(self.port), "-k", str(self.folder)]
         return [*self.become, _binary("postgres"), *where, *options, "max_connections=60"]
 
 
@@ -121,8 +121,8 @@ class Redis(Server):
     def address(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    def command(self) -> list[str | Path]:
-        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.folder]
+    def command(self) -> list[str]:
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         return [_binary("redis-server"), *where, "--save", ""]
 
 
