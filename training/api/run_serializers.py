@@ -40,6 +40,28 @@ class ErrorShape(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
+class MemoryShape(serializers.Serializer[Any]):
+    used = serializers.IntegerField(required=False, help_text="Bytes at the last sample.")
+    peak = serializers.IntegerField(required=False, help_text="Bytes at most, of all samples.")
+    free = serializers.IntegerField(required=False, help_text="Of the machine, at the last sample.")
+    machine = serializers.IntegerField(required=False, help_text="Bytes that the machine has.")
+
+
+class RunErrorShape(ErrorShape):
+    cause = serializers.CharField(required=False, help_text="A finer word than the code.")
+    title = serializers.CharField(required=False)
+    step = serializers.IntegerField(required=False)
+    steps = serializers.IntegerField(required=False, allow_null=True)
+    attempt = serializers.IntegerField(required=False)
+    memory = MemoryShape(required=False)
+    advice = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text="What to try, best first."
+    )
+
+
+REPORTED = ("code", "detail", "cause", "title", "step", "steps", "attempt", "memory", "advice")
+
+
 @extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "string"]}})
 class ValuesField(serializers.JSONField):
     """Numbers by name; those that are not finite are the words NaN, Infinity and -Infinity."""
@@ -70,9 +92,7 @@ class RunShape(serializers.ModelSerializer[Run]):
     )
     control = serializers.SerializerMethodField(help_text="The control of this run.")
     waits_for = serializers.SerializerMethodField()
-    priority = serializers.CharField(
-        source="get_priority_display", help_text="low, normal or high."
-    )
+    priority = serializers.SerializerMethodField(help_text="low, normal or high.")
     queue = serializers.SerializerMethodField(help_text="Where it stands; null once it began.")
     pausing = serializers.BooleanField(
         source="is_pausing", help_text="It writes a checkpoint, then it is paused."
@@ -101,12 +121,12 @@ class RunShape(serializers.ModelSerializer[Run]):
         asked = run.config["teachers"]
         return [one if isinstance(one, str) else one["model"] for one in asked]
 
-    @extend_schema_field(ErrorShape(allow_null=True))
-    def get_error(self, run: Run) -> dict[str, str] | None:
-        """Without the trace: it names files of the machine, and stands in the run's console."""
+    @extend_schema_field(RunErrorShape(allow_null=True))
+    def get_error(self, run: Run) -> dict[str, Any] | None:
+        """Of the whole report all but the trace and the last lines, which the console has."""
         if run.error is None:
             return None
-        return {name: str(run.error.get(name, "")) for name in ("code", "detail")}
+        return {name: run.error[name] for name in REPORTED if name in run.error}
 
     @extend_schema_field(NUMBER_OR_NULL)
     def get_study(self, run: Run) -> int | None:
@@ -114,11 +134,17 @@ class RunShape(serializers.ModelSerializer[Run]):
 
     @extend_schema_field(NUMBER_OR_NULL)
     def get_control(self, run: Run) -> int | None:
-        return next((one.number for one in run.controls.all()), None)
+        its = getattr(run, "its_controls", None)  # in a list (run_search.whole)
+        return next((one.number for one in (run.controls.all() if its is None else its)), None)
 
     @extend_schema_field(NUMBERS)
     def get_waits_for(self, run: Run) -> list[int]:
-        return sorted(one.number for one in run.waits_for.all())
+        its = getattr(run, "its_waits", None)
+        return sorted(one.number for one in (run.waits_for.all() if its is None else its))
+
+    @extend_schema_field(str)
+    def get_priority(self, run: Run) -> str:
+        return str(run.get_priority_display())
 
     @extend_schema_field(PlaceShape(allow_null=True))
     def get_queue(self, run: Run) -> dict[str, Any] | None:
@@ -283,7 +309,7 @@ class PreflightShape(serializers.Serializer[Any]):
 
 class MetricsQuery(serializers.Serializer[Any]):
     names = serializers.CharField(required=False, help_text="Separated by commas; all by default.")
-    max_points = serializers.IntegerField(required=False, min_value=4, max_value=20_000)
+    max_points = serializers.IntegerField(required=False, min_value=4, max_value=100_000)
     since_step = serializers.IntegerField(required=False, min_value=-1, max_value=2**62)
 
 

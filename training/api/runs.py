@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from distillhub.lib.errors import Invalid
-from distillhub.lib.rest import Cursor
+from distillhub.lib.rest import Cursor, LateCursor
 from projects.api.base import ProjectMixin, idempotent, person
 from training.api.run_serializers import (
     EXAMPLES,
@@ -54,7 +54,7 @@ class RunView(ProjectMixin, APIView):
 @extend_schema_view(get=extend_schema(summary="Runs of a project", parameters=[SearchShape]))
 class RunList(ProjectMixin, generics.ListAPIView[Run]):
     serializer_class = RunShape
-    pagination_class = Cursor
+    pagination_class = LateCursor
 
     def get_queryset(self) -> QuerySet[Run]:
         if getattr(self, "swagger_fake_view", False):
@@ -68,6 +68,9 @@ class RunList(ProjectMixin, generics.ListAPIView[Run]):
         assert self.paginator is not None
         self.paginator.ordering = columns  # type: ignore[attr-defined]
         return found
+
+    def whole(self) -> QuerySet[Run]:
+        return run_search.whole()
 
     @idempotent
     @extend_schema(

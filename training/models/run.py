@@ -26,7 +26,11 @@ class RunQuerySet(LeasedQuerySet["Run"]):
             "control_of",
             "created_by",
             "worker",
-        ).prefetch_related("teachers__model", "controls", "waits_for")
+        ).prefetch_related(
+            models.Prefetch("teachers", ModelVersion.objects.select_related("model")),
+            "controls",
+            "waits_for",
+        )
 
     def tagged(self, tag: str) -> "RunQuerySet":
         if connections[self.db].features.supports_json_field_contains:

@@ -17,6 +17,7 @@ from django.db.models import Case, F, FloatField, OuterRef, Q, QuerySet, Subquer
 from django.db.models.fields.json import KeyTransform
 
 from distillhub.lib.errors import Invalid
+from projects.models import Project
 from training import catalog
 from training.engine.config import KNOWN
 from training.models import MetricSeries, Run
@@ -61,12 +62,12 @@ COLUMNS: dict[str, tuple[str, type]] = {
 Runs = QuerySet[Run]
 
 
-def narrowed(runs: Runs, expression: str) -> Runs:
-    """The runs for which the expression is true. Raises Invalid, saying where it stopped making
-    sense."""
+def narrowed(runs: Runs, expression: str, *, project: Project) -> Runs:
+    """Those of the project's runs for which the expression is true. Raises Invalid, saying where it
+    stopped making sense."""
     if len(expression) > LONGEST:
         raise _wrong(f"It is longer than {LONGEST} characters.")
-    reading = _Reading(runs, _tokens(expression))
+    reading = _Reading(runs, project, _tokens(expression))
     wanted = reading.expression(0)
     if reading.rest():
         raise _wrong(f"Something is left over after a whole expression: {reading.rest()}")
@@ -116,8 +117,9 @@ def _tokens(expression: str) -> list[tuple[str, str]]:
 class _Reading:
     """A recursive descent over the tokens, collecting annotations on the way."""
 
-    def __init__(self, runs: Runs, tokens: list[tuple[str, str]]) -> None:
-        self.runs, self.tokens, self.place, self.count = runs, tokens, 0, 0
+    def __init__(self, runs: Runs, project: Project, tokens: list[tuple[str, str]]) -> None:
+        self.runs, self.project, self.tokens = runs, project, tokens
+        self.place, self.count = 0, 0
 
     def rest(self) -> str:
         return " ".join(text for _, text in self.tokens[self.place :])[:60]
@@ -163,7 +165,7 @@ class _Reading:
     def _compare(self, field: str, lookup: str, value: Any) -> Q:
         kind, _, rest = field.partition(".")
         if kind == "metrics" and METRIC.fullmatch(rest):
-            return self._on(metric(rest), lookup, _number(field, value))
+            return self._measured(rest, lookup, _number(field, value))
         if kind == "config":
             return self._config(field, rest.split("."), lookup, value)
         if field == "tag":
@@ -178,6 +180,11 @@ class _Reading:
             kind_of
         ]
         return self._on(F(column), lookup, read())
+
+    def _measured(self, name: str, lookup: str, value: float) -> Q:
+        """By one index, in order of the values, rather than run by run."""
+        series = MetricSeries.objects.filter(project=self.project, name=name, run__isnull=False)
+        return Q(pk__in=series.filter(**{f"last_value__{lookup}": value}).values("run"))
 
     def _config(self, field: str, path: list[str], lookup: str, value: Any) -> Q:
         if path[0] not in KNOWN or not all(SEGMENT.fullmatch(part) for part in path):

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from django.db.models import F, Q, QuerySet, Value
+from django.db.models import F, Prefetch, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
 from distillhub.lib.errors import Invalid
-from projects.models import Project
+from projects.models import DatasetVersion, ModelVersion, Project
 from training.models import Run
 from training.services import run_filters
 from training.services.run_filters import METRIC
@@ -38,11 +38,11 @@ def search(
     study: str = "",
     control: bool | None = None,
 ) -> QuerySet[Run]:
-    """The project's runs with everything that a list shows of them, in a fixed number of queries.
+    """The project's runs, as far as they are to be found; `whole` reads what is shown of them.
 
     `status` may name several, separated by commas, or be `active`. Raises Invalid.
     """
-    runs = Run.objects.filter(project=project).with_names()
+    runs = Run.objects.filter(project=project)
     if status:
         runs = runs.filter(status__in=_statuses(status))
     if tag:
@@ -53,7 +53,26 @@ def search(
         runs = runs.none()
     if control is not None:
         runs = runs.filter(control_of__isnull=not control)
-    return run_filters.narrowed(runs, filter) if filter else runs
+    return run_filters.narrowed(runs, filter, project=project) if filter else runs
+
+
+def whole() -> QuerySet[Run]:
+    """Runs with what REST shows of each, however many in ten queries. What is the same for many of
+    them is read once; of other runs only their numbers are."""
+    numbers = Run.objects.only("number", "control_of")
+    models = ModelVersion.objects.select_related("model")
+    return (
+        Run.objects.select_related("project", "created_by", "worker", "control_of")
+        .defer(*(f"control_of__{name}" for name in ("config", "metrics", "summary", "comparison")))
+        .defer("worker__machine", "worker__load")
+        .prefetch_related(
+            Prefetch("dataset_version", DatasetVersion.objects.select_related("dataset")),
+            Prefetch("student", models),
+            Prefetch("output", models),
+            Prefetch("controls", numbers, to_attr="its_controls"),
+            Prefetch("waits_for", Run.objects.only("number"), to_attr="its_waits"),
+        )
+    )
 
 
 def ordered(runs: QuerySet[Run], order: str) -> tuple[QuerySet[Run], list[str]]:
