@@ -10,6 +10,7 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright runs an
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 import pytest
+from _pytest.nodeid import NodeId
 from django.conf import LazySettings
 from django.test import Client
 from rest_framework.test import APIClient
@@ -19,6 +20,14 @@ from tests import make
 from tests.site import servers
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep together what an `xdist_group` names. pytest-xdist 3.8 writes the group into a test's
+    id, in a place where pytest 9.2 no longer reads it."""
+    groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+    if groups and getattr(item.config.option, "loadgroup", False):
+        item._id = NodeId.parse(f"{item.nodeid}@{'_'.join(groups)}")
 
 
 @pytest.fixture(scope="session")
