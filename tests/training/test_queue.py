@@ -49,8 +49,8 @@ def test_a_wait_is_the_sum_of_what_is_before_it(project: Project) -> None:
     waits = [stands(run).waiting_seconds for run in (first, second, third)]
     assert waits == [100, 160, 220]
     assert [stands(run).position for run in (first, second, third)] == [1, 2, 3]
-    assert stands(first).said.startswith("It is next. About 1 m 40 s to wait")
-    assert stands(third).said.startswith("2 before it. About 3 m 40 s")
+    assert stands(first).said == "It is next, in about 1 m 40 s."
+    assert stands(third).said == "2 before it, in about 3 m 40 s."
 
 
 def test_workers_share_the_line(project: Project) -> None:
@@ -60,7 +60,7 @@ def test_workers_share_the_line(project: Project) -> None:
     machine("away", stopped_at=timezone.now())
     made = [make.run(project, expected_seconds=30) for _ in range(5)]
     assert [stands(run).waiting_seconds for run in made] == [0, 0, 30, 30, 40]
-    assert stands(made[0]).said == "It is next. A worker has room for it."
+    assert stands(made[0]).said == "It is next; a worker has room for it."
 
 
 def test_what_nobody_knows_is_not_told_as_a_number(project: Project) -> None:
@@ -70,7 +70,7 @@ def test_what_nobody_knows_is_not_told_as_a_number(project: Project) -> None:
     assert stands(gpu).said == "No worker serves the queue gpu; it waits until one does."
     training(project, machine(), eta_seconds=None)
     assert stands(run).waiting_seconds is None
-    assert stands(run).said == "It is next. Nobody knows how long those before it will take."
+    assert stands(run).said == "It is next; nobody knows how long the runs before it will take."
     cards = make.run(project, gpus=4)
     assert "asks for 4 GPUs, and the workers of the queue default have none" in stands(cards).said
 
@@ -252,7 +252,7 @@ def test_the_queue_shows_what_trains_and_what_waits_with_its_reason(
     late.waits_for.add(Run.objects.get(number=1))
     shown = board(signed_in(erin))
     for said in (
-        "the live one", "25 %", "the next one", "It is next.", ">high<", "the resting one",
+        "the live one", "25 %", "the next one", "It is next", ">high<", "the resting one",
         "Rests at step 40.", "It waits for the model of run 1 (training).",
     ):  # fmt: skip
         assert said in shown, said

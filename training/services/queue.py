@@ -256,12 +256,12 @@ def _said(one: Queued, position: int, rooms: Sequence[Room], seconds: float) -> 
     if one.rests and one.retry_at is not None:
         still = max(0.0, (one.retry_at - timezone.now()).total_seconds())
         return f"It rests for {ui.duration(still)} after its worker was lost."
-    ahead = "It is next." if position == 1 else f"{position - 1} before it."
+    ahead = "It is next" if position == 1 else f"{position - 1} before it"
     if math.isinf(seconds):
-        return f"{ahead} Nobody knows how long those before it will take."
+        return f"{ahead}; nobody knows how long the runs before it will take."
     if seconds <= 0:
-        return f"{ahead} A worker has room for it."
-    return f"{ahead} About {ui.duration(seconds)} to wait, by the estimates of those before it."
+        return f"{ahead}; a worker has room for it."
+    return f"{ahead}, in about {ui.duration(seconds)}."
 
 
 def _awaits(run: Run) -> str:

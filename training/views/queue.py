@@ -1,5 +1,7 @@
 """The queue: what trains, what waits, in which order and why."""
 
+from typing import Any
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -27,11 +29,20 @@ def queue(request: HttpRequest) -> HttpResponse:
             ("In training", "Nothing trains now.", _rows(board.running, board)),
             ("Paused", "", _rows(board.paused, board)),
         ],
-        "queued": [(place, _row(run, board) if run else None) for run, place in board.queued],
+        "lines": _lines(board),
         "waiting": [(said, _row(run, board)) for run, said in board.waiting],
     }
     part = "training/_queue.html" if request.headers.get("HX-Request") else "training/queue.html"
     return render(request, part, context)
+
+
+def _lines(board: queues.Board) -> dict[str, list[Any]]:
+    """What is queued, by the name of the queue, each line in its order."""
+    lines: dict[str, list[Any]] = {"default": []} if not board.queued else {}
+    for run, place in board.queued:
+        row = _row(run, board) if run is not None else None
+        lines.setdefault(place.queue, []).append((place, row))
+    return dict(sorted(lines.items()))
 
 
 def _rows(found: list[Run], board: queues.Board) -> list[tuple[Run, list[str]]]:
