@@ -224,6 +224,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 6 * 3600.0,
         "options": {"expires": 3600},
     },
+    "delete what deleted runs measured": {
+        "task": "training.sweep_metrics",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "refresh the planner's statistics": {
+        "task": "training.refresh_statistics",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
         "schedule": 30.0,

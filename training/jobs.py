@@ -5,9 +5,11 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
+from distillhub.lib import planner
 from training.worker import (
     exports,
     gates,
+    metrics,
     networks,
     reaper,
     registration,
@@ -52,6 +54,16 @@ def sweep_storage(**later: Any) -> None:
     retention.sweep_when_possible()
 
 
+@shared_task(name="training.sweep_metrics")  # type: ignore[untyped-decorator]
+def sweep_metrics(**later: Any) -> None:
+    metrics.sweep()
+
+
+@shared_task(name="training.refresh_statistics")  # type: ignore[untyped-decorator]
+def refresh_statistics(**later: Any) -> None:
+    planner.refresh()
+
+
 def _note_queues(instance: Any, **later: Any) -> None:
     registration.serve(sorted(instance.app.amqp.queues.consume_from))
 
@@ -61,6 +73,7 @@ def _begin(**later: Any) -> None:
     reaper.at_start()
     teacher_store.start()
     retention.start()
+    planner.refresh()
 
 
 def _let_go(**later: Any) -> None:

@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from distillhub.cli import people, safety
-from distillhub.lib import processes
+from distillhub.lib import planner, processes
 from distillhub.supervisor import CannotStart
 from training.services import demo
 
@@ -106,10 +106,12 @@ def _migrate() -> bool:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:
+        planner.refresh()
         return False
     if executor.loader.applied_migrations and connection.vendor == "sqlite":
         print(f"Kept a copy of the database: {_backup()}")
     call_command("migrate", verbosity=0, interactive=False)
+    planner.refresh()
     print(f"Applied {len(plan)} migrations.")
     return True
 

@@ -473,7 +473,7 @@ def _write_runs(project: Any) -> None:
                 started_at=now - timedelta(minutes=5),
                 finished_at=now,
                 summary={"headline": "accuracy", "steps": 500, "seconds": 300.0},
-            )  # fmt: skip
+            )
         )
     Run.objects.bulk_create(rows, batch_size=200)
     extra = {"project": project} if hasattr(MetricSeries, "project") else {}
