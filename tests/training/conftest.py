@@ -1,5 +1,6 @@
 """Real rows with real files, small enough that a whole training takes a few seconds."""
 
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,3 +116,25 @@ def held(project: Project, worker: Worker) -> claims.Held:
     found = claims.claim(make.run(project).pk, worker)
     assert found is not None
     return found
+
+
+SMI = """#!/bin/sh
+cat "{file}"
+"""
+
+
+@pytest.fixture
+def cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two GPUs, as a program `nvidia-smi` tells of them: a file that tests may rewrite."""
+    file = tmp_path / "cards.csv"
+    file.write_text(
+        "0, GPU-aaaa-0000, NVIDIA L4, 23034, 1024, 30, 41, 35.50, 570.10\n"
+        "1, GPU-bbbb-1111, NVIDIA L4, 23034, 0, 0, 38, 12.25, 570.10\n"
+    )
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(SMI.format(file=file))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return file

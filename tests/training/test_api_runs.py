@@ -465,12 +465,12 @@ def test_the_console_is_read_after_a_cursor_and_downloaded(
     first = client.get(address, {"limit": 600}).json()
     assert (len(first["lines"]), first["cursor"]) == (600, 600)
     assert first["lines"][0] == {
-        "n": 1, "time": "1970-01-01T00:00:00Z", "level": "info", "text": "line 1�",
+        "n": 1, "time": "1970-01-01T00:00:00Z", "level": "info", "text": "line 1�", "attempt": 0,
     }  # fmt: skip
     rest = client.get(address, {"after": first["cursor"]}).json()
     assert [line["n"] for line in rest["lines"]] == list(range(601, 703))
     assert [line["text"] for line in rest["lines"][-2:]] == ["two", "lines"]
-    assert client.get(address, {"after": 702}).json() == {"lines": [], "cursor": 702}
+    assert client.get(address, {"after": 702}).json() == {"lines": [], "cursor": 702, "more": False}
     text = b"".join(client.get(f"{address}download/").streaming_content).decode()  # type: ignore[attr-defined]
     assert text.count("\n") == 702
     assert "ERROR" in text

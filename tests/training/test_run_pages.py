@@ -172,7 +172,7 @@ def test_a_failed_run_opens_on_its_reason_and_what_to_do(vera: User, project: Pr
     error = {"code": "diverged", "detail": "The loss became infinite at step 203."}
     shown = page(signed_in(vera), make.run(project, status="failed", error=error))
     assert shown.index("The loss became infinite") < shown.index('class="tabs"')
-    assert "Lower the learning rate" in shown
+    assert "Set max_grad_norm to 1" in shown
 
 
 def test_a_queued_run_says_where_it_waits(vera: User, project: Project) -> None:

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Case, Value, When
+from django.db.models import Case, Exists, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from distillhub.lib import leases
@@ -50,7 +50,8 @@ class Held(leases.Held[Run]):
 def claim(run_id: int, worker: Worker) -> Held | None:
     """Take a queued run; None when it is not to be had (taken, cancelled, resting, gone)."""
     with transaction.atomic():
-        one = Run.objects.claimable(worker.queues).filter(pk=run_id)
+        serving = Exists(Worker.objects.filter(pk=worker.pk, drained_at=None))
+        one = Run.objects.claimable(worker.queues).filter(serving, pk=run_id)
         taken = one.take(
             status=Run.Status.STARTING,
             worker=worker,

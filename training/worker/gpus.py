@@ -11,7 +11,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 try:
@@ -68,7 +67,8 @@ class Card:
 
 def read() -> list[Card]:
     """The cards that this process may use."""
-    return visible(_of_nvml() if pynvml is not None else _of_smi())
+    cards = _of_nvml()
+    return visible(_of_smi() if cards is None else cards)
 
 
 def visible(cards: Sequence[Card], allowed: str | None = None) -> list[Card]:
@@ -98,16 +98,17 @@ _one_at_a_time = threading.Lock()
 _opened = False
 
 
-def _of_nvml() -> list[Card]:
+def _of_nvml() -> list[Card] | None:
+    """None where NVML cannot be asked."""
     with _one_at_a_time:
         if not _open():
-            return []
+            return None
         try:
             driver = _text(pynvml.nvmlSystemGetDriverVersion())
             count = pynvml.nvmlDeviceGetCount()
         except pynvml.NVMLError as error:
             log.warning("NVML does not answer: %s", error)
-            return []
+            return None
         cards = [_card(index, driver) for index in range(count)]
     return [card for card in cards if card is not None]
 
@@ -115,6 +116,8 @@ def _of_nvml() -> list[Card]:
 def _open() -> bool:
     """Once it is open it stays so; a machine whose driver is still loading is asked again."""
     global _opened
+    if pynvml is None:
+        return False
     if not _opened:
         try:
             pynvml.nvmlInit()
@@ -161,7 +164,7 @@ def _text(told: str | bytes) -> str:
 
 
 def _of_smi() -> list[Card]:
-    command = _smi()
+    command = shutil.which("nvidia-smi")
     if command is None:
         return []
     try:
@@ -206,8 +209,3 @@ def _number(text: str) -> float | None:
         return float(text)
     except ValueError:  # [N/A], [Not Supported]
         return None
-
-
-@cache
-def _smi() -> str | None:
-    return shutil.which("nvidia-smi")

@@ -29,6 +29,7 @@ from django.db.models.functions import Now
 from distillhub.lib import storage
 from distillhub.lib.leases import Fenced, Held, LeasedQuerySet, Row
 from training.engine import journal
+from training.models import Worker
 from training.worker import child as children
 from training.worker import dispatch, folders, machine, registration
 
@@ -110,7 +111,9 @@ class Work(ABC, Generic[Row]):
         another process of this machine is at it."""
         if registration.stopping.is_set():
             return
-        registration.current()  # whose heartbeat keeps the lease
+        worker = registration.current()  # whose heartbeat keeps the lease
+        if not Worker.objects.filter(pk=worker.pk, drained_at=None).exists():
+            return  # the message is sent again, and another worker may hear it
         lock = machine.home() / f"{self.verb}.lock"
         with machine.alone(lock) if self.alone else nullcontext(True) as ours:
             following: int | None = row_id
