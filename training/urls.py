@@ -11,6 +11,7 @@ from training.views import (
     run_actions,
     run_form,
     runs,
+    storage,
     workers,
 )
 
@@ -32,6 +33,9 @@ urlpatterns: list[URLPattern] = [
         name="teacher_output_free",
     ),
     path("queue/", queue.queue, name="queue"),
+    path("storage/", storage.storage, name="storage"),
+    path("storage/<int:use_id>/free/", storage.storage_free, name="storage_free"),
+    path("p/<slug:project_slug>/storage/", storage.project_storage, name="project_storage"),
     path("recipes/", recipes.recipes, name="recipes"),
     path("patterns/", patterns.patterns, name="patterns"),
     path("p/<slug:project_slug>/", home.project_overview, name="project_overview"),

@@ -96,6 +96,9 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:worker_resume": INSTALLATION,
     "training:queue": {"GET": ACCOUNT},
     "training:teacher_output_free": MANAGE,
+    "training:storage": {"GET": ACCOUNT},
+    "training:storage_free": MANAGE,
+    "training:project_storage": MANAGE,
     "training:recipes": {"GET": ACCOUNT},
     "training:patterns": {"GET": ACCOUNT},
 }
@@ -157,6 +160,10 @@ REST: dict[str, dict[str, Needs]] = {
     "api_worker_load": {"GET": ACCOUNT},
     "api_worker_drain": INSTALLATION,
     "api_worker_resume": INSTALLATION,
+    "api_storage": {"GET": ACCOUNT},
+    "api_storage_free": MANAGE,
+    "api_project_storage": {"GET": VIEWER, "PATCH": OWNER},
+    "api_project_checkpoints": {"DELETE": OWNER},
     "api_teacher_outputs": {"GET": ACCOUNT},
     "api_teacher_output": {"DELETE": OWNER},
 }

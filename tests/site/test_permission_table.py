@@ -14,6 +14,7 @@ from django.db import transaction
 from django.http.response import HttpResponseBase, StreamingHttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.models import Dataset, Project, RegisteredModel, StagedUpload, User
@@ -21,7 +22,7 @@ from projects.services import accounts, datasets
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
-from training.models import Artifact
+from training.models import Artifact, StorageUse
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 RULES = PAGES | REST
@@ -97,6 +98,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     stored = make.teacher_outputs(project.datasets.get(name="messages").versions.get())
     gate = make.gate(version, project.datasets.get(name="messages").versions.get())
     worker = make.worker()
+    use = StorageUse.objects.create(
+        home="here", host="here", kind="ended", project=project, bytes=1, told_at=timezone.now()
+    )
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -122,6 +126,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "gate_id": gate.pk,
             "entry_id": stored.pk,
             "worker_id": worker.pk,
+            "use_id": use.pk,
         },
     )
 

@@ -1,6 +1,16 @@
 from django.urls import URLPattern, path
 
-from training.api import exports, gates, methods, models, recipes, runs, teacher_outputs, workers
+from training.api import (
+    exports,
+    gates,
+    methods,
+    models,
+    recipes,
+    runs,
+    storage,
+    teacher_outputs,
+    workers,
+)
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
@@ -47,6 +57,18 @@ urlpatterns: list[URLPattern] = [
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
+    path("storage/", storage.Storage.as_view(), name="api_storage"),
+    path("storage/<int:use_id>/free/", storage.StorageFree.as_view(), name="api_storage_free"),
+    path(
+        "projects/<slug:project_slug>/storage/",
+        storage.ProjectStorage.as_view(),
+        name="api_project_storage",
+    ),
+    path(
+        "projects/<slug:project_slug>/checkpoints/",
+        storage.ProjectCheckpoints.as_view(),
+        name="api_project_checkpoints",
+    ),
     path(
         "workers/teacher-outputs/",
         teacher_outputs.TeacherOutputsList.as_view(),
@@ -61,9 +83,7 @@ urlpatterns: list[URLPattern] = [
     path(
         "workers/<int:worker_id>/load/", workers.WorkerLoadHistory.as_view(), name="api_worker_load"
     ),
-    path(
-        "workers/<int:worker_id>/drain/", workers.WorkerDrain.as_view(), name="api_worker_drain"
-    ),
+    path("workers/<int:worker_id>/drain/", workers.WorkerDrain.as_view(), name="api_worker_drain"),
     path(
         "workers/<int:worker_id>/resume/", workers.WorkerResume.as_view(), name="api_worker_resume"
     ),
