@@ -277,17 +277,21 @@ def test_what_is_folded_is_kept_on_every_way(
 ) -> None:
     sent = inputs(alices.get(url())) | {
         "exports": ["onnx-int8"], "resources.gpus": "2", "evaluation.slices": "region, age",
-        "teacher_outputs": "live",
+        "teacher_outputs": "live", "resources.memory_mib": "700", "priority": "high",
     }  # fmt: skip
     there = after(alices, after(alices, sent, action="written"), action="guided")
     assert alices.post(url(), there | {"action": "launch"}).status_code == 302
-    config = Run.objects.get(number=1).config
+    run = Run.objects.get(number=1)
+    config = run.config
     assert (config["exports"], config["resources"]["gpus"]) == (["onnx-int8"], 2)
+    assert (run.priority, run.gpus, run.memory_bytes) == (Run.Priority.HIGH, 2, 700 << 20)
     assert config["evaluation"] == {"slices": ["region", "age"]}
     assert config["teacher_outputs"] == "live"
     cloned = inputs(alices.get(url(), {"clone": "1"}))
-    for name in ("exports", "resources.gpus", "evaluation.slices", "teacher_outputs"):
+    for name in ("exports", "resources.gpus", "evaluation.slices", "teacher_outputs",
+                 "resources.memory_mib"):  # fmt: skip
         assert cloned[name] == sent[name]
+    assert cloned["priority"] == "normal"  # a turn is asked for anew
 
 
 def test_several_teachers_get_shares(

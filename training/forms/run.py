@@ -143,6 +143,7 @@ class RunDraft(Draft):
         """Whether something in the folded part was changed or is wrong."""
         changed = any(field.is_changed or field.errors for field in self.advanced_training)
         chosen = [*self.exports, self.slices, self.teacher_outputs != "auto", self.gpus.strip("0")]
+        chosen += [self.memory, self.priority != "normal"]
         return changed or any(chosen)
 
     @property

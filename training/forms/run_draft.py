@@ -41,6 +41,8 @@ class Draft:
         self.exports: list[str] = []
         self.queue = "default"
         self.gpus = "0"
+        self.memory = ""  # MiB
+        self.priority = "normal"
         self.slices = ""  # columns, with commas between
         self.control = True
         self.applied_preset = self.applied_student = ""
@@ -109,6 +111,8 @@ class Draft:
         resources = _object(configuration.get("resources"))
         draft.queue = _word(resources.get("queue")) or "default"
         draft.gpus = fields.written(resources.get("gpus", 0))
+        draft.memory = fields.written(resources.get("memory_mib"))
+        draft.priority = _word(configuration.get("priority")) or "normal"
         slices = _items(_object(configuration.get("evaluation")).get("slices"))
         draft.slices = ", ".join(_word(one) for one in slices)
         draft.control = configuration.get("control", True) is True
@@ -149,6 +153,8 @@ class Draft:
         draft.exports = posted.getlist("exports")
         draft.queue = texts.get("resources.queue", "default")
         draft.gpus = texts.get("resources.gpus", "0")
+        draft.memory = texts.get("resources.memory_mib", "")
+        draft.priority = texts.get("priority", "normal")
         draft.slices = texts.get("evaluation.slices", "")
         draft.control = texts.get("control") == "true"
         draft.applied_preset = texts.get("applied.preset", "")
@@ -403,8 +409,14 @@ class Draft:
             "resources": {
                 "queue": self.queue.strip() or "default",
                 "gpus": fields.typed({"type": "int"}, self.gpus.strip() or "0"),
+                **self._memory(),
             },
+            **({"priority": self.priority} if self.priority != "normal" else {}),
         }
+
+    def _memory(self) -> dict[str, Any]:
+        memory = self.memory.strip()
+        return {"memory_mib": fields.typed({"type": "int"}, memory)} if memory else {}
 
     def _terms(self) -> dict[str, Any]:
         lists = [
@@ -446,11 +458,14 @@ class Draft:
     def check(self) -> bool:
         """Ask the service; afterwards `faults` or `resolved` are filled."""
         try:
-            found = runs.foresee(project=self.project, configuration=self.configuration())
+            asked = self.configuration()
+            found = runs.foresee(project=self.project, configuration=asked)
         except DomainError as error:
             self.refuse(error)
             return False
-        self.resolved, self.estimates = found["config"], found["estimates"]
+        # What is no part of the configuration, and is launched with it.
+        beside = {name: asked[name] for name in ("priority",) if name in asked}
+        self.resolved, self.estimates = found["config"] | beside, found["estimates"]
         self.foreseen = found["warnings"]
         return True
 

@@ -219,7 +219,6 @@ def live_values(run: Run, place: queue.Place | None = None) -> dict[str, str]:
 
 def _left(run: Run) -> str:
     """How long it will train on; of a run that is being stopped, or rests, nobody can say."""
-    going = (Run.Status.STARTING, Run.Status.TRAINING, Run.Status.EVALUATING)
-    if run.status not in going or run.eta_seconds is None:
+    if run.status not in Run.WORKING or run.is_pausing or run.eta_seconds is None:
         return ""
     return f"about {ui.duration(run.eta_seconds)} left"

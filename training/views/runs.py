@@ -105,7 +105,7 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
     console = logs.last(run=run, count=TAIL) if after is None else logs.read(run=run, after=after)
     return JsonResponse(
         {
-            "status": run.status,
+            "status": "pausing" if run.is_pausing else run.status,
             "is_final": run.is_final,
             "attempt": run.attempt,
             "fraction": run.fraction,
