@@ -19,8 +19,8 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.training.conftest import SMALL, launch
 from training import jobs
-from training.models import MetricSeries, Run, TeacherOutputs
-from training.services import artifacts, logs, metrics, runs
+from training.models import MetricSeries, Run, TeacherOutputs, Worker
+from training.services import artifacts, logs, metrics, runs, workers
 from training.worker import folders, registration
 from training.worker import runs as working
 
@@ -307,9 +307,10 @@ def test_a_version_is_inspected(project: Project) -> None:
 
 @pytest.mark.slow
 def test_two_processes_train_one_run_and_leave_together_when_it_is_cancelled(
-    project: Project, dataset: DatasetVersion, student: ModelVersion
+    project: Project, dataset: DatasetVersion, student: ModelVersion, cards: Path
 ) -> None:
     """As on a machine of two GPUs; here both compute on the CPU."""
+    registration.start(capacity=1)
     several = {"queue": "default", "gpus": 2}
     whole = launch(project, name="both", training={"epochs": 4}, resources=several)
     thread = execute(whole)
@@ -322,6 +323,8 @@ def test_two_processes_train_one_run_and_leave_together_when_it_is_cancelled(
     thread = execute(long)
     until(long, lambda run: run.step > 0, thread=thread)
     launcher = child_of(long)
+    assert launcher.environ()["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa-0000,GPU-bbbb-1111"
+    assert long.cards == [0, 1]
     ranks = launcher.children(recursive=True)
     assert len(ranks) >= 2
     runs.cancel(run=long, by=long.created_by)
@@ -329,3 +332,43 @@ def test_two_processes_train_one_run_and_leave_together_when_it_is_cancelled(
     long.refresh_from_db()
     assert long.status == "cancelled"
     assert psutil.wait_procs([launcher, *ranks], timeout=20)[1] == []
+
+
+def test_a_drained_worker_ends_its_run_or_hands_it_on_with_a_checkpoint(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, worker: Worker, alice: User
+) -> None:
+    run = launch(project, name="moved", training=LONG)
+    thread = execute(run)
+    until(run, lambda run: run.step > 30, thread=thread)
+    workers.drain(worker_id=worker.pk, by=alice)
+    other = launch(project, name="not here")
+    until(run, lambda run: run.step > 60, thread=thread)  # it may end there
+    workers.drain(worker_id=worker.pk, now=True, by=alice)
+    over(thread)
+    run.refresh_from_db()
+    assert (run.status, run.times_lost, run.worker) == ("queued", 0, None)
+    assert run.events.order_by("-pk")[0].sentence == (
+        f"Worker {worker.name} was drained; it goes on from its checkpoint at step {run.step}."
+    )
+    other.refresh_from_db()
+    assert other.status == "queued"
+    working.execute(other.pk)  # a message that comes nevertheless
+    assert [workers.state(one) for one in workers.listed(by=alice)] == ["drained"]
+
+    reached = run.step
+    workers.resume(worker_id=worker.pk, by=alice)
+    thread = execute(run)
+    until(run, lambda run: run.step > reached, thread=thread)
+    runs.cancel(run=run, by=alice)
+    over(thread)
+    run.refresh_from_db()
+    losses = metrics.read(run=run, names=["train/loss"], max_points=20_000)["series"]["train/loss"]
+    assert losses["steps"] == list(range(1, losses["count"] + 1))
+    machine = metrics.read(run=run, names=["system/memory_bytes", "system/energy_wh"])["series"]
+    assert machine["system/memory_bytes"]["count"] >= 2
+    spent = machine["system/energy_wh"]["values"]
+    assert spent == sorted(spent)  # of both attempts together
+    said = [line["text"] for line in logs.read(run=run)["lines"]]
+    assert [line for line in said if line.startswith("Attempt ")] == [
+        f"Attempt {attempt}, on {worker.host}" for attempt in (1, 2)
+    ]
