@@ -76,7 +76,7 @@ def test_every_page_is_accessible(
         run.project, status="failed", error={"code": "crashed", "detail": "It broke.", "trace": "x"}
     )
     page = visit("/", by=alice, dark=dark, width=width)
-    paths = ["/", f"{here}/", f"{here}/runs/", "/workers/", "/patterns/", "/recipes/"]
+    paths = ["/", f"{here}/", f"{here}/runs/", "/workers/", "/storage/", "/patterns/", "/recipes/"]
     paths += [f"{here}/runs/{one.number}/" for one in (run, failed)]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
