@@ -8,6 +8,7 @@ before its journal: what is restored goes on from a checkpoint that its journal 
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import sqlite3
@@ -40,6 +41,7 @@ from training.worker import folders, machine, reaper
 DUMPS = {"sqlite": "database.sqlite3", "postgresql": "database.dump"}
 LEFT_OUT = frozenset({"inputs", "child.json"})  # of a job folder: made anew when it goes on
 LAST = "journal.jsonl"
+NOTE = "last.json"  # in the home folder's `backups`: when and where, for the doctor
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -63,6 +65,8 @@ def backup(options: argparse.Namespace) -> int:
                 "migrations": migrations,
             }
         )
+    note = storage.working_folder("backups") / NOTE
+    note.write_text(json.dumps({"made_at": made_at.isoformat(), "target": str(target)}))
     size = sum(one["bytes"] for one in writer.files)
     print(f"Kept {len(writer.files)} files, {size / 2**20:.1f} MiB: {target}")
     print("It holds the secrets of this installation: keep it where nobody else reads it.")
@@ -240,14 +244,27 @@ def _load(dump: Path) -> None:
     dump.replace(target)
 
 
-def _postgres(program: str, *arguments: str) -> None:
-    """One of PostgreSQL's own programs, with the password where no list of processes shows it."""
-    found = shutil.which(program) or next(
-        (str(one) for one in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{program}"))[::-1]),
-        None,
-    )
+def last_made() -> datetime | None:
+    """When the newest backup was made from this home, if any was."""
+    try:
+        told = json.loads((Path(settings.DISTILLHUB_HOME) / "backups" / NOTE).read_text())
+        return datetime.fromisoformat(told["made_at"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def program(name: str) -> str:
+    """Where one of PostgreSQL's own programs is. Raises CannotStart."""
+    newest = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)
+    found = shutil.which(name) or next((str(one) for one in newest), None)
     if found is None:
-        raise CannotStart(f"{program} is needed: install PostgreSQL's client programs.")
+        raise CannotStart(f"{name} is needed: install PostgreSQL's client programs.")
+    return found
+
+
+def _postgres(name: str, *arguments: str) -> None:
+    """One of PostgreSQL's own programs, with the password where no list of processes shows it."""
+    found = program(name)
     database = connection.settings_dict
     options = database["OPTIONS"]
     environment = os.environ | {
@@ -258,10 +275,10 @@ def _postgres(program: str, *arguments: str) -> None:
         "PGDATABASE": str(database["NAME"]),
         "PGSSLMODE": str(options.get("sslmode", "prefer")),
     }
-    target = ["--dbname", str(database["NAME"])] if program == "pg_restore" else []
+    target = ["--dbname", str(database["NAME"])] if name == "pg_restore" else []
     done = subprocess.run(
         [found, *target, *arguments], env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
-        raise Unavailable(f"{program} failed: {last}")
+        raise Unavailable(f"{name} failed: {last}")

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import django
@@ -25,11 +27,14 @@ from kombu.exceptions import OperationalError
 
 from distillhub.celery import app
 from distillhub.checks import TAG
+from distillhub.cli import backup as backups
 from distillhub.lib import storage
+from distillhub.supervisor import CannotStart
 
 GIB = 1 << 30
 FREE_NEEDED = 2 * GIB
 MEMORY_NEEDED = 2 * GIB
+BACKUP_AGE = timedelta(days=7)
 PATIENCE = 3.0  # seconds for a broker or a worker to answer
 TORCH_PATIENCE = 120  # seconds; a cold import takes twelve
 
@@ -223,6 +228,37 @@ def _teacher_outputs() -> Iterator[Finding]:
     )
 
 
+def _backup() -> Iterator[Finding]:
+    """Whether one was made here lately, as `distillhub backup` notes."""
+    if connection.vendor == "postgresql":
+        try:
+            yield Finding(OK, f"{backups.program('pg_dump')} is there")
+        except CannotStart as error:
+            yield Finding(WARN, str(error), "Until then `distillhub backup` cannot be made here.")
+    made = backups.last_made()
+    if made is None:
+        yield Finding(WARN, "none was made here yet", "Make one: distillhub backup hub.tar")
+        return
+    age = datetime.now(UTC) - made
+    old = age > BACKUP_AGE
+    yield Finding(
+        WARN if old else OK,
+        f"the last was made {made:%Y-%m-%d %H:%M} UTC, {age.days} days ago",
+        "Make one: distillhub backup hub.tar" if old else "",
+    )
+
+
+def _metrics() -> Iterator[Finding]:
+    """Who may read /metrics."""
+    try:
+        networks = [str(ip_network(one)) for one in settings.METRICS_ALLOW]
+    except ValueError as error:
+        yield Finding(FAIL, f"METRICS_ALLOW: {error}", "Name networks such as 10.0.0.0/8.")
+        return
+    who = [*(["whoever has METRICS_TOKEN"] if settings.METRICS_TOKEN else []), *networks]
+    yield Finding(OK, f"/metrics is read by {', '.join(who) or 'nobody'}")
+
+
 PARTS = {
     "python": _python,
     "settings": _settings,
@@ -232,4 +268,6 @@ PARTS = {
     "storage": _storage,
     "torch": _torch,
     "machine": _machine,
+    "backup": _backup,
+    "metrics": _metrics,
 }

@@ -29,6 +29,7 @@ from distillhub.supervisor import CannotStart
 from training.services import demo
 
 BACKUPS_KEPT = 5
+MIGRATING = 0x6469_7374  # names PostgreSQL's lock
 RESTART_PATIENCE = 120  # seconds
 
 
@@ -103,6 +104,20 @@ def collect_static(options: argparse.Namespace) -> int:
 
 def _migrate() -> bool:
     """Apply what is missing, after a copy of the SQLite file; whether anything was."""
+    pooled = connection.settings_dict.get(
+        "DISABLE_SERVER_SIDE_CURSORS"
+    )  # no lock outlives a statement
+    if connection.vendor != "postgresql" or pooled:
+        return _migrate_alone()
+    with connection.cursor() as cursor:  # of several machines that start at once, one migrates
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
+        try:
+            return _migrate_alone()
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATING])
+
+
+def _migrate_alone() -> bool:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:

@@ -120,7 +120,7 @@ class TarWriter(Writer):
     def _write(self, name: str, source: _Part) -> None:
         entry = tarfile.TarInfo(name)
         entry.size, entry.mode = source.length, 0o600
-        self.tar.addfile(entry, source)  # type: ignore[arg-type]
+        self.tar.addfile(entry, source)
 
     def _finish(self, manifest: bytes) -> None:
         path = self.part.with_name(f"{self.part.name}.{MANIFEST}")

@@ -58,7 +58,7 @@ def test_a_run_in_training_goes_on_in_the_box_that_it_was_restored_into(
     with ended(up):
         up.ready()
         token = make_token(lost)
-        run = trained.launch(up.address, token, epochs=150)
+        run = trained.launch(up.address, token, epochs=800)
         until(lambda: run()["progress"]["step"] > 60, what=lambda: str(run()))
         made = distillhub(lost, "backup", str(kept))
         assert made.returncode == 0, made.stdout + made.stderr
@@ -80,7 +80,7 @@ def test_a_run_in_training_goes_on_in_the_box_that_it_was_restored_into(
         run = trained.Watched(again.address, token)  # tokens are those of then
         until(
             lambda: run()["status"] in {"finished", "failed"},
-            seconds=180,
+            seconds=300,
             what=lambda: str(run()),
         )
         assert run()["status"] == "finished", run()
