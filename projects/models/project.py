@@ -39,6 +39,9 @@ class Project(models.Model):
         help_text="Days for which failed and cancelled runs keep their checkpoints; 0 for ever, "
         "null as this installation does.",
     )
+    last_deleted_run = models.PositiveIntegerField(
+        default=0, help_text="The highest number of a deleted run; no other run gets it."
+    )
 
     #: The role of the person asking; set by `permissions.project_for`, not stored.
     my_role: Role | None = None

@@ -89,6 +89,7 @@ class Server:
     process: subprocess.Popen[bytes]
     connection: http.client.HTTPConnection
     headers: Mapping[str, str] = {}
+    used_at = 0.0
 
     def __init__(self, folder: Path, database: str) -> None:
         self.folder, self.database, self.port = folder, database, free_port()
@@ -143,16 +144,23 @@ class Server:
         while asked is not None:
             body = None if asked.body is None else json.dumps(asked.body)
             kind = {} if body is None else {"Content-Type": "application/json"}
-            self.connection.request(
-                asked.method, asked.path, body=body, headers={**self.headers, **kind}
-            )
-            response = self.connection.getresponse()
-            content = response.read()
+            response, content = self.send(asked, body, {**self.headers, **kind})
             assert response.status == 200, (self.name, asked, response.status, content[:500])
             is_json = "json" in (response.getheader("Content-Type") or "")
             answer = json.loads(content) if is_json else content
             asked = asked.follow(answer) if asked.follow else None
         return answer
+
+    def send(
+        self, asked: Asked, body: str | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        if time.monotonic() - self.used_at > 2:  # servers close what is idle for seconds
+            self.connection.close()
+        self.connection.request(asked.method, asked.path, body=body, headers=dict(headers))
+        response = self.connection.getresponse()
+        content = response.read()
+        self.used_at = time.monotonic()
+        return response, content
 
     def requests(self) -> Sequence[Asked]:
         raise NotImplementedError

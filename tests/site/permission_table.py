@@ -138,7 +138,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_runs": {"GET": VIEWER, "POST": EDITOR},
     "api_run_preview": EDIT,
     "api_run_preflight": EDIT,
-    "api_run": {"GET": VIEWER, "PATCH": EDITOR},
+    "api_run": {"GET": VIEWER, "PATCH": EDITOR, "DELETE": OWNER},
     "api_run_cancel": EDIT,
     "api_run_pause": EDIT,
     "api_run_resume": EDIT,

@@ -1,7 +1,7 @@
 """Runs: launched, listed, changed, ended; and what they measured, said and left."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor, LateCursor
 from projects.api.base import ProjectMixin, idempotent, person
+from projects.models import Role
 from training.api.run_serializers import (
     EXAMPLES,
     ArtifactShape,
@@ -34,7 +35,7 @@ from training.api.run_serializers import (
     SearchShape,
 )
 from training.models import Artifact, Run, RunEvent
-from training.services import artifacts, logs, metrics, queue, run_search, runs
+from training.services import artifacts, logs, metrics, queue, run_removal, run_search, runs
 
 EVALUATION = {"type": "object", "additionalProperties": True}
 
@@ -111,6 +112,8 @@ class RunPreflight(ProjectMixin, APIView):
 
 
 class RunDetail(RunView):
+    roles: ClassVar = {"DELETE": Role.OWNER}
+
     @extend_schema(responses=RunShape, summary="A run")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
         return Response(RunShape(self.run()).data)
@@ -129,6 +132,16 @@ class RunDetail(RunView):
         if priority is not None:
             queue.prioritise(run=run, priority=priority, by=person(request))
         return self.answer(run)
+
+    @extend_schema(
+        responses={204: None},
+        summary="Delete a run that is over",
+        description="And its controls, with all that they measured and said. The model version "
+        "that it made stays.",
+    )
+    def delete(self, request: Request, project_slug: str, number: int) -> Response:
+        run_removal.delete(run=self.run())
+        return Response(status=204)
 
 
 class RunCancel(RunView):

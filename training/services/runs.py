@@ -135,8 +135,9 @@ def launch(*, project: Project, configuration: Any, by: User, clone_of: Run | No
     asked = references.understand(project=project, asked=configuration)
     needs, of_control = _needs(asked)
     # Two launches at the same moment get two numbers: the project's row is locked for the choice.
-    Project.objects.select_for_update().get(pk=project.pk)
+    deleted = Project.objects.select_for_update().get(pk=project.pk).last_deleted_run
     newest = Run.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
+    newest = max(newest, deleted)
     told = f"Launched by {by.display_name}"
     if clone_of is not None:
         told += f" as a clone of run {clone_of.number}"

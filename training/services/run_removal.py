@@ -1,0 +1,34 @@
+"""Deleting a run that is over. What it was asked, said and measured goes; the model version that it
+made stays, and so do stored files that something else names. Its number is not used again."""
+
+from django.db import transaction
+
+from distillhub.lib.errors import Conflict
+from projects.models import Project
+from training.models import Run
+from training.services import metrics
+
+
+def delete(*, run: Run) -> None:
+    """Delete it and its controls at once, however much they measured: their points, gigabytes
+    perhaps, are only let go of here, and a worker deletes them little by little.
+
+    Raises Conflict while one of them is not over, or while another run waits for it.
+    """
+    with transaction.atomic():
+        controls = list(Run.objects.select_for_update().filter(control_of=run))
+        gone = [*controls, Run.objects.select_for_update().get(pk=run.pk)]
+        for one in gone:
+            if not one.is_final:
+                raise Conflict(
+                    f"Run {one.number} is {one.status}; cancel it first.", code="not_over"
+                )
+        waiting = Run.objects.unfinished().filter(waits_for__in=gone).first()
+        if waiting is not None:
+            raise Conflict(f"Run {waiting.number} waits for run {run.number}.", code="awaited")
+        rows = Run.objects.filter(pk__in=[one.pk for one in gone])
+        project = Project.objects.select_for_update().get(pk=run.project_id)
+        project.last_deleted_run = max(project.last_deleted_run, *(one.number for one in gone))
+        project.save(update_fields=["last_deleted_run"])
+        metrics.detach(rows)
+        rows.delete()
