@@ -1,5 +1,5 @@
 """Numbers for Prometheus in its text format, and the latency of requests over all web processes of
-a machine (docs/decisions/0022-prometheus.md).
+a machine (docs/decisions/0019-prometheus.md).
 
 Each process counts into a small file that it maps into memory and holds a lock on; whoever is asked
 adds up the files of its machine. What a process counted that has ended is added to one file, so
