@@ -260,6 +260,11 @@ DISTILLHUB_CACHE_MIB = env.integer("DISTILLHUB_CACHE_MIB", 20_480)
 # Checkpoints in storage, from which another machine goes on (auto, always or off), and the seconds
 # between two of a run; for how many days those of ended runs stay, and their folders and journals.
 DISTILLHUB_SHARE_CHECKPOINTS = env.text("DISTILLHUB_SHARE_CHECKPOINTS", "auto")
+if DISTILLHUB_SHARE_CHECKPOINTS not in {"auto", "always", "off"}:
+    raise env.BadSetting(
+        "DISTILLHUB_SHARE_CHECKPOINTS must be auto, always or off; "
+        f"it is {DISTILLHUB_SHARE_CHECKPOINTS!r}."
+    )
 DISTILLHUB_SHARE_CHECKPOINTS_SECONDS = env.integer("DISTILLHUB_SHARE_CHECKPOINTS_SECONDS", 60)
 DISTILLHUB_ENDED_RUN_DAYS = env.integer("DISTILLHUB_ENDED_RUN_DAYS", 14)
 DISTILLHUB_JOURNAL_DAYS = env.integer("DISTILLHUB_JOURNAL_DAYS", 30)

@@ -44,6 +44,10 @@ class Away(Unavailable):
     retry_after = 30
 
 
+class Full(Away):
+    code = "disk_full"
+
+
 @dataclass(frozen=True, slots=True)
 class Lying:
     """A stored file, as a listing tells of it."""
@@ -257,7 +261,7 @@ def _taken_by_disk() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in FULL:
-            raise Away("The disk of the storage is full. Free some space.") from error
+            raise Full("The disk of the storage is full. Free some space.") from error
         raise Away(f"The storage cannot be written to: {error.strerror or error}.") from error
 
 

@@ -128,6 +128,8 @@ def ingest(*, version_id: int) -> None:
         _fail(turn, error.code, error.detail, error.line)
     except storage.Damaged:
         _fail(turn, "upload_missing", "The uploaded file is damaged or gone. Upload it again.")
+    except storage.Away as error:
+        _fail(turn, error.code, f"{error.detail} Then try again.")
     except DatabaseError:
         raise  # the claim runs out, and the version is taken up again
     except OSError as error:

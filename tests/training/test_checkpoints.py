@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.models import DatasetVersion, ModelVersion, Project
+from tests.conftest import api_of
 from tests.site.buckets import use_s3
 from tests.site.processes import free_port
 from tests.training.conftest import launch
@@ -321,3 +323,22 @@ def test_inputs_that_cannot_be_fetched_are_tried_again(
     told = run.events.order_by("-pk")[0].sentence
     assert told.startswith("The bucket away does not answer")
     assert told.endswith("It is tried again every minute.")
+
+
+def test_an_upload_that_cannot_be_stored_says_so_plainly(
+    project: Project, settings: LazySettings, tmp_path: Path
+) -> None:
+    """The upload is refused with a sentence that names no path, and may be sent again."""
+    settings.MEDIA_ROOT = tmp_path / "stone"
+    settings.MEDIA_ROOT.write_bytes(b"")
+    table = SimpleUploadedFile("rows.csv", b"text,label\nhello,yes\ngoodbye,no\n")
+    address = f"/api/v1/projects/{project.slug}/datasets/"
+    answer = api_of(project.created_by).post(
+        address, {"name": "rows", "task": "text-classification", "file": table}, format="multipart"
+    )
+    assert answer.status_code == 503, answer.content
+    body = answer.json()
+    assert body["code"] == "storage_away"
+    assert body["detail"].startswith("The storage cannot be written to")
+    assert str(tmp_path) not in body["detail"]
+    assert answer["Retry-After"] == "30"

@@ -46,7 +46,7 @@ def chats(dataset: DatasetVersion) -> Mapping[str, int]:
     are no chats, or cannot be read now."""
     try:
         return _chats(dataset.file_sha256)
-    except (storage.Damaged, OSError, ValueError):
+    except (storage.Damaged, storage.Away, OSError, ValueError):
         return {}
 
 
@@ -198,7 +198,7 @@ def _file(version: ModelVersion, name: str) -> Mapping[str, Any]:
         if file["name"] == name:
             try:
                 return _json(file["sha256"])
-            except (storage.Damaged, OSError, ValueError):
+            except (storage.Damaged, storage.Away, OSError, ValueError):
                 return {}
     return {}
 

@@ -255,7 +255,7 @@ def compare(run: Run) -> None:
     assert target is not None
     try:
         found = comparison.compare(target)
-    except (storage.Damaged, OSError, ValueError) as error:
+    except (storage.Damaged, storage.Away, OSError, ValueError) as error:
         log.warning("Run %s could not be compared with its control: %s", target.pk, error)
         return
     if found is None:

@@ -187,6 +187,8 @@ class Work(ABC, Generic[Row]):
             raise
         except Failed as failed:
             columns = _failed(failed.code, failed.detail)
+        except storage.Away as away:
+            columns = _failed(away.code, f"{away.detail} Then try again.")
         except storage.Damaged as damaged:
             columns = _failed("damaged", f"An input is damaged: {damaged}")
         except Exception as surprise:
