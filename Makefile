@@ -17,8 +17,9 @@ install: $(VENV)/.installed ## Make .venv and install DistillHub, pinned by cons
 run: $(VENV)/.installed ## Start it and print a sign-in link (options: UP="--port 9000")
 	@exec $(BIN)/distillhub up $(UP)
 
-test: check $(VENV)/.services ## Every check, then every test
-	$(BIN)/pytest --numprocesses $(or $(JOBS),2) --dist loadgroup
+test: check $(VENV)/.services ## Every check, then every test; what asks a database on PostgreSQL, too
+	TEST_DATABASE=postgres $(PYTEST) tests/projects tests/training tests/site
+	$(PYTEST)
 
 check: $(VENV)/.developed ## Formatting, lint, types, templates, imports, migrations, deployment
 	$(BIN)/ruff check .
@@ -36,6 +37,8 @@ fmt: $(VENV)/.developed ## Format the code and the templates
 
 bench: $(VENV)/.developed ## Print timings and sizes
 	$(BIN)/pytest -m bench -s -p no:xdist tests/bench
+
+PYTEST = $(BIN)/pytest --numprocesses $(or $(JOBS),2) --dist loadgroup
 
 faults: $(VENV)/.services ## Strike whole installations at random moments (half an hour)
 	$(BIN)/pytest -m 'faults or not faults' -s -p no:xdist tests/faults

@@ -19,7 +19,33 @@ from projects.models import Project, User
 from tests import make
 from tests.site import servers
 
+#: Modules that start trainings: what a database does in them is tried by all others, too.
+TRAINING = frozenset(
+    {
+        *("test_derived", "test_execute", "test_execute_schemes", "test_execute_shapes"),
+        *("test_exports_made", "test_gates", "test_generation_runs", "test_recipes"),
+        *("test_whole_ways",),
+    }
+)
+
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With TEST_DATABASE=postgres: what asks a database, and is quick."""
+    if os.environ.get("TEST_DATABASE") != "postgres":
+        return
+
+    def differs(item: pytest.Item) -> bool:
+        fixtures = getattr(item, "fixturenames", ())
+        asks = "db" in fixtures or item.get_closest_marker("django_db") is not None
+        long = any(item.get_closest_marker(name) for name in ("slow", "browser"))
+        return asks and not long and item.path.stem not in TRAINING
+
+    kept = [item for item in items if differs(item)]
+    left = [item for item in items if not differs(item)]
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -1,6 +1,7 @@
 """The three long-running processes. Each ends with its supervisor and tells it when it is ready."""
 
 import argparse
+import logging
 import os
 import socket
 from typing import Any
@@ -15,6 +16,7 @@ def _set_up() -> None:
     import django
 
     django.setup()
+    logging.captureWarnings(True)  # a line like all others
     from distillhub.cli import safety
 
     safety.refuse_unsafe()
