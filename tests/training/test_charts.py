@@ -5,13 +5,15 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from training.charts import curves, fidelity
+from training.charts import curves, fidelity, machines
 from training.charts.figures import Figure
 
 POINTS: dict[str, list[Any]] = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
 MEASURED = """train/loss train/soft_targets train/hard_labels train/learning_rate
 train/samples_per_second val/loss val/accuracy val/agreement val/kl"""
 SERIES = dict.fromkeys(MEASURED.split(), POINTS)
+TIMES: dict[str, list[Any]] = {"steps": [1.8e12, 1.8e12 + 9], "values": [1.0, None]}
+TAKEN = dict.fromkeys(["system/cpu_percent", "system/gpu0/watts", "system/gpu1/watts"], TIMES)
 LABELS = ["a_b", "<b>bold</b>", "c"]
 COUNTS = [[8, 2, 0], [1, 9, 0], [0, 0, 0]]
 PER_CLASS = [
@@ -36,6 +38,8 @@ FIGURES = {
     "divergence": curves.divergence(SERIES),
     "learning rate": curves.learning_rate(SERIES),
     "throughput": curves.throughput(SERIES),
+    **{f"machine {one['name']}": one["figure"] for one in machines.of_run(TAKEN)},
+    **{one["name"]: one["figure"] for one in machines.of_worker(3, {"cpu": TIMES}, {0: "L4"})},
     "confusion": fidelity.confusion(LABELS, COUNTS),
     "reliability": fidelity.reliability(BINS, BINS),
     "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
@@ -57,6 +61,11 @@ def test_a_value_that_is_not_finite_is_a_break_and_never_a_zero() -> None:
     line = curves.losses(SERIES, terms=[])["data"][0]
     assert line["y"] == [0.5, None, 0.7]
     assert line["connectgaps"] is False
+
+
+def test_a_time_without_samples_is_a_break() -> None:
+    found = machines.broken([1000, 2000, 9000, 10_000], [1, 2, 3, 4], longest=5000)
+    assert found == {"steps": [1000, 2000, 2001, 9000, 10_000], "values": [1, 2, None, 3, 4]}
 
 
 def test_each_term_of_the_loss_has_its_line() -> None:

@@ -4,7 +4,7 @@ Their horizontal axis is the time of day in UTC, as the console's is: `steps` of
 milliseconds since the epoch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from training.charts.figures import PALETTE, Figure, Points, figure, line, plain
@@ -18,6 +18,7 @@ WHOLE = {**PERCENT, "range": [0, 100]}
 BYTES = {"tickformat": "~s", "ticksuffix": "B", "hoverformat": ".3s", "rangemode": "tozero"}
 RATE = {**BYTES, "ticksuffix": "B/s"}
 WATTS = {"ticksuffix": " W", "hoverformat": ".1f", "rangemode": "tozero"}
+ENERGY = {"ticksuffix": " Wh", "hoverformat": ".3f", "rangemode": "tozero"}
 CELSIUS = {"ticksuffix": " °C", "hoverformat": ".0f"}
 
 #: Of a GPU: what its series end in, the chart's title, and the axis.
@@ -55,17 +56,14 @@ def of_run(series: Series) -> list[Chart]:
         _chart(
             "cpu",
             "Processor",
-            [_line(series, "system/cpu_percent", "", "of one core", "student")],
+            [_line(series, "system/cpu_percent", "", "this run", "student")],
             PERCENT,
             note="100 % is one core at work",
         ),
         _chart(
             "memory",
             "Memory",
-            [
-                _line(series, "system/memory_bytes", "", "this run", "student"),
-                _line(series, "system/memory_free_bytes", "", "free on the machine", "control"),
-            ],
+            [_line(series, "system/memory_bytes", "", "this run", "series-2")],
             BYTES,
         ),
         _chart(
@@ -80,15 +78,41 @@ def of_run(series: Series) -> list[Chart]:
         _chart(
             "power", "Power", [_line(series, "system/watts", "", "this run", "series-4")], WATTS
         ),
+        _chart(
+            "free",
+            "Free memory of the machine",
+            [_line(series, "system/memory_free_bytes", "", "free", "control")],
+            BYTES,
+        ),
+        _chart(
+            "energy",
+            "Energy",
+            [_line(series, "system/energy_wh", "", "so far", "series-4")],
+            ENERGY,
+        ),
     ]
     cards = sorted({name.split("/")[1] for name in series if name.startswith("system/gpu")})
     for ending, title, axis in OF_CARDS if cards else ():
         lines = [
-            _line(series, f"system/{card}/{ending}", "", f"GPU {place + 1} of the run", tone)
+            _line(series, f"system/{card}/{ending}", "", f"its GPU {place + 1}", tone)
             for place, (card, tone) in enumerate(zip(cards, _tones(len(cards)), strict=True))
         ]
         made.append(_chart(f"gpu-{ending}", title, lines, axis))
     return made
+
+
+def broken(times: Sequence[int], values: Sequence[Any], longest: int) -> dict[str, list[Any]]:
+    """Points of a line with a break wherever more than `longest` milliseconds passed without one:
+    nobody was there to look."""
+    steps: list[int] = []
+    shown: list[Any] = []
+    for at, value in zip(times, values, strict=True):
+        if steps and at - steps[-1] > longest:
+            steps.append(steps[-1] + 1)
+            shown.append(None)
+        steps.append(at)
+        shown.append(value)
+    return {"steps": steps, "values": shown}
 
 
 def _line(series: Series, name: str, at: str, title: str, tone: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from training.charts import machines
 from training.models import MetricSeries, Run
 from training.services import metrics
 from training.worker.metrics import MACHINE
@@ -18,11 +19,19 @@ def read(*, run: Run, after: int | None = None, max_points: int = 1000) -> dict[
     last = max((one["steps"][-1] for one in found.values() if one["steps"]), default=after)
     return {
         "series": {
-            name: {"steps": [round(at * 1000) for at in one["times"]], "values": one["values"]}
+            name: machines.broken(
+                [round(at * 1000) for at in one["times"]], one["values"], _longest(one["times"])
+            )
             for name, one in found.items()
         },
         "after": last,
     }
+
+
+def _longest(times: list[float]) -> int:
+    """Milliseconds between two samples of one attempt, at most: of thinned points more."""
+    seconds = (times[-1] - times[0]) / len(times) if times else 0.0
+    return round(1000 * max(45.0, 4 * seconds))
 
 
 def energy(run: Run) -> dict[str, Any] | None:

@@ -136,8 +136,11 @@ def _charts(worker: Worker, loads: dict[int, dict[str, Any]]) -> list[machines.C
 
 
 def _points(load: dict[str, Any]) -> dict[str, dict[str, list[Any]]]:
-    steps = [at * 1000 for at in load["times"]]
-    return {name: {"steps": steps, "values": column} for name, column in load["series"].items()}
+    times = [at * 1000 for at in load["times"]]
+    longest = 4000 * load["every"]
+    return {
+        name: machines.broken(times, column, longest) for name, column in load["series"].items()
+    }
 
 
 def _newest(loads: dict[int, dict[str, Any]]) -> int:
