@@ -21,6 +21,9 @@ COPY static static
 RUN distillhub collect-static --home /tmp/home
 
 FROM python:3.12-slim
+# pg_dump and pg_restore, for `distillhub backup` and `restore`
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home --uid 10001 distillhub \
     && install -d -o distillhub -g distillhub /data
 COPY --from=build /opt/venv /opt/venv
