@@ -12,6 +12,8 @@ from training.models import Run
 from training.services import queue as queues
 from training.services import runs
 
+MOST = 100  # runs of a line that are shown; the others are counted
+
 
 @require_safe
 @vary_on_headers("HX-Request")
@@ -36,13 +38,12 @@ def queue(request: HttpRequest) -> HttpResponse:
     return render(request, part, context)
 
 
-def _lines(board: queues.Board) -> dict[str, list[Any]]:
-    """What is queued, by the name of the queue, each line in its order."""
+def _lines(board: queues.Board) -> list[tuple[str, list[Any], int]]:
+    """What is queued, by the name of the queue, each line in its order; and how many more."""
     lines: dict[str, list[Any]] = {"default": []} if not board.queued else {}
     for run, place in board.queued:
-        row = _row(run, board) if run is not None else None
-        lines.setdefault(place.queue, []).append((place, row))
-    return dict(sorted(lines.items()))
+        lines.setdefault(place.queue, []).append((place, _row(run, board) if run else None))
+    return [(name, rows[:MOST], len(rows[MOST:])) for name, rows in sorted(lines.items())]
 
 
 def _rows(found: list[Run], board: queues.Board) -> list[tuple[Run, list[str]]]:

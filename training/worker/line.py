@@ -15,9 +15,10 @@ for ten minutes; after that the worker keeps free for it what the others leave.
 import dataclasses
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from django.db.models import BooleanField, Case, Count, Max, Q, Value, When
@@ -112,7 +113,7 @@ def next_for(worker: Worker) -> int | None:
     taken = sum(other.memory for other in mine.held if not other.gpus)
     mine.held.append(Taken(*seats.gone(memory=mine.memory, used=taken)))  # by what is no run of it
     mine.slots += 1
-    for one in in_order(queued, shares(queued)):
+    for one in turns(queued, shares(queued)):
         if one.rests:
             continue
         asked = within(one, rooms)
@@ -124,7 +125,12 @@ def next_for(worker: Worker) -> int | None:
 
 
 def in_order(queued: Iterable[Queued], had: Mapping[int, Share]) -> list[Queued]:
-    """All of them, in the order in which their turns come when nothing ends meanwhile."""
+    """All of them, as `turns` says."""
+    return list(turns(queued, had))
+
+
+def turns(queued: Iterable[Queued], had: Mapping[int, Share]) -> Iterator[Queued]:
+    """One after the other, in the order in which their turns come when nothing ends meanwhile."""
     lines: dict[int, dict[int, list[Queued]]] = {}
     for one in sorted(queued, key=lambda one: (one.place, one.pk)):
         lines.setdefault(one.priority, {}).setdefault(one.by, []).append(one)
@@ -133,7 +139,7 @@ def in_order(queued: Iterable[Queued], had: Mapping[int, Share]) -> list[Queued]
     served: dict[int, tuple[int, Any]] = {
         person: (0, share.served) for person, share in had.items()
     }
-    order: list[Queued] = []
+    moment = count(1)
     for priority in sorted(lines, reverse=True):
         line = {person: iter(theirs) for person, theirs in lines[priority].items()}
 
@@ -147,17 +153,16 @@ def in_order(queued: Iterable[Queued], had: Mapping[int, Share]) -> list[Queued]
                 one,
             )
 
-        turns = [turn(person, next(theirs)) for person, theirs in line.items()]
-        heapq.heapify(turns)
-        while turns:
-            *_, person, one = heapq.heappop(turns)
-            order.append(one)
+        heap = [turn(person, next(theirs)) for person, theirs in line.items()]
+        heapq.heapify(heap)
+        while heap:
+            *_, person, one = heapq.heappop(heap)
+            yield one
             running[person] = running.get(person, 0) + 1
-            served[person] = (1, len(order))
+            served[person] = (1, next(moment))
             following = next(line[person], None)
             if following is not None:
-                heapq.heappush(turns, turn(person, following))
-    return order
+                heapq.heappush(heap, turn(person, following))
 
 
 def within(one: Queued, rooms: Iterable[Room]) -> Queued:
