@@ -18,6 +18,7 @@ from training.worker import (
     dispatch,
     exports,
     gates,
+    line,
     machine,
     networks,
     outcomes,
@@ -30,6 +31,9 @@ log = logging.getLogger(__name__)
 
 #: What workers do besides runs.
 WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK)
+
+
+CALLS = 20  # of a queue at a time: any of them wakes a worker, which takes whose turn it is
 
 
 def reap() -> None:
@@ -100,12 +104,17 @@ def _lost(run_id: int) -> None:
 
 
 def _call_again() -> None:
+    """Wake the workers of every queue in which something waits. Messages about a queue that nobody
+    serves would only pile up: a worker that comes looks by itself."""
+    served = sorted({queue for room in line.live_rooms() for queue in room.queues})
     rested = Q(retry_at=None) | Q(retry_at__lte=Now())
     forgotten = Run.objects.filter(
         rested, status=Run.Status.QUEUED, queued_at__lt=Now() - dispatch.UNANSWERED
-    ).order_by("queued_at")
-    for run_id, queue in forgotten.values_list("pk", "queue")[:50]:
-        dispatch.send(run_id, queue)
+    )
+    for queue in served:
+        oldest = forgotten.filter(queue=queue).order_by("queued_at").values_list("pk", flat=True)
+        for run_id in oldest[:CALLS]:
+            dispatch.send(run_id, queue)
 
 
 def _is_alive(worker: Worker) -> bool:
