@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import boto3
 import pytest
 from django.conf import LazySettings
 from django.core.files.storage import storages
@@ -25,3 +26,18 @@ def use_s3(address: str, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
     backend: Any = storages["default"]
     backend.bucket.create()
     return backend.bucket
+
+
+def make_bucket(address: str, name: str) -> dict[str, str]:
+    """A new bucket for processes of DistillHub; the environment that names it."""
+    keys = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
+    client: Any = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="tests",
+        aws_secret_access_key="tests",
+    )
+    client.create_bucket(Bucket=name)
+    where = {"S3_BUCKET": name, "S3_ENDPOINT_URL": address, "S3_REGION": "us-east-1"}
+    return keys | where

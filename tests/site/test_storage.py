@@ -15,7 +15,7 @@ from django.conf import LazySettings
 
 from distillhub.lib import places, storage
 from distillhub.lib.places import Away, Damaged
-from tests.site.buckets import use_s3
+from tests.site.buckets import make_bucket, use_s3
 from tests.site.processes import ROOT, clean_environment, free_port
 
 LONG_AGO = time.time() - 5 * 86_400
@@ -327,18 +327,7 @@ def test_a_large_file_is_never_whole_in_memory(
     written(tmp_path, b"warm", "warm")
     env = clean_environment(tmp_path / "home")
     if where == "s3":
-        import boto3
-
-        address = request.getfixturevalue("s3_server")
-        keys = {"AWS_ACCESS_KEY_ID": "tests", "AWS_SECRET_ACCESS_KEY": "tests"}
-        env |= keys | {"S3_BUCKET": "large", "S3_ENDPOINT_URL": address, "S3_REGION": "us-east-1"}
-        boto3.client(
-            "s3",
-            endpoint_url=address,
-            region_name="us-east-1",
-            aws_access_key_id="tests",
-            aws_secret_access_key="tests",
-        ).create_bucket(Bucket="large")
+        env |= make_bucket(request.getfixturevalue("s3_server"), "large")
     done = subprocess.run(
         [sys.executable, "-c", STORE_A_LARGE_FILE, path, tmp_path / "copy"],
         cwd=ROOT,
