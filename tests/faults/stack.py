@@ -369,7 +369,11 @@ class Watched:
         )
 
     def until_over(self, *, seconds: float = PATIENCE) -> str:
-        until(lambda: self.status in OVER, seconds=seconds, what=self.__str__)
+        def over() -> bool:
+            time.sleep(0.2)  # a look is a connection of its own
+            return self.status in OVER
+
+        until(over, seconds=seconds, what=self.__str__)
         return self.status
 
     def kill_child(self) -> int:
