@@ -41,6 +41,7 @@ CONFIGURATION: JSON = {
     "task": "text-classification",
     "dataset": "orders@1",
     "student": "bag@1",
+    "control": False,
     "training": {
         "epochs": 20,
         "batch_size": 8,

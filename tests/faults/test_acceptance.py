@@ -231,6 +231,7 @@ def test_fifty_mixed_runs_end_right_though_machines_are_struck_all_the_time(
     attempts = Counter[int]()
     moved = 0
     for run, expected in runs:
+        run.until_over(seconds=600)
         check_finished(run, expected)
         attempts[run.column("attempt")] += 1
         moved += len({line.split("worker ")[-1] for line in run.timeline if "Taken by" in line}) > 1
