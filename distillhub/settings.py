@@ -212,32 +212,33 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DISTILLHUB_HOME / "beat-schedule")
 # What a worker holds is another's when it was silent for so long. It says that it lives four times
 # within, and three times it is looked who does not.
 DISTILLHUB_LEASE_SECONDS = max(5, env.integer("DISTILLHUB_LEASE_SECONDS", 45))
-_reap = DISTILLHUB_LEASE_SECONDS / 3
+# Messages go stale by the clocks of two machines, which may be hours apart.
+_stale = {"expires": 3 * 3600}
 CELERY_BEAT_SCHEDULE = {
     "requeue lost runs": {
         "task": "training.reap",
-        "schedule": _reap,
-        "options": {"expires": _reap},
+        "schedule": DISTILLHUB_LEASE_SECONDS / 3,
+        "options": _stale,
     },
     "free what nothing names": {
         "task": "training.sweep_storage",
         "schedule": 6 * 3600.0,
-        "options": {"expires": 3600},
+        "options": _stale,
     },
     "delete what deleted runs measured": {
         "task": "training.sweep_metrics",
         "schedule": 60.0,
-        "options": {"expires": 60},
+        "options": _stale,
     },
     "refresh the planner's statistics": {
         "task": "training.refresh_statistics",
         "schedule": 3600.0,
-        "options": {"expires": 600},
+        "options": _stale,
     },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
         "schedule": 30.0,
-        "options": {"expires": 30},
+        "options": _stale,
     },
 }
 

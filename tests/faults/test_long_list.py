@@ -8,6 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -262,6 +263,80 @@ def test_a_database_file_that_somebody_locks(
         after(seconds)
         link.execute("ROLLBACK")
     check_finished(run, embedded.undisturbed)
+
+
+# -- clocks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wrong_clock() -> Iterator[str]:
+    """A library that a process loads first, after which its clock is off."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is here to make a clock that is wrong")
+    source = Path(__file__).with_name("clock.c")
+    with tempfile.TemporaryDirectory(prefix="distillhub-clock-") as folder:
+        made = Path(folder) / "clock.so"
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", made, source, "-ldl"], check=True)
+        Path(folder).chmod(0o755)  # PostgreSQL runs as somebody else
+        yield str(made)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_worker_whose_clock_is_two_hours_off(
+    served: Struck, chance: random.Random, wrong_clock: str, hours: int
+) -> None:
+    """It finds what a dead worker left, and goes on with it."""
+    stack = served.stack
+    off = {"LD_PRELOAD": wrong_clock, "CLOCK_OFF": str(hours * 3600)}
+    run = stack.launch()
+    strike_at(run, served, chance)
+    odd = stack.add_worker(settings=off).ready()
+    others = [worker for worker in stack.workers if worker is not odd]
+    for worker in others:
+        worker.kill()
+    try:
+        check_finished(run, served.undisturbed, "went silent", "attempt 2")
+        again = stack.launch()
+        strike_at(again, served, chance)
+        again.kill_child()
+        check_finished(again, served.undisturbed, "was killed")
+    finally:
+        odd.end()
+        stack.workers.remove(odd)
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_a_database_whose_clock_is_two_hours_off(
+    served: Struck, chance: random.Random, wrong_clock: str, hours: int
+) -> None:
+    """Its clock is the only one that counts; a worker that starts disturbs none that lives."""
+    stack = served.stack
+    assert stack.database is not None
+    for worker in stack.workers:
+        worker.stop()
+    stack.database.kill()
+    stack.database.surroundings = {"LD_PRELOAD": wrong_clock, "CLOCK_OFF": str(hours * 3600)}
+    stack.database.start()
+    try:
+        until(stack.answers)
+        stack.replace(stack.workers[0])
+        run = stack.launch()
+        strike_at(run, served, chance)
+        stack.replace(stack.workers[0])
+        check_finished(run, served.undisturbed)
+        assert run.column("attempt") == 1
+        run = stack.launch()
+        strike_at(run, served, chance)
+        run.worker.kill()
+        check_finished(run, served.undisturbed, "went silent", "attempt 2")
+    finally:
+        for worker in stack.workers:
+            worker.stop()
+        stack.database.kill()
+        stack.database.surroundings = {}
+        stack.database.start()
+        until(stack.answers)
 
 
 # -- disk and memory ---------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class Server(ABC):
         self.folder, self.port = folder, free_port()
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.surroundings: dict[str, str] = {}  # environment variables besides the ordinary ones
 
     @property
     @abstractmethod
@@ -76,7 +77,11 @@ class Server(ABC):
     def _started(self) -> bool:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command(), cwd=self.folder, stdout=log, stderr=subprocess.STDOUT
+                self.command(),
+                cwd=self.folder,
+                env=os.environ | self.surroundings,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         process = self.process
         until(lambda: self.ready in self.log.read_text() or process.poll() is not None)

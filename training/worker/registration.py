@@ -62,7 +62,8 @@ def start(*, capacity: int | None = None) -> Worker:
                 "pid": os.getpid(),
                 "queues": list(_queues),
                 "capacity": capacity or settings.DISTILLHUB_MAX_RUNS,
-                "machine": machine.facts() | {"home": machine.home_id()},
+                "machine": machine.facts()
+                | {"home": machine.home_id(), "began": psutil.Process().create_time()},
                 "load": machine.load(),
                 "started_at": Now(),
                 "seen_at": Now(),
