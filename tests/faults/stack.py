@@ -166,6 +166,11 @@ class Stack:
         self.workers.remove(worker)
         return self.add_worker(**worker.options).ready()
 
+    def retire(self, worker: Worker) -> None:
+        """It leaves; all others stay."""
+        worker.stop()
+        self.workers.remove(worker)
+
     def end(self) -> None:
         for command in [*self.workers, *self.others]:
             with contextlib.suppress(ProcessLookupError):

@@ -217,8 +217,7 @@ def test_the_network_of_a_worker_is_away(
             for run in runs:
                 check_finished(run, served.undisturbed)
         finally:
-            worker.end()
-            stack.workers.remove(worker)
+            stack.retire(worker)
 
 
 def held_by(run: Watched, pid: int) -> bool:
@@ -239,8 +238,7 @@ def test_a_slow_network_is_only_slow(served: Struck, chance: random.Random) -> N
         runs = [stack.launch() for _ in range(4)]
         for run in runs:
             check_finished(run, served.undisturbed)
-        worker.end()
-        stack.workers.remove(worker)
+        stack.retire(worker)
 
 
 @pytest.mark.parametrize("seconds", [8, 60])
@@ -302,8 +300,7 @@ def test_a_worker_whose_clock_is_two_hours_off(
         again.kill_child()
         check_finished(again, served.undisturbed, "was killed")
     finally:
-        odd.end()
-        stack.workers.remove(odd)
+        stack.retire(odd)
 
 
 @pytest.mark.parametrize("hours", [-2, 2])
