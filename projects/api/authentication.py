@@ -1,8 +1,10 @@
 """Who calls the REST API: a bearer token, or a browser session with CSRF."""
 
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.db import OperationalError, connection
 from django.utils import timezone
 from rest_framework.authentication import (
     BaseAuthentication,
@@ -14,6 +16,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from distillhub.lib import tokens
+from distillhub.lib.locks import at_once
 from projects.models import ApiToken, User
 
 
@@ -36,11 +39,17 @@ class TokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed("This token is unknown, expired or revoked.")
         now = timezone.now()
         if found.last_used_at is None or now - found.last_used_at > timedelta(minutes=1):
-            ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
+            _note_use(found, now)
         return found.user, found
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _note_use(token: ApiToken, now: datetime) -> None:
+    """Where somebody else holds SQLite's lock it is noted next time: readers wait for nobody."""
+    with suppress(OperationalError), at_once(connection):
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
 
 
 class BrowserSessionAuthentication(SessionAuthentication):
