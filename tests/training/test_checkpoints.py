@@ -24,7 +24,7 @@ from tests.site.processes import free_port
 from tests.training.conftest import launch
 from tests.training.test_execute import child_of, steps_once, weights_of
 from training.models import Checkpoint, Run, Worker
-from training.services import logs
+from training.services import logs, runs
 from training.worker import checkpoints, claims, folders, machine, takeover
 from training.worker import runs as working
 from training.worker.checkpoints import Keeper
@@ -257,6 +257,19 @@ def test_whose_own_checkpoints_are_damaged_goes_on_from_storage(
     assert takeover.own_folder(held) == kept.folder
     assert checkpoints.is_sound(kept.folder)
     assert any("was fetched from storage" in one.sentence for one in held.run.events.all())
+
+
+def test_a_run_that_begins_again_forgets_them(kept: Keeper, held: claims.Held) -> None:
+    kept.saw([saved(kept.folder, 10)])
+    assert kept.store_last(10.0)
+    run = held.run
+    run.move_to(Run.Status.FAILED, among=Run.LEASED, error={"code": "crashed"}, lease_until=None)
+    runs.retry(run=run, by=run.created_by)
+    assert stored_steps(run) == [10]
+    run.move_to(Run.Status.FAILED, among=[Run.Status.QUEUED], error={"code": "crashed"})
+    runs.retry(run=run, beginning=True, by=run.created_by)
+    assert stored_steps(run) == []
+    assert list(storage.listing("checkpoints")) == []
 
 
 def test_sharing_is_for_installations_of_several_machines(

@@ -20,7 +20,7 @@ from training.engine.terms import SCHEDULED
 from training.models import Run
 from training.services import preflight, references
 from training.services.references import Asked
-from training.worker import dispatch, waiting
+from training.worker import checkpoints, dispatch, waiting
 
 MOST_TAGS = 20
 LONGEST_TAG = 50
@@ -265,6 +265,7 @@ def resume(*, run: Run, by: User) -> Run:
     return run
 
 
+@transaction.atomic
 def retry(*, run: Run, beginning: bool = False, by: User) -> Run:
     """Try a failed run once more, as the same run: from its newest verified checkpoint, or from the
     `beginning`, which forgets what was measured.
@@ -273,7 +274,10 @@ def retry(*, run: Run, beginning: bool = False, by: User) -> Run:
     """
     start = "the beginning" if beginning else "its newest checkpoint"
     told = f"Tried again by {by.display_name} from {start}"
-    changes = FORGOTTEN if beginning else {}
+    changes: dict[str, Any] = {}
+    if beginning:
+        changes = FORGOTTEN
+        checkpoints.forget(run)
     if not _again(run, among=ACTIONS["retry"], told=told, by=by, **changes):
         raise Conflict(
             f"Only a failed run can be tried again; run {run.number} is {run.status}.",

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,22 @@ def free(run: Run) -> None:
         storage.empty(room_of(run.pk))
     except storage.Away as error:
         log.warning("The checkpoints of run %s are freed later. %s", run.pk, error)
+
+
+def forget(run: Run) -> None:
+    """The run is to begin again: rows go with the caller's transaction, and their files after it;
+    the next attempt has a room of its own."""
+    rooms = {kept.room for kept in run.checkpoints.all()}
+    run.checkpoints.all().delete()
+    for room in rooms:
+        transaction.on_commit(partial(_empty, room), robust=True)
+
+
+def _empty(room: str) -> None:
+    try:
+        storage.empty(room)
+    except storage.Away as error:
+        log.warning("%s is freed later. %s", room, error)
 
 
 def forget_newer(run: Run, step: int) -> None:
