@@ -243,10 +243,9 @@ def _look(form: Format, file: dict[str, Any], opened: Opener) -> Look:
         return form.look(handle, file["name"], file["dialect"])
 
 
-def _columns(
-    form: Format, look: Look, asked: Any, task: str, *, strict: bool
-) -> dict[str, Any]:
-    """{"columns", "others"} and, of a table, "feature_order": what was asked for, and guesses where nothing was."""
+def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -> dict[str, Any]:
+    """{"columns", "others"} and, of a table, "feature_order": what was asked for, and guesses where
+    nothing was."""
     if not look.columns:
         return {"columns": {}, "others": []}
     if not isinstance(asked, dict):

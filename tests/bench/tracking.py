@@ -10,7 +10,7 @@ Every server holds the same: 10 000 runs with ten settings and eight metrics of 
 one run with 100 000 points of a metric, written straight into its tables. One server process each;
 requests take turns between the servers. Wall clock of a request on a kept connection, and CPU time
 of the server's processes, those of PostgreSQL included; ours asks for a token, theirs for nothing.
-Medians; of the CPU, whose clock ticks coarsely, means.
+FastTrackML has no thinned history. Medians; of the CPU, whose clock ticks coarsely, means.
 
 Points are not sent through REST here: the product has no such endpoint yet.
 """
@@ -51,6 +51,7 @@ STEPS = range(100, 600, 100)
 SETTINGS = ("optimizer", "schedule", "seed", "batch_size", "epochs", "warmup", "decay", "clip")
 NOW = 1_790_000_000.0
 TIMES = 12
+FEW = 3  # of what takes seconds
 PAGE = 100  # runs in an answer
 
 Values = Mapping[str, float]
@@ -375,6 +376,9 @@ class FastTrackML(Peer):
             self.program, "server", *where, "--default-artifact-root", str(self.folder / "files"),
         ]  # fmt: skip
 
+    def requests(self) -> Sequence[Asked]:
+        return [asked for asked in super().requests() if asked.what != "history, thinned"]
+
     def rows(
         self,
         runs: list[tuple[Any, ...]],
@@ -535,13 +539,14 @@ def beside(database: str) -> list[psutil.Process]:
 
 def measure(stack: Sequence[Server]) -> Iterator[tuple[str, dict[str, tuple[float, float]]]]:
     """Milliseconds of wall clock and of CPU for each request of each server."""
-    whats = [asked.what for asked in stack[0].requests()]
-    for place, what in enumerate(whats):
-        wall: dict[str, list[float]] = {one.name: [] for one in stack}
+    for what in [asked.what for asked in stack[0].requests()]:
+        can = [one for one in stack if what in {asked.what for asked in one.requests()}]
+        wall: dict[str, list[float]] = {one.name: [] for one in can}
         used = dict.fromkeys(wall, 0.0)
-        for turn in range(TIMES + 1):
-            for one in stack:
-                asked = one.requests()[place]
+        times = FEW if what == "history" else TIMES
+        for turn in range(times + 1):
+            for one in can:
+                asked = next(asked for asked in one.requests() if asked.what == what)
                 workers = [*one.family(), *beside(one.database)]
                 before, began = cpu(workers), time.perf_counter()
                 one.ask(asked)
@@ -552,7 +557,7 @@ def measure(stack: Sequence[Server]) -> Iterator[tuple[str, dict[str, tuple[floa
         yield (
             what,
             {
-                name: (statistics.median(took) * 1000, used[name] / TIMES * 1000)
+                name: (statistics.median(took) * 1000, used[name] / times * 1000)
                 for name, took in wall.items()
             },
         )
@@ -625,7 +630,7 @@ def main() -> None:
             )
             mine = each[ours.name][1]
             ratios = "".join(
-                f"   {each[one.name][1] / mine:5.1f} x" for one in stack[1:] if mine > 0
+                f"   {used / mine:5.1f} x" for name, (_, used) in each.items() if name != ours.name
             )
             print(f"  {what:20}{figures}{ratios}", flush=True)
         pages(ours)

@@ -87,7 +87,8 @@ def _allowed() -> dict[str, str]:
 def test_the_doctor_examines_every_part(home: Path) -> None:
     examined = distillhub(home, "doctor")
     assert examined.returncode == 0, examined.stdout + examined.stderr
-    for part in ("python", "settings", "database", "broker", "storage", "torch", "machine", "backup"):
+    parts = ("python", "settings", "database", "broker", "storage", "torch", "machine", "backup")
+    for part in parts:
         assert re.search(rf"^(ok|warn) +{part} ", examined.stdout, re.MULTILINE), part
     assert "none answers" in examined.stdout
     assert "-> Start one: distillhub up" in examined.stdout

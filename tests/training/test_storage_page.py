@@ -73,7 +73,7 @@ def test_members_see_their_projects_by_name_and_the_sum_of_others(
     assert "31.5 MB" in page
     assert "8 MB" in page
     assert "secret" not in page
-    assert "<button class=\"btn btn-sm" not in page  # a viewer frees nothing
+    assert '<button class="btn btn-sm' not in page  # a viewer frees nothing
     assert "300 GB free" in page
 
 

@@ -449,7 +449,8 @@ def _control(config: dict[str, Any]) -> dict[str, Any]:
     """The same student, data, seed and number of epochs, on hard labels alone.
 
     Of stages and of generations the epochs add up, and where each row is read for its answer and
-    for the reasons they count twice: the control may spend what the run spends. The rate is the last stage's: in it the student learns to answer.
+    for the reasons they count twice: the control may spend what the run spends. The rate is the
+    last stage's: in it the student learns to answer.
     """
     training, stages = config["training"], config.get("stages", [])
     reasons = [one for one in config["losses"] if catalog.needs_column(one["kind"]) == "rationale"]
