@@ -630,7 +630,9 @@ def main() -> None:
             )
             mine = each[ours.name][1]
             ratios = "".join(
-                f"   {used / mine:5.1f} x" for name, (_, used) in each.items() if name != ours.name
+                f"   {used / max(mine, 0.1):5.1f} x"
+                for name, (_, used) in each.items()
+                if name != ours.name
             )
             print(f"  {what:20}{figures}{ratios}", flush=True)
         pages(ours)

@@ -97,6 +97,7 @@ def test_the_table_says_whether_each_teacher_helped_and_by_how_much(
     assert verdict_cells(vera, project) == [
         f'<span class="chip chip-good" title="{title}">helped</span>'
     ]
+    assert run.comparison is not None
     run.comparison["answer"] = "no_evidence"
     run.save()
     assert ">no evidence<" in verdict_cells(vera, project)[0]

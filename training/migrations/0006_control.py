@@ -1,7 +1,9 @@
+from typing import Any
+
 from django.db import migrations, models
 
 
-def _note_gpus(apps, schema_editor):
+def _note_gpus(apps: Any, schema_editor: Any) -> None:
     """Cards of the runs that are not over, as their configurations ask for them."""
     run_model = apps.get_model("training", "Run")
     over = ["finished", "failed", "cancelled"]

@@ -1,9 +1,11 @@
+from typing import Any
+
 import django.db.models.deletion
 from django.db import migrations, models
 from django.db.models import OuterRef, Subquery
 
 
-def _note_projects(apps, schema_editor):
+def _note_projects(apps: Any, schema_editor: Any) -> None:
     """Of the series that are there. What holds no full chunk needs no outline."""
     series_model = apps.get_model("training", "MetricSeries")
     run_model = apps.get_model("training", "Run")
