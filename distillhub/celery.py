@@ -2,10 +2,15 @@
 
 import os
 
-from celery import Celery
+from celery import Celery, Task
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "distillhub.settings")
 
-app = Celery("distillhub")
+
+class Job(Task):  # type: ignore[misc]
+    Strategy = "distillhub.lib.messages:careful"
+
+
+app = Celery("distillhub", task_cls=Job)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["projects", "training"], related_name="jobs")

@@ -150,7 +150,6 @@ def test_garbage_in_the_queue_stops_nobody(served: Struck, chance: random.Random
                 content_encoding="utf-8" if isinstance(body, str) else "binary",
                 headers={"task": "training.execute_run", "id": str(chance.random())},
             )
-        link.default_channel.client.lpush("default", b"\x00\xff no message")
     run = stack.launch()
     check_finished(run, served.undisturbed)
     for worker in stack.workers:
