@@ -127,7 +127,9 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
     assert report["control"]["run"] == control.number
     assert report["comparison"] == compared
     told = [event.kind for event in second.events.all()]
-    assert told == ["waiting", "queued", "started", "finished", "compared"]
+    assert told == [
+        "waiting", "queued", "started", "training", "evaluating", "finished", "compared",
+    ]  # fmt: skip
     assert logs.read(run=second)["lines"]
     assert not (folders.of(first.pk) / "checkpoints").exists()
     assert (folders.of(first.pk) / "journal.jsonl").exists()
