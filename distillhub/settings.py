@@ -66,6 +66,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "distillhub.lib.http.SecurityHeadersMiddleware",
     "distillhub.lib.http.RefuseNulMiddleware",
+    "distillhub.lib.http.ProbesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
