@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
+import torch
 from PIL import Image
 
-from training.engine import job_config, journal, loop, methods
+from training.engine import data, job_config, journal, loop, methods, networks, options
 from training.engine.events import Event
+from training.engine.students import ARCHITECTURES
 
 JSON = dict[str, Any]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -158,6 +160,19 @@ def write(
     }
     (folder / "config.json").write_text(json.dumps(raw))
     return folder
+
+
+def vectors(folder: Path, texts: JSON, asked: JSON) -> Path:
+    """The model folder of an encoder that makes vectors, as it was drawn."""
+    task, architecture = "feature-extraction", "bert-embedding"
+    described = {**texts, "problem": "embedding", "labels": ()}
+    dataset = data.open_dataset(folder, job_config.DatasetInput(**described))
+    whole, _ = options.check(options.describe(ARCHITECTURES[architecture].Options), asked)
+    wanted = job_config.NetworkInput(name="v", architecture=architecture, config=whole)
+    torch.manual_seed(1)
+    network = networks.student(wanted, folder, dataset, task, lambda said: None)
+    networks.save(network, folder / "model")
+    return folder / "model"
 
 
 def run(folder: Path, **how: Any) -> list[Event]:

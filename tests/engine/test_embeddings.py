@@ -1,17 +1,14 @@
 """Vectors of texts: a student of another width finds the neighbours its teacher finds."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from tests.engine import jobs
-from training.engine import data, evaluate, job_config, networks, options
+from training.engine import evaluate, networks
 from training.engine.events import Logged, Measured
-from training.engine.students import ARCHITECTURES
 
 TASK = "feature-extraction"
 BERT: jobs.JSON = {
@@ -27,23 +24,7 @@ LOSSES: list[jobs.JSON] = [
 @pytest.fixture(scope="module")
 def vectors(tmp_path_factory: pytest.TempPathFactory, texts: jobs.JSON) -> Path:
     """A teacher of embeddings: random ones are good enough to be imitated."""
-    folder = jobs.write(
-        tmp_path_factory.mktemp("vectors"), texts, task=TASK, architecture="bert-embedding",
-        options=BERT,
-    )  # fmt: skip
-    raw = json.loads((folder / "config.json").read_text())
-    described = {**raw["dataset"], "problem": "embedding", "labels": ()}
-    dataset = data.open_dataset(folder, job_config.DatasetInput(**described))
-    asked = job_config.NetworkInput(name="v", architecture="bert-embedding", config=whole(BERT))
-    torch.manual_seed(1)
-    network = networks.student(asked, folder, dataset, TASK, lambda said: None)
-    networks.save(network, folder / "model")
-    return folder / "model"
-
-
-def whole(options_: jobs.JSON) -> jobs.JSON:
-    described = options.describe(ARCHITECTURES["bert-embedding"].Options)
-    return options.check(described, options_)[0]
+    return jobs.vectors(tmp_path_factory.mktemp("vectors"), texts, BERT)
 
 
 def test_a_student_of_another_width_learns_to_find_the_same_neighbours(

@@ -32,7 +32,7 @@ from training.worker.checkpoints import Keeper
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
 
 #: Long enough to be met in the middle.
-LONG = {"epochs": 25, "batch_size": 8, "checkpoint_every_steps": 25}
+LONG = {"epochs": 150, "batch_size": 8, "checkpoint_every_steps": 100}  # some seconds
 
 
 @pytest.fixture(params=["folder", "s3"])

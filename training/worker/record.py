@@ -122,6 +122,8 @@ def _tell(
     if status == Run.Status.TRAINING:
         held.run.tell("training", f"Training on {name}.")
     else:
+        if before.status == Run.Status.STARTING:  # a quick training, told in one batch
+            held.run.tell("training", f"Training on {name}.")
         held.run.tell("evaluating", f"Trained to step {step}; being evaluated on {name}.")
 
 

@@ -186,7 +186,9 @@ class Causal(Wrapped):
         """The same after one more token of each row, `[batch]`."""
         cache, mask, place = memory
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        return self._next(ids.unsqueeze(1), mask, place + 1, cache)
+        # A row that has ended goes along with the others, and may have no place left to go to.
+        last = getattr(self.model.config, "max_position_embeddings", None)
+        return self._next(ids.unsqueeze(1), mask, (place + 1).clamp(max=last and last - 1), cache)
 
     def _next(self, ids: Tensor, mask: Tensor, places: Tensor, cache: Any) -> tuple[Tensor, Any]:
         said = self.model(
