@@ -96,12 +96,12 @@ from training.worker.vitals import Energy, Tree
 
 nowhere = Path(sys.argv[1])
 meter, tree = Meter(torch.device("cpu"), 15.0, powercap=nowhere), Tree(os.getpid())
-before, ours = tree.look(), Energy(Packages(nowhere), 15.0)
+at, ours = tree.look().cpu, Energy(Packages(nowhere), 15.0)
 until = time.process_time() + 0.5
 while time.process_time() < until:
     sum(range(1000))
 used = tree.look()
-print(ours.add(cpu=used.cpu - before.cpu, seconds=1.0, watts=[]), meter.joules())
+print(ours.add(cpu=used.cpu - at, seconds=1.0, watts=[]), meter.joules())
 """
 
 
