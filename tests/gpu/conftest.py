@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.engine import jobs
+from tests.engine.conftest import image_teacher, images, texts  # noqa: F401
 
 HERE = Path(__file__).parent
 
@@ -20,22 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
-    return jobs.texts(tmp_path_factory.mktemp("texts") / "dataset.parquet")
-
-
-@pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
-    return jobs.images(tmp_path_factory.mktemp("images") / "dataset.parquet")
-
-
-@pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> jobs.JSON:
     return jobs.sounds(tmp_path_factory.mktemp("sounds") / "dataset.parquet")
 
 
 @pytest.fixture(scope="session")
-def teacher(tmp_path_factory: pytest.TempPathFactory, texts: jobs.JSON) -> str:
+def teacher(tmp_path_factory: pytest.TempPathFactory, texts: jobs.JSON) -> str:  # noqa: F811
     folder = jobs.write(
         tmp_path_factory.mktemp("teacher"),
         texts,
@@ -44,17 +35,3 @@ def teacher(tmp_path_factory: pytest.TempPathFactory, texts: jobs.JSON) -> str:
     )
     jobs.run(folder)
     return str(folder / "output" / "model")
-
-
-@pytest.fixture(scope="session")
-def image_teacher(tmp_path_factory: pytest.TempPathFactory, images: jobs.JSON) -> Path:
-    folder = jobs.write(
-        tmp_path_factory.mktemp("image-teacher"),
-        images,
-        task="image-classification",
-        architecture="small_convnet",
-        options={"channels": [8, 8], "hidden": 16},
-        training={"epochs": 3, "learning_rate": 0.01},
-    )
-    jobs.run(folder)
-    return folder / "output" / "model"
