@@ -5,12 +5,9 @@ late or never. Whoever holds the current attempt may write; who has lost it stop
 """
 
 import errno
-import hashlib
 import logging
 import tempfile
 import time
-from array import array
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -18,17 +15,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.db import Error as DatabaseError
 from django.db.models import F, Q
 from django.utils import timezone
 
 from distillhub.lib import storage
-from projects.ingest import issues, labels, reading, registry, splits, statistics, stored
+from projects.ingest import issues, making, reading, registry, splits, stored
 from projects.ingest.formats import (
-    SPLITS,
-    TABLE_TASK,
-    UNLABELLED,
     BadFile,
     Format,
     LeftOut,
@@ -43,9 +36,6 @@ CLAIM = timedelta(seconds=90)  # a worker that is silent for longer has lost its
 BEAT = 0.5  # seconds between two reports of progress
 STEP = 64  # rows between two looks at how far reading is
 MOST_ATTEMPTS = 5
-UNLIKE = 0.9  # of a table's rows: with fewer unlike ones, equal rows are natural in it
-
-READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
 
 
 class LostTurn(Exception):
@@ -156,63 +146,30 @@ def _crash(turn: Turn) -> None:
 def _made(turn: Turn, folder: Path) -> dict[str, Any]:
     """The fields that a ready version has."""
     version = turn.version
-    form = registry.get(version.format)
-    plan = reading.plan_of({"task": version.dataset.task} | version.reading)
-    turn.beat(READING, 0.0)
-    files = _local_files(version, folder)
+    turn.beat(making.READING, 0.0)
+    return making.made(UploadedRows(version, _local_files(version, folder)), folder, turn.beat)
 
-    columns = columns_of(form, plan)
-    draft = stored.Draft(folder / "draft.arrow", columns)
-    tally = issues.Tally()
-    summary = statistics.Statistics(form.measures(plan), plan.others)
-    table = _Columns(labels.of(plan))
-    for row, source, fraction in _rows(form, files, plan, tally):
-        table.add(row)
-        draft.add(row, source, form.row_size(row))
-        summary.meet(row.measures, row.kind, row.others)
-        for code in row.remarks:
-            tally.row(code, len(table) - 1)
-        turn.beat(READING, 0.7 * fraction)
-    draft.close()
-    table.refuse_if_useless(form, plan)
 
-    turn.beat(DIVIDING, 0.7)
-    told = table.labels
-    keys = np.frombuffer(table.keys, dtype=np.int64)
-    repeats = plan.task == TABLE_TASK and len(np.unique(keys)) < UNLIKE * len(keys)
-    together = np.arange(len(keys)) if repeats else keys
-    given = np.frombuffer(table.splits, dtype=np.int8)
-    proportions = version.reading.get("splits") or splits.DEFAULT
-    seed = version.reading.get("seed", 0)
-    assigned, how = splits.assign(given, told.strata, together, proportions, seed)
-    if form.is_one_text:
-        how = "In the order of the text: train, then validation, then test."
-    wants = plan.task not in UNLABELLED
-    exact = np.frombuffer(table.exact, dtype=np.int64)
-    issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats, wants_labels=wants)
-    for name in plan.columns.get("ignored", []):
-        tally.place("ignored_column", name)
+class UploadedRows(making.Source):
+    """The rows of a version's uploaded files."""
 
-    target = folder / "rows.parquet"
-    for done in stored.write(draft, target, assigned):
-        turn.beat(WRITING, 0.75 + 0.15 * done / len(table))
-    fingerprint = stored.fingerprint(target)
-    turn.beat(STORING, 0.95)
-    blob = storage.put(target)
-    return {
-        "file_sha256": blob.sha256,
-        "file_bytes": blob.bytes,
-        "fingerprint": fingerprint,
-        "rows": len(table),
-        "columns": columns,
-        "labels": told.names,
-        "splits": _split_counts(assigned, told),
-        "statistics": summary.summary()
-        | told.summary()
-        | {"columns": statistics.of_columns(target, columns)}
-        | {"how_split": how},
-        "issues": tally.report(),
-    }
+    def __init__(self, version: DatasetVersion, files: list[tuple[dict[str, Any], Path]]) -> None:
+        self.form = registry.get(version.format)
+        self.files = files
+        self.plan = reading.plan_of({"task": version.dataset.task} | version.reading)
+        self.columns = columns_of(self.form, self.plan)
+        self.measures = self.form.measures(self.plan)
+        self.shares = version.reading.get("splits") or splits.DEFAULT
+        self.seed = version.reading.get("seed", 0)
+        self.is_one_text = self.form.is_one_text
+        empty = "The column of the labels is empty." if self.form.has_columns else "No labels."
+        self.unlabelled = f"{empty} {making.Source.unlabelled}"
+
+    def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
+        return _rows(self.form, self.files, self.plan, tally)
+
+    def row_size(self, row: Row) -> int:
+        return self.form.row_size(row)
 
 
 def columns_of(form: Format, plan: Plan) -> list[dict[str, str]]:
@@ -269,48 +226,3 @@ def _rows(
                     error.detail = f"{file['name']}: {error.detail}"
                 raise
         before = done = done + path.stat().st_size
-
-
-class _Columns:
-    """What must be known of all rows at once: some 21 bytes a row."""
-
-    def __init__(self, told: labels.Labels) -> None:
-        self.keys = array("q")
-        self.exact = array("q")
-        self.splits = array("b")
-        self.labels = told
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def add(self, row: Row) -> None:
-        self.keys.append(int.from_bytes(row.key, "little", signed=True))
-        encoded = row.input if isinstance(row.input, bytes) else row.input.encode()
-        exact = hashlib.blake2b(encoded, digest_size=8).digest()
-        self.exact.append(int.from_bytes(exact, "little", signed=True))
-        self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
-        self.labels.add(row.label)
-
-    def refuse_if_useless(self, form: Format, plan: Plan) -> None:
-        if not len(self):
-            raise BadFile("Not a single row could be read: every one is empty or was left out.")
-        if not self.labels.any and plan.task not in UNLABELLED:
-            what = "The column of the labels is empty." if form.has_columns else "No labels."
-            raise BadFile(f"{what} At least some rows must have a label.")
-
-
-def _split_counts(assigned: np.ndarray[Any, Any], told: labels.Labels) -> dict[str, Any]:
-    """{split: {"rows", "label_counts"}} of the splits that have rows; `labelled` of numbers."""
-    counts: dict[str, Any] = {}
-    rows, classes = told.classes
-    names, known = told.names, told.same >= 0
-    for index, name in enumerate(SPLITS):
-        here = assigned == index
-        if here.any():
-            by_class = Counter(classes[here[rows]].tolist())
-            counts[name] = {
-                "rows": int(here.sum()),
-                "labelled": int((here & known).sum()),
-                "label_counts": {names[one]: by_class[one] for one in sorted(by_class)},
-            }
-    return counts

@@ -1,0 +1,155 @@
+"""Rows become a version: written once as Parquet, counted, compared with one another.
+
+Where they come from is a Source: an upload (ingestion.py), or earlier versions that an operation
+has changed (projects/operations).
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distillhub.lib import storage
+from projects.ingest import issues, labels, splits, statistics, stored
+from projects.ingest.formats import (
+    SPLITS,
+    TABLE_TASK,
+    UNLABELLED,
+    BadFile,
+    Plan,
+    Row,
+)
+
+UNLIKE = 0.9  # of a table's rows: with fewer unlike ones, equal rows are natural in it
+
+READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
+
+Beat = Callable[[str, float], None]  # what is done now, and how far it is, 0 to 1
+
+
+class Source(ABC):
+    """Rows, and what must be known to store them."""
+
+    plan: Plan
+    columns: list[dict[str, str]]  # of the stored file, as `DatasetVersion.columns`
+    measures: tuple[str, ...]  # names of `Row.measures`
+    shares: dict[str, float]  # of splits that are made here
+    seed: int
+    is_one_text: bool = False
+    divides: bool = True  # whether rows whose split is given may still be divided further
+    nothing = "Not a single row could be read: every one is empty or was left out."
+    unlabelled = "At least some rows must have a label."
+
+    @abstractmethod
+    def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
+        """Every row with its source and the share of the work that is done. Raises BadFile."""
+
+    @abstractmethod
+    def row_size(self, row: Row) -> int:
+        """Bytes that a row takes in memory, roughly."""
+
+
+def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
+    """The fields that a ready version has; its file is in storage. `folder` is for working in.
+
+    Raises BadFile for rows of which no dataset can be made.
+    """
+    plan, columns = source.plan, source.columns
+    draft = stored.Draft(folder / "draft.arrow", columns)
+    tally = issues.Tally()
+    summary = statistics.Statistics(source.measures, plan.others)
+    table = _Columns(labels.of(plan))
+    for row, place, fraction in source.rows(tally):
+        table.add(row)
+        draft.add(row, place, source.row_size(row))
+        summary.meet(row.measures, row.kind, row.others)
+        for code in row.remarks:
+            tally.row(code, len(table) - 1)
+        beat(READING, 0.7 * fraction)
+    draft.close()
+    if not len(table):
+        raise BadFile(source.nothing)
+    if not table.labels.any and plan.task not in UNLABELLED:
+        raise BadFile(source.unlabelled)
+
+    beat(DIVIDING, 0.7)
+    told = table.labels
+    keys = np.frombuffer(table.keys, dtype=np.int64)
+    repeats = plan.task == TABLE_TASK and len(np.unique(keys)) < UNLIKE * len(keys)
+    together = np.arange(len(keys)) if repeats else keys
+    given = np.frombuffer(table.splits, dtype=np.int8)
+    if source.divides or (given == splits.NONE).any():
+        assigned, how = splits.assign(given, told.strata, together, source.shares, source.seed)
+    else:
+        assigned, how = given, "As given."
+    if source.is_one_text:
+        how = "In the order of the text: train, then validation, then test."
+    wants = plan.task not in UNLABELLED
+    exact = np.frombuffer(table.exact, dtype=np.int64)
+    issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats, wants_labels=wants)
+    for name in plan.columns.get("ignored", []):
+        tally.place("ignored_column", name)
+
+    target = folder / "rows.parquet"
+    for done in stored.write(draft, target, assigned):
+        beat(WRITING, 0.75 + 0.15 * done / len(table))
+    fingerprint = stored.fingerprint(target)
+    beat(STORING, 0.95)
+    blob = storage.put(target)
+    return {
+        "file_sha256": blob.sha256,
+        "file_bytes": blob.bytes,
+        "fingerprint": fingerprint,
+        "rows": len(table),
+        "columns": columns,
+        "labels": told.names,
+        "splits": _split_counts(assigned, told),
+        "statistics": summary.summary()
+        | told.summary()
+        | {"columns": statistics.of_columns(target, columns)}
+        | {"how_split": how},
+        "issues": tally.report(),
+    }
+
+
+class _Columns:
+    """What must be known of all rows at once: some 21 bytes a row."""
+
+    def __init__(self, told: labels.Labels) -> None:
+        self.keys = array("q")
+        self.exact = array("q")
+        self.splits = array("b")
+        self.labels = told
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, row: Row) -> None:
+        self.keys.append(int.from_bytes(row.key, "little", signed=True))
+        encoded = row.input if isinstance(row.input, bytes) else row.input.encode()
+        exact = hashlib.blake2b(encoded, digest_size=8).digest()
+        self.exact.append(int.from_bytes(exact, "little", signed=True))
+        self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
+        self.labels.add(row.label)
+
+
+def _split_counts(assigned: np.ndarray[Any, Any], told: labels.Labels) -> dict[str, Any]:
+    """{split: {"rows", "label_counts"}} of the splits that have rows; `labelled` of numbers."""
+    counts: dict[str, Any] = {}
+    rows, classes = told.classes
+    names, known = told.names, told.same >= 0
+    for index, name in enumerate(SPLITS):
+        here = assigned == index
+        if here.any():
+            by_class = Counter(classes[here[rows]].tolist())
+            counts[name] = {
+                "rows": int(here.sum()),
+                "labelled": int((here & known).sum()),
+                "label_counts": {names[one]: by_class[one] for one in sorted(by_class)},
+            }
+    return counts
