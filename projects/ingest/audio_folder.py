@@ -141,7 +141,7 @@ def read_sound(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Sound:
     try:
         with archive.open(info) as member:
             encoded = member.read(MOST_SOUND_BYTES + 1)
-        return _decoded(encoded, info.filename)
+        return decoded(encoded, info.filename)
     except BadFile:
         raise
     # libsndfile and zlib fail on broken files in more ways than can be listed.
@@ -171,7 +171,9 @@ def playable(encoded: bytes) -> bytes:
     return out.getvalue()
 
 
-def _decoded(encoded: bytes, name: str) -> Sound:
+def decoded(encoded: bytes, name: str) -> Sound:
+    """A sound of one file's bytes, `name` for what is said of it. Raises BadFile, and whatever
+    libsndfile raises for what is none."""
     with soundfile.SoundFile(io.BytesIO(encoded)) as file:
         rate, channels = file.samplerate, file.channels
         if file.format not in KINDS:

@@ -123,7 +123,7 @@ def read_picture(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Picture:
     try:
         with archive.open(info) as member:
             encoded = member.read(MOST_IMAGE_BYTES + 1)
-        return _decoded(encoded, info.filename)
+        return decoded(encoded, info.filename)
     except BadFile:
         raise
     # Pillow's readers and zlib fail on broken files in more ways than can be listed.
@@ -145,7 +145,9 @@ def thumbnail(encoded: bytes, size: int) -> bytes:
     return out.getvalue()
 
 
-def _decoded(encoded: bytes, name: str) -> Picture:
+def decoded(encoded: bytes, name: str) -> Picture:
+    """A picture of one file's bytes, `name` for what is said of it. Raises BadFile, and whatever
+    Pillow raises for what is none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
