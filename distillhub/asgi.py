@@ -2,8 +2,11 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "distillhub.settings")
+django.setup(set_prefix=False)
 
-application = get_asgi_application()
+from distillhub.lib.uploads import Handler  # noqa: E402
+
+application = Handler()

@@ -90,12 +90,7 @@ class DomainErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, DomainError):
-            return None
-        response = _error(request, error.status, error.detail, error.code)
-        if error.retry_after is not None:
-            response.headers["Retry-After"] = str(error.retry_after)
-        return response
+        return _expected(request, error) if isinstance(error, DomainError) else None
 
 
 def safe_next(request: HttpRequest, default: str) -> str:
@@ -138,7 +133,10 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    error = sys.exc_info()[1]
+    if isinstance(error, DomainError):  # met before the view, while its form was read
+        return _expected(request, error)
+    if isinstance(error, OperationalError | InterfaceError):
         detail = "The database does not answer just now; try again in a moment."
         response = _error(request, 503, detail, "unavailable")
         response.headers["Retry-After"] = "5"
@@ -167,6 +165,13 @@ def readyz(request: HttpRequest) -> HttpResponse:
     if is_bad:
         response.headers["Retry-After"] = "5"
     response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _expected(request: HttpRequest, error: DomainError) -> HttpResponse:
+    response = _error(request, error.status, error.detail, error.code)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
     return response
 
 

@@ -96,7 +96,7 @@ class Folder:
 
     def write(self, path: Path, name: str, sha256: str) -> None:
         target = self.root / name
-        with path.open("rb") as source, _taken_by_disk():
+        with path.open("rb") as source, taken_by_disk():
             target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as out:
                 if copy(source, out) != sha256:
@@ -119,7 +119,7 @@ class Folder:
         return Lying(name, found.st_size, found.st_mtime)
 
     def keep(self, name: str) -> bool:
-        with _taken_by_disk():
+        with taken_by_disk():
             try:
                 os.utime(self.root / name)
             except (FileNotFoundError, NotADirectoryError):
@@ -255,7 +255,7 @@ def copy(source: Any, out: Any) -> str:
 
 
 @contextlib.contextmanager
-def _taken_by_disk() -> Iterator[None]:
+def taken_by_disk() -> Iterator[None]:
     """Raises Away when the disk takes no more."""
     try:
         yield

@@ -1,14 +1,31 @@
-"""Bodies that are too large are refused before they fill a disk: Django itself bounds fields, but
-not files."""
+"""Bodies of requests: those that are too large are refused before they fill a disk (Django itself
+bounds fields, but not files), and those that the disk has no room for are refused in a sentence."""
 
-from typing import Any
+import contextlib
+import io
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import IO, Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
-from django.core.files.uploadhandler import FileUploadHandler
+from django.core.exceptions import RequestAborted, RequestDataTooBig
+from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
+from django.core.handlers.asgi import ASGIHandler
+
+from distillhub.lib.places import Away, taken_by_disk
 
 FORM = 16 << 20  # bytes of a body besides its files
 FILES = 2  # of the largest size, in one body
+TOO_BIG = "The upload is larger than may be uploaded."
+
+
+def most_bytes() -> int:
+    """Of one body."""
+    return FILES * _most() + FORM
+
+
+def _most() -> int:
+    return int(settings.DISTILLHUB_MAX_UPLOAD_MIB) << 20
 
 
 class SizeLimit(FileUploadHandler):
@@ -16,7 +33,7 @@ class SizeLimit(FileUploadHandler):
 
     def __init__(self, request: Any = None) -> None:
         super().__init__(request)
-        self.most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
+        self.most = _most()
         self.received = 0
 
     def handle_raw_input(
@@ -27,8 +44,8 @@ class SizeLimit(FileUploadHandler):
         boundary: str,
         encoding: str | None = None,
     ) -> None:
-        if content_length > FILES * self.most + FORM:
-            raise RequestDataTooBig("The upload is larger than may be uploaded.")
+        if content_length > most_bytes():
+            raise RequestDataTooBig(TOO_BIG)
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
         super().new_file(*args, **kwargs)
@@ -42,3 +59,81 @@ class SizeLimit(FileUploadHandler):
 
     def file_complete(self, file_size: int) -> None:
         return None
+
+
+class OnDisk(TemporaryFileUploadHandler):
+    """Files in FILE_UPLOAD_TEMP_DIR. Raises Away when the disk takes no more."""
+
+    def new_file(self, *args: Any, **kwargs: Any) -> None:
+        with taken_by_disk():
+            super().new_file(*args, **kwargs)
+
+    def receive_data_chunk(self, raw_data: bytes, start: int) -> None:
+        with self._writing():
+            super().receive_data_chunk(raw_data, start)
+
+    def file_complete(self, file_size: int) -> Any:
+        with self._writing():
+            return super().file_complete(file_size)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What is half there goes at once: closed by Django, it would ask the disk once more."""
+        try:
+            with taken_by_disk():
+                yield
+        except Away:
+            with contextlib.suppress(OSError):
+                self.file.close()
+            raise
+
+
+class Handler(ASGIHandler):
+    """Keeps a body on the disk of FILE_UPLOAD_TEMP_DIR, not in the system's folder, which may lie
+    in memory. Of one that is too large, or too large for the disk, nothing is kept: whoever reads
+    it is told why, and a view that reads none answers as ever."""
+
+    async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
+        body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (closed with the request)
+            max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(settings.FILE_UPLOAD_TEMP_DIR)
+        )
+        most, received = most_bytes(), 0
+        fault: Exception | None = None
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                body.close()
+                raise RequestAborted
+            more = message.get("more_body", False)
+            piece = message.get("body", b"")
+            received += len(piece)
+            if received > most:
+                fault = fault or RequestDataTooBig(TOO_BIG)
+            if fault is None:
+                try:
+                    with taken_by_disk():
+                        body.write(piece)
+                        if not more:
+                            body.seek(0)
+                except Away as away:
+                    fault = away
+            if fault is not None and not body.closed:
+                with contextlib.suppress(OSError):  # what is still to be written has no room either
+                    body.close()
+        return body if fault is None else _Refused(fault)  # type: ignore[return-value]
+
+
+class _Refused(io.RawIOBase):
+    """A body that was not kept."""
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        raise self.fault
+
+    readline = read  # type: ignore[assignment]

@@ -10,6 +10,7 @@ from django.conf import settings
 
 from distillhub.lib import storage
 from distillhub.lib.errors import TooLarge
+from distillhub.lib.places import taken_by_disk
 from projects.ingest import registry
 
 
@@ -24,7 +25,7 @@ class Upload(Protocol):
 def keep(file: Upload, name: str) -> dict[str, Any]:
     """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}.
 
-    Raises BadFile for what no format reads, and TooLarge.
+    Raises BadFile for what no format reads, TooLarge, and Away when the disk is full.
     """
     name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
     name = "".join(one if one.isprintable() else "_" for one in name)
@@ -52,8 +53,10 @@ def _on_disk(file: Upload, name: str, most: int) -> Iterator[Path]:
             written += len(piece)
             if written > most:
                 raise _too_large(name, most)
-            out.write(piece)
-        out.flush()
+            with taken_by_disk():
+                out.write(piece)
+        with taken_by_disk():
+            out.flush()
         yield Path(out.name)
 
 
