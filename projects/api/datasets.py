@@ -18,6 +18,7 @@ from distillhub.lib import downloads
 from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor, SafeJSONParser
 from projects.api.base import ProjectMixin, idempotent, person
+from projects.api.dataset_operations import operation_serializer
 from projects.api.dataset_serializers import (
     DatasetSerializer,
     NextVersionSerializer,
@@ -28,7 +29,7 @@ from projects.api.dataset_serializers import (
     VersionSummarySerializer,
 )
 from projects.models import Dataset, DatasetVersion
-from projects.services import datasets
+from projects.services import datasets, operations
 
 MOST_PIXELS = 1024  # on the longer side of a served picture
 
@@ -85,13 +86,17 @@ class VersionList(ProjectMixin, generics.ListAPIView[DatasetVersion]):
 
     @idempotent
     @extend_schema(
-        request={"multipart/form-data": NextVersionSerializer},
+        request={
+            "multipart/form-data": NextVersionSerializer,
+            "application/json": operation_serializer(),
+        },
         responses={201: VersionSerializer},
-        summary="Upload the next version",
+        summary="Upload the next version, or make it of an earlier one",
     )
     def post(self, request: Request, project_slug: str, dataset_name: str) -> Response:
         dataset = datasets.get(project=self.project(), name=dataset_name)
-        _require_multipart(request)
+        if not _is_multipart(request):
+            return Response(VersionSerializer(self._changed(request, dataset)).data, status=201)
         body = NextVersionSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         version = datasets.upload(
@@ -103,6 +108,21 @@ class VersionList(ProjectMixin, generics.ListAPIView[DatasetVersion]):
             by=person(request),
         )
         return Response(VersionSerializer(version).data, status=201)
+
+    def _changed(self, request: Request, dataset: Dataset) -> DatasetVersion:
+        """What `{"operation", "version"?, ...options}` asks for."""
+        asked = dict(request.data) if isinstance(request.data, dict) else {}
+        operation, number = asked.pop("operation", None), asked.pop("version", None)
+        if not isinstance(operation, str):
+            detail = "Name an operation, or send a file as multipart/form-data, in the part `file`."
+            raise Invalid(detail, fields={"operation": [detail]})
+        if number is not None and not (type(number) is int and 0 < number < 1 << 31):
+            raise Invalid("A version is a number.", fields={"version": ["This is no version."]})
+        reference = dataset.name if number is None else f"{dataset.name}@{number}"
+        version = datasets.resolve(project=self.project(), reference=reference)
+        return operations.change(
+            version=version, operation=operation, options=asked, by=person(request)
+        )
 
 
 class OfVersion(ProjectMixin, APIView):
@@ -183,12 +203,13 @@ class Download(OfVersion):
         )
 
 
+def _is_multipart(request: Request) -> bool:
+    return str(request.content_type).startswith("multipart/")
+
+
 def _require_multipart(request: Request) -> None:
-    if not str(request.content_type).startswith("multipart/"):
-        raise Invalid(
-            "Send the file as multipart/form-data, in the part `file`. Operations on versions are "
-            "not among what this server does."
-        )
+    if not _is_multipart(request):
+        raise Invalid("Send the file as multipart/form-data, in the part `file`.")
 
 
 def _links(request: Request, asked: dict[str, Any], count: int) -> dict[str, str | None]:

@@ -37,10 +37,18 @@ def read(
         total = file.metadata.num_rows
         found = np.arange(min(offset, total), min(offset + limit, total))
     else:
-        matching = _matching(file, wanted)
-        total = len(matching)
-        found = matching[offset : offset + limit]
+        fitting = _matching(file, wanted)
+        total = len(fitting)
+        found = fitting[offset : offset + limit]
     return _rows(file, found, columns), total
+
+
+def matching(stream: IO[bytes], wanted: Filter) -> np.ndarray[Any, Any]:
+    """The ids of all rows that match, increasing."""
+    file = pq.ParquetFile(stream)
+    if wanted.is_empty:
+        return np.arange(file.metadata.num_rows)
+    return _matching(file, wanted)
 
 
 def one(stream: IO[bytes], row_id: int) -> dict[str, Any] | None:

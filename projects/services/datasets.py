@@ -313,7 +313,7 @@ def rows_and_total(
 
     Raises NotReady, and Invalid for a split, label or issue that the version does not have.
     """
-    _require_ready(version)
+    require_ready(version)
     if split and split not in version.splits:
         has = ", ".join(version.splits)
         raise Invalid(f"There is no split {split!r}; there are {has}.", fields={"split": [has]})
@@ -346,7 +346,7 @@ def rows_and_total(
 def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:
     """One row with every column, the bytes of its picture or sound included. Raises Missing and
     NotReady."""
-    _require_ready(version)
+    require_ready(version)
     with open_file(version=version) as stream:
         found = page.one(stream, row_id)
     if found is None:
@@ -356,7 +356,7 @@ def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:
 
 def open_file(*, version: DatasetVersion) -> IO[bytes]:
     """The version's Parquet file. Raises NotReady, and Missing when storage has lost it."""
-    _require_ready(version)
+    require_ready(version)
     try:
         return storage.open_blob(version.file_sha256)
     except storage.Damaged as error:
@@ -464,11 +464,11 @@ def resolve(*, project: Project, reference: str) -> DatasetVersion:
     version = versions.filter(number=int(which)).first()
     if version is None:
         raise Missing(f"There is no dataset version {reference}.")
-    _require_ready(version)
+    require_ready(version)
     return version
 
 
-def _require_ready(version: DatasetVersion) -> None:
+def require_ready(version: DatasetVersion) -> None:
     if version.status == DatasetVersion.Status.INGESTING:
         raise NotReady(f"{version.reference} is still being read; try again in a moment.")
     if version.status == DatasetVersion.Status.FAILED:

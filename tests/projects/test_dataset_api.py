@@ -132,13 +132,20 @@ def test_a_taken_name_is_a_conflict(project: Project, erin: User) -> None:
     assert (answer.status_code, answer.data["code"]) == (409, "name_taken")
 
 
-def test_operations_in_json_are_refused_with_a_sentence(project: Project, erin: User) -> None:
+def test_json_without_a_file_is_refused_with_a_sentence(project: Project, erin: User) -> None:
     client = api_of(erin)
     post(client)
     for url in (BASE, f"{BASE}words/versions/"):
-        answer = client.post(url, {"operation": "filter"}, format="json")
+        answer = client.post(url, {"name": "words"}, format="json")
         assert answer.status_code == 400
         assert "multipart/form-data" in answer.json()["detail"]
+
+
+def test_a_version_that_is_not_ready_is_not_changed(project: Project, erin: User) -> None:
+    client = api_of(erin)
+    post(client)
+    answer = client.post(f"{BASE}words/versions/", {"operation": "filter"}, format="json")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_ready")
 
 
 def test_rows_of_a_version_that_is_not_ready_are_a_conflict(project: Project, erin: User) -> None:

@@ -1,0 +1,85 @@
+"""What an operation is, and what it is told."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from distillhub.lib.errors import Invalid
+from distillhub.lib.later import Later
+from projects.models import DatasetVersion
+
+pq = Later("pyarrow.parquet")
+
+BATCH = 2000  # rows read at a time
+
+StoredRow = dict[str, Any]  # by the names of stored columns; a split of None is still to be given
+
+
+class Options(serializers.Serializer[Any]):
+    """What an operation is told. A key that is none of its fields is refused by name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            unknown = sorted(set(data) - set(self.fields))
+            if unknown:
+                known = ", ".join(self.fields)
+                sentence = f"It is not known here; there are {known}." if known else "Say nothing."
+                raise serializers.ValidationError({str(name): [sentence] for name in unknown})
+        return super().to_internal_value(data)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A ready version with its file on this machine's disk."""
+
+    version: DatasetVersion
+    path: Path
+
+    def rows(self) -> Iterator[StoredRow]:
+        file = pq.ParquetFile(str(self.path))
+        for batch in file.iter_batches(batch_size=BATCH):
+            yield from batch.to_pylist()
+
+
+class Operation(ABC):
+    """`key` is permanent: it stands in versions, and in programs that call REST."""
+
+    key: ClassVar[str]
+    label: ClassVar[str]  # as on a button
+    summary: ClassVar[str]  # a sentence
+    Options: ClassVar[type[Options]] = Options
+    #: Whether a row's split may be left for later (None), and is then given here.
+    divides: ClassVar[bool] = False
+
+    def others(self, options: Mapping[str, Any]) -> list[str]:
+        """References of further versions whose rows it reads."""
+        return []
+
+    def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:  # noqa: B027
+        """Refuse at once, before a worker begins, what cannot work. Raises Invalid."""
+
+    @abstractmethod
+    def told(self, options: Mapping[str, Any]) -> str:
+        """What was done, in a few words for the history of versions, in the past tense."""
+
+    def columns(self, parents: list[Parent], options: Mapping[str, Any]) -> list[dict[str, str]]:
+        """The columns of the next version."""
+        found: list[dict[str, str]] = parents[0].version.columns
+        return found
+
+    def reading(self, version: DatasetVersion, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What changes in how the version is read: its `problem`, its `separator`, `splits`."""
+        return {}
+
+    @abstractmethod
+    def rows(self, parents: list[Parent], options: Mapping[str, Any]) -> Iterator[StoredRow]:
+        """The rows of the next version in their order, with all its columns but `row_id`. Raises
+        BadFile."""
+
+
+def refuse(field: str, sentence: str) -> Invalid:
+    return Invalid(sentence, fields={field: [sentence]})
