@@ -238,7 +238,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
-        "schedule": 30.0,
+        "schedule": DISTILLHUB_LEASE_SECONDS / 3,
         "options": _stale,
     },
 }

@@ -5,34 +5,32 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
-from django.db.models import Q
-from django.utils import timezone
+from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from distillhub.lib import told
 from projects.ingest import ingestion
 from projects.models import DatasetVersion
+from projects.operations import carrying
 
 logger = logging.getLogger(__name__)
 
-OVERDUE = timedelta(seconds=30)  # a new version nobody has begun: its message was probably lost
+OVERDUE = timedelta(seconds=10)  # a new version nobody has begun: its message was probably lost
+MOST_AT_ONCE = 50  # messages of a kind
 
 
 @shared_task(name="projects.ingest_dataset_version")  # type: ignore[untyped-decorator]
 def ingest_dataset_version(*, version_id: int, **later: Any) -> None:
-    with told.about(dataset_version=version_id):
-        ingestion.ingest(version_id=version_id)
+    ingestion.ingest(version_id=version_id, source_of=carrying.source_of)
 
 
 @shared_task(name="projects.requeue_ingestions")  # type: ignore[untyped-decorator]
 def requeue_ingestions(**later: Any) -> None:
     """Wake workers for versions that nobody works on: never begun, or their worker died."""
-    now = timezone.now()
-    waiting = DatasetVersion.objects.ingesting().filter(
-        Q(claimed_until__lt=now) | Q(claimed_until=None, created_at__lt=now - OVERDUE)
-    )
-    for version_id in waiting.values_list("pk", flat=True):
-        send_ingestion(version_id)
+    versions = DatasetVersion.objects.all()
+    for waiting in (versions.unclaimed().filter(created_at__lt=Now() - OVERDUE), versions.lost()):
+        for version_id in waiting.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE]:
+            send_ingestion(version_id)
 
 
 def send_ingestion(version_id: int) -> None:
@@ -40,5 +38,5 @@ def send_ingestion(version_id: int) -> None:
     try:
         ingest_dataset_version.delay(version_id=version_id)
     except (OperationalError, OSError) as error:
-        with told.about(dataset_version=version_id):
+        with told.about(datasetversion=version_id):
             logger.warning("It waits: the broker is away (%s).", error)

@@ -5,7 +5,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
-from distillhub.lib import planner
+from distillhub.lib import leases, planner
 from training.worker import (
     exports,
     gates,
@@ -77,7 +77,7 @@ def _begin(**later: Any) -> None:
 
 
 def _let_go(**later: Any) -> None:
-    registration.stopping.set()
+    leases.stopping.set()
 
 
 def _end(**later: Any) -> None:

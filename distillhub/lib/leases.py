@@ -8,16 +8,31 @@ Every change is one conditional UPDATE and its row count; only the database's cl
 message of a queue is a wake-up call: it may be lost, doubled or late.
 """
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings
-from django.db import models
+from django.db import InterfaceError, OperationalError, connection, models
 from django.db.models import F
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+
+from distillhub.lib import told
+
+log = logging.getLogger(__name__)
+
+AGAIN = 2.0  # seconds between two tries to write how something ended
+
+#: Set when this process was asked to leave: it takes nothing more, and what it does goes back.
+stopping = threading.Event()
+
+#: What this process holds. Its heartbeat renews the lease of a row only while it is in here.
+holding: set["Held[Any]"] = set()
 
 
 def lease() -> timedelta:
@@ -30,6 +45,29 @@ Row = TypeVar("Row", bound="Leased")
 
 class Fenced(Exception):
     """The row was taken from this attempt: its lease ran out, and it went on elsewhere."""
+
+
+class GivenBack(Exception):
+    """This process has to leave before the work is done."""
+
+
+def _never() -> bool:
+    return False
+
+
+_is_drained: Callable[[], bool] = _never
+
+
+def drained_when(is_drained: Callable[[], bool] | None) -> None:
+    """How this process learns that it was drained; None: nobody drains it."""
+    global _is_drained
+    _is_drained = is_drained or _never
+
+
+def takes_more() -> bool:
+    """Whether this process may take anything. Asked before every claim, of whatever kind: a message
+    that comes nevertheless is sent again, and another worker may hear it."""
+    return not stopping.is_set() and not _is_drained()
 
 
 def in_future(delay: timedelta) -> Combinable:
@@ -61,6 +99,12 @@ class LeasedQuerySet(models.QuerySet[Row]):
                 attempt=F("attempt") + 1, lease_until=in_future(lease()), **changes
             )
         )
+
+    def claim(self, **changes: Any) -> bool:
+        """Take it from those that wait, or from a worker that is gone, which is counted."""
+        if self.unclaimed().take(**changes):
+            return True
+        return self.lost().take(**changes, times_lost=F("times_lost") + 1)
 
 
 class Leased(models.Model):
@@ -112,3 +156,29 @@ class Held(Generic[Row]):
         if found is None:
             raise Fenced(str(self))
         return found
+
+    def settle(self, **changes: Any) -> None:
+        """Write how it ended, and let go of it. The work is done: with the database away it is
+        tried again until it is written, the row went on elsewhere (raises Fenced), or this process
+        leaves (raises what the database said)."""
+        while True:
+            try:
+                self.write(**changes, lease_until=None)
+                return
+            except (OperationalError, InterfaceError) as error:
+                log.warning("%s: the database is away; how it ended waits. %s", self, error)
+                connection.close()
+                if stopping.wait(AGAIN):
+                    raise
+
+
+@contextmanager
+def kept(held: Held[Any]) -> Iterator[None]:
+    """The heartbeat renews the lease inside this block, and not a moment longer; lines of the log
+    tell what is held."""
+    holding.add(held)
+    try:
+        with told.about(**{str(held.row._meta.model_name): held.row.pk}, attempt=held.attempt):
+            yield
+    finally:
+        holding.discard(held)

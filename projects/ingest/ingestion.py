@@ -1,25 +1,26 @@
 """A worker makes a dataset version: claims it, reads the upload row by row, writes its Parquet.
 
 The row of the version owns the work; a queue's message is only a wake-up call and may come twice,
-late or never. Whoever holds the current attempt may write; who has lost it stops.
+late or never. It is held like all that workers do (distillhub/lib/leases.py): whoever has the
+current attempt may write, and who has lost it stops.
 """
 
 import errno
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db.models import F, Q
-from django.utils import timezone
+from django.db import InterfaceError, OperationalError, connection
+from django.db.models.functions import Now
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
+from distillhub.lib.leases import Fenced, GivenBack, Held
 from projects.ingest import issues, making, reading, registry, splits, stored
 from projects.ingest.formats import (
     BadFile,
@@ -32,122 +33,106 @@ from projects.models import DatasetVersion
 
 logger = logging.getLogger(__name__)
 
-CLAIM = timedelta(seconds=90)  # a worker that is silent for longer has lost its turn
 BEAT = 0.5  # seconds between two reports of progress
 STEP = 64  # rows between two looks at how far reading is
-MOST_ATTEMPTS = 5
+MOST_LOSSES = 5  # workers that may die with one
 
-
-class LostTurn(Exception):
-    """Another worker has claimed the version, or it is settled."""
+SourceOf = Callable[[DatasetVersion, Path], making.Source]
 
 
 class Turn:
-    """The right to write to one version, for as long as reports of progress keep coming."""
+    """A version that this process makes, and how far it is."""
 
-    def __init__(self, version: DatasetVersion) -> None:
-        self.version = version
-        self._mine = DatasetVersion.objects.ingesting().filter(
-            pk=version.pk, attempt=version.attempt
-        )
+    def __init__(self, held: Held[DatasetVersion]) -> None:
+        self.held, self.version = held, held.row
         self._beaten_at = 0.0
 
     def beat(self, stage: str, fraction: float) -> None:
-        """Report progress and renew the claim, at most every BEAT seconds. Raises LostTurn."""
+        """Report progress, at most every BEAT seconds; with the database away, the next time.
+        Raises Fenced, and GivenBack when this process has to leave."""
         now = time.monotonic()
         if now - self._beaten_at < BEAT and stage == self.version.stage:
             return
+        if leases.stopping.is_set():
+            raise GivenBack
         self._beaten_at, self.version.stage = now, stage
-        self._settle(
-            stage=stage, fraction=min(fraction, 0.99), claimed_until=timezone.now() + CLAIM
-        )
-
-    def finish(self, **values: Any) -> None:
-        self._settle(
-            **values,
-            status=DatasetVersion.Status.READY,
-            stage="",
-            fraction=1.0,
-            claimed_until=None,
-            error=None,
-            ready_at=timezone.now(),
-        )
-
-    def fail(self, code: str, detail: str, line: int | None = None) -> None:
-        error: dict[str, Any] = {"code": code, "detail": detail}
-        if line is not None:
-            error["line"] = line
-        self._settle(status=DatasetVersion.Status.FAILED, stage="", claimed_until=None, error=error)
-
-    def _settle(self, **values: Any) -> None:
-        if not self._mine.all().update(**values):
-            raise LostTurn
+        try:
+            self.held.write(stage=stage, fraction=min(fraction, 0.99))
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("The database is away; reading goes on. %s", error)
+            connection.close()
 
 
 def claim(version_id: int) -> Turn | None:
-    """Take the version if nobody has it. A version whose workers died MOST_ATTEMPTS times fails."""
-    now = timezone.now()
-    free = DatasetVersion.objects.ingesting().filter(
-        Q(claimed_until=None) | Q(claimed_until__lt=now), pk=version_id
-    )
-    free.filter(attempt__gte=MOST_ATTEMPTS).update(
-        status=DatasetVersion.Status.FAILED,
-        error={
-            "code": "killed",
-            "detail": f"The worker died {MOST_ATTEMPTS} times while reading this, probably out of "
-            "memory.",
-        },
-    )
-    taken = free.update(attempt=F("attempt") + 1, claimed_until=now + CLAIM)
-    if not taken:
+    """Take the version; None when it is not to be had."""
+    if not DatasetVersion.objects.filter(pk=version_id).claim():
         return None
-    return Turn(DatasetVersion.objects.select_related("dataset").get(pk=version_id))
+    version = DatasetVersion.objects.select_related("dataset").get(pk=version_id)
+    return Turn(Held(version, version.attempt))
 
 
-def ingest(*, version_id: int) -> None:
-    """Make the version ready, or failed with a reason. Calling it again is harmless."""
+def ingest(*, version_id: int, source_of: SourceOf | None = None) -> None:
+    """Make the version ready, or failed with a reason. Calling it again is harmless. `source_of`
+    says where the rows of a version come from, and may put files into the folder; unless it does,
+    from its upload."""
+    if not leases.takes_more():
+        return
     turn = claim(version_id)
     if turn is None:
         return
+    with leases.kept(turn.held):
+        try:
+            turn.held.settle(stage="", **_outcome(turn, source_of or uploaded_rows))
+        except Fenced:
+            logger.info("It goes on elsewhere, or is gone.")
+
+
+def _outcome(turn: Turn, source_of: SourceOf) -> dict[str, Any]:
+    """What the version says after this attempt. Raises Fenced, and what the database says: the
+    lease then runs out, and the version is taken up again."""
+    if turn.version.times_lost >= MOST_LOSSES:
+        died = f"The worker died {MOST_LOSSES} times while reading this"
+        return _failed("killed", f"{died}, probably out of memory.")
     try:
         with tempfile.TemporaryDirectory(dir=storage.working_folder("ingesting")) as folder:
-            turn.finish(**_made(turn, Path(folder)))
-    except LostTurn:
-        logger.info("Dataset version %s is no longer ours to ingest.", version_id)
+            turn.beat(making.READING, 0.0)
+            source = source_of(turn.version, Path(folder))
+            made = making.made(source, Path(folder), turn.beat)
+    except GivenBack:
+        return {}
+    except (Fenced, DatabaseError):
+        raise
     except BadFile as error:
-        _fail(turn, error.code, error.detail, error.line)
+        return _failed(error.code, error.detail, error.line)
     except storage.Damaged:
-        _fail(turn, "upload_missing", "The uploaded file is damaged or gone. Upload it again.")
+        return _failed("upload_missing", "The uploaded file is damaged or gone. Upload it again.")
     except storage.Away as error:
-        _fail(turn, error.code, f"{error.detail} Then try again.")
-    except DatabaseError:
-        raise  # the claim runs out, and the version is taken up again
+        return _failed(error.code, f"{error.detail} Then try again.")
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _fail(turn, "disk_full", "The worker's disk is full. Make room and try again.")
-        else:
-            _crash(turn)
+            return _failed("disk_full", "The worker's disk is full. Make room and try again.")
+        return _crashed(turn)
     except Exception:
-        _crash(turn)
+        return _crashed(turn)
+    ready = {"status": DatasetVersion.Status.READY, "error": None, "fraction": 1.0}
+    return made | ready | {"ready_at": Now()}
 
 
-def _fail(turn: Turn, code: str, detail: str, line: int | None = None) -> None:
-    try:
-        turn.fail(code, detail, line)
-    except LostTurn:
-        logger.info("Dataset version %s failed, but is no longer ours.", turn.version.pk)
+def _failed(code: str, detail: str, line: int | None = None) -> dict[str, Any]:
+    error: dict[str, Any] = {"code": code, "detail": detail}
+    if line is not None:
+        error["line"] = line
+    return {"status": DatasetVersion.Status.FAILED, "error": error}
 
 
-def _crash(turn: Turn) -> None:
+def _crashed(turn: Turn) -> dict[str, Any]:
     logger.exception("Ingestion of dataset version %s failed.", turn.version.pk)
-    _fail(turn, "crashed", "Something went wrong on our side while reading; it has been logged.")
+    return _failed("crashed", "Something went wrong on our side while reading; it has been logged.")
 
 
-def _made(turn: Turn, folder: Path) -> dict[str, Any]:
-    """The fields that a ready version has."""
-    version = turn.version
-    turn.beat(making.READING, 0.0)
-    return making.made(UploadedRows(version, _local_files(version, folder)), folder, turn.beat)
+def uploaded_rows(version: DatasetVersion, folder: Path) -> making.Source:
+    """The rows of a version's upload. Raises storage.Damaged and Away."""
+    return UploadedRows(version, _local_files(version, folder))
 
 
 class UploadedRows(making.Source):

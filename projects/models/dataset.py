@@ -7,12 +7,13 @@ or the line of a table), and the other columns of the upload under their own nam
 """
 
 import uuid
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
 
 from distillhub.lib.errors import Conflict
+from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models.people import User
 from projects.models.project import Project
 
@@ -64,7 +65,7 @@ DEFINING = frozenset(
 )  # fmt: skip
 
 
-class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
+class DatasetVersionQuerySet(LeasedQuerySet["DatasetVersion"]):
     def update(self, **values: Any) -> int:
         """As Django's, but refuses (Fixed) to redefine a version that is ready."""
         if DEFINING & values.keys() and self.ready().exists():
@@ -81,6 +82,10 @@ class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
     def ingesting(self) -> "DatasetVersionQuerySet":
         return self.filter(status=DatasetVersion.Status.INGESTING)
 
+    def running(self) -> Self:
+        """Being made; what waits for it has the same status, and no lease."""
+        return super().running().filter(lease_until__isnull=False)
+
     def visible_to(self, user: User) -> "DatasetVersionQuerySet":
         return self.filter(dataset__project__memberships__user=user.pk)
 
@@ -88,7 +93,7 @@ class DatasetVersionQuerySet(models.QuerySet["DatasetVersion"]):
         return self.filter(status=DatasetVersion.Status.READY)
 
 
-class DatasetVersion(models.Model):
+class DatasetVersion(Leased):
     """One fixed state of a dataset. Once ready, nothing that defines its rows changes."""
 
     class Status(models.TextChoices):
@@ -96,16 +101,15 @@ class DatasetVersion(models.Model):
         READY = "ready"
         FAILED = "failed"
 
+    CLAIMABLE: ClassVar = Status.INGESTING
+    LEASED: ClassVar = [Status.INGESTING]
+
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.INGESTING)
     stage = models.CharField(max_length=100, blank=True, help_text="What ingestion is doing now.")
     fraction = models.FloatField(default=0.0, help_text="Progress of ingestion, 0 to 1.")
     error = models.JSONField(null=True, blank=True, help_text='{"code", "detail", "line"?}')
-    # Which worker's turn it is: only the holder of the current attempt may write, and one that
-    # went silent loses its claim (projects/ingest/ingestion.py).
-    claimed_until = models.DateTimeField(null=True, blank=True)
-    attempt = models.PositiveSmallIntegerField(default=0)
 
     # What was uploaded and how it is read.
     source_name = models.CharField(max_length=255, blank=True)

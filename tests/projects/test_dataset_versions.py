@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError as DatabaseAway
+from django.db import connection
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
 from projects import jobs
 from projects.ingest import ingestion, labels, splits
@@ -42,6 +44,12 @@ def uploaded(project: Project, content: bytes | Path = TABLE, **more: Any) -> Da
     ingestion.ingest(version_id=version.pk)
     version.refresh_from_db()
     return version
+
+
+def late(version: DatasetVersion) -> None:
+    """The lease of a version has run out."""
+    past = timezone.now() - timedelta(seconds=1)
+    DatasetVersion.objects.filter(pk=version.pk).update(lease_until=past)
 
 
 def table_of(version: DatasetVersion) -> Any:
@@ -269,27 +277,98 @@ def test_only_one_worker_has_the_turn_and_a_silent_one_loses_it(project: Project
     first = ingestion.claim(version.pk)
     assert first is not None
     assert ingestion.claim(version.pk) is None
-    past = timezone.now() - timedelta(seconds=1)
-    DatasetVersion.objects.filter(pk=version.pk).update(claimed_until=past)
+    late(version)
     ingestion.ingest(version_id=version.pk)
-    with pytest.raises(ingestion.LostTurn):
-        first.finish(rows=7)
-    with pytest.raises(ingestion.LostTurn):
+    with pytest.raises(leases.Fenced):
+        first.held.settle(rows=7)
+    with pytest.raises(leases.Fenced):
         first.beat("Reading rows", 0.5)
     version.refresh_from_db()
-    assert (version.status, version.rows, version.attempt) == ("ready", 100, 2)
+    assert (version.status, version.rows) == ("ready", 100)
+    assert (version.attempt, version.times_lost, version.lease_until) == (2, 1, None)
 
 
 def test_a_version_that_kills_its_workers_fails_in_the_end(project: Project) -> None:
     version = datasets.upload(
         project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
     )
-    for _ in range(ingestion.MOST_ATTEMPTS):
+    for _ in range(ingestion.MOST_LOSSES):
         assert ingestion.claim(version.pk) is not None
-        DatasetVersion.objects.filter(pk=version.pk).update(claimed_until=None)
-    assert ingestion.claim(version.pk) is None
+        late(version)
+    ingestion.ingest(version_id=version.pk)
     version.refresh_from_db()
     assert (version.status, error_of(version)["code"]) == ("failed", "killed")
+    assert "died 5 times" in error_of(version)["detail"]
+
+
+def test_a_worker_that_leaves_or_is_drained_makes_no_versions(project: Project) -> None:
+    version = datasets.upload(
+        project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
+    )
+    leases.drained_when(lambda: True)
+    try:
+        jobs.ingest_dataset_version(version_id=version.pk)
+    finally:
+        leases.drained_when(None)
+    leases.stopping.set()
+    try:
+        jobs.ingest_dataset_version(version_id=version.pk)
+        version.refresh_from_db()
+        assert (version.status, version.attempt) == ("ingesting", 0)
+        turn = ingestion.claim(version.pk)
+        assert turn is not None
+        with pytest.raises(leases.GivenBack):
+            turn.beat("Reading rows", 0.5)
+    finally:
+        leases.stopping.clear()
+
+
+def test_a_version_is_given_back_when_its_worker_has_to_leave(
+    project: Project,
+) -> None:
+    version = datasets.upload(
+        project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
+    )
+    read = ingestion.uploaded_rows
+
+    def read_and_be_asked_to_leave(*asked: Any) -> Any:
+        leases.stopping.set()
+        return read(*asked)
+
+    try:
+        ingestion.ingest(version_id=version.pk, source_of=read_and_be_asked_to_leave)
+    finally:
+        leases.stopping.clear()
+    version.refresh_from_db()
+    assert (version.status, version.stage, version.times_lost) == ("ingesting", "", 0)
+    assert version in DatasetVersion.objects.unclaimed()
+    ingestion.ingest(version_id=version.pk)
+    version.refresh_from_db()
+    assert (version.status, version.attempt) == ("ready", 2)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_version_is_made_once_though_the_database_is_away_meanwhile(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "AGAIN", 0.01)
+    version = datasets.upload(
+        project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
+    )
+    refused: list[str] = []
+
+    def away(execute: Any, sql: str, *rest: Any) -> Any:
+        """Three times, from the first report of progress on."""
+        if "stage" not in sql or not sql.startswith("UPDATE") or len(refused) == 3:
+            return execute(sql, *rest)
+        refused.append(sql)
+        raise DatabaseAway("the connection is closed")
+
+    with connection.execute_wrapper(away):
+        ingestion.ingest(version_id=version.pk)
+    version.refresh_from_db()
+    assert len(refused) == 3
+    assert (version.status, version.attempt, version.times_lost) == ("ready", 1, 0)
 
 
 def test_versions_nobody_works_on_are_sent_again(
@@ -307,7 +386,7 @@ def test_versions_nobody_works_on_are_sent_again(
     jobs.requeue_ingestions()
     ingestion.claim(version.pk)
     jobs.requeue_ingestions()
-    DatasetVersion.objects.filter(pk=version.pk).update(claimed_until=long_ago)
+    late(version)
     jobs.requeue_ingestions()
     assert sent == [version.pk, version.pk]
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
 from training.models import Run, Worker
@@ -107,7 +107,7 @@ def worker() -> Iterator[Worker]:
     """This process as a worker, for tests that execute runs."""
     yield registration.start(capacity=1)
     registration.stop()
-    registration.stopping.clear()
+    leases.stopping.clear()
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from distillhub.lib import leases
 from projects.models import Project
 from tests import make
 from tests.training.journals import measured, write
@@ -94,6 +95,6 @@ def test_the_heartbeat_renews_only_what_this_process_holds(
     Run.objects.update(lease_until=past)
     registration.beat(worker.pk)
     assert Run.objects.get().lease_until == past
-    with registration.kept(held):
+    with leases.kept(held):
         registration.beat(worker.pk)
     assert Run.objects.get().lease_until > timezone.now()  # type: ignore[operator]

@@ -14,7 +14,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import connection
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.training.conftest import SMALL, launch
@@ -146,11 +146,11 @@ def test_a_run_stopped_with_its_worker_paused_and_killed_goes_on_bit_for_bit(
     run = launch(project, name="disturbed", training=LONG)
     thread = execute(run)
     until(run, lambda run: run.step > 30, thread=thread)
-    registration.stopping.set()  # SIGTERM to the worker
+    leases.stopping.set()  # SIGTERM to the worker
     over(thread)
     run.refresh_from_db()
     assert (run.status, run.times_lost, run.attempt) == ("queued", 0, 1)
-    registration.stopping.clear()
+    leases.stopping.clear()
 
     reached = run.step
     thread = execute(run)

@@ -8,11 +8,12 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from distillhub.lib import leases
 from projects.models import Project, User
 from tests import make
 from training.models import Run, Worker
 from training.services import runs
-from training.worker import child, claims, folders, machine, reaper, registration
+from training.worker import child, claims, folders, machine, reaper
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,7 +111,7 @@ def test_at_start_the_runs_of_a_dead_worker_on_this_machine_are_free_at_once(
     folder.mkdir(parents=True)
     started = child._started(sleeper.pid)
     folders.write_json(folder / "child.json", {"pid": sleeper.pid, "started": started})
-    with registration.kept(held):
+    with leases.kept(held):
         reaper.at_start()
     sleeper.wait(5)
     for run in (lost, there, held.run):

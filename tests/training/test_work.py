@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
 from training.models import Worker
@@ -75,6 +75,21 @@ def late(work: Work[Any], row: Any) -> None:
     work.rows.filter(pk=row.pk).update(lease_until=past)
 
 
+class Away:
+    """The database, which is not there for so many tries to write how something ended."""
+
+    def __init__(self, times: int, then: Callable[[], None] | None = None) -> None:
+        self.times, self.then = times, then
+
+    def __call__(self, execute: Any, sql: str, *rest: Any) -> Any:
+        if not self.times or not sql.startswith("UPDATE") or '"status" = ' not in sql:
+            return execute(sql, *rest)
+        self.times -= 1
+        if not self.times and self.then is not None:
+            self.then()
+        raise OperationalError("the connection is closed")
+
+
 def lost_files() -> list[dict[str, Any]]:
     return [{"name": "model.safetensors", "sha256": "a" * 64, "bytes": 4}]
 
@@ -134,7 +149,7 @@ def test_the_heartbeat_keeps_it_whatever_it_does(
     late(work, held.row)
     registration.beat(worker.pk)
     assert work.rows.lost().exists()
-    with registration.kept(held):
+    with leases.kept(held):
         registration.beat(worker.pk)
     assert not work.rows.lost().exists()
 
@@ -172,7 +187,7 @@ def test_a_worker_that_leaves_puts_it_back(work: Work[Any], asked: Asked) -> Non
     row = asked()
     held = work.claim(row.pk)
     assert held is not None
-    registration.stopping.set()
+    leases.stopping.set()
     work.attempt(held)
     row.refresh_from_db()
     assert (row.status, row.lease_until, row.times_lost) == (work.model.CLAIMABLE, None, 0)
@@ -191,6 +206,47 @@ def test_a_stale_attempt_writes_nothing(work: Work[Any], asked: Asked) -> None:
     row.refresh_from_db()
     assert (row.status, row.error) == (work.model.LEASED[0], None)
     assert other.mine.exists()
+
+
+def test_how_it_ended_is_written_when_the_database_is_back(
+    work: Work[Any], asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "AGAIN", 0.01)
+    held = work.claim(asked(files=lost_files()).pk)
+    assert held is not None
+    with connection.execute_wrapper(Away(times=3)):
+        work.attempt(held)
+    held.row.refresh_from_db()
+    assert (held.row.status, held.row.error["code"]) == ("failed", "damaged")
+    assert (held.row.attempt, held.row.times_lost, held.row.lease_until) == (1, 0, None)
+
+
+def test_how_it_ended_is_not_written_where_it_went_on_elsewhere_meanwhile(
+    work: Work[Any], asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "AGAIN", 0.01)
+    row = asked(files=lost_files())
+    stale = work.claim(row.pk)
+    assert stale is not None
+
+    def taken() -> None:
+        late(work, row)
+        assert work.claim(row.pk) is not None
+
+    with connection.execute_wrapper(Away(times=1, then=taken)):
+        work.attempt(stale)
+    row.refresh_from_db()
+    assert (row.status, row.error, row.attempt) == (work.model.LEASED[0], None, 2)
+
+
+def test_a_worker_that_leaves_waits_for_no_database(work: Work[Any], asked: Asked) -> None:
+    held = work.claim(asked(files=lost_files()).pk)
+    assert held is not None
+    leases.stopping.set()
+    with connection.execute_wrapper(Away(times=100)):
+        work.attempt(held)
+    held.row.refresh_from_db()
+    assert held.mine.exists()
 
 
 def test_at_a_start_what_a_dead_worker_of_this_machine_held_is_free_at_once(

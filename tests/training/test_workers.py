@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
+from distillhub.lib import leases
 from distillhub.lib.errors import Forbidden, Missing
-from projects.models import Project, User
+from projects import jobs
+from projects.ingest import ingestion
+from projects.models import DatasetVersion, Project, User
+from projects.services import datasets
 from tests import make
 from tests.conftest import api_of, signed_in
 from training.models import Run, Worker, WorkerLoad
@@ -261,6 +266,35 @@ def test_a_drained_worker_takes_nothing_until_it_is_resumed(
     said = [event.sentence for event in workers.events(worker=worker)]
     assert said[1] == f"Drained by {alice.display_name}: takes nothing new, its runs end there."
     assert said[0].startswith("Resumed by")
+
+
+def test_a_drained_worker_leaves_uploads_to_others(
+    worker: Worker, project: Project, alice: User
+) -> None:
+    workers.drain(worker_id=worker.pk, by=alice)
+    content = b"text,label\n" + b"".join(b"word %d,%d\n" % (row, row % 2) for row in range(40))
+    version = datasets.upload(
+        project=project, name="words", task="", file=SimpleUploadedFile("w.csv", content), by=alice
+    )
+    jobs.ingest_dataset_version(version_id=version.pk)
+    assert version in DatasetVersion.objects.unclaimed()
+    workers.resume(worker_id=worker.pk, by=alice)
+    jobs.ingest_dataset_version(version_id=version.pk)
+    version.refresh_from_db()
+    assert version.status == "ready"
+
+
+def test_the_heartbeat_keeps_a_version_that_is_being_made(
+    worker: Worker, project: Project, alice: User
+) -> None:
+    version = make.dataset_version(project, status="ingesting")
+    turn = ingestion.claim(version.pk)
+    assert turn is not None
+    past = timezone.now() - timedelta(seconds=1)
+    DatasetVersion.objects.filter(pk=version.pk).update(lease_until=past)
+    with leases.kept(turn.held):
+        registration.beat(worker.pk)
+    assert not DatasetVersion.objects.lost().exists()
 
 
 def test_draining_twice_is_told_once_and_now_may_follow_after(

@@ -60,13 +60,14 @@ def whole() -> QuerySet[Run]:
     """Runs with what REST shows of each, however many in ten queries. What is the same for many of
     them is read once; of other runs only their numbers are."""
     numbers = Run.objects.only("number", "control_of")
-    models = ModelVersion.objects.select_related("model")
+    models: QuerySet[ModelVersion] = ModelVersion.objects.select_related("model")
+    versions: QuerySet[DatasetVersion] = DatasetVersion.objects.select_related("dataset")
     return (
         Run.objects.select_related("project", "created_by", "worker", "control_of")
         .defer(*(f"control_of__{name}" for name in ("config", "metrics", "summary", "comparison")))
         .defer("worker__machine", "worker__load")
         .prefetch_related(
-            Prefetch("dataset_version", DatasetVersion.objects.select_related("dataset")),
+            Prefetch("dataset_version", versions),
             Prefetch("student", models),
             Prefetch("output", models),
             Prefetch("controls", numbers, to_attr="its_controls"),

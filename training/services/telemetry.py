@@ -86,7 +86,7 @@ def _jobs() -> Family:
     family = Family(
         "distillhub_jobs_waiting", "gauge", "Other work that nobody has begun, by kind."
     )
-    begun = DatasetVersion.objects.ingesting().filter(claimed_until=None)
+    begun = DatasetVersion.objects.unclaimed()
     family.add(begun.count(), kind="ingestion")
     for work in reaper.WORKS:
         family.add(work.rows.unclaimed().count(), kind=work.verb)

@@ -1,15 +1,20 @@
 """Asking teachers before they teach: one is scored on a dataset. What it says goes into the
 machine's store, so that a run there asks nothing again."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from training.models import TeacherGate
 from training.worker import folders, teacher_store
 from training.worker.work import Columns, Work
+
+log = logging.getLogger(__name__)
 
 
 class Asking(Work[TeacherGate]):
@@ -29,7 +34,11 @@ class Asking(Work[TeacherGate]):
         }
 
     def found(self, row: TeacherGate, result: Mapping[str, Any], folder: Path) -> Columns:
-        teacher_store.tell()
+        try:
+            teacher_store.tell()  # at once: people look now
+        except DatabaseError as error:
+            log.warning("What is stored is told within a minute: the database is away. %s", error)
+            connection.close()
         return {"report": result["report"]}
 
 

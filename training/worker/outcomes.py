@@ -10,8 +10,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from distillhub.lib import storage
-from distillhub.lib.leases import in_future
+from distillhub.lib import leases, storage
 from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from projects.services import registry
@@ -25,7 +24,6 @@ from training.worker import (
     failures,
     folders,
     logs,
-    registration,
     teacher_store,
     waiting,
 )
@@ -140,7 +138,7 @@ def rest(held: Held, why: str) -> None:
     """What the run needs cannot be had just now, and nothing is wrong with it: back to the queue
     for a minute. Not counted as a loss."""
     with transaction.atomic():
-        changes = LET_GO | {"retry_at": in_future(STORAGE_PAUSE)}
+        changes = LET_GO | {"retry_at": leases.in_future(STORAGE_PAUSE)}
         if not held.move(Run.Status.QUEUED, stage="", **changes):
             cancel(held)
             return
@@ -160,7 +158,7 @@ def wait_for_storage(held: Held, why: str, *, over: bool) -> bool:
     if over and run.cancel_requested_at is not None:
         cancel(held)
         return True
-    if over and registration.stopping.is_set():
+    if over and leases.stopping.is_set():
         give_back(held, "The worker was stopped before what the run left could be stored.")
         return True
     return False
@@ -179,9 +177,7 @@ def leave(held: Held, step: int, offset: int) -> None:
         cancel(held, offset)
         return
     name = held.run.worker.name if held.run.worker is not None else "its worker"
-    why = (
-        f"Worker {name} was stopped" if registration.stopping.is_set() else "It was asked to leave"
-    )
+    why = f"Worker {name} was stopped" if leases.stopping.is_set() else "It was asked to leave"
     now = held.now().worker
     if now is not None and now.is_leaving:
         why = f"Worker {name} was drained"
@@ -239,7 +235,7 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
         among=Run.LEASED,
         stage="",
         **counted,
-        **LET_GO | {"retry_at": in_future(pause)},
+        **LET_GO | {"retry_at": leases.in_future(pause)},
     )
     run.tell(
         "lost",

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from distillhub.lib import told
+from distillhub.lib import leases, told
 from training.models import Run, Worker
 from training.worker import (
     child,
@@ -22,7 +22,6 @@ from training.worker import (
     machine,
     networks,
     outcomes,
-    registration,
     waiting,
 )
 from training.worker.work import Work
@@ -54,7 +53,7 @@ def at_start() -> None:
     """Before a worker takes anything: the processes that a dead one left on this machine are ended,
     and what it held is free at once, without waiting for the lease."""
     alive = {worker.pk for worker in Worker.objects.filter(stopped_at=None) if _is_alive(worker)}
-    ours = [held.row.pk for held in tuple(registration.holding) if isinstance(held.row, Run)]
+    ours = [held.row.pk for held in tuple(leases.holding) if isinstance(held.row, Run)]
     held = Run.objects.running().filter(Q(worker__in=alive) | Q(pk__in=ours))
     orphaned = Run.objects.running().filter(Q(worker__host=machine.host()) | Q(worker=None))
     orphaned.exclude(pk__in=held.values("pk")).update(lease_until=Now() - timedelta(seconds=1))

@@ -8,18 +8,16 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
-from typing import Any
 
 import psutil
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 
-from distillhub.lib import told
-from distillhub.lib.leases import Held
+from distillhub.lib import leases
 from training.models import Run, Worker, WorkerEvent
 from training.worker import machine
 from training.worker.history import History, forget_old
@@ -28,12 +26,6 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT = settings.DISTILLHUB_LEASE_SECONDS / 4.5  # seconds: ten
 ABSENT = timedelta(seconds=60)  # unseen for so long, a worker is gone
-
-#: Set when this process was asked to leave: children checkpoint, what they did goes back.
-stopping = threading.Event()
-
-#: What this process holds. A lease is renewed only while its row is in here.
-holding: set[Held[Any]] = set()
 
 _here = threading.Lock()
 _queues: tuple[str, ...] = ("default",)
@@ -53,7 +45,8 @@ def start(*, capacity: int | None = None) -> Worker:
     """Register this process and let its heart beat."""
     global _worker, _heart, _history, _ahead
     with _here:
-        stopping.clear()
+        leases.stopping.clear()
+        leases.drained_when(is_drained)
         name = f"{machine.host()}:{os.getpid()}"
         _worker, is_new = Worker.objects.update_or_create(
             name=name,
@@ -91,6 +84,14 @@ def current() -> Worker:
     return start()
 
 
+def is_drained() -> bool:
+    """Whether an administrator had this process take nothing new."""
+    worker = _worker
+    if worker is None:
+        return False
+    return not Worker.objects.filter(pk=worker.pk, drained_at=None).exists()
+
+
 def now() -> float:
     """Seconds since the epoch by the database's clock, the only one that counts."""
     return time.time() + _ahead
@@ -119,7 +120,8 @@ def _take_over(worker: Worker) -> None:
 def stop() -> None:
     """This process takes nothing more; its row says so."""
     global _worker, _heart
-    stopping.set()
+    leases.stopping.set()
+    leases.drained_when(None)
     with _here:
         if _heart is not None:
             _heart.end()
@@ -160,7 +162,7 @@ def beat(worker_id: int) -> None:
     if history is not None:
         history.note(load, now())
     Worker.objects.filter(pk=worker_id).update(seen_at=Now(), load=load)
-    for held in tuple(holding):
+    for held in tuple(leases.holding):
         held.renew()
     if history is not None and history.worker_id == worker_id:
         history.save()
@@ -168,22 +170,10 @@ def beat(worker_id: int) -> None:
 
 def _journal_lag() -> int:
     """Bytes that trainings held here have told and no row says yet."""
-    runs = [held.row.pk for held in tuple(holding) if isinstance(held.row, Run)]
+    runs = [held.row.pk for held in tuple(leases.holding) if isinstance(held.row, Run)]
     lag = 0
     for pk, offset in Run.objects.filter(pk__in=runs).values_list("pk", "journal_offset"):
         with suppress(OSError):  # it has no journal yet
             journal = machine.home() / str(pk) / "journal.jsonl"
             lag += max(0, journal.stat().st_size - offset)
     return lag
-
-
-@contextmanager
-def kept(held: Held[Any]) -> Iterator[None]:
-    """The heartbeat renews the lease inside this block, and not a moment longer; lines of the log
-    tell what is held."""
-    holding.add(held)
-    try:
-        with told.about(**{str(held.row._meta.model_name): held.row.pk}, attempt=held.attempt):
-            yield
-    finally:
-        holding.discard(held)

@@ -20,7 +20,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from training.worker import (
     checkpoints,
     claims,
@@ -73,7 +73,7 @@ def execute(run_id: int) -> None:
     turn it is begins. It ends quietly when there is none, or this process trains all that it can.
     """
     worker = registration.current()
-    while not registration.stopping.is_set() and _enter(worker.capacity):
+    while not leases.stopping.is_set() and _enter(worker.capacity):
         try:
             held = claims.claim_next(worker)
             if held is not None:
@@ -87,7 +87,7 @@ def execute(run_id: int) -> None:
 
 def carry_out(held: Held) -> None:
     """One attempt, to whatever end. Never raises: what is unexpected fails this run only."""
-    with registration.kept(held):
+    with leases.kept(held):
         log.info("Begins.")
         try:
             _attempt(held)
@@ -176,7 +176,7 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
             log.warning("Run %s: the database is away; its journal waits. %s", held.run.pk, error)
             connection.close()
             pause = min(LONGEST_PAUSE, pause * 2)
-        if registration.stopping.is_set():
+        if leases.stopping.is_set():
             child.leave()
         _wait(child, pause)
 
@@ -185,7 +185,7 @@ def _wait(child: children.Child, seconds: float) -> None:
     """Until it is time for the next batch, the child is gone, or we have to go."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and child.poll() is None:
-        if registration.stopping.is_set() and child.asked_at is None:
+        if leases.stopping.is_set() and child.asked_at is None:
             return
         time.sleep(GLANCE)
 

@@ -23,13 +23,11 @@ from typing import Any, ClassVar, Generic
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
-from distillhub.lib import storage
-from distillhub.lib.leases import Fenced, Held, LeasedQuerySet, Row
+from distillhub.lib import leases, storage
+from distillhub.lib.leases import Fenced, GivenBack, Held, LeasedQuerySet, Row
 from training.engine import journal
-from training.models import Worker
 from training.worker import child as children
 from training.worker import dispatch, folders, machine, registration
 
@@ -49,10 +47,6 @@ class Failed(Exception):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
         self.code, self.detail = code, detail
-
-
-class GivenBack(Exception):
-    """This process has to leave before the work is done."""
 
 
 class Work(ABC, Generic[Row]):
@@ -109,15 +103,15 @@ class Work(ABC, Generic[Row]):
     def carry_out(self, row_id: int) -> None:
         """Do this piece, then whatever else waits; ends quietly when there is nothing to do, or
         another process of this machine is at it."""
-        if registration.stopping.is_set():
+        if leases.stopping.is_set():
             return
-        worker = registration.current()  # whose heartbeat keeps the lease
-        if not Worker.objects.filter(pk=worker.pk, drained_at=None).exists():
-            return  # the message is sent again, and another worker may hear it
+        registration.current()  # its heartbeat keeps the lease
+        if not leases.takes_more():
+            return
         lock = machine.home() / f"{self.verb}.lock"
         with machine.alone(lock) if self.alone else nullcontext(True) as ours:
             following: int | None = row_id
-            while ours and following is not None and not registration.stopping.is_set():
+            while ours and following is not None and leases.takes_more():
                 held = self.claim(following)
                 if held is not None:
                     self.attempt(held)
@@ -127,20 +121,17 @@ class Work(ABC, Generic[Row]):
     def claim(self, row_id: int) -> Held[Row] | None:
         """Take it from those that wait, or from a worker that is gone; None when it is not to be
         had."""
-        one = self.rows.filter(pk=row_id)
         taken: Columns = {"status": self.model.LEASED[0]} | self._stage("")
-        found = one.unclaimed().take(**taken)
-        found = found or one.lost().take(**taken, times_lost=F("times_lost") + 1)
-        if not found:
+        if not self.rows.filter(pk=row_id).claim(**taken):
             return None
         row = self.rows.select_related(*self.related).get(pk=row_id)
         return Held(row, row.attempt)
 
     def attempt(self, held: Held[Row]) -> None:
         """One attempt, to whatever end. Never raises: what is unexpected fails this piece only."""
-        with registration.kept(held):
+        with leases.kept(held):
             try:
-                held.write(**self._outcome(held), lease_until=None)
+                held.settle(**self._outcome(held))
             except Fenced:
                 log.warning("%s goes on elsewhere, or is gone.", held)
             except DatabaseError as error:
@@ -227,7 +218,7 @@ class Work(ABC, Generic[Row]):
         until = time.monotonic() + self.hours * 3600
         tell_at = 0.0
         while child.poll() is None:
-            if registration.stopping.is_set():
+            if leases.stopping.is_set():
                 raise GivenBack
             if time.monotonic() > until:
                 hours = "an hour" if self.hours == 1 else f"{self.hours} hours"
