@@ -10,11 +10,13 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
-from rest_framework.pagination import CursorPagination
+from rest_framework.pagination import BasePagination, CursorPagination
 from rest_framework.parsers import JSONParser
+from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
-from distillhub.lib.errors import DomainError, Unavailable
+from distillhub.lib.errors import DomainError, Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,18 @@ def _refuse_unstorable(value: Any) -> None:
             _refuse_unstorable(part)
 
 
+def checked_query(request: Request, shape: Any) -> dict[str, Any]:
+    """The parameters of an address, checked. Raises Invalid for one that is not known."""
+    unknown = sorted(set(request.query_params) - set(shape().fields))
+    if unknown:
+        known = ", ".join(shape().fields)
+        fields = {name: [f"There is no such parameter; there are {known}."] for name in unknown}
+        raise Invalid(f"{unknown[0]}: {fields[unknown[0]][0]}", fields=fields)
+    query = shape(data=request.query_params)
+    query.is_valid(raise_exception=True)
+    return dict(query.validated_data)
+
+
 class Cursor(CursorPagination):
     """`{"results", "next", "previous"}`, 100 at a time, `?limit=` up to 1000."""
 
@@ -128,6 +142,41 @@ class LateCursor(Cursor):
         rows = view.whole().in_bulk([row["pk"] for row in found])
         # One that was deleted in between is left out.
         return [rows[row["pk"]] for row in found if row["pk"] in rows]
+
+
+class Stretches(BasePagination):
+    """The same for what is no table, but a sequence in an order of its own. Its cursors are places:
+    what moves between two pages is shown twice, or not at all."""
+
+    get_paginated_response_schema = Cursor.get_paginated_response_schema
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        """`queryset` has a length and gives a `stretch(first, last)`."""
+        asked = request.query_params
+        self.limit = min(_whole(asked.get("limit")) or Cursor.page_size, Cursor.max_page_size)
+        self.first = _whole(asked.get("cursor"))
+        self.count, self.address = len(queryset), request.build_absolute_uri()
+        found: list[Any] = queryset.stretch(self.first, self.first + self.limit)
+        return found
+
+    def get_paginated_response(self, data: Any) -> Response:
+        after, before = self.first + self.limit, max(0, self.first - self.limit)
+        more = after < self.count
+        return Response(
+            {
+                "results": data,
+                "next": self._address(after) if more else None,
+                "previous": self._address(before) if self.first else None,
+            }
+        )
+
+    def _address(self, first: int) -> str:
+        return str(replace_query_param(self.address, "cursor", first))
+
+
+def _whole(text: str | None) -> int:
+    """A number that was typed; 0 for anything else."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def answer_exception(error: Exception, context: dict[str, Any]) -> Response | None:

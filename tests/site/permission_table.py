@@ -156,6 +156,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_methods": {"GET": ACCOUNT},
     "api_recipes": {"GET": ACCOUNT},
     "api_recipe_translate": {"POST": ACCOUNT},
+    "api_queue": {"GET": ACCOUNT},
     "api_workers": {"GET": ACCOUNT},
     "api_worker_load": {"GET": ACCOUNT},
     "api_worker_drain": INSTALLATION,

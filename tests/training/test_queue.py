@@ -95,6 +95,16 @@ def test_only_what_waits_stands_somewhere(project: Project) -> None:
     assert set(queue.places(others)) == {one.pk for one in others if one.status == "waiting"}
 
 
+def test_a_run_behind_one_that_nobody_can_time_is_timed_by_no_other(project: Project) -> None:
+    """Not even where a run that ends sooner would leave room for it."""
+    worker = machine(capacity=2, machine={"memory_bytes": 10 * 10**9})
+    training(project, worker, eta_seconds=50, memory_bytes=4 * 10**9)
+    training(project, worker, eta_seconds=None, memory_bytes=4 * 10**9)
+    make.run(project, expected_seconds=5, memory_bytes=8 * 10**9)
+    small = make.run(project, expected_seconds=5, memory_bytes=10**9)
+    assert stands(small).waiting_seconds is None
+
+
 # Places ------------------------------------------------------------------------------------------
 
 
@@ -217,6 +227,82 @@ def test_a_list_looks_the_queue_up_once(
     with django_assert_max_num_queries(16):
         found = client.get(RUNS).json()["results"]
     assert sorted(one["queue"]["position"] for one in found) == list(range(1, 26))
+
+
+QUEUE = "/api/v1/queue/"
+
+
+def test_the_whole_line_is_told_in_the_order_of_the_turns(
+    client: APIClient, project: Project
+) -> None:
+    training(project, machine(), eta_seconds=100)
+    make.run(project, expected_seconds=60)
+    make.run(project, expected_seconds=60, priority=Run.Priority.HIGH, memory_bytes=5)
+    late = make.run(project, name="late", status="waiting")
+    late.waits_for.add(*Run.objects.filter(number__in=(1, 2)), make.run(project, status="finished"))
+    make.run(project, status="paused")
+    found = client.get(QUEUE).json()
+    assert (found["next"], found["previous"]) == (None, None)
+    told = [(one["position"], one["waiting_seconds"]) for one in found["results"]]
+    assert told == [(1, 100), (2, 160), (None, None)]
+    first, _, last = found["results"]
+    assert first == {
+        "queue": "default",
+        "position": 1,
+        "waiting_seconds": 100,
+        "said": "It is next, in about 1 m 40 s.",
+        "waits_for": [],
+        "run": {
+            "project": "intents", "number": 3, "name": "run 3", "status": "queued",
+            "priority": "high", "gpus": 0, "memory_bytes": 5, "created_by": "alice",
+        },
+    }  # fmt: skip
+    assert (last["run"]["name"], last["waits_for"]) == ("late", [1, 2])
+    assert last["said"] == "It waits for the model of run 1 (training), run 2 (queued)."
+
+
+def test_of_other_peoples_projects_the_line_tells_places_alone(
+    project: Project, charlie: User
+) -> None:
+    make.run(project, name="secret")
+    make.run(project, status="waiting")
+    mine = make.run(make.project("mine", owner=charlie), name="my own")
+    answer = api_of(charlie).get(QUEUE)
+    first, second = answer.json()["results"]
+    assert (first["position"], first["run"]) == (1, None)
+    assert (second["position"], second["run"]["number"]) == (2, mine.number)
+    assert "secret" not in answer.content.decode()
+    assert APIClient().get(QUEUE).status_code == 401
+
+
+def test_pages_of_the_line_hold_each_run_once(client: APIClient, project: Project) -> None:
+    for _ in range(7):
+        make.run(project)
+    for _ in range(3):
+        make.run(project, status="waiting")
+    make.run(project, queue="gpu")
+    address, seen, back = f"{QUEUE}?limit=4&queue=default", [], ""
+    while address:
+        page = client.get(address).json()
+        seen += [one["run"]["number"] for one in page["results"]]
+        address, back = page["next"], page["previous"]
+    assert sorted(seen) == list(range(1, 11))
+    assert [one["run"]["number"] for one in client.get(back).json()["results"]] == seen[4:8]
+    assert client.get(QUEUE, {"queue": "gpu"}).json()["results"][0]["position"] == 1
+    assert client.get(QUEUE, {"queue": "none"}).json()["results"] == []
+    assert client.get(QUEUE, {"cursor": 10**8}).json()["results"] == []
+    for wrong in ({"cursor": "x"}, {"limit": 0}, {"limit": 10**6}, {"order": "name"}):
+        assert client.get(QUEUE, wrong).status_code == 400, wrong
+
+
+def test_the_line_costs_the_same_however_long(
+    client: APIClient, project: Project, django_assert_max_num_queries: Any
+) -> None:
+    for status in ("queued", "waiting"):
+        for _ in range(12):
+            make.run(project, status=status)
+    with django_assert_max_num_queries(10):
+        assert len(client.get(QUEUE).json()["results"]) == 24
 
 
 def test_a_clone_says_what_it_is_one_of(client: APIClient, project: Project) -> None:

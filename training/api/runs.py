@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from distillhub.lib.errors import Invalid
-from distillhub.lib.rest import Cursor, LateCursor
+from distillhub.lib.rest import Cursor, LateCursor, checked_query
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import Role
 from training.api.run_serializers import (
@@ -60,7 +60,7 @@ class RunList(ProjectMixin, generics.ListAPIView[Run]):
     def get_queryset(self) -> QuerySet[Run]:
         if getattr(self, "swagger_fake_view", False):
             return Run.objects.none()
-        asked = _query(self.request, SearchShape)
+        asked = checked_query(self.request, SearchShape)
         order = asked.pop("order", "-number")
         for name in ("limit", "cursor"):
             asked.pop(name, None)
@@ -213,7 +213,7 @@ class RunClone(RunView):
 class RunMetrics(RunView):
     @extend_schema(parameters=[MetricsQuery], responses=MetricsShape, summary="What it measured")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
-        asked = _query(request, MetricsQuery)
+        asked = checked_query(request, MetricsQuery)
         if "names" in asked:
             asked["names"] = [name.strip() for name in asked["names"].split(",") if name.strip()]
         read = metrics.read(run=self.run(), **asked)
@@ -225,7 +225,7 @@ class RunMetrics(RunView):
 class RunLogs(RunView):
     @extend_schema(parameters=[LogsQuery], responses=LogsShape, summary="Its console")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
-        read = logs.read(run=self.run(), **_query(request, LogsQuery))
+        read = logs.read(run=self.run(), **checked_query(request, LogsQuery))
         for line in read["lines"]:
             line["time"] = _time(line["time"])
         return Response(read)
@@ -309,18 +309,6 @@ class RunLineage(RunView):
     @extend_schema(responses=LineageShape, summary="Where it comes from, back to the data")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
         return Response(artifacts.lineage(run=self.run()))
-
-
-def _query(request: Request, shape: Any) -> dict[str, Any]:
-    """The parameters of an address, checked. Raises Invalid for one that is not known."""
-    unknown = sorted(set(request.query_params) - set(shape().fields))
-    if unknown:
-        known = ", ".join(shape().fields)
-        fields = {name: [f"There is no such parameter; there are {known}."] for name in unknown}
-        raise Invalid(f"{unknown[0]}: {fields[unknown[0]][0]}", fields=fields)
-    query = shape(data=request.query_params)
-    query.is_valid(raise_exception=True)
-    return dict(query.validated_data)
 
 
 def _changes(request: Request) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from training.api import (
     gates,
     methods,
     models,
+    queue,
     recipes,
     runs,
     storage,
@@ -57,6 +58,7 @@ urlpatterns: list[URLPattern] = [
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
+    path("queue/", queue.QueueList.as_view(), name="api_queue"),
     path("storage/", storage.Storage.as_view(), name="api_storage"),
     path("storage/<int:use_id>/free/", storage.StorageFree.as_view(), name="api_storage_free"),
     path(

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Prefetch, prefetch_related_objects
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -53,15 +54,25 @@ class Ahead:
     ends: list[tuple[float, int, Taken]] = field(default_factory=list)  # a heap
     now: float = 0.0  # seconds from now on, at which the last one began
 
+    def soonest(self) -> float:
+        """Before when nothing more fits, whatever it is."""
+        if len(self.room.held) < self.room.slots or not self.ends:
+            return self.now
+        return max(self.now, self.ends[0][0])
+
     def earliest(self, one: Queued) -> float:
         """When it fits, in seconds from now on; infinite where that is not known."""
-        room = dataclasses.replace(self.room, held=list(self.room.held))
-        ends, at = list(self.ends), self.now
-        while not room.fits(one):
+        if math.isinf(self.now) or self.room.fits(one):
+            return self.now
+        held, ends, at = self.room.held, list(self.ends), self.now
+        self.room.held = list(held)
+        while not self.room.fits(one):
             if not ends:
-                return math.inf
+                at = math.inf
+                break
             at, _, gone = heapq.heappop(ends)
-            room.held.remove(gone)
+            self.room.held.remove(gone)
+        self.room.held = held
         return at
 
     def begin(self, taken: Taken, at: float, order: int) -> None:
@@ -72,34 +83,50 @@ class Ahead:
         heapq.heappush(self.ends, (at + taken.seconds, order, taken))
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """All that is queued, of all queues together, in the order of the turns. Words are made only of
+    what is shown: there may be thousands."""
+
+    order: list[Queued]
+    rooms: list[Room]
+    positions: dict[int, int]  # in the queue of each, by pk
+    starts: dict[int, float]  # seconds from now on
+
+    @classmethod
+    def now(cls) -> "Line":
+        """Four queries."""
+        queued = line.waiting()
+        order = line.in_order(queued, line.shares(queued))
+        rooms = line.live_rooms()
+        positions: dict[int, int] = {}
+        lengths: dict[str, int] = {}
+        for one in order:
+            lengths[one.queue] = positions[one.pk] = lengths.get(one.queue, 0) + 1
+        return cls(order, rooms, positions, _starts(order, rooms))
+
+    def place(self, one: Queued) -> Place:
+        position, seconds = self.positions[one.pk], self.starts[one.pk]
+        said = _said(one, position, self.rooms, seconds)
+        return Place(one.queue, position, None if math.isinf(seconds) else seconds, said)
+
+
 def places(asked: Iterable[Run]) -> dict[int, Place]:
-    """Where the runs that wait stand, by their pk; those that do not wait are left out. Four
-    queries, however many there are, and none where nothing is queued."""
+    """Where the runs that wait stand, by their pk; those that do not wait are left out. Five
+    queries, however many there are, and none where nothing waits."""
     asked = list(asked)
-    every = any(run.status == Run.Status.QUEUED for run in asked)
-    found = everyone() if every else {}
-    for run in asked:
-        if run.status == Run.Status.WAITING:
-            found[run.pk] = Place(run.queue, None, None, _awaits(run))
-    wanted = {run.pk for run in asked}
-    return {pk: place for pk, place in found.items() if pk in wanted}
-
-
-def everyone() -> dict[int, Place]:
-    """Where each run of every queue stands, in the order of their turns. Four queries."""
-    queued = line.waiting()
-    order = line.in_order(queued, line.shares(queued))
-    rooms = line.live_rooms()
-    starts = _starts(order, rooms)
-    positions: dict[str, int] = {}
-    seen: dict[int, Place] = {}
-    for one in order:
-        positions[one.queue] = position = positions.get(one.queue, 0) + 1
-        seconds = starts[one.pk]
-        said = _said(one, position, rooms, seconds)
-        known = None if math.isinf(seconds) else seconds
-        seen[one.pk] = Place(one.queue, position, known, said)
-    return seen
+    found: dict[int, Place] = {}
+    queued = {run.pk for run in asked if run.status == Run.Status.QUEUED}
+    if queued:
+        whole = Line.now()
+        found = {one.pk: whole.place(one) for one in whole.order if one.pk in queued}
+    waiting = [run for run in asked if run.status == Run.Status.WAITING]
+    if waiting:
+        numbers = Run.objects.only("number", "status")
+        prefetch_related_objects(waiting, Prefetch("waits_for", numbers))
+    for run in waiting:
+        found[run.pk] = _behind(run)
+    return found
 
 
 def move(*, run: Run, to: str, by: User) -> Run:
@@ -170,41 +197,125 @@ def prioritise(*, run: Run, priority: str, by: User) -> Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """A run on the board. `place` is None where it does not wait, `run` where it is of a project
+    that the person does not see."""
+
+    place: Place | None
+    run: Run | None
+
+    @property
+    def awaited(self) -> list[int]:
+        """Numbers of the runs that it waits for."""
+        return [one.number for one in _awaited(self.run)] if self.run else []
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some runs of one kind: the first of them, and how many there are."""
+
+    standing: list[Standing]
+    count: int
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.standing)
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """The queue as one person sees it."""
 
-    running: list[Run]
-    queued: list[tuple[Run | None, Place]]  # None: of a project that the person does not see
-    paused: list[Run]
-    waiting: list[tuple[Run, str]]  # for another run
+    running: Part
+    lines: dict[str, Part]  # what is queued, by the name of the queue
+    paused: Part
+    waiting: Part  # for another run
     editable: set[int]  # projects in which the person may change something
 
 
-def board(*, by: User, queue: str = "") -> Board:
-    """All that runs and waits, of one queue or of all. Seven queries."""
-    places = everyone()
-    mine = (
-        Run.objects.visible_to(by)
-        .unfinished()
-        .select_related("project", "created_by", "worker", "student__model")
-        .prefetch_related("waits_for")
-        .order_by("created_at", "pk")
-    )
-    known = {run.pk: run for run in mine if not queue or run.queue == queue}
+def board(*, by: User, queue: str = "", most: int) -> Board:
+    """All that runs and waits, of one queue or of all: `most` of each kind. Nine queries."""
+    whole = Line.now()
+    lines: dict[str, list[Queued]] = {}
+    for one in whole.order:
+        if not queue or one.queue == queue:
+            lines.setdefault(one.queue, []).append(one)
+    others = _unqueued(by, queue)
+    kinds: dict[str, list[int]] = {"running": [], "paused": [], "waiting": []}
+    for pk, status in others:
+        kinds["running" if status in Run.LEASED else status].append(pk)
+    asked = [one.pk for line in lines.values() for one in line[:most]]
+    asked += [pk for kind in kinds.values() for pk in kind[:most]]
+    known = _shown(by, asked)
 
-    def those(statuses: Iterable[str]) -> list[Run]:
-        return [run for run in known.values() if run.status in statuses]
+    def part(kind: str) -> Part:
+        found = [known[pk] for pk in kinds[kind][:most] if pk in known]
+        waits = kind == "waiting"
+        return Part(
+            [Standing(_behind(run) if waits else None, run) for run in found], len(kinds[kind])
+        )
 
     return Board(
-        running=those(Run.LEASED),
-        queued=[
-            (known.get(pk), place)
-            for pk, place in places.items()
-            if not queue or place.queue == queue
-        ],
-        paused=those([Run.Status.PAUSED]),
-        waiting=[(run, _awaits(run)) for run in those([Run.Status.WAITING])],
+        running=part("running"),
+        lines={
+            name: Part(
+                [Standing(whole.place(one), known.get(one.pk)) for one in line[:most]], len(line)
+            )
+            for name, line in sorted(lines.items())
+        },
+        paused=part("paused"),
+        waiting=part("waiting"),
         editable=set(_changeable(by)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Every run that waits: those in line in the order of their turns, then those of the person's
+    projects that wait for another run."""
+
+    line: Line
+    order: list[Queued]
+    behind: list[int]
+    by: User
+
+    def __len__(self) -> int:
+        return len(self.order) + len(self.behind)
+
+    def stretch(self, first: int, last: int) -> list[Standing]:
+        """Those from `first` to before `last`. Two queries."""
+        queued = self.order[first:last]
+        start = max(0, first - len(self.order))
+        behind = self.behind[start : max(0, last - len(self.order))]
+        known = _shown(self.by, [*(one.pk for one in queued), *behind])
+        found = [Standing(self.line.place(one), known.get(one.pk)) for one in queued]
+        return found + [Standing(_behind(known[pk]), known[pk]) for pk in behind if pk in known]
+
+
+def whole(*, by: User, queue: str = "") -> Whole:
+    """Five queries."""
+    line = Line.now()
+    order = [one for one in line.order if not queue or one.queue == queue]
+    behind = [pk for pk, status in _unqueued(by, queue) if status == Run.Status.WAITING]
+    return Whole(line, order, behind, by)
+
+
+def _unqueued(by: User, queue: str) -> list[tuple[int, str]]:
+    """What is neither over nor in line, of the projects that a person sees, oldest first."""
+    runs = Run.objects.visible_to(by).unfinished().exclude(status=Run.Status.QUEUED)
+    if queue:
+        runs = runs.filter(queue=queue)
+    return list(runs.order_by("created_at", "pk").values_list("pk", "status"))
+
+
+def _shown(by: User, pks: Sequence[int]) -> dict[int, Run]:
+    """Those that the person sees, with what is shown of a run in the queue. Two queries."""
+    return (
+        Run.objects.visible_to(by)
+        .select_related("project", "created_by", "worker")
+        .prefetch_related(Prefetch("waits_for", Run.objects.only("number", "status")))
+        .defer("config", "metrics", "summary", "comparison", "notes", "worker__machine")
+        .in_bulk(pks)
     )
 
 
@@ -220,23 +331,28 @@ def _starts(order: Sequence[Queued], rooms: Sequence[Room]) -> dict[int, float]:
         for taken in room.held:
             worker.begin(taken, 0.0, next(number))
     starts: dict[int, float] = {}
+    suited: dict[tuple[str, int, int], tuple[Queued, list[Ahead]]] = {}  # runs of a sweep are alike
     now = timezone.now()
     for one in order:
-        asked = line.within(one, rooms)
-        suited = [worker for worker in workers if worker.room.suits(asked)]
-        if not suited:
+        alike = (one.queue, one.gpus, one.memory)
+        if alike not in suited:
+            asked = line.within(one, rooms)
+            suited[alike] = asked, [worker for worker in workers if worker.room.suits(asked)]
+        asked, able = suited[alike]
+        at, chosen = math.inf, able[0] if able else None
+        for worker in able:
+            if worker.soonest() < at and (found := worker.earliest(asked)) < at:
+                at, chosen = found, worker
+        if chosen is None:
             starts[one.pk] = math.inf
             continue
-        at, _, worker = min(
-            (worker.earliest(asked), index, worker) for index, worker in enumerate(suited)
-        )
         if one.retry_at is not None:
             at = max(at, (one.retry_at - now).total_seconds())
         starts[one.pk] = at
         if math.isinf(at):  # nobody knows when it begins, so nobody behind it knows either
-            worker.now = math.inf
+            chosen.now = math.inf
         else:
-            worker.begin(Taken(asked.gpus, asked.memory, asked.seconds), at, next(number))
+            chosen.begin(Taken(asked.gpus, asked.memory, one.seconds), at, next(number))
     return starts
 
 
@@ -264,13 +380,23 @@ def _said(one: Queued, position: int, rooms: Sequence[Room], seconds: float) -> 
     return f"{ahead}, in about {ui.duration(seconds)}."
 
 
+def _behind(run: Run) -> Place:
+    """Of a run that waits for another, and so has no place in line yet."""
+    return Place(run.queue, None, None, _awaits(run))
+
+
 def _awaits(run: Run) -> str:
     """What a run waits for, in words."""
-    awaited = [one for one in run.waits_for.all() if one.status != Run.Status.FINISHED]
+    awaited = _awaited(run)
     if not awaited:
         return "What it waited for is there; it is about to be queued."
     told = ", ".join(f"run {one.number} ({ui.words(one.status)})" for one in awaited)
     return f"It waits for the model of {told}."
+
+
+def _awaited(run: Run) -> list[Run]:
+    awaited = [one for one in run.waits_for.all() if one.status != Run.Status.FINISHED]
+    return sorted(awaited, key=lambda one: one.number)
 
 
 # -- places ---------------------------------------------------------------------------------------

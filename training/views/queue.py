@@ -20,36 +20,44 @@ MOST = 100  # runs of a line that are shown; the others are counted
 def queue(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     name = request.GET.get("queue", "")
-    board = queues.board(by=request.user, queue=name)
+    board = queues.board(by=request.user, queue=name, most=MOST)
     context = {
         "title": "Queue",
         "section": "queue",
-        "board": board,
         "queue": name,
         "priorities": [one.label for one in reversed(Run.Priority)],
-        "parts": [
-            ("In training", "Nothing trains now.", _rows(board.running, board)),
-            ("Paused", "", _rows(board.paused, board)),
-        ],
-        "lines": _lines(board),
-        "waiting": [(said, _row(run, board)) for run, said in board.waiting],
+        "parts": _parts(board, name),
     }
     part = "training/_queue.html" if request.headers.get("HX-Request") else "training/queue.html"
     return render(request, part, context)
 
 
-def _lines(board: queues.Board) -> list[tuple[str, list[Any], int]]:
-    """What is queued, by the name of the queue, each line in its order; and how many more."""
-    lines: dict[str, list[Any]] = {"default": []} if not board.queued else {}
-    for run, place in board.queued:
-        lines.setdefault(place.queue, []).append((place, _row(run, board) if run else None))
-    return [(name, rows[:MOST], len(rows[MOST:])) for name, rows in sorted(lines.items())]
+def _parts(board: queues.Board, name: str) -> list[dict[str, Any]]:
+    """The sections of the page; without runs only those that have something to say then."""
+    lines = board.lines or {name or "default": queues.Part([], 0)}
+    shown = [
+        ("In training", "", board.running, "Nothing trains now."),
+        ("Paused", "", board.paused, ""),
+        *(("In line", f"queue {name}", part, "Nothing is queued.") for name, part in lines.items()),
+        ("Waiting for another run", "", board.waiting, ""),
+    ]
+    return [
+        {"heading": heading, "note": note, "count": part.count, "more": part.more}
+        | {"rows": _rows(part, board), "nothing": nothing}
+        for heading, note, part, nothing in shown
+        if part.count or nothing
+    ]
 
 
-def _rows(found: list[Run], board: queues.Board) -> list[tuple[Run, list[str]]]:
-    return [_row(run, board) for run in found]
-
-
-def _row(run: Run, board: queues.Board) -> tuple[Run, list[str]]:
-    """A run, and what this person may do to it."""
-    return run, runs.actions(run) if run.project_id in board.editable else []
+def _rows(part: queues.Part, board: queues.Board) -> list[dict[str, Any]]:
+    """Runs, where they stand, and what this person may do to each."""
+    return [
+        {
+            "place": one.place,
+            "run": one.run,
+            "can": runs.actions(one.run)
+            if one.run and one.run.project_id in board.editable
+            else [],
+        }
+        for one in part.standing
+    ]
