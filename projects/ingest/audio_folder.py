@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
-import numpy as np
-
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 from projects.ingest import class_folders, registry
 from projects.ingest.class_folders import ClassFolders
 from projects.ingest.formats import BadFile, LeftOut, Look, Plan, Row

@@ -1,10 +1,11 @@
 """What is wrong with the rows, each kind counted, with its first rows or places."""
 
+from __future__ import annotations
+
 from collections import Counter
 from typing import Any
 
-import numpy as np
-
+from distillhub.lib.later import np
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 from projects.ingest.labels import Labels
 

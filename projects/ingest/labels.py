@@ -4,14 +4,15 @@ same, and by what rows are divided into splits.
 Stored is always a text: a class; several, joined by their separator; or a number.
 """
 
+from __future__ import annotations
+
 import hashlib
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
-
+from distillhub.lib.later import np
 from projects.ingest import statistics, words
 from projects.ingest.formats import (
     MOST_LABEL,
@@ -23,7 +24,7 @@ from projects.ingest.formats import (
     Plan,
 )
 
-Rows = np.ndarray[Any, Any]
+Rows: TypeAlias = "np.ndarray[Any, Any]"
 STRATA = 10  # ranges of numbers that every split gets its share of
 
 

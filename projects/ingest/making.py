@@ -4,6 +4,8 @@ Where they come from is a Source: an upload (ingestion.py), or earlier versions 
 has changed (projects/operations).
 """
 
+from __future__ import annotations
+
 import hashlib
 from abc import ABC, abstractmethod
 from array import array
@@ -12,9 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distillhub.lib import storage
+from distillhub.lib.later import np
 from projects.ingest import issues, labels, splits, statistics, stored
 from projects.ingest.formats import (
     SPLITS,

@@ -1,12 +1,12 @@
 """Rows of a stored version, a page at a time: only the row groups that a page needs are read."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import reduce
 from typing import IO, Any
 
-import numpy as np
-
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 
 pa, pc, pq = Later("pyarrow"), Later("pyarrow.compute"), Later("pyarrow.parquet")
 

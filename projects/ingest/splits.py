@@ -3,10 +3,11 @@
 Rows with the same input always go together, so that a split made here never leaks.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
-import numpy as np
-
+from distillhub.lib.later import np
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 
 DEFAULT = {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}

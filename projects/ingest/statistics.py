@@ -2,13 +2,13 @@
 lengths and sizes take few different values, however many the rows. A table's columns are looked at
 one by one in the stored file."""
 
+from __future__ import annotations
+
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 
 pc, pq = Later("pyarrow.compute"), Later("pyarrow.parquet")
 

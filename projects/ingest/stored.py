@@ -5,15 +5,15 @@ Columns: `row_id` int64 0..n-1, `split`, `label` (null when unknown), the inputs
 in the archive), then the kept columns of the upload.
 """
 
+from __future__ import annotations
+
 import hashlib
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 from projects.ingest.formats import SPLITS, Row
 
 pa, pq = Later("pyarrow"), Later("pyarrow.parquet")

@@ -2,9 +2,7 @@
 
 import io
 
-import numpy as np
-
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 from projects.ingest.audio_folder import PLAYED_SECONDS
 
 soundfile = Later("soundfile")

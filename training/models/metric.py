@@ -9,15 +9,19 @@ An outline holds what a chart shows of CHUNKS full chunks: of each the KEPT poin
 keeps. A million points are forty of its rows.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 from django.db import models
-from numpy.typing import NDArray
 
+from distillhub.lib.later import np
 from projects.models import Project
 from training.models.run import Run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 POINTS = 1000  # in a full chunk: 24 kB, a few milliseconds to rewrite while it is the tail
 KEPT = 40  # points of a full chunk that its outline holds
@@ -32,19 +36,19 @@ class Points:
     values: NDArray[np.float64]
     times: NDArray[np.float64]  # seconds since the epoch
 
-    def __getitem__(self, part: "slice | NDArray[np.int64]") -> "Points":
+    def __getitem__(self, part: slice | NDArray[np.int64]) -> Points:
         return Points(self.steps[part], self.values[part], self.times[part])
 
     def __len__(self) -> int:
         return int(self.steps.size)
 
-    def after(self, step: int) -> "Points":
+    def after(self, step: int) -> Points:
         return self[int(np.searchsorted(self.steps, step, side="right")) :]
 
-    def until(self, step: int) -> "Points":
+    def until(self, step: int) -> Points:
         return self[: int(np.searchsorted(self.steps, step, side="right"))]
 
-    def thinned(self, most: int) -> "Points":
+    def thinned(self, most: int) -> Points:
         """At most `most` (four or more) of the points: the first, the last, and of every stretch in
         between the least and the greatest. Of stretches that hold values which are not finite,
         also the least and the greatest of the finite ones and the first NaN. So neither a spike
@@ -73,7 +77,7 @@ class Points:
         return self[np.concatenate([[0], chosen[chosen < inner] + 1, [len(self) - 1]])]
 
     @classmethod
-    def join(cls, pieces: "list[Points]") -> "Points":
+    def join(cls, pieces: list[Points]) -> Points:
         if not pieces:
             return cls(np.empty(0, np.int64), np.empty(0), np.empty(0))
         if len(pieces) == 1:

@@ -11,10 +11,10 @@ import time
 import zipfile
 from collections import Counter
 
-import numpy as np
 from django.core.files.base import ContentFile
 from PIL import Image
 
+from distillhub.lib.later import np
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel, User
 from projects.services import datasets, projects
 from training.models import Run

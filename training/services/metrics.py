@@ -1,16 +1,20 @@
 """Reading what a run measured, thinned for a screen without hiding a single spike."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 from django.db.models import Count, F, Q, QuerySet
-from numpy.typing import NDArray
 
+from distillhub.lib.later import np
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import KEPT, POINTS, Packed, Points
 from training.worker.metrics import MACHINE, Measured, append, as_json, detach, sweep, truncate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = [
     "MOST_POINTS", "Measured", "append", "detach", "points_of", "read", "sweep", "truncate",

@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from distillhub.lib.later import np
 from projects.models import DatasetVersion, ModelVersion
 from training import catalog
 from training.models import Run

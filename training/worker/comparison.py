@@ -7,11 +7,8 @@ seeds, and the sentence admits it.
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from distillhub.lib import storage
-from distillhub.lib.later import Later
-from training.engine import paired
+from distillhub.lib.later import Later, np
 from training.models import Artifact, Run
 
 parquet = Later("pyarrow.parquet")
@@ -68,6 +65,8 @@ def compare(run: Run) -> dict[str, Any] | None:
         return None
     measure = measure_of(run)
     student, baseline = (np.array([one[row] for row in shared]) for one in worth)
+    from training.engine import paired  # noqa: PLC0415 - brings numpy
+
     found = paired.differences(student, baseline, falls=measure.falls)
     return {
         "control": control.number,

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
-import numpy as np
 from django.db import models
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
+from distillhub.lib.later import np
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import CHUNKS, KEPT, POINTS, Packed, Points
 
