@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from distillhub.lib import leases, storage
 from distillhub.lib.leases import Fenced, GivenBack, Held
-from projects.ingest import issues, making, reading, registry, splits, stored
+from projects.ingest import compressed, issues, making, reading, registry, splits, stored
 from projects.ingest.formats import (
     BadFile,
     Format,
@@ -168,12 +168,14 @@ def columns_of(form: Format, plan: Plan) -> list[dict[str, str]]:
         {"name": "source", "type": "string", "role": "source"},
     ]
     for column in columns:
-        role = {"input": "text"}.get(column["role"], column["role"])
+        role = {"input": "text", "id": ""}.get(column["role"], column["role"])
         if isinstance(origin := plan.columns.get(role), str):
             column["from"] = origin
     names = stored.stored_names(plan.others, [one["name"] for one in inputs])
+    roles = {plan.columns.get("id"): "key", plan.columns.get("group"): "group"}
     for name, origin in zip(names, plan.others, strict=True):
-        columns.append({"name": name, "type": "string", "role": "extra", "from": origin})
+        role = roles.get(origin, "extra")
+        columns.append({"name": name, "type": "string", "role": role, "from": origin})
     return columns
 
 
@@ -198,14 +200,15 @@ def _rows(
         with path.open("rb") as handle:
             try:
                 here = replace(plan, file_split=file["split"])
-                for one in form.rows(handle, file["name"], file["dialect"], here):
+                inside = compressed.opened(handle)
+                for one in form.rows(inside, file["name"], file["dialect"], here):
                     if isinstance(one, LeftOut):
                         tally.place(one.code, prefix + one.source)
                         continue
                     one.split = one.split or file["split"]
                     yield one, prefix + one.source, before / size
                     if not next(steps) % STEP:
-                        before = done + handle.tell()
+                        before = done + compressed.packed_position(inside)
             except BadFile as error:
                 if several and file["name"] not in error.detail:
                     error.detail = f"{file['name']}: {error.detail}"

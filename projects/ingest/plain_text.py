@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import IO, Any, ClassVar
 
 from distillhub.lib.errors import Invalid
-from projects.ingest import disguises, encodings, records, registry, table_guesses
+from projects.ingest import compressed, disguises, encodings, records, registry, table_guesses
 from projects.ingest.formats import (
     GENERATION_TASK,
     SPLITS,
@@ -80,9 +80,9 @@ class PlainText(Format):
         return {"encoding": dialect["encoding"]}
 
     def look(self, file: IO[bytes], name: str, dialect: dict[str, Any]) -> Look:
-        size = file.seek(0, 2)
         file.seek(0)
         head = file.read(HEAD)
+        size = compressed.size(file, len(head))
         text = head.decode(records.codec(dialect), errors="replace")
         pieces = list(cut(iter([text])))
         look = Look(complete=size <= HEAD, seen=len(pieces))

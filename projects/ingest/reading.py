@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from distillhub.lib.errors import Invalid
-from projects.ingest import splits, words
+from projects.ingest import compressed, splits, words
 from projects.ingest.formats import (
     CATEGORICAL,
     MOST_LABEL,
@@ -43,6 +43,7 @@ KEYS = {
     *("files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"),
     "tag_names",
 }
+BESIDE = ("id", "group")  # roles of columns that are kept as they are, under their own names
 DIALECT = ("delimiter", "encoding", "quoting", "header")
 HIGHEST_SEED = 2**32 - 1
 MOST_SEPARATOR = 10  # characters
@@ -60,7 +61,7 @@ def first(
     given. Raises BadFile."""
     for file in files:
         with opened(file["sha256"]) as handle:
-            file["dialect"] = form.sniff(handle, file["name"])
+            file["dialect"] = form.sniff(compressed.opened(handle), file["name"])
     look = _look(form, files[0], opened)
     task = task if task in form.tasks else form.guess_task(look)
     guessed: dict[str, Any] = {
@@ -72,6 +73,11 @@ def first(
     }
     guessed |= _columns(form, look, {}, task, strict=False)
     return guessed | _problem(form, look, guessed["columns"], {"problem": problem or None}, task)
+
+
+def roles_of(form: Format, task: str) -> dict[str, bool]:
+    """Roles that single columns have, and whether one must have it."""
+    return form.roles(task) | (dict.fromkeys(BESIDE, False) if form.has_columns else {})
 
 
 def plan_of(reading: dict[str, Any]) -> Plan:
@@ -169,7 +175,7 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
     several = len(reading["files"]) > 1
     for file in reading["files"]:
         with opened(file["sha256"]) as handle:
-            look = form.look(handle, file["name"], file["dialect"])
+            look = form.look(compressed.opened(handle), file["name"], file["dialect"])
         for label, rows in form.label_counts(reading, look).items():
             labels[label] = labels.get(label, 0) + rows
         prefix = f"{file['name']}: " if several else ""
@@ -240,7 +246,7 @@ def _look(form: Format, file: dict[str, Any], opened: Opener) -> Look:
     if not form.has_columns:
         return Look()
     with opened(file["sha256"]) as handle:
-        return form.look(handle, file["name"], file["dialect"])
+        return form.look(compressed.opened(handle), file["name"], file["dialect"])
 
 
 def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -> dict[str, Any]:
@@ -250,7 +256,7 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
         return {"columns": {}, "others": []}
     if not isinstance(asked, dict):
         raise _wrong("columns", 'Send an object such as {"text": "query", "label": "category"}.')
-    roles = tuple(form.roles(task))
+    roles = tuple(roles_of(form, task))
     lists = ("features", "ignored") if task == TABLE_TASK else ("ignored",)
     unknown = sorted(asked.keys() - set(roles) - set(lists))
     if unknown:
@@ -278,18 +284,19 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
     guessed = form.guess_columns(look, task)
     for role in roles:
         if role not in columns:
-            columns[role] = guessed[role] if guessed[role] not in used else None
+            name = guessed.get(role)
+            columns[role] = name if name not in used else None
             if columns[role] is not None:
                 used[columns[role]] = role
-    left = [name for name in names if name not in used]
+    left = [name for name in names if name not in used or used[name] in BESIDE]
     wanted = guessed["ignored"] if ignored is None else ignored
     if task == TABLE_TASK:
         features = _features(look, asked.get("features"), guessed["features"], strict=strict)
         if asked.get("features") is None:
             features = {name: kind for name, kind in features.items() if name not in wanted}
-        columns["features"] = {name: kind for name, kind in features.items() if name in left}
+        columns["features"] = {name: kind for name, kind in features.items() if name not in used}
         left = [name for name in left if name not in columns["features"]]
-    columns["ignored"] = [name for name in left if name in wanted]
+    columns["ignored"] = [name for name in left if name in wanted and name not in used]
     order = {"feature_order": list(columns["features"])} if "features" in columns else {}
     return order | {
         "columns": columns,

@@ -6,7 +6,7 @@ from functools import cache
 from typing import IO
 
 import projects.ingest
-from projects.ingest import disguises
+from projects.ingest import compressed, disguises
 from projects.ingest.formats import BadFile, Format
 
 _formats: dict[str, Format] = {}
@@ -47,12 +47,13 @@ def get(key: str) -> Format:
 
 
 def recognise(file: IO[bytes], name: str) -> Format:
-    """The format of a file, by its first bytes and then by its name; of several, the one that most
-    of it fits.
+    """The format of a file, or of what is inside of a gzip file, by its first bytes and then by its
+    name; of several, the one that most of it fits.
 
     Raises BadFile with what the file is instead and what to do about it.
     """
-    file.seek(0)
+    file = compressed.opened(file)
+    name = compressed.name_inside(file, name)
     head = file.read(HEAD)
     if not head.strip(b"\r\n\t \x00\xef\xbb\xbf\xfe\xff"):
         raise BadFile("The file is empty." if not head else "The file holds nothing but blanks.")

@@ -15,6 +15,7 @@ from typing import IO, Any, ClassVar
 
 from distillhub.lib.errors import Invalid
 from projects.ingest import (
+    compressed,
     disguises,
     encodings,
     labels,
@@ -158,7 +159,7 @@ class Table(Format):
                     "detail": "Some characters do not fit this encoding; they show as \ufffd.",
                 }
             )
-        size = file.seek(0, 2)
+        size = compressed.size(file, len(head))
         look.estimated = look.seen if whole else int(look.seen * size / max(1, len(head)))
         if not look.seen:
             look.problems.append(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import IO, Any, ClassVar
 
 from distillhub.lib.errors import Invalid
-from projects.ingest import disguises, encodings, records, registry, words
+from projects.ingest import compressed, disguises, encodings, records, registry, words
 from projects.ingest.formats import (
     SPLIT_WORDS,
     TOKENS_TASK,
@@ -96,10 +96,10 @@ class TaggedWords(Format):
         return kept
 
     def look(self, file: IO[bytes], name: str, dialect: dict[str, Any]) -> Look:
-        size = file.seek(0, 2)
         file.seek(0)
-        head = file.read(HEAD)
-        whole = size <= HEAD
+        head = file.read(HEAD + 1)
+        whole = len(head) <= HEAD
+        size, head = compressed.size(file, len(head)), head[:HEAD]
         text = head.decode(records.codec(dialect), "replace")
         look = Look(complete=whole)
         if not whole:  # the last line may be cut
