@@ -250,6 +250,9 @@ DISTILLHUB_RUN_THREADS = env.integer(
 )
 # The most address space one run may take, in MiB; 0 for as much as there is.
 DISTILLHUB_RUN_MEMORY_MIB = env.integer("DISTILLHUB_RUN_MEMORY_MIB", 0)
+# A training that for so many seconds tells nothing, prints nothing and does nothing hangs, and is
+# ended; one that is busy may be silent for twelve times as long. 0: it may hang.
+DISTILLHUB_STALL_SECONDS = env.integer("DISTILLHUB_STALL_SECONDS", 1800)
 # What a run's summary says of energy and cost, where the machine does not measure itself.
 DISTILLHUB_WATTS_PER_CORE = env.decimal("DISTILLHUB_WATTS_PER_CORE", 15.0)
 DISTILLHUB_PRICE_PER_HOUR = env.decimal("DISTILLHUB_PRICE_PER_HOUR", None)

@@ -35,6 +35,7 @@ CONFIG: dict[str, Any] = {
         ("killed", "It died 3 times in a row at step 7", "poison", "batch_size to 32"),
         ("lost", "It died 3 times in a row at step 7", "poison", "smaller student"),
         ("killed", "was killed (SIGKILL) at step 3", "killed", "Resume it"),
+        ("hung", "It hung or died 3 times in a row at step 7", "hung", "end of the console"),
         ("lost", "That was the 6th loss", "lost", "page Workers"),
         ("disk_full", "The disk is full.", "disk", "Free some space"),
         ("crashed", "OSError: [Errno 28] No space left on device", "disk", "Free some space"),

@@ -1,8 +1,9 @@
 """One job folder, one process: reads `config.json`, writes the journal, and leaves.
 
 The parent (a worker) tails the journal. This process dies with its parent, checkpoints and leaves
-on SIGTERM, and turns whatever goes wrong into one `failed` line with a sentence for a person. It
-ends with `os._exit` after the last flush: tearing an interpreter with torch down takes seconds.
+on SIGTERM, prints on SIGUSR1 where its threads stand, and turns whatever goes wrong into one
+`failed` line with a sentence for a person. It ends with `os._exit` after the last flush: tearing an
+interpreter with torch down takes seconds.
 
 The parent sets MALLOC_MMAP_MAX_=0, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_ in the environment:
 glibc then keeps freed memory, which makes convnets 1.6 times as fast on a CPU.
@@ -50,6 +51,7 @@ def run(folder: Path) -> NoReturn:
     """Train as the folder says, and end the process."""
     die_with_parent()
     faulthandler.enable()
+    faulthandler.register(journals.SAY_WHERE)
     asked = Asked()
     asked.listen()
     if int(os.environ.get("RANK", "0")):

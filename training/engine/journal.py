@@ -4,6 +4,7 @@ to the file at once, so that a killed process leaves every event it told and at 
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from training.engine import events
 
 #: The exit status of a job whose last line found no room on the disk.
 NO_ROOM = 28
+#: The signal at which a job prints where each of its threads stands.
+SAY_WHERE = signal.SIGUSR1
 LASTING = {"Resumed", "Saved", "Halted", "Failed", "Finished"}  # also survive a power cut
 
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -36,6 +37,7 @@ Logits = NDArray[np.float16]
 Told = tuple[str, View | None]  # a split, as it is or as a view has it
 HIGHEST = 65_504.0  # of float16
 KEPT_EVERY = 20  # batches of layers, after which an interrupted job need not ask again
+STILL_HERE = 10.0  # seconds between two signs of life of a job that waits for another
 HELD = 64_000_000  # numbers of layers that are asked for at once, at most
 
 
@@ -457,8 +459,9 @@ def sha256_of(path: Path) -> str:
 @contextmanager
 def alone(path: Path, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
     """Hold a lock that ends with its process, however that dies. Raises Stopped when asked to
-    leave while waiting."""
+    leave while waiting. Who waits prints: its parent would take it for hanging."""
     with path.open("a") as file:
+        said_at: float | None = None
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -466,5 +469,17 @@ def alone(path: Path, asked_to_stop: Callable[[], bool]) -> Iterator[None]:
             except BlockingIOError:
                 if asked_to_stop():
                     raise Stopped from None
+                if said_at is None:
+                    _print("Another run asks the teacher the same; this one waits for it:\n")
+                if said_at is None or time.monotonic() - said_at > STILL_HERE:
+                    _print(".")
+                    said_at = time.monotonic()
                 time.sleep(0.2)
+        if said_at is not None:
+            _print(" done\n")
         yield
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

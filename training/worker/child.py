@@ -1,20 +1,27 @@
 """The training process: started with a clean environment, found again after a crash, ended."""
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from django.conf import settings
 
+from training.engine import journal
 from training.worker import folders
 
+log = logging.getLogger(__name__)
+
 PATIENCE = 30.0  # seconds between the request to leave and the kill
+SAYING = 5.0  # seconds for which one that hangs may print where it stands
+DYING = 30.0  # seconds; what waits for a disk that does not answer dies when it does
 
 #: All that a training process is told of this machine: no key, password or address is among them.
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH")
@@ -49,6 +56,7 @@ class Child:
     peak_bytes: int = 0
     asked_at: float | None = None
     killed_by_us: bool = False
+    hung: str = ""  # how, once it was ended because of it
 
     @property
     def pid(self) -> int:
@@ -73,7 +81,27 @@ class Child:
         """End it and everything it started, at once."""
         self.killed_by_us = True
         self._signal(signal.SIGKILL)
-        self.process.wait()
+        try:
+            self.process.wait(timeout=DYING)
+        except subprocess.TimeoutExpired:
+            log.warning("Process %s does not die: the kernel waits for a disk.", self.pid)
+
+    def end_hung(self, how: str) -> None:
+        """It hangs: have its processes print where they stand, and end it."""
+        self.hung = how
+        self._print(f"It hangs: {how}. Where each of its threads stands:")
+        size = self._printed()
+        for one in _family(self.pid):
+            if _listens(one.pid, journal.SAY_WHERE):
+                with suppress(psutil.Error):
+                    one.send_signal(journal.SAY_WHERE)
+        until, before = time.monotonic() + SAYING, 0
+        while time.monotonic() < until and (before <= size or before < self._printed()):
+            before = self._printed()
+            time.sleep(0.2)
+        if before <= size:
+            self._print("It does not say: it is frozen, or waits inside the kernel.")
+        self.kill()
 
     def said_last(self, lines: int = 200) -> str:
         """The end of what it printed."""
@@ -81,6 +109,13 @@ class Child:
             file.seek(max(0, self.console.stat().st_size - 64_000))
             text = file.read().decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-lines:])
+
+    def _print(self, sentence: str) -> None:
+        with suppress(OSError), self.console.open("a") as file:
+            file.write(f"\n{sentence}\n")
+
+    def _printed(self) -> int:
+        return self.console.stat().st_size
 
     def _signal(self, number: signal.Signals) -> None:
         try:
@@ -152,6 +187,26 @@ def end_orphan(folder: Path) -> bool:
     except (psutil.Error, ProcessLookupError, KeyError, TypeError):
         return False
     return True
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and all that it started."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _listens(pid: int, number: int) -> bool:
+    """Whether a process does something of its own at a signal, and does not end by it: launchers
+    and helpers do. Only Linux tells."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 def _started(pid: int) -> float:

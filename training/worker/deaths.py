@@ -32,6 +32,9 @@ def settle(held: Held, child: Child, status: int, oom_before: int | None) -> Non
             f"{run.step}.",
         )
         return
+    if child.hung:
+        _lost(held, f"The training hung at step {run.step} and was ended: {child.hung}.", "hung")
+        return
     said = child.said_last()
     if status == -signal.SIGKILL:
         _killed(held, run, child, oom_before)
@@ -81,13 +84,14 @@ def _killed(held: Held, run: Run, child: Child, oom_before: int | None) -> None:
             detail=OUT_OF_MEMORY.format(step=run.step, used=_size(child.peak_bytes)),
         )
         return
+    _lost(held, f"The training process was killed (SIGKILL) at step {run.step}.", "killed")
+
+
+def _lost(held: Held, sentence: str, code: str) -> None:
+    """Back to the queue, or failed where that was too often."""
     with transaction.atomic():
         held.write()
-        outcomes.lose(
-            held.now(),
-            sentence=f"The training process was killed (SIGKILL) at step {run.step}.",
-            code="killed",
-        )
+        outcomes.lose(held.now(), sentence=sentence, code=code)
 
 
 def _signal_name(number: int) -> str:

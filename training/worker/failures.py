@@ -145,6 +145,16 @@ CAUSES: tuple[Cause, ...] = (
         ),
     ),
     Cause(
+        "hung", "It hung", frozenset({"hung"}),
+        _say(
+            "Read the end of the console: it says where each thread stood when it was ended.",
+            "What it waited for never came: look whether the machine's disks, a mounted folder or "
+            "a GPU answer.",
+            "Resume it: it goes on from its newest checkpoint. If it is only slow, have its worker "
+            "wait longer (DISTILLHUB_STALL_SECONDS).",
+        ),
+    ),
+    Cause(
         "lost", "Its machines went away", frozenset({"lost"}),
         _say(
             "Look at the page Workers: which of them went silent, and what their load was.",

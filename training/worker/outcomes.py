@@ -34,6 +34,14 @@ log = logging.getLogger(__name__)
 MOST_LOSSES = 5  # machines a run may lose
 STORAGE_PAUSE = timedelta(minutes=1)  # between two tries when storage is away
 MOST_DEATHS = 3  # deaths in a row at one step
+DIED = (
+    "died {here} times in a row at step {step}, so it was not tried again: probably out of memory. "
+    "Try a smaller batch_size or student."
+)
+POISON = {
+    "hung": "hung or died {here} times in a row at step {step}, so it was not tried again. The end "
+    "of its console says where it stood."
+}
 LET_GO: dict[str, Any] = {
     "lease_until": None,
     "worker": None,
@@ -207,8 +215,7 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
     poison = here >= MOST_DEATHS
     if poison or losses > MOST_LOSSES:
         detail = (
-            f"{sentence} It died {here} times in a row at step {run.step}, so it was not tried "
-            "again: probably out of memory. Try a smaller batch_size or student."
+            f"{sentence} It {POISON.get(code, DIED).format(here=here, step=run.step)}"
             if poison
             else f"{sentence} That was the {losses}th loss, so it was not tried again."
         )

@@ -12,6 +12,7 @@ worked off later.
 """
 
 import logging
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from training.worker import (
     record,
     registration,
     seats,
+    stalls,
     takeover,
     vitals,
 )
@@ -55,11 +57,21 @@ class Going:
     child: children.Child
     console: console.Console
     vitals: vitals.Vitals
+    stalls: stalls.Watch
 
     def write(self, *, is_over: bool) -> None:
         """Raises Fenced, and DatabaseError when away."""
         self.console.write(is_over=is_over)
         self.vitals.write()
+
+    def hangs(self) -> bool:
+        """Whether it was found to hang, and therefore ended. One that was asked to leave has its
+        own term."""
+        child = self.child
+        if child.asked_at is None and not child.hung and (how := self.stalls.look()):
+            log.warning("It hangs: %s. It is ended.", how)
+            child.end_hung(how)
+        return bool(child.hung)
 
 
 _slots = threading.Lock()
@@ -133,7 +145,9 @@ def _train(held: Held, folder: Path, keeper: checkpoints.Keeper) -> None:
             processes=max(1, len(cards) if held.run.gpus else 1),
             extra=seats.surroundings(cards),
         )
-        going = Going(child, said, vitals.watch(held, folder, child.pid, cards))
+        vital = vitals.watch(held, folder, child.pid, cards)
+        grows = (folder / "journal.jsonl", said.file)
+        going = Going(child, said, vital, stalls.watch(grows, vital.tree, cards))
         try:
             _follow(held, folder, keeper, going)
         finally:
@@ -153,6 +167,8 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
     while True:
         status = child.poll()
         going.vitals.look()
+        if status is None and going.hangs():
+            status = child.poll() or -signal.SIGKILL
         try:
             try:
                 if _drain(held, folder, keeper, going):
