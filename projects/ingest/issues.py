@@ -8,6 +8,7 @@ from typing import Any
 from distillhub.lib.later import np
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 from projects.ingest.labels import Labels
+from projects.ingest.splits import ALONE
 
 LISTED = 100  # rows or places that an issue names
 RARE = 10  # rows: a label with fewer can hardly be learned or judged
@@ -20,6 +21,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "leak": (
         ERROR,
         "Rows of validation or test whose input also stands in an earlier split: scores on them "
+        "are too good to be true.",
+    ),
+    "group_leak": (
+        ERROR,
+        "Rows of validation or test whose group also has rows in an earlier split: scores on them "
         "are too good to be true.",
     ),
     "no_train_rows": (ERROR, "No row is in the train split, so nothing can be trained on this."),
@@ -174,3 +180,14 @@ def _between_inputs(
         (splits == test) & (present[train] | present[validation])[group]
     )
     tally.many("leak", np.flatnonzero(leaking))
+
+
+def between_groups(
+    tally: Tally, splits: np.ndarray[Any, Any], groups: np.ndarray[Any, Any]
+) -> None:
+    """Add what shows when the rows of a group are compared. `groups` [rows]; ALONE where a row
+    belongs to nothing."""
+    _, of_group = np.unique(groups, return_inverse=True)
+    earliest = np.full(int(of_group.max(initial=0)) + 1, len(SPLITS))
+    np.minimum.at(earliest, of_group, splits)
+    tally.many("group_leak", np.flatnonzero((earliest[of_group] < splits) & (groups != ALONE)))

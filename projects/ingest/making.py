@@ -16,7 +16,7 @@ from typing import Any
 
 from distillhub.lib import storage
 from distillhub.lib.later import np
-from projects.ingest import issues, labels, splits, statistics, stored
+from projects.ingest import issues, labels, restored, splits, statistics, stored
 from projects.ingest.formats import (
     SPLITS,
     TABLE_TASK,
@@ -64,7 +64,7 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     draft = stored.Draft(folder / "draft.arrow", columns)
     tally = issues.Tally()
     summary = statistics.Statistics(source.measures, plan.others)
-    table = _Columns(labels.of(plan))
+    table = _Columns(labels.of(plan), _group_place(columns))
     for row, place, fraction in source.rows(tally):
         table.add(row)
         draft.add(row, place, source.row_size(row))
@@ -83,6 +83,9 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     keys = np.frombuffer(table.keys, dtype=np.int64)
     repeats = plan.task == TABLE_TASK and len(np.unique(keys)) < UNLIKE * len(keys)
     together = np.arange(len(keys)) if repeats else keys
+    groups = np.frombuffer(table.groups, dtype=np.int64)
+    if len(groups):
+        together = splits.joined(together, groups)
     given = np.frombuffer(table.splits, dtype=np.int8)
     if source.divides or (given == splits.NONE).any():
         assigned, how = splits.assign(given, told.strata, together, source.shares, source.seed)
@@ -93,6 +96,8 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     wants = plan.task not in UNLABELLED
     exact = np.frombuffer(table.exact, dtype=np.int64)
     issues.between_rows(tally, assigned, told, keys, exact, repeats=repeats, wants_labels=wants)
+    if len(groups):
+        issues.between_groups(tally, assigned, groups)
     for name in plan.columns.get("ignored", []):
         tally.place("ignored_column", name)
 
@@ -119,11 +124,13 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
 
 
 class _Columns:
-    """What must be known of all rows at once: some 21 bytes a row."""
+    """What must be known of all rows at once: some 21 bytes a row, and 8 where they have groups."""
 
-    def __init__(self, told: labels.Labels) -> None:
+    def __init__(self, told: labels.Labels, group_place: int | None) -> None:
         self.keys = array("q")
         self.exact = array("q")
+        self.groups = array("q")
+        self.group_place = group_place  # among the kept columns
         self.splits = array("b")
         self.labels = told
 
@@ -135,8 +142,22 @@ class _Columns:
         encoded = row.input if isinstance(row.input, bytes) else row.input.encode()
         exact = hashlib.blake2b(encoded, digest_size=8).digest()
         self.exact.append(int.from_bytes(exact, "little", signed=True))
+        if self.group_place is not None:
+            group = row.others[self.group_place]
+            self.groups.append(splits.ALONE if group is None else _number_of(str(group)))
         self.splits.append(splits.NONE if row.split is None else SPLITS.index(row.split))
         self.labels.add(row.label)
+
+
+def _group_place(columns: list[dict[str, str]]) -> int | None:
+    """Where the column stands, among the kept ones, that says what a row belongs to."""
+    roles = [one["role"] for one in columns if one["role"] in restored.KEPT]
+    return roles.index("group") if "group" in roles else None
+
+
+def _number_of(group: str) -> int:
+    digest = hashlib.blake2b(group.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def _split_counts(assigned: np.ndarray[Any, Any], told: labels.Labels) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from projects.ingest.formats import Row
 
 #: Roles of stored columns that are a row's inputs, in the order of the file.
 INPUTS = frozenset({"input", "prompt", "rationale", "feature", "measure"})
+#: Roles of columns that are kept beside, under their own names: without a part of their own; a
+#: row's name in the upload; what it belongs to; how much it counts; a class's probability.
+KEPT = frozenset({"extra", "key", "group", "weight", "soft"})
 
 
 def measures(columns: list[dict[str, str]]) -> tuple[str, ...]:
@@ -33,7 +36,7 @@ def row(values: dict[str, Any], columns: list[dict[str, str]]) -> Row:
         key=b"",
         label=values.get("label"),
         split=values.get("split"),
-        others=tuple(of_role.get("extra", ())),
+        others=tuple(values.get(one["name"]) for one in columns if one["role"] in KEPT),
         measures=(),
         values=inputs,
     )

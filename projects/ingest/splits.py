@@ -13,6 +13,7 @@ from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 DEFAULT = {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}
 CARVED = 0.1  # of the training rows become validation where only train and test are given
 NONE = -1
+ALONE = 0  # the group of a row that belongs to nothing
 
 
 def assign(
@@ -46,6 +47,24 @@ def assign(
             f"validation, stratified by label, seed {seed}."
         )
     return result, "As given."
+
+
+def joined(keys: np.ndarray[Any, Any], groups: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """[rows]: equal for rows that must go together, which have one input or one group, or are so
+    joined through others. `groups` [rows]: ALONE where a row belongs to nothing."""
+    by_key = np.unique(keys, return_inverse=True)[1]
+    alone = groups == ALONE
+    by_group = np.unique(groups, return_inverse=True)[1]
+    by_group[alone] = by_group.max(initial=0) + 1 + np.arange(int(alone.sum()))
+    together = np.arange(len(keys))
+    while True:
+        before = together
+        for names in (by_key, by_group):
+            least = np.full(int(names.max(initial=0)) + 1, len(keys))
+            np.minimum.at(least, names, together)
+            together = least[names]
+        if np.array_equal(before, together):
+            return together
 
 
 def _words(proportions: dict[str, float], seed: int) -> str:

@@ -63,5 +63,5 @@ class ChangedRows(making.Source):
 
 def _plan(version: DatasetVersion, columns: list[dict[str, str]]) -> Plan:
     plan = reading.plan_of({"task": version.dataset.task} | version.reading)
-    extras = tuple(one["name"] for one in columns if one["role"] == "extra")
+    extras = tuple(one["name"] for one in columns if one["role"] in restored.KEPT)
     return replace(plan, columns={}, others=extras)

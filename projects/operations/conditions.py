@@ -15,20 +15,31 @@ MOST_ROW_IDS = 10_000
 class Conditions(Options):
     """Every condition that is given must hold."""
 
-    split = serializers.CharField(max_length=20, required=False)
-    label = serializers.CharField(max_length=200, required=False)  # type: ignore[assignment]
-    unlabelled = serializers.BooleanField(default=False, help_text="Only rows without a label.")
+    split = serializers.CharField(max_length=20, required=False, style={"of": "splits"})
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=200, required=False, style={"of": "labels"}
+    )
+    unlabelled = serializers.BooleanField(
+        default=False, label="Without a label", help_text="Only rows without a label."
+    )
     q = serializers.CharField(
-        max_length=200, required=False, help_text="Stands in the text, in upper or lower case."
+        max_length=200,
+        required=False,
+        label="Words",
+        help_text="Stands in the text, in upper or lower case.",
     )
     issue = serializers.CharField(
-        max_length=50, required=False, help_text="Only the listed rows of one issue, by its code."
+        max_length=50,
+        required=False,
+        style={"of": "issues"},
+        help_text="Only the listed rows of one issue, by its code.",
     )
     row_ids = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=2**53),
         required=False,
         max_length=MOST_ROW_IDS,
-        help_text="Only these rows.",
+        label="Rows",
+        help_text="Only these rows, by their numbers.",
     )
 
 

@@ -1,7 +1,7 @@
 """Leave out rows whose input stands in an earlier row, and those that leak between splits."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -30,6 +30,14 @@ class Deduplicate(operation.Operation):
             default="everywhere",
             help_text="Of leaks the row of train is left out, so that the test stays as it is.",
         )
+
+    can_be_tried: ClassVar[bool] = True
+    mends: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+        "duplicate": ("Leave duplicates out", {}),
+        "near_duplicate": ("Leave duplicates out", {}),
+        "repeated_row": ("Leave duplicates out", {}),
+        "leak": ("Leave the rows of train out", {"within": "leaks"}),
+    }
 
     def told(self, options: Mapping[str, Any]) -> str:
         if options["within"] == "leaks":

@@ -1,7 +1,7 @@
 """Change single rows: their labels, splits and texts, or leave them out."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -35,6 +35,9 @@ class Edit(operation.Operation):
         changes = serializers.ListField(
             child=Change(), allow_empty=False, max_length=MOST_CHANGES, help_text="One a row."
         )
+
+    has_form: ClassVar[bool] = False
+    can_be_tried: ClassVar[bool] = True
 
     def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:
         seen: set[int] = set()

@@ -1,10 +1,11 @@
 """The rows of several versions, one after the other."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from projects.ingest import restored
 from projects.models import DatasetVersion
 from projects.operations import operation, registry
 from projects.operations.operation import Parent, StoredRow
@@ -23,8 +24,11 @@ class Merge(operation.Operation):
             child=serializers.CharField(max_length=130),
             allow_empty=False,
             max_length=MOST_VERSIONS,
+            style={"of": "versions"},
             help_text="Of this project, as `name@3`.",
         )
+
+    can_be_tried: ClassVar[bool] = True
 
     def others(self, options: Mapping[str, Any]) -> list[str]:
         return list(options["versions"])
@@ -38,10 +42,13 @@ class Merge(operation.Operation):
         names = {one["name"] for one in found}
         for parent in parents[1:]:
             for one in parent.version.columns:
-                if one["role"] == "extra" and one["name"] not in names:
+                if one["role"] in restored.KEPT and one["name"] not in names:
                     names.add(one["name"])
                     found.append(one)
         return found
+
+    def count(self, parents: Sequence[Parent], options: Mapping[str, Any]) -> int:
+        return sum(parent.version.rows for parent in parents)
 
     def rows(self, parents: list[Parent], options: Mapping[str, Any]) -> Iterator[StoredRow]:
         for parent in parents:
@@ -58,10 +65,14 @@ def refuse_unlike(version: DatasetVersion, other: DatasetVersion) -> None:
         )
     if version.separator != other.separator:
         raise operation.refuse("versions", f"{other.reference} parts its labels differently.")
-    own = [(one["name"], one["role"]) for one in version.columns if one["role"] not in _FREE]
-    its = [(one["name"], one["role"]) for one in other.columns if one["role"] not in _FREE]
+    kept = restored.KEPT
+    own = [(one["name"], one["role"]) for one in version.columns if one["role"] not in kept]
+    its = [(one["name"], one["role"]) for one in other.columns if one["role"] not in kept]
     if own != its:
         raise operation.refuse("versions", f"{other.reference} has other columns to learn from.")
-
-
-_FREE = {"extra"}
+    types = {one["name"]: one["type"] for one in version.columns}
+    for one in other.columns:
+        if types.get(one["name"], one["type"]) != one["type"]:
+            raise operation.refuse(
+                "versions", f"The column {one['name']} of {other.reference} is of another type."
+            )

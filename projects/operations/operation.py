@@ -1,10 +1,10 @@
 """What an operation is, and what it is told."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from rest_framework import serializers
 
@@ -20,7 +20,11 @@ StoredRow = dict[str, Any]  # by the names of stored columns; a split of None is
 
 
 class Options(serializers.Serializer[Any]):
-    """What an operation is told. A key that is none of its fields is refused by name."""
+    """What an operation is told. A key that is none of its fields is refused by name.
+
+    `style` says what a page offers for a field: `{"of": "splits"}` (or labels, issues, columns,
+    versions, prompts) those of the version, `{"as": "labels"}` a table with a line for each.
+    """
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -32,12 +36,15 @@ class Options(serializers.Serializer[Any]):
         return super().to_internal_value(data)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Parent:
     """A ready version with its file on this machine's disk."""
 
     version: DatasetVersion
     path: Path
+
+    def open(self) -> IO[bytes]:
+        return self.path.open("rb")
 
     def rows(self) -> Iterator[StoredRow]:
         file = pq.ParquetFile(str(self.path))
@@ -54,6 +61,25 @@ class Operation(ABC):
     Options: ClassVar[type[Options]] = Options
     #: Whether a row's split may be left for later (None), and is then given here.
     divides: ClassVar[bool] = False
+    #: Whether a page asks for its options; others are made where rows are looked at.
+    has_form: ClassVar[bool] = True
+    #: Whether `rows` is quick and asks nobody, so that a page may try it on the first rows.
+    can_be_tried: ClassVar[bool] = False
+    #: What it mends with one click: {an issue's code: (what the button says, options)}.
+    mends: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
+
+    def suits(self, version: DatasetVersion) -> bool:
+        """Whether it makes sense for this version, so that a page offers it."""
+        return True
+
+    def pinned(self, version: DatasetVersion, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as they are written down: what may change its meaning is resolved. Raises
+        Invalid."""
+        return dict(options)
+
+    def count(self, parents: Sequence[Parent], options: Mapping[str, Any]) -> int | None:
+        """How many rows the next version will have, where that is known without making them."""
+        return None
 
     def others(self, options: Mapping[str, Any]) -> list[str]:
         """References of further versions whose rows it reads."""

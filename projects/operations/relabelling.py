@@ -1,7 +1,7 @@
 """Give labels other names; two that get one name become one."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -21,8 +21,17 @@ class Relabel(operation.Operation):
         labels = serializers.DictField(
             child=serializers.CharField(max_length=MOST_LABEL, allow_null=True, allow_blank=True),
             allow_empty=False,
+            style={"as": "labels"},
             help_text="From old names to new ones; an empty one takes the label away.",
         )
+
+    can_be_tried: ClassVar[bool] = True
+
+    def suits(self, version: DatasetVersion) -> bool:
+        return version.problem != REGRESSION and bool(version.labels)
+
+    def count(self, parents: Sequence[Parent], options: Mapping[str, Any]) -> int:
+        return parents[0].version.rows
 
     def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:
         if version.problem == REGRESSION or not version.labels:

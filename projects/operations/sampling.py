@@ -1,12 +1,13 @@
 """Keep some rows, drawn by chance: of each label its share."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
 from rest_framework import serializers
 
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 from projects.ingest.formats import SPLITS
 from projects.models import DatasetVersion
 from projects.operations import operation, registry
@@ -26,7 +27,7 @@ class Sample(operation.Operation):
             min_value=1, max_value=2**40, required=False, help_text="How many rows to keep."
         )
         share = serializers.FloatField(
-            min_value=0.0, max_value=1.0, required=False, help_text="Or which share of them."
+            min_value=0.0, max_value=1.0, required=False, help_text="Or which share, 0 to 1."
         )
         per_label = serializers.IntegerField(
             min_value=1, max_value=2**40, required=False, help_text="Or how many of each label."
@@ -35,6 +36,8 @@ class Sample(operation.Operation):
             choices=[*SPLITS, "all"], default="train", help_text="The split that is thinned."
         )
         seed = serializers.IntegerField(min_value=0, max_value=2**32 - 1, default=0)
+
+    can_be_tried: ClassVar[bool] = True
 
     def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:
         given = [name for name in ("rows", "share", "per_label") if options.get(name) is not None]
@@ -54,17 +57,25 @@ class Sample(operation.Operation):
             return f"Kept {each} rows a label of {where}, drawn with seed {options['seed']}"
         return f"Kept {options['rows']} rows of {where}, drawn with seed {options['seed']}"
 
+    def count(self, parents: Sequence[Parent], options: Mapping[str, Any]) -> int:
+        return int(_chosen(parents[0], options).sum())
+
     def rows(self, parents: list[Parent], options: Mapping[str, Any]) -> Iterator[StoredRow]:
         (parent,) = parents
-        table = pq.read_table(str(parent.path), columns=["split", "label"])
-        drawn = _drawn(
-            np.asarray(table["split"].to_pylist(), dtype=object),
-            np.asarray([label or "" for label in table["label"].to_pylist()], dtype=object),
-            options,
-        )
+        drawn = _chosen(parent, options)
         for row in parent.rows():
             if drawn[row["row_id"]]:
                 yield row
+
+
+def _chosen(parent: Parent, options: Mapping[str, Any]) -> np.ndarray[Any, Any]:
+    with parent.open() as stream:
+        table = pq.read_table(stream, columns=["split", "label"])
+    return _drawn(
+        np.asarray(table["split"].to_pylist(), dtype=object),
+        np.asarray([label or "" for label in table["label"].to_pylist()], dtype=object),
+        options,
+    )
 
 
 def _drawn(

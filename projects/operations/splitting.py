@@ -1,6 +1,6 @@
 """Divide the rows anew into train, validation and test."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rest_framework import serializers
@@ -19,6 +19,11 @@ class Split(operation.Operation):
     label = "Divide anew"
     summary = "Divide the rows into train, validation and test, stratified by label."
     divides: ClassVar[bool] = True
+    can_be_tried: ClassVar[bool] = True
+    mends: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
+        "no_train_rows": ("Divide anew", {"keep_test": False}),
+        "group_leak": ("Divide anew", {"keep_test": False}),
+    }
 
     class Options(operation.Options):
         train = serializers.FloatField(min_value=0.0, max_value=1.0, default=0.8)
@@ -47,6 +52,9 @@ class Split(operation.Operation):
             rest = shares["train"] + shares["validation"]
             shares = {"train": shares["train"] / rest, "validation": shares["validation"] / rest}
         return {"splits": shares, "seed": options["seed"]}
+
+    def count(self, parents: Sequence[Parent], options: Mapping[str, Any]) -> int:
+        return parents[0].version.rows
 
     def rows(self, parents: list[Parent], options: Mapping[str, Any]) -> Iterator[StoredRow]:
         (parent,) = parents
