@@ -5,11 +5,12 @@ import random
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from tests.faults.checker import Outcome, check_nothing_left, outcome
-from tests.faults.stack import Stack, started
+from tests.faults.stack import Stack, Watched, started
 from tests.site import servers
 
 SEED = os.environ.get("FAULTS_SEED") or secrets.token_hex(4)
@@ -34,10 +35,15 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(f"{SEED} {request.node.name}")
 
 
-def ready(stack: Stack) -> Struck:
-    run = stack.launch()
+def ready(stack: Stack, **changes: Any) -> Struck:
+    run = stack.launch(**changes)
     assert run.until_over() == "finished", str(run)
     return Struck(stack, outcome(run))
+
+
+def strike_at(run: Watched, struck: Struck, chance: random.Random) -> None:
+    """Wait for a random step of its first seven tenths."""
+    run.until_step(chance.randrange(1, struck.steps * 7 // 10))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,9 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +24,7 @@ import psycopg
 
 from tests.site.processes import (
     PATIENCE,
+    ROOT,
     Command,
     ask,
     clean_environment,
@@ -34,7 +38,15 @@ from tests.site.servers import Postgres, Redis
 JSON = dict[str, Any]
 PROJECT = "/api/v1/projects/faults"
 LEASE = 9  # seconds; people have 45, and a test has not
+EVERY = 20  # steps from one checkpoint to the next
 OVER = {"finished", "failed", "cancelled"}
+SIGN_IN = """
+import django
+django.setup()
+from projects.models import User
+from projects.services import accounts
+print(accounts.make_sign_in_link(user=User.objects.get(username="ada")))
+"""
 
 #: About two seconds of a processor's time, in which every random moment is another step.
 CONFIGURATION: JSON = {
@@ -46,7 +58,7 @@ CONFIGURATION: JSON = {
         "epochs": 20,
         "batch_size": 8,
         "learning_rate": 0.01,
-        "checkpoint_every_steps": 20,
+        "checkpoint_every_steps": EVERY,
         "seed": 7,
     },
 }
@@ -110,15 +122,18 @@ class Stack:
         database: Postgres | None = None,
         broker: Redis | None = None,
         settings: Mapping[str, str] | None = None,
+        web_processes: int = 1,
     ) -> None:
         self.folder, self.home = folder, folder / "home"
         self.database, self.broker = database, broker
         self.beat_alone = broker is not None
         self.address = f"http://127.0.0.1:{free_port()}"
         self.settings = dict(settings or {})
+        self.web_processes = web_processes
         self.workers: list[Worker] = []
         self.others: list[Command] = []
         self.token = ""
+        self._browser: urllib.request.OpenerDirector | None = None
 
     def environment(self, home: Path | None = None) -> dict[str, str]:
         told = {
@@ -137,19 +152,33 @@ class Stack:
     def start(self, workers: Sequence[JSON]) -> "Stack":
         """Everything, with a project, rows to learn from, and a student; of each worker its
         options."""
-        migrated = Command(self.home, "migrate", env=self.environment())
-        assert migrated.process.wait(timeout=180) == 0, migrated.said
-        self.web = self.run("web", "--port", self.address.rsplit(":", 1)[1])
+        self.command("migrate")
+        self.open(workers)
+        self.token = make_token(self.home, self.environment())
+        self._furnish()
+        return self
+
+    def open(self, workers: Sequence[JSON]) -> None:
+        """Every process, on what is there."""
+        port = self.address.rsplit(":", 1)[1]
+        self.web = self.run("web", "--port", port, "--processes", str(self.web_processes))
         if self.beat_alone:
             self.beat = self.run("beat")
         for options in workers:
             self.add_worker(**options)
-        self.token = make_token(self.home, self.environment())
         until(self.answers, what=lambda: self.web.said)
         for worker in self.workers:
             worker.ready()
-        self._furnish()
-        return self
+
+    def lose(self) -> None:
+        """All processes at once, as the power goes."""
+        for command in [*self.workers, *self.others]:
+            command.process.kill()
+        for command in [*self.workers, *self.others]:
+            command.process.wait()
+        until(lambda: family(self.home) == [])
+        self.workers.clear()
+        self.others.clear()
 
     def run(self, *arguments: str) -> Command:
         command = Command(self.home, *arguments, env=self.environment())
@@ -170,6 +199,12 @@ class Stack:
         """It leaves; all others stay."""
         worker.stop()
         self.workers.remove(worker)
+
+    def command(self, *arguments: str) -> str:
+        """What a command says that ends by itself, and well."""
+        command = Command(self.home, *arguments, env=self.environment())
+        assert command.process.wait(timeout=180) == 0, command.said
+        return command.said
 
     def end(self) -> None:
         for command in [*self.workers, *self.others]:
@@ -195,6 +230,27 @@ class Stack:
         assert status in (200, 201), answer
         return answer
 
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of a page, as somebody sees it who is signed in."""
+        if self._browser is None:
+            done = subprocess.run(
+                [sys.executable, "-c", SIGN_IN],
+                cwd=ROOT,
+                env=self.environment() | {"DJANGO_SETTINGS_MODULE": "distillhub.settings"},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=60,
+            )
+            self._browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+            link = f"{self.address}/sign-in/link/{done.stdout.split()[-1]}/"
+            self._browser.open(link, timeout=60).close()
+        try:
+            with self._browser.open(self.address + path, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
     def answers(self) -> bool:
         try:
             return self.ask("/readyz")[0] == 200
@@ -212,8 +268,9 @@ class Stack:
         self.add_dataset("orders", "text-classification", "orders.csv", table())
         self.add_model("bag", "text-classification", "bag_of_embeddings", {"dim": 64})
 
-    def add_dataset(self, name: str, task: str, file: str, content: bytes) -> None:
-        form = {"name": name, "task": task, "file": (file, content)}
+    def add_dataset(self, name: str, task: str, file: str, content: bytes, **how: str) -> None:
+        """`how` it is read, as the form has it."""
+        form = {"name": name, "task": task, "file": (file, content)} | how
         self.post(f"{PROJECT}/datasets/", form=form)
         self.until_ready(f"{PROJECT}/datasets/{name}/versions/1/")
 
@@ -397,12 +454,12 @@ def _changed(path: Path) -> float:
 
 
 def send(
-    stack: Stack, path: str, body: Any = None, **headers: str
+    stack: Stack, path: str, body: Any = None, method: str | None = None, **headers: str
 ) -> tuple[int, Mapping[str, str], bytes]:
     """Status, headers and content; 0 where nobody answers."""
     headers |= {"Authorization": f"Bearer {stack.token}", "Content-Type": "application/json"}
     content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(stack.address + path, content, headers)
+    request = urllib.request.Request(stack.address + path, content, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, dict(answer.headers), answer.read()
@@ -432,3 +489,26 @@ def steps_in(sentence: str) -> list[int]:
 def after(seconds: float) -> None:
     """A moment later: the fault is what is waited for, and nobody tells when it is the worst."""
     time.sleep(seconds)
+
+
+@contextlib.contextmanager
+def visited(stack: Stack, run: Watched) -> Iterator[list[tuple[int, str | None]]]:
+    """Somebody looks at pages and at REST all the time: what each answer was, and what it said of
+    when to come back."""
+    answers: list[tuple[int, str | None]] = []
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.1):
+            for path in (f"{run.path}/", "/readyz", "/sign-in/"):
+                status, headers, _ = send(stack, path)
+                answers.append((status, headers.get("Retry-After")))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        thread.join()
+    assert psutil.pid_exists(stack.web.process.pid)

@@ -12,12 +12,10 @@ import pytest
 
 from tests.faults.checker import check_ended, check_finished
 from tests.faults.conftest import Struck
-from tests.faults.stack import Watched, after
+from tests.faults.stack import EVERY, Watched, after
 from tests.site.processes import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults-embedded")]
-
-EVERY = 20  # steps from one checkpoint to the next
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(
@@ -89,19 +87,23 @@ def test_a_flipped_byte_in_the_newest_checkpoint_costs_that_checkpoint_and_says_
     assert f"The checkpoint of step {int(newest.name)} is not used:" in run.console
 
 
+@pytest.mark.parametrize(("what", "learning_rate"), [("loss", 100.0), ("gradient", 1.0)])
 def test_numbers_that_are_none_end_a_run_with_advice_and_are_not_tried_again(
-    embedded: Struck,
+    embedded: Struck, what: str, learning_rate: float
 ) -> None:
+    """A gradient's length is beyond all numbers while the loss is still one."""
     wild = {
         "optimizer": "sgd",
-        "learning_rate": 100.0,
+        "learning_rate": learning_rate,
         "weight_decay": 10.0,
         "max_grad_norm": None,
         "schedule": "constant",
         "warmup_ratio": 0.0,
     }
     run = embedded.stack.launch(training=wild)
-    check_ended(run, "failed", r"is no longer a number at step \d+\. Lower the learning rate")
+    check_ended(
+        run, "failed", rf"The {what} is no longer a number at step \d+\. Lower the learning rate"
+    )
     assert run.read()["error"]["code"] == "diverged"
     assert run.column("attempt") == 1
 

@@ -4,19 +4,16 @@ import contextlib
 import json
 import random
 import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import celery
-import psutil
 import pytest
 
 from tests.faults.checker import check_ended, check_finished
 from tests.faults.conftest import Struck
-from tests.faults.stack import CONFIGURATION, PROJECT, Stack, Watched, after, send
+from tests.faults.stack import CONFIGURATION, PROJECT, Watched, after, send, visited
 from tests.site.processes import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults-served")]
@@ -147,26 +144,3 @@ def test_fifty_posts_with_one_key_are_one_run(served: Struck) -> None:
     assert status == 201
     assert stack.rows("SELECT count(*) FROM training_run") == [(before[0][0] + 1,)]
     check_finished(Watched(stack, number), served.undisturbed)
-
-
-@contextlib.contextmanager
-def visited(stack: Stack, run: Watched) -> Iterator[list[tuple[int, str | None]]]:
-    """Somebody looks at pages and at REST all the time: what each answer was, and what it said of
-    when to come back."""
-    answers: list[tuple[int, str | None]] = []
-    over = threading.Event()
-
-    def look() -> None:
-        while not over.wait(0.1):
-            for path in (f"{run.path}/", "/readyz", "/sign-in/"):
-                status, headers, _ = send(stack, path)
-                answers.append((status, headers.get("Retry-After")))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        over.set()
-        thread.join()
-    assert psutil.pid_exists(stack.web.process.pid)

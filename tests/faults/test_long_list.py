@@ -18,19 +18,17 @@ import psutil
 import pytest
 
 from tests.faults.checker import check_ended, check_finished
-from tests.faults.conftest import Struck, ready
+from tests.faults.conftest import Struck, ready, strike_at
 from tests.faults.proxy import Proxy
-from tests.faults.stack import LEASE, PROJECT, Stack, Watched, after, send, started
+from tests.faults.stack import EVERY, LEASE, PROJECT, Stack, after, send, started
 from tests.site.processes import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.xdist_group("faults-long")]
 
-EVERY = 20  # steps from one checkpoint to the next
-
-
-def strike_at(run: Watched, struck: Struck, chance: random.Random) -> None:
-    run.until_step(chance.randrange(1, struck.steps * 7 // 10))
-
+TEN_MINUTES = pytest.mark.skipif(
+    "FAULTS_TEN_MINUTES" not in os.environ,
+    reason="ten minutes of waiting each: make faults FAULTS_TEN_MINUTES=1",
+)
 
 # -- deaths ------------------------------------------------------------------------------------
 
@@ -88,14 +86,8 @@ def test_the_whole_box_is_killed_and_started(
         struck = ready(stack)
         runs = [stack.launch() for _ in range(3)]
         strike_at(runs[0], struck, chance)
-        for command in [*stack.workers, *stack.others]:
-            command.process.kill()
-            command.process.wait()
-        until(lambda: stack.engines() == [])
-        stack.others.clear()
-        stack.web = stack.run("web", "--port", stack.address.rsplit(":", 1)[1])
-        stack.replace(stack.workers[0])
-        until(stack.answers)
+        stack.lose()
+        stack.open([{}])
         for run in runs:
             check_finished(run, struck.undisturbed)
 
@@ -189,7 +181,7 @@ def test_two_schedulers_do_no_harm(served: Struck, chance: random.Random) -> Non
 # -- the network and the database --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [5, 60])
+@pytest.mark.parametrize("seconds", [5, 60, pytest.param(600, marks=TEN_MINUTES)])
 @pytest.mark.parametrize("how", ["cut", "swallow"])
 @pytest.mark.parametrize("what", ["database", "broker"])
 def test_the_network_of_a_worker_is_away(
