@@ -177,6 +177,7 @@ AUTH_PASSWORD_VALIDATORS = [
 
 REDIS_URL = env.text("REDIS_URL")
 if REDIS_URL:
+    broker.register_redis()
     CELERY_BROKER_URL = REDIS_URL
     CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, object] = {
         "visibility_timeout": 3600,

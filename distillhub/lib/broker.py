@@ -18,6 +18,18 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT = 0.3  # seconds; Celery looks for the wish to stop only between two waits of 2 s
 
 
+def is_message(channel: Any, payload: Any) -> bool:
+    """Whether kombu and Celery can take it apart. Its body is not read."""
+    try:
+        message = channel.Message(payload, channel=channel)
+        where = message.delivery_info
+        found = (message.delivery_tag, where["exchange"], where["routing_key"])
+        named = message.headers.get("task", "")
+    except Exception:  # whatever taking it apart raises: it is none
+        return False
+    return all(isinstance(one, str) for one in (*found, named))
+
+
 class Channel(filesystem.Channel):  # type: ignore[misc]
     def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:
         """Written beside and renamed: kombu's own writes in place, and a worker that looks between
@@ -32,10 +44,14 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
 
     def _get(self, queue: str) -> Any:
         try:
-            return super()._get(queue)
+            found = super()._get(queue)
         except ValueError as error:
             log.warning("A message in the queue %s is not JSON; it is dropped: %s", queue, error)
             raise Empty from None
+        if not is_message(self, found):
+            log.warning("A message in the queue %s is dropped: Celery has not written it.", queue)
+            raise Empty
+        return found
 
 
 class Transport(filesystem.Transport):  # type: ignore[misc]
@@ -51,3 +67,9 @@ def register() -> str:
     """The address of a broker that keeps its messages in local folders."""
     transport.TRANSPORT_ALIASES["folders"] = f"{__name__}:Transport"
     return "folders://localhost"
+
+
+def register_redis() -> None:
+    """Have `redis://` and `rediss://` mean our own transport."""
+    for name in ("redis", "rediss"):
+        transport.TRANSPORT_ALIASES[name] = "distillhub.lib.redis_queue:Transport"
