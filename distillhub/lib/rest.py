@@ -4,10 +4,12 @@ what the database could not keep."""
 import json
 import logging
 import math
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
-from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
 from django.db import InterfaceError, OperationalError
+from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.pagination import BasePagination, CursorPagination
@@ -130,18 +132,42 @@ class Cursor(CursorPagination):
         }
 
 
-class LateCursor(Cursor):
-    """Finds the rows of a page by their ids, then reads only those whole: sorting thousands of
-    rows carries nothing of what is in them. The view's `whole()` are the rows to read."""
+class Sorted(Protocol):
+    """Rows in an order, of which those that come first may be had without sorting all."""
 
-    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
-        columns = [name.removeprefix("-") for name in self.get_ordering(request, queryset, view)]
-        found: Any = super().paginate_queryset(queryset.values("pk", *columns), request, view)
-        if found is None:
-            return None
-        rows = view.whole().in_bulk([row["pk"] for row in found])
-        # One that was deleted in between is left out.
-        return [rows[row["pk"]] for row in found if row["pk"] in rows]
+    @property
+    def columns(self) -> Sequence[str]: ...
+
+    def whole(self) -> QuerySet[Any]: ...
+
+    def few(
+        self, count: int, *, is_descending: bool, beyond: str | None
+    ) -> Iterator[QuerySet[Any]]:
+        """More and more of the rows that come before all others, beyond a value of the first column
+        where one is given; each may or may not hold `count` that are wanted."""
+
+
+class LateCursor(Cursor):
+    """Finds the ids of a page's rows, for the view to read whole: sorting thousands of rows carries
+    nothing of what is in them."""
+
+    def ids(self, found: Sorted, request: Request) -> list[int]:
+        self.ordering = tuple(found.columns)  # type: ignore[assignment]
+        columns = [name.removeprefix("-") for name in self.ordering]
+        cursor: Any = self.decode_cursor(request)
+        offset, is_back, position = cursor or (0, False, None)
+        needed = offset + (self.get_page_size(request) or 0) + 1
+        is_descending = self.ordering[0].startswith("-") != is_back
+        try:
+            if not is_back or position is not None:
+                for rows in found.few(needed, is_descending=is_descending, beyond=position):
+                    page = self.paginate_queryset(rows.values("pk", *columns), request)
+                    if self.has_previous if is_back else self.has_next:  # it is full
+                        return [row["pk"] for row in page or ()]
+            page = self.paginate_queryset(found.whole().values("pk", *columns), request)
+        except (ValueError, ValidationError):  # a position that is no value of its column
+            raise exceptions.NotFound(self.invalid_cursor_message) from None
+        return [row["pk"] for row in page or ()]
 
 
 class Stretches(BasePagination):

@@ -9,6 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
+from distillhub.lib import planner
 from projects.models import Project, User
 from tests import make
 from training.models import Run
@@ -120,6 +121,17 @@ def test_a_metric_is_looked_up_by_its_values(project: Project) -> None:
         pytest.skip("with a handful of rows PostgreSQL reads the table")
     found = run_search.search(project=project, filter=f"metrics.{ACCURACY} > 0.9")
     assert "metric_series_by_value" in found.explain()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_controls_are_looked_up_by_an_index_where_hardly_any_run_has_one(project: Project) -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("with a handful of rows PostgreSQL reads the table")
+    version, student = make.dataset_version(project), make.model_version(project)
+    for _ in range(20):
+        make.run(project, dataset_version=version, student=student)
+    planner.refresh()
+    assert "run_by_control" in Run.objects.filter(control_of__in=[1, 2, 3]).explain()
 
 
 def test_what_a_deleted_run_measured_is_found_no_more(project: Project) -> None:

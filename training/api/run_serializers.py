@@ -8,13 +8,9 @@ from rest_framework import serializers
 from training.engine.config import OUTPUTS
 from training.models import Artifact, Run, RunEvent
 from training.services import queue, runs
-from training.services.queue import Place
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
-WORDS: dict[str, Any] = {"type": "array", "items": {"type": "string"}}
-NUMBERS: dict[str, Any] = {"type": "array", "items": {"type": "integer"}}
 PRIORITIES = [one.label for one in Run.Priority]
-NUMBER_OR_NULL: dict[str, Any] = {"type": ["integer", "null"]}
 
 
 class ProgressShape(serializers.Serializer[Any]):
@@ -59,9 +55,6 @@ class RunErrorShape(ErrorShape):
     )
 
 
-REPORTED = ("code", "detail", "cause", "title", "step", "steps", "attempt", "memory", "advice")
-
-
 @extend_schema_field({"type": "object", "additionalProperties": {"type": ["number", "string"]}})
 class ValuesField(serializers.JSONField):
     """Numbers by name; those that are not finite are the words NaN, Infinity and -Infinity."""
@@ -73,32 +66,40 @@ class ObjectField(serializers.JSONField):
 
 
 class RunShape(serializers.ModelSerializer[Run]):
+    """What `run_representation` answers of a run; declared here for OpenAPI."""
+
     progress = ProgressShape(source="*", read_only=True)
     config = ObjectField(help_text="Complete, every reference pinned to a version.")
     dataset = serializers.CharField(source="dataset_version.reference")
-    student = serializers.SerializerMethodField(help_text="A version, or run/12 while waiting.")
-    teachers = serializers.SerializerMethodField()
+    student = serializers.CharField(read_only=True, help_text="A version, or run/12 while waiting.")
+    teachers = serializers.ListField(child=serializers.CharField(), read_only=True)
     output = serializers.CharField(
         source="output.reference", allow_null=True, help_text="The version that this run made."
     )
     metrics = ValuesField(help_text="The latest value of every series.")
     summary = ObjectField()
-    comparison = ObjectField(help_text="Against its control, on the same rows.")
+    comparison = ObjectField(allow_null=True, help_text="Against its control, on the same rows.")
     worker = serializers.CharField(source="worker.name", allow_null=True)
-    error = serializers.SerializerMethodField()
-    study = serializers.SerializerMethodField()
+    error = RunErrorShape(allow_null=True, read_only=True)
+    study = serializers.IntegerField(allow_null=True, read_only=True)
     control_of = serializers.IntegerField(
         source="control_of.number", allow_null=True, help_text="The run that this one controls."
     )
-    control = serializers.SerializerMethodField(help_text="The control of this run.")
-    waits_for = serializers.SerializerMethodField()
-    priority = serializers.SerializerMethodField(help_text="low, normal or high.")
-    queue = serializers.SerializerMethodField(help_text="Where it stands; null once it began.")
+    control = serializers.IntegerField(
+        allow_null=True, read_only=True, help_text="The control of this run."
+    )
+    waits_for = serializers.ListField(child=serializers.IntegerField(), read_only=True)
+    priority = serializers.CharField(read_only=True, help_text="low, normal or high.")
+    queue = PlaceShape(
+        allow_null=True, read_only=True, help_text="Where it stands; null once it began."
+    )
     pausing = serializers.BooleanField(
         source="is_pausing", help_text="It writes a checkpoint, then it is paused."
     )
-    actions = serializers.SerializerMethodField(
-        help_text="What may be asked of it now: pause, resume, retry, cancel, move."
+    actions = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="What may be asked of it now: pause, resume, retry, cancel, move.",
     )
     created_by = serializers.CharField(source="created_by.username")
     tags = serializers.ListField(child=serializers.CharField())
@@ -111,62 +112,6 @@ class RunShape(serializers.ModelSerializer[Run]):
             "created_at", "started_at", "finished_at", "created_by", "notes", "tags", "study",
             "control_of", "control", "waits_for", "priority", "queue", "pausing", "actions",
         ]  # fmt: skip
-
-    @extend_schema_field(str)
-    def get_student(self, run: Run) -> str:
-        return run.student.reference if run.student else run.config["student"]
-
-    @extend_schema_field(WORDS)
-    def get_teachers(self, run: Run) -> list[str]:
-        asked = run.config["teachers"]
-        return [one if isinstance(one, str) else one["model"] for one in asked]
-
-    @extend_schema_field(RunErrorShape(allow_null=True))
-    def get_error(self, run: Run) -> dict[str, Any] | None:
-        """Of the whole report all but the trace and the last lines, which the console has."""
-        if run.error is None:
-            return None
-        return {name: run.error[name] for name in REPORTED if name in run.error}
-
-    @extend_schema_field(NUMBER_OR_NULL)
-    def get_study(self, run: Run) -> int | None:
-        return None
-
-    @extend_schema_field(NUMBER_OR_NULL)
-    def get_control(self, run: Run) -> int | None:
-        its = getattr(run, "its_controls", None)  # in a list (run_search.whole)
-        return next((one.number for one in (run.controls.all() if its is None else its)), None)
-
-    @extend_schema_field(NUMBERS)
-    def get_waits_for(self, run: Run) -> list[int]:
-        its = getattr(run, "its_waits", None)
-        return sorted(one.number for one in (run.waits_for.all() if its is None else its))
-
-    @extend_schema_field(str)
-    def get_priority(self, run: Run) -> str:
-        return str(run.get_priority_display())
-
-    @extend_schema_field(PlaceShape(allow_null=True))
-    def get_queue(self, run: Run) -> dict[str, Any] | None:
-        found = self._places(run).get(run.pk)
-        return None if found is None else found.as_dict()
-
-    @extend_schema_field(WORDS)
-    def get_actions(self, run: Run) -> list[str]:
-        return runs.actions(run)
-
-    def _places(self, run: Run) -> dict[int, Place]:
-        """Of all runs that are shown together, looked up once and only where one waits."""
-        if run.status not in (Run.Status.QUEUED, Run.Status.WAITING):
-            return {}
-        shown = getattr(self.parent, "instance", None)
-        if not isinstance(shown, list):
-            return queue.places([run])
-        context: dict[str, Any] = self.context  # type: ignore[assignment]
-        if "places" not in context:
-            context["places"] = queue.places(shown)
-        found: dict[int, Place] = context["places"]
-        return found
 
 
 class EventShape(serializers.ModelSerializer[RunEvent]):

@@ -17,6 +17,7 @@ from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor, LateCursor, checked_query
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import Role
+from training.api import run_representation
 from training.api.run_serializers import (
     EXAMPLES,
     ArtifactShape,
@@ -48,30 +49,24 @@ class RunView(ProjectMixin, APIView):
 
     def answer(self, run: Run, status: int = 200) -> Response:
         """The run as it is now, for what changed it."""
-        fresh = runs.find(project=self.project(), number=run.number)
-        return Response(RunShape(fresh).data, status=status)
+        return Response(run_representation.one(run), status=status)
 
 
 @extend_schema_view(get=extend_schema(summary="Runs of a project", parameters=[SearchShape]))
 class RunList(ProjectMixin, generics.ListAPIView[Run]):
+    queryset = Run.objects.none()
     serializer_class = RunShape
     pagination_class = LateCursor
 
-    def get_queryset(self) -> QuerySet[Run]:
-        if getattr(self, "swagger_fake_view", False):
-            return Run.objects.none()
-        asked = checked_query(self.request, SearchShape)
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        asked = checked_query(request, SearchShape)
         order = asked.pop("order", "-number")
         for name in ("limit", "cursor"):
             asked.pop(name, None)
-        found = run_search.search(project=self.project(), **asked)
-        found, columns = run_search.ordered(found, order)
-        assert self.paginator is not None
-        self.paginator.ordering = columns  # type: ignore[attr-defined]
-        return found
-
-    def whole(self) -> QuerySet[Run]:
-        return run_search.whole()
+        found = run_search.found(project=self.project(), order=order, **asked)
+        assert isinstance(self.paginator, LateCursor)
+        pks = self.paginator.ids(found, request)
+        return self.get_paginated_response(run_representation.represented(pks))
 
     @idempotent
     @extend_schema(
@@ -84,8 +79,7 @@ class RunList(ProjectMixin, generics.ListAPIView[Run]):
     )
     def post(self, request: Request, project_slug: str) -> Response:
         run = runs.launch(project=self.project(), configuration=request.data, by=person(request))
-        fresh = runs.find(project=self.project(), number=run.number)
-        return Response(RunShape(fresh).data, status=201)
+        return Response(run_representation.one(run), status=201)
 
 
 class RunPreview(ProjectMixin, APIView):
@@ -116,7 +110,7 @@ class RunDetail(RunView):
 
     @extend_schema(responses=RunShape, summary="A run")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
-        return Response(RunShape(self.run()).data)
+        return self.answer(self.run())
 
     @extend_schema(
         request=EditShape, responses=RunShape, summary="Change its name, notes, tags or priority"

@@ -163,6 +163,12 @@ class Run(Leased):
             models.Index(fields=["project", "status"], name="run_by_project_status"),
             # What people have in training, and when they last had a turn, without reading rows.
             models.Index(fields=["created_by", "status", "taken_at"], name="run_by_share"),
+            # Where most runs control none, a planner takes the foreign key's own for useless.
+            models.Index(
+                fields=["control_of"],
+                condition=models.Q(control_of__isnull=False),
+                name="run_by_control",
+            ),
         ]
 
     def __str__(self) -> str:

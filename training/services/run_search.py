@@ -1,13 +1,15 @@
 """Finding runs: by status, tag, words, expression; in any order. For the table and for REST."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import F, Prefetch, Q, QuerySet, Value
+from django.db.models import F, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 
 from distillhub.lib.errors import Invalid
-from projects.models import DatasetVersion, ModelVersion, Project
-from training.models import Run
+from projects.models import Project
+from training.models import MetricSeries, Run
 from training.services import run_filters
 from training.services.run_filters import METRIC
 
@@ -26,6 +28,7 @@ ORDERS: dict[str, Any] = {
     "finished_at": "finished_at",
 }
 MISSING = 1e300  # beyond every metric
+NARROWED = (3, 16)  # times as many runs are looked at where a filter lets only some through
 
 
 def search(
@@ -37,10 +40,12 @@ def search(
     filter: str = "",
     study: str = "",
     control: bool | None = None,
+    by_run: bool = False,
 ) -> QuerySet[Run]:
-    """The project's runs, as far as they are to be found; `whole` reads what is shown of them.
+    """The project's runs, as far as they are to be found.
 
-    `status` may name several, separated by commas, or be `active`. Raises Invalid.
+    `status` may name several, separated by commas, or be `active`. `by_run` is for those who look
+    at few runs only (`run_filters.narrowed`). Raises Invalid.
     """
     runs = Run.objects.filter(project=project)
     if status:
@@ -53,49 +58,90 @@ def search(
         runs = runs.none()
     if control is not None:
         runs = runs.filter(control_of__isnull=not control)
-    return run_filters.narrowed(runs, filter, project=project) if filter else runs
+    if not filter:
+        return runs
+    return run_filters.narrowed(runs, filter, project=project, by_run=by_run)
 
 
-def whole() -> QuerySet[Run]:
-    """Runs with what REST shows of each, however many in ten queries. What is the same for many of
-    them is read once; of other runs only their numbers are."""
-    numbers = Run.objects.only("number", "control_of")
-    models: QuerySet[ModelVersion] = ModelVersion.objects.select_related("model")
-    versions: QuerySet[DatasetVersion] = DatasetVersion.objects.select_related("dataset")
-    return (
-        Run.objects.select_related("project", "created_by", "worker", "control_of")
-        .defer(*(f"control_of__{name}" for name in ("config", "metrics", "summary", "comparison")))
-        .defer("worker__machine", "worker__load")
-        .prefetch_related(
-            Prefetch("dataset_version", versions),
-            Prefetch("student", models),
-            Prefetch("output", models),
-            Prefetch("controls", numbers, to_attr="its_controls"),
-            Prefetch("waits_for", Run.objects.only("number"), to_attr="its_waits"),
-        )
-    )
+@dataclass(frozen=True)
+class Found:
+    """The runs that were asked for, in an order (`created_at`, `-metrics.val/accuracy`, …)."""
+
+    project: Project
+    order: str
+    asked: dict[str, Any]
+    columns: list[str]  # to sort by
+
+    def whole(self) -> QuerySet[Run]:
+        return self._sorted(search(project=self.project, **self.asked))
+
+    def few(
+        self, count: int, *, is_descending: bool, beyond: str | None = None
+    ) -> Iterator[QuerySet[Run]]:
+        """In order of a metric: an index tells which come first."""
+        series = _metric(self.order)
+        if not series:
+            return
+        last = None if beyond is None else float(beyond)
+        runs = None
+        for times in NARROWED if self.asked else (1,):
+            first = first_by(self.project, series, count * times, is_descending, last)
+            if len(first) < count:
+                return
+            if runs is None:
+                runs = self._sorted(search(project=self.project, by_run=True, **self.asked))
+            yield runs.filter(pk__in=first)
+
+    def _sorted(self, runs: QuerySet[Run]) -> QuerySet[Run]:
+        series, name = _metric(self.order), self.order.removeprefix("-")
+        if series:
+            last = Value(-MISSING if self.order.startswith("-") else MISSING)
+            return runs.annotate(sorted_by=Coalesce(run_filters.metric(series), last))
+        if name in ("started_at", "finished_at"):
+            return runs.annotate(sorted_by=Coalesce(F(name), Now()))
+        return runs
 
 
-def ordered(runs: QuerySet[Run], order: str) -> tuple[QuerySet[Run], list[str]]:
-    """The runs, and the columns to sort them by: `created_at`, `-metrics.val/accuracy`, ….
-
-    Raises Invalid for what cannot be sorted by.
-    """
+def found(*, project: Project, order: str, **asked: Any) -> Found:
+    """Raises Invalid for what cannot be sorted by; `search` for what cannot be asked."""
     minus = "-" if order.startswith("-") else ""
     name = order.removeprefix("-")
-    kind, _, series = name.partition(".")
-    if kind == "metrics" and METRIC.fullmatch(series):
-        last = Value(-MISSING if minus else MISSING)
-        runs = runs.annotate(sorted_by=Coalesce(run_filters.metric(series), last))
-        return runs, [f"{minus}sorted_by", "-number"]
-    if name not in ORDERS:
+    if _metric(order) or name in ("started_at", "finished_at"):
+        columns = [f"{minus}sorted_by", "-number"]
+    elif name in ORDERS:
+        columns = [f"{minus}{ORDERS[name]}", "-number"][: 1 if name == "number" else 2]
+    else:
         known = ", ".join([*ORDERS, "metrics.<name>"])
         sentence = f"Runs cannot be sorted by {name}; sort by {known}, with - for descending."
         raise Invalid(sentence, fields={"order": [sentence]})
-    if name in ("started_at", "finished_at"):
-        runs = runs.annotate(sorted_by=Coalesce(F(name), Now()))
-        return runs, [f"{minus}sorted_by", "-number"]
-    return runs, [f"{minus}{ORDERS[name]}"] + ([] if name == "number" else ["-number"])
+    return Found(project, order, asked, columns)
+
+
+def _metric(order: str) -> str:
+    """Of `-metrics.val/accuracy` the series."""
+    kind, _, series = order.removeprefix("-").partition(".")
+    return series if kind == "metrics" and METRIC.fullmatch(series) else ""
+
+
+def first_by(
+    project: Project, name: str, count: int, is_descending: bool, beyond: float | None = None
+) -> list[int]:
+    """Up to `count` of the project's runs that come first in order of a metric, and before all
+    others: of those that share the last one's value there are all or none."""
+    series = MetricSeries.objects.filter(
+        project=project, name=name, run__isnull=False, last_value__isnull=False
+    )
+    if beyond is not None:
+        series = series.filter(**{f"last_value__{'lt' if is_descending else 'gt'}": beyond})
+    minus = "-" if is_descending else ""
+    rows = list(
+        series.order_by(f"{minus}last_value", f"{minus}run").values_list("run", "last_value")[
+            : count + 1
+        ]
+    )
+    if len(rows) > count:
+        rows = [row for row in rows if row[1] != rows[-1][1]]
+    return [pk for pk, _ in rows]
 
 
 def _statuses(asked: str) -> list[str]:
