@@ -237,6 +237,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 3600.0,
         "options": _stale,
     },
+    "forget abandoned uploads": {
+        "task": "projects.forget_uploads",
+        "schedule": 3600.0,
+        "options": _stale,
+    },
     "requeue lost ingestions": {
         "task": "projects.requeue_ingestions",
         "schedule": DISTILLHUB_LEASE_SECONDS / 3,
@@ -277,6 +282,9 @@ DISTILLHUB_JOURNAL_DAYS = env.integer("DISTILLHUB_JOURNAL_DAYS", 30)
 DISTILLHUB_EXPORT_DAYS = env.integer("DISTILLHUB_EXPORT_DAYS", 0)
 # The largest upload, in MiB, and the address of the model hub.
 DISTILLHUB_MAX_UPLOAD_MIB = env.integer("DISTILLHUB_MAX_UPLOAD_MIB", 2048)
+DISTILLHUB_UPLOAD_QUOTA_MIB = env.integer(
+    "DISTILLHUB_UPLOAD_QUOTA_MIB", 4 * DISTILLHUB_MAX_UPLOAD_MIB
+)
 HF_ENDPOINT = env.text("HF_ENDPOINT", "https://huggingface.co")
 
 # Files ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.http import QueryDict
@@ -15,16 +16,19 @@ from projects.ingest.formats import (
     TABLE_TASK,
     TOKENS_TASK,
 )
+from projects.ingest.reading import BESIDE
 
 PERCENT = 100
+MOST_FILES = 50
 
 
 class FilesForm(forms.Form):
     file = forms.FileField(
         label="File",
+        required=False,
         help_text="A CSV or TSV file, words with tags (CoNLL, JSON Lines), or a zip of images or "
         "sounds in class folders.",
-        error_messages={"required": "Choose a file.", "empty": "The file is empty."},
+        error_messages={"empty": "The file is empty."},
     )
     test_file = forms.FileField(
         label="Separate test file",
@@ -32,6 +36,19 @@ class FilesForm(forms.Form):
         help_text="Of the same kind. Its rows become the test split, whatever else is divided.",
         error_messages={"empty": "The test file is empty."},
     )
+
+    def clean(self) -> dict[str, Any]:
+        """Files come in the form, or have come before it: `upload` and `test_upload` name them."""
+        cleaned = self.cleaned_data
+        assert isinstance(self.data, QueryDict)
+        for name in ("upload", "test_upload"):
+            try:
+                cleaned[name] = [UUID(one) for one in self.data.getlist(name)[:MOST_FILES]]
+            except ValueError:
+                self.add_error("file", "This is no upload.")
+        if not cleaned.get("file") and not cleaned.get("upload") and not self.errors:
+            self.add_error("file", "Choose a file.")
+        return cleaned
 
 
 class MappingForm(forms.Form):
@@ -94,6 +111,9 @@ def _columns(post: QueryDict, task: str) -> dict[str, Any]:
             columns[role] = chosen
     for role in ("prompt", "rationale"):
         if task == GENERATION_TASK and f"role-{role}" in post:
+            columns[role] = post[f"role-{role}"] or None
+    for role in BESIDE:
+        if f"role-{role}" in post:
             columns[role] = post[f"role-{role}"] or None
     uses = {name: post.get(f"use-{place}") for place, name in enumerate(known)}
     if not any(uses.values()):

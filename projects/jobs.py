@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from distillhub.lib import told
 from projects.ingest import ingestion
-from projects.models import DatasetVersion
+from projects.models import DatasetVersion, ResumableUpload
 from projects.operations import carrying
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,13 @@ def requeue_ingestions(**later: Any) -> None:
     for waiting in (versions.unclaimed().filter(created_at__lt=Now() - OVERDUE), versions.lost()):
         for version_id in waiting.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE]:
             send_ingestion(version_id)
+
+
+@shared_task(name="projects.forget_uploads")  # type: ignore[untyped-decorator]
+def forget_uploads(**later: Any) -> None:
+    """Discard uploads that nobody has added to for a day."""
+    for upload in ResumableUpload.objects.expired()[:MOST_AT_ONCE]:
+        upload.discard()
 
 
 def send_ingestion(version_id: int) -> None:

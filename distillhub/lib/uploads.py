@@ -1,10 +1,12 @@
 """Bodies of requests: those that are too large are refused before they fill a disk (Django itself
 bounds fields, but not files), and those that the disk has no room for are refused in a sentence."""
 
+import asyncio
 import contextlib
 import io
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import IO, Any
 
 from django.conf import settings
@@ -13,6 +15,8 @@ from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUplo
 from django.core.handlers.asgi import ASGIHandler
 
 from distillhub.lib.places import Away, taken_by_disk
+
+Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 FORM = 16 << 20  # bytes of a body besides its files
 FILES = 2  # of the largest size, in one body
@@ -88,12 +92,25 @@ class OnDisk(TemporaryFileUploadHandler):
             raise
 
 
+#: Of a resumable upload what has arrived counts, also when the connection is lost behind it.
+RESUMABLE = b"application/offset+octet-stream"
+_resumable: ContextVar[bool] = ContextVar("resumable", default=False)
+
+
 class Handler(ASGIHandler):
     """Keeps a body on the disk of FILE_UPLOAD_TEMP_DIR, not in the system's folder, which may lie
     in memory. Of one that is too large, or too large for the disk, nothing is kept: whoever reads
-    it is told why, and a view that reads none answers as ever."""
+    it is told why, and a view that reads none answers as ever. Of a body that is cut off a view
+    sees nothing, unless its upload can go on later."""
 
-    async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
+    async def handle(
+        self, scope: dict[str, Any], receive: Receive, send: Callable[..., Awaitable[None]]
+    ) -> None:
+        is_resumable = (b"content-type", RESUMABLE) in scope["headers"]
+        _resumable.set(is_resumable)
+        await super().handle(scope, _once_gone(receive) if is_resumable else receive, send)
+
+    async def read_body(self, receive: Receive) -> IO[bytes]:
         body = tempfile.SpooledTemporaryFile(  # noqa: SIM115 (closed with the request)
             max_size=settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(settings.FILE_UPLOAD_TEMP_DIR)
         )
@@ -103,8 +120,10 @@ class Handler(ASGIHandler):
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
-                body.close()
-                raise RequestAborted
+                if not _resumable.get():
+                    body.close()
+                    raise RequestAborted
+                message = {"body": b""}
             more = message.get("more_body", False)
             piece = message.get("body", b"")
             received += len(piece)
@@ -122,6 +141,21 @@ class Handler(ASGIHandler):
                 with contextlib.suppress(OSError):  # what is still to be written has no room either
                     body.close()
         return body if fault is None else _Refused(fault)  # type: ignore[return-value]
+
+
+def _once_gone(receive: Receive) -> Receive:
+    """Tells once that the client is gone: what is made of its bytes is made to the end."""
+    gone = False
+
+    async def listen() -> Mapping[str, Any]:
+        nonlocal gone
+        if gone:
+            await asyncio.Event().wait()  # until the answer is ready, and this is cancelled
+        message = await receive()
+        gone = message["type"] == "http.disconnect"
+        return message
+
+    return listen
 
 
 class _Refused(io.RawIOBase):

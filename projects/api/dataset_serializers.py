@@ -12,6 +12,7 @@ from rest_framework.exceptions import ParseError
 from distillhub.lib.rest import SafeJSONParser
 from projects.ingest.formats import PROBLEMS
 from projects.models import Dataset, DatasetVersion
+from projects.services.datasets import MOST_FILES
 
 
 class IssueSerializer(serializers.Serializer[Any]):
@@ -190,6 +191,8 @@ class JSONPart(serializers.CharField):
     """A part of a multipart body that holds a JSON object."""
 
     def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict):  # the whole body is JSON
+            return data
         text = super().to_internal_value(data)
         try:
             value = SafeJSONParser().parse(io.BytesIO(text.encode()))
@@ -203,12 +206,28 @@ class JSONPart(serializers.CharField):
         return json.dumps(value)
 
 
+class Uploads(serializers.ListField):
+    """Finished resumable uploads: one id, or several."""
+
+    child = serializers.UUIDField()
+
+    def to_internal_value(self, data: Any) -> Any:
+        return super().to_internal_value([data] if isinstance(data, str) else data)
+
+
 class NextVersionSerializer(serializers.Serializer[Any]):
     """An upload that becomes a version."""
 
     file = serializers.FileField(
+        required=False,
         help_text="CSV, TSV, words with tags (CoNLL, JSON Lines), running text, or a zip of images "
-        "or sounds in class folders."
+        "or sounds in class folders.",
+    )
+    upload = Uploads(
+        required=False,
+        max_length=MOST_FILES,
+        help_text="In place of `file`: the id of a finished resumable upload (`uploads/`), or "
+        "several of them. They are used up by it.",
     )
     test_file = serializers.FileField(
         required=False, help_text="A second file of the same kind: the split `test`."
@@ -234,6 +253,11 @@ class NextVersionSerializer(serializers.Serializer[Any]):
         "`quoting`, `ragged`, `separator` (between several labels of a row), `tag_names` (of "
         "words' tags that are numbers), ...",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if bool(attrs.get("file")) == bool(attrs.get("upload")):
+            raise serializers.ValidationError({"file": ["Send a file, or name an upload."]})
+        return attrs
 
 
 class UploadSerializer(NextVersionSerializer):

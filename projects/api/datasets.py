@@ -28,8 +28,8 @@ from projects.api.dataset_serializers import (
     VersionSerializer,
     VersionSummarySerializer,
 )
-from projects.models import Dataset, DatasetVersion
-from projects.services import datasets, operations
+from projects.models import Dataset, DatasetVersion, Project
+from projects.services import datasets, operations, resumable
 
 MOST_PIXELS = 1024  # on the longer side of a served picture
 
@@ -53,15 +53,12 @@ class DatasetList(ProjectMixin, generics.ListAPIView[Dataset]):
 
     @idempotent
     @extend_schema(
-        request={"multipart/form-data": UploadSerializer},
+        request={"multipart/form-data": UploadSerializer, "application/json": UploadSerializer},
         responses={201: VersionSerializer},
         summary="Upload a dataset",
     )
     def post(self, request: Request, project_slug: str) -> Response:
-        _require_multipart(request)
-        body = UploadSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        version = datasets.upload(project=self.project(), **body.validated_data, by=person(request))
+        version = _uploaded(request, UploadSerializer(data=request.data), self.project())
         return Response(VersionSerializer(version).data, status=201)
 
 
@@ -95,17 +92,15 @@ class VersionList(ProjectMixin, generics.ListAPIView[DatasetVersion]):
     )
     def post(self, request: Request, project_slug: str, dataset_name: str) -> Response:
         dataset = datasets.get(project=self.project(), name=dataset_name)
-        if not _is_multipart(request):
+        if "operation" in request.data or not _brings_a_file(request):
             return Response(VersionSerializer(self._changed(request, dataset)).data, status=201)
-        body = NextVersionSerializer(data=request.data)
-        body.is_valid(raise_exception=True)
-        version = datasets.upload(
-            project=self.project(),
+        version = _uploaded(
+            request,
+            NextVersionSerializer(data=request.data),
+            self.project(),
             name=dataset.name,
             task=dataset.task,
             dataset=dataset,
-            **body.validated_data,
-            by=person(request),
         )
         return Response(VersionSerializer(version).data, status=201)
 
@@ -203,13 +198,26 @@ class Download(OfVersion):
         )
 
 
-def _is_multipart(request: Request) -> bool:
-    return str(request.content_type).startswith("multipart/")
+def _brings_a_file(request: Request) -> bool:
+    return str(request.content_type).startswith("multipart/") or "upload" in request.data
 
 
-def _require_multipart(request: Request) -> None:
-    if not _is_multipart(request):
-        raise Invalid("Send the file as multipart/form-data, in the part `file`.")
+def _uploaded(
+    request: Request, body: NextVersionSerializer, project: Project, **known: Any
+) -> DatasetVersion:
+    """The version that a file in the body, or uploads named there, become."""
+    if not _brings_a_file(request):
+        detail = "Send the file as multipart/form-data, in the part `file`, or name an `upload`."
+        raise Invalid(detail, fields={"file": [detail]})
+    body.is_valid(raise_exception=True)
+    asked = known | body.validated_data
+    upload_ids = asked.pop("upload", None)
+    if not upload_ids:
+        return datasets.upload(project=project, **asked, by=person(request))
+    with resumable.files(upload_ids=upload_ids, by=person(request)) as files:
+        return datasets.upload(
+            project=project, file=files[0], more=files[1:], **asked, by=person(request)
+        )
 
 
 def _links(request: Request, asked: dict[str, Any], count: int) -> dict[str, str | None]:

@@ -1,11 +1,13 @@
 from django.urls import URLPattern, path
 
-from projects.api import datasets, me, projects, tokens
+from projects.api import datasets, me, projects, resumable, tokens
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
     path("tokens/", tokens.TokenList.as_view(), name="api_tokens"),
     path("tokens/<int:pk>/", tokens.TokenDetail.as_view(), name="api_token"),
+    path("uploads/", resumable.UploadList.as_view(), name="api_uploads"),
+    path("uploads/<uuid:resumable_id>/", resumable.UploadDetail.as_view(), name="api_upload"),
     path("projects/", projects.ProjectList.as_view(), name="api_projects"),
     path("projects/<slug:project_slug>/", projects.ProjectDetail.as_view(), name="api_project"),
     path(

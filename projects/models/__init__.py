@@ -2,6 +2,7 @@ from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
 from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
+from projects.models.resumable import ResumableUpload, UploadedPiece
 
 __all__ = [
     "ApiToken",
@@ -13,8 +14,10 @@ __all__ = [
     "ModelVersion",
     "Project",
     "RegisteredModel",
+    "ResumableUpload",
     "Role",
     "SignInLink",
     "StagedUpload",
+    "UploadedPiece",
     "User",
 ]

@@ -1,12 +1,13 @@
 """Datasets: uploads are staged, understood, corrected, confirmed; workers make the versions."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import IO, Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Max, Prefetch
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from distillhub.lib import storage
@@ -14,12 +15,13 @@ from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
 from projects.ingest import audio_folder, image_folder, page, registry, waveforms
 from projects.ingest import reading as readings
-from projects.ingest.formats import TEST, BadFile
+from projects.ingest.formats import SPLIT_WORDS, TEST, TRAIN, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
 from projects.services import upload_files
 
 FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
 MOST_ROWS = 1000  # of one page
+MOST_FILES = 50  # of one version
 RESERVED_NAMES = frozenset({"new", "uploads"})  # they stand where names stand in addresses
 
 
@@ -39,15 +41,22 @@ def stage(
     name: str,
     dataset: Dataset | None = None,
     test_file: upload_files.Upload | None = None,
+    more: Sequence[upload_files.Upload] = (),
     by: User,
 ) -> StagedUpload:
-    """Keep an uploaded file and understand its beginning; nothing becomes a dataset yet.
+    """Keep uploaded files and understand their beginning; nothing becomes a dataset yet.
 
-    `name` is the file's name. `test_file`, when there is one, becomes the split `test`.
-    Raises BadFile (with what the file is instead, where that is known) and TooLarge.
+    `name` is the file's name. `more` are further files of the same rows. `test_file`, when there
+    is one, becomes the split `test`; else names such as `test.csv` say which split a file is, if
+    all of them do. Raises BadFile (with what the file is instead, where that is known) and
+    TooLarge.
     """
     _forget_old_uploads()
+    if len(more) >= MOST_FILES:
+        sentence = f"At most {MOST_FILES} files may be uploaded together."
+        raise Invalid(sentence, fields={"file": [sentence]})
     kept = [upload_files.keep(file, name)]
+    kept += [upload_files.keep(one, one.name or "upload") for one in more]
     if test_file is not None:
         try:
             kept.append(upload_files.keep(test_file, test_file.name or "test"))
@@ -55,15 +64,20 @@ def stage(
             raise Invalid(error.detail, fields={"test_file": [error.detail]}) from None
     forms = {one["format"] for one in kept}
     if len(forms) > 1:
-        sentence = "Both files must be of the same format."
-        raise Invalid(sentence, fields={"test_file": [sentence]})
+        sentence = "All files must be of the same format."
+        field = "file" if test_file is None else "test_file"
+        raise Invalid(sentence, fields={field: [sentence]})
     form = registry.get(forms.pop())
     files = [
         {"name": one["name"], "sha256": one["sha256"], "bytes": one["bytes"], "split": None}
         for one in kept
     ]
-    if len(files) > 1:
-        files[0]["split"], files[1]["split"] = "train", TEST
+    named: list[str | None] = [_split_called(one["name"]) for one in kept]
+    if test_file is not None:
+        named = [TRAIN] * (len(files) - 1) + [TEST]
+    if len(files) > 1 and all(named):
+        for one, split in zip(files, named, strict=True):
+            one["split"] = split
     if dataset is not None and dataset.task not in form.tasks:
         sentence = f"{form.label} cannot be a version of {dataset.name}, which is for"
         raise Invalid(
@@ -130,10 +144,9 @@ def confirm(
             sentence = f"{dataset.name} is a dataset for {dataset.task}, not for {task}."
             raise Invalid(sentence, fields={"task": [sentence]})
         Dataset.objects.select_for_update().get(pk=dataset.pk)
-        newest = dataset.versions.aggregate(number=Max("number"))["number"] or 0
         version = DatasetVersion.objects.create(
             dataset=dataset,
-            number=newest + 1,
+            number=dataset.next_number(),
             source_name=locked.source_name,
             source_sha256=locked.source_sha256,
             source_bytes=locked.source_bytes,
@@ -159,6 +172,7 @@ def upload(
     problem: str = "",
     reading: Mapping[str, Any] | None = None,
     test_file: upload_files.Upload | None = None,
+    more: Sequence[upload_files.Upload] = (),
     dataset: Dataset | None = None,
     description: str = "",
     by: User,
@@ -189,6 +203,7 @@ def upload(
             name=file.name or "upload",
             dataset=dataset,
             test_file=test_file,
+            more=more,
             by=by,
         )
         return confirm(
@@ -229,6 +244,12 @@ def _earlier(dataset: Dataset | None) -> tuple[str, str]:
         return "", ""
     newest = dataset.versions.ready().order_by("-number").first()
     return dataset.task, "" if newest is None else newest.problem
+
+
+def _split_called(name: str) -> str | None:
+    """The split that a file's name says it is: `sms-test.csv` is test."""
+    words = re.split(r"[^a-z]+", name.lower())
+    return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
 def _forget_old_uploads() -> None:

@@ -27,14 +27,19 @@ def keep(file: Upload, name: str) -> dict[str, Any]:
 
     Raises BadFile for what no format reads, TooLarge, and Away when the disk is full.
     """
-    name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
-    name = "".join(one if one.isprintable() else "_" for one in name)
+    name = safe_name(name)
     most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
     with _on_disk(file, name, most) as path:
         with path.open("rb") as handle:
             form = registry.recognise(handle, name)
         blob = storage.put(path)
     return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
+
+
+def safe_name(name: str) -> str:
+    """A file's name to show and to keep: no folders, nothing that does not print."""
+    name = PurePosixPath(name.replace("\\", "/")).name[:255] or "upload"
+    return "".join(one if one.isprintable() else "_" for one in name)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from distillhub.templatetags import ui
 from projects import permissions
 from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
 from projects.ingest import encodings, splits
+from projects.ingest import reading as readings
 from projects.ingest import registry as formats
 from projects.ingest.formats import (
     CATEGORICAL,
@@ -36,7 +37,7 @@ from projects.ingest.formats import (
 from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
-from projects.services import datasets
+from projects.services import datasets, resumable
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -47,6 +48,8 @@ ROLES = {
     "rationale": "Rationale",
     "label": "Label",
     "split": "Split",
+    "id": "Id of a row",
+    "group": "Group, kept in one split",
 }
 WORD_ROLES = ROLES | {"text": "Words", "label": "Tags"}
 KINDS = {
@@ -172,16 +175,8 @@ def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None
     by_script = request.headers.get("X-Requested-With") == "XMLHttpRequest"
     form = FilesForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        file = form.cleaned_data["file"]
         try:
-            upload = datasets.stage(
-                project=project,
-                file=file,
-                name=file.name,
-                dataset=dataset,
-                test_file=form.cleaned_data["test_file"],
-                by=person(request),
-            )
+            upload = _staged(request, project, dataset, form.cleaned_data)
         except DomainError as error:
             form_errors.show(error, form)
         else:
@@ -204,9 +199,28 @@ def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None
         "form": form,
         "dataset": dataset,
         "most_bytes": settings.DISTILLHUB_MAX_UPLOAD_MIB << 20,
+        "most_files": datasets.MOST_FILES,
     }
     status = 400 if request.method == "POST" else 200
     return render(request, "projects/dataset_new.html", context, status=status)
+
+
+def _staged(
+    request: HttpRequest, project: Project, dataset: Dataset | None, sent: dict[str, Any]
+) -> StagedUpload:
+    """What the form brought, or the finished uploads that it names."""
+    asked: dict[str, Any] = {"project": project, "dataset": dataset, "by": person(request)}
+    if not sent["upload"]:
+        file = sent["file"]
+        return datasets.stage(file=file, name=file.name, test_file=sent["test_file"], **asked)
+    ids = [*sent["upload"], *sent["test_upload"]]
+    with resumable.files(upload_ids=ids, by=person(request)) as files:
+        first = files[0]
+        test = files[-1] if sent["test_upload"] else None
+        more = files[1:-1] if test else files[1:]
+        return datasets.stage(
+            file=first, name=first.name or "upload", more=more, test_file=test, **asked
+        )
 
 
 def _mapping_page(
@@ -241,7 +255,7 @@ def _mapping_page(
         "splits": SPLITS,
         "roles": [
             (role, (WORD_ROLES if by_word else ROLES)[role], not needed)
-            for role, needed in form_of.roles(shown["task"]).items()
+            for role, needed in readings.roles_of(form_of, shown["task"]).items()
         ],
         "by_word": by_word,
         "tag_names": " ".join(reading.get("tag_names") or ()),

@@ -36,7 +36,8 @@ SILENT = [
     "--no-first-run",
     "--no-pings",
 ]
-LEFT = ("htmx:sendAbort", "htmx:afterRequest")
+#: Of pages that were left, and of connections that a test cuts.
+LEFT = ("htmx:sendAbort", "htmx:afterRequest", "Failed to load resource: net::")
 
 
 @pytest.fixture(scope="session")

@@ -62,10 +62,10 @@ def test_two_files_a_correction_and_every_tab(visitor: Page, texts: bytes) -> No
 def test_a_bad_file_says_where_and_can_be_read_differently(visitor: Page) -> None:
     make_project(visitor, "Bad files")
     good = b"".join(b"words number %d,%s\n" % (n, [b"spam", b"ham"][n % 2]) for n in range(80_000))
-    three = [table(f"{n}.csv", good[:100]) for n in range(3)]
+    many = [table(f"{n}.csv", good[:100]) for n in range(51)]
     visitor.goto(visitor.url + "datasets/new/")
-    visitor.locator("input[name=file]").set_input_files(three)
-    expect(visitor.get_by_role("alert")).to_contain_text("at most two files")
+    visitor.locator("input[name=file]").set_input_files(many)
+    expect(visitor.get_by_role("alert")).to_contain_text("At most 50 files")
 
     offer(visitor, table("long.csv", b"text,label\n" + good + b"one,too,many\n"))
     visitor.get_by_role("button", name="Make the dataset").click()

@@ -107,6 +107,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_me": {"GET": ACCOUNT, "PATCH": ACCOUNT},
     "api_tokens": {"GET": ACCOUNT, "POST": ACCOUNT},
     "api_token": {"DELETE": ACCOUNT},
+    "api_uploads": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "api_upload": {"GET": ACCOUNT, "PATCH": ACCOUNT, "DELETE": ACCOUNT},
     "api_projects": {"GET": ACCOUNT, "POST": ACCOUNT},
     "api_project": {"GET": VIEWER, "PATCH": OWNER, "DELETE": OWNER},
     "api_members": {"GET": VIEWER, "POST": OWNER},

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.models import Dataset, Project, RegisteredModel, StagedUpload, User
-from projects.services import accounts, datasets
+from projects.services import accounts, datasets, resumable
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
@@ -101,6 +101,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     use = StorageUse.objects.create(
         home="here", host="here", kind="ended", project=project, bytes=1, told_at=timezone.now()
     )
+    under_way = resumable.begin(name="big.csv", size=10, by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -127,6 +128,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "entry_id": stored.pk,
             "worker_id": worker.pk,
             "use_id": use.pk,
+            "resumable_id": under_way.pk,
         },
     )
 
@@ -189,6 +191,9 @@ SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
     ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
     ("api_token", "DELETE"): {"missing", "allowed"},
+    ("api_upload", "GET"): {"missing", "allowed"},  # only one's own uploads exist
+    ("api_upload", "PATCH"): {"missing", "allowed"},
+    ("api_upload", "DELETE"): {"missing", "allowed"},
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
