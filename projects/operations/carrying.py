@@ -58,7 +58,7 @@ class ChangedRows(making.Source):
             raise BadFile(f"{values['source']} cannot be read any more: {error}.") from None
 
     def row_size(self, row: Row) -> int:
-        return 4 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
+        return 4 * len(row.input) + sum(4 * len(str(value)) for value in row.others) + 500
 
 
 def _plan(version: DatasetVersion, columns: list[dict[str, str]]) -> Plan:

@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from projects.ingest import labels, numbers
-from projects.ingest.formats import MOST_LABEL, MULTI, REGRESSION, SPLITS, TOKENS_TASK, BadFile
+from projects.ingest.formats import MOST_LABEL, SPLITS
 from projects.models import DatasetVersion
-from projects.operations import operation, registry
+from projects.operations import label_values, operation, registry
 from projects.operations.operation import Parent, StoredRow
 
 MOST_CHANGES = 50_000
@@ -87,17 +86,7 @@ class Edit(operation.Operation):
 
 def _stored_label(version: DatasetVersion, label: str, row_id: int) -> str | None:
     """As it is stored. Raises Invalid."""
-    label = label.strip()
-    if not label:
-        return None
     try:
-        if version.problem == REGRESSION:
-            value = numbers.number(label, comma=False)
-            return None if value is None else numbers.written(value)
-        if version.problem == MULTI:
-            return version.separator.join(labels.several(label, version.separator)) or None
-    except (numbers.NotANumber, BadFile):
-        raise operation.refuse("changes", f"{label[:50]!r} is no label of row {row_id}.") from None
-    if len(label) > MOST_LABEL and version.dataset.task != TOKENS_TASK:
-        raise operation.refuse("changes", f"The label of row {row_id} is too long.")
-    return label
+        return label_values.stored(version, label)
+    except label_values.NoLabel as error:
+        raise operation.refuse("changes", f"{error} row {row_id}.") from None
