@@ -1,6 +1,7 @@
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
+from projects.models.prompts import PromptTemplate, PromptTemplateVersion
 from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from projects.models.resumable import ResumableUpload, UploadedPiece
 
@@ -13,6 +14,8 @@ __all__ = [
     "ModelAlias",
     "ModelVersion",
     "Project",
+    "PromptTemplate",
+    "PromptTemplateVersion",
     "RegisteredModel",
     "ResumableUpload",
     "Role",

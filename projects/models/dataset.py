@@ -34,6 +34,8 @@ class Dataset(models.Model):
     name = models.CharField(max_length=100, validators=[reference_name])
     task = models.CharField(max_length=50, help_text="A Hugging Face pipeline tag.")
     description = models.TextField(max_length=2000, blank=True)
+    #: The highest number of a version that was deleted: references keep their meaning.
+    last_deleted_version = models.PositiveIntegerField(default=0, editable=False)
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -47,6 +49,12 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def next_number(self) -> int:
+        """Of a version that is made now; ask with the dataset's row locked."""
+        newest = self.versions.aggregate(number=models.Max("number"))["number"] or 0
+        kept = type(self).objects.values_list("last_deleted_version", flat=True).get(pk=self.pk)
+        return max(newest, kept) + 1
 
 
 class Fixed(Conflict):
@@ -187,6 +195,21 @@ class DatasetVersion(Leased):
     def problem(self) -> str:
         """What a label is: `single_label`, `multi_label` or `regression`."""
         return str(self.reading.get("problem") or "single_label")
+
+    def column_of(self, role: str) -> str:
+        """The name of the column of a role; empty where there is none."""
+        return next((str(one["name"]) for one in self.columns if one["role"] == role), "")
+
+    @property
+    def soft_labels(self) -> dict[str, str]:
+        """The columns that hold the probabilities of classes: {label: column}."""
+        return {one["class"]: one["name"] for one in self.columns if one["role"] == "soft"}
+
+    @property
+    def told(self) -> str:
+        """What it is, for the history of versions."""
+        said = (self.operation or {}).get("told")
+        return str(said) if said else f"Uploaded {self.source_name}"
 
     @property
     def separator(self) -> str:

@@ -1,14 +1,17 @@
 """Operations on versions: checked and written down here, carried out by a worker."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Max
+from rest_framework.exceptions import ValidationError
 
+from distillhub.lib import storage
+from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
 from projects.models import Dataset, DatasetVersion, User
-from projects.operations import merging, registry
+from projects.operations import merging, registry, trying
+from projects.operations.operation import Operation
 from projects.services import datasets
 
 
@@ -23,10 +26,9 @@ def change(
     asked = prepared(version=version, operation=operation, options=options)
     with transaction.atomic():
         Dataset.objects.select_for_update().get(pk=version.dataset_id)
-        newest = version.dataset.versions.aggregate(number=Max("number"))["number"] or 0
         made = DatasetVersion.objects.create(
             dataset=version.dataset,
-            number=newest + 1,
+            number=version.dataset.next_number(),
             source_name=version.source_name,
             source_sha256=version.source_sha256,
             source_bytes=version.source_bytes,
@@ -41,6 +43,17 @@ def change(
     return made
 
 
+def again(*, version: DatasetVersion, by: User) -> DatasetVersion:
+    """The operation of a version that failed, once more. Raises Conflict unless it failed, and
+    what `change` raises."""
+    if version.status != DatasetVersion.Status.FAILED or version.parent is None:
+        raise Conflict("Only a change that failed can be tried again.")
+    asked = version.operation or {}
+    return change(
+        version=version.parent, operation=asked["operation"], options=asked["options"], by=by
+    )
+
+
 def prepared(
     *, version: DatasetVersion, operation: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -52,7 +65,7 @@ def prepared(
     found = registry.get(operation)
     shape = found.Options(data=dict(options))
     shape.is_valid(raise_exception=True)
-    complete = dict(shape.validated_data)
+    complete = found.pinned(version, dict(shape.validated_data))
     others = [
         datasets.resolve(project=version.dataset.project, reference=reference)
         for reference in found.others(complete)
@@ -66,6 +79,55 @@ def prepared(
         "told": found.told(complete),
         "others": [other.pk for other in others],
     }
+
+
+def tried(
+    *, version: DatasetVersion, operation: str, options: Mapping[str, Any]
+) -> trying.Tried | None:
+    """What the operation would do, looked at for about a second; None of one that cannot be tried.
+
+    Raises NotReady, Invalid and Missing.
+    """
+    found = registry.get(operation)
+    asked = prepared(version=version, operation=operation, options=options)
+    if not found.can_be_tried:
+        return None
+    by_key = DatasetVersion.objects.select_related("dataset").in_bulk(asked["others"])
+    versions = [version, *(by_key[pk] for pk in asked["others"])]
+    try:
+        return trying.tried(found, versions, asked["options"])
+    except storage.Damaged as error:
+        raise Missing(str(error)) from None
+
+
+def offered(version: DatasetVersion) -> list[Operation]:
+    """The operations that a page offers for a version."""
+    return [one for one in registry.operations().values() if one.has_form and one.suits(version)]
+
+
+class Remedy(NamedTuple):
+    """What mends an issue with one click."""
+
+    operation: str
+    words: str  # on the button
+    told: str  # in the past tense
+    options: dict[str, Any]
+
+
+def remedies(version: DatasetVersion) -> dict[str, list[Remedy]]:
+    """{an issue's code: what mends it}, of the issues that this version has."""
+    found: dict[str, list[Remedy]] = {}
+    codes = {one["code"] for one in version.issues}
+    for one in registry.operations().values():
+        for code in codes & one.mends.keys():
+            words, options = one.mends[code]
+            try:
+                asked = prepared(version=version, operation=one.key, options=options)
+            except (Invalid, ValidationError):  # it does not suit this version
+                continue
+            remedy = Remedy(one.key, words, asked["told"], dict(options))
+            found.setdefault(code, []).append(remedy)
+    return found
 
 
 def _reading(version: DatasetVersion, asked: Mapping[str, Any]) -> dict[str, Any]:
