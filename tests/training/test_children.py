@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from training.models import Run
-from training.worker import child, claims, deaths, folders
+from training.worker import child, claims, deaths, folders, runs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,6 +39,14 @@ def test_a_process_that_took_over_an_old_pid_is_not_killed(tmp_path: Path) -> No
     assert child.end_orphan(tmp_path) is False
     sleeper.kill()
     sleeper.wait()
+
+
+def test_what_a_gone_child_left_waits_for_the_database_and_does_not_spin(tmp_path: Path) -> None:
+    gone = child.Child(subprocess.Popen(["true"]), tmp_path / "console")
+    gone.process.wait()
+    began = time.monotonic()
+    runs._wait(gone, 0.3)
+    assert time.monotonic() - began >= 0.3
 
 
 def test_the_guard_ends_the_child_with_its_parent(tmp_path: Path) -> None:

@@ -191,6 +191,8 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
         except DatabaseError as error:
             log.warning("Run %s: the database is away; its journal waits. %s", held.run.pk, error)
             connection.close()
+            if status is not None and leases.stopping.is_set():
+                return  # nothing can be told any more; whoever takes the run reads its journal
             pause = min(LONGEST_PAUSE, pause * 2)
         if leases.stopping.is_set():
             child.leave()
@@ -198,10 +200,11 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
 
 
 def _wait(child: children.Child, seconds: float) -> None:
-    """Until it is time for the next batch, the child is gone, or we have to go."""
+    """Until it is time for the next batch, the child goes, or we have to go."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until and child.poll() is None:
-        if leases.stopping.is_set() and child.asked_at is None:
+    was_gone = child.poll() is not None  # and what it left waits for the database
+    while time.monotonic() < until and (was_gone or child.poll() is None):
+        if leases.stopping.is_set() and (was_gone or child.asked_at is None):
             return
         time.sleep(GLANCE)
 
