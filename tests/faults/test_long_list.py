@@ -116,6 +116,30 @@ def test_a_training_that_hangs_is_ended_by_cancelling_it(
     check_ended(run, "cancelled", "asked it to stop", r"Stopped at step \d+")
 
 
+def test_a_training_that_hangs_is_noticed_ended_and_goes_on(
+    embedded: Struck, chance: random.Random
+) -> None:
+    """People wait for half an hour before one is taken for hanging, and a test has not."""
+    stack = embedded.stack
+    usual = stack.workers[0]
+    stack.retire(usual)
+    impatient = stack.add_worker(settings={"DISTILLHUB_STALL_SECONDS": "8"}).ready()
+    try:
+        run = stack.launch()
+        strike_at(run, embedded, chance)
+        os.kill(run.child(), signal.SIGSTOP)
+        check_finished(
+            run,
+            embedded.undisturbed,
+            r"The training hung at step \d+ and was ended",
+            r"Continued from step|Begun again",
+        )
+        assert run.column("attempt") == 2
+    finally:
+        stack.retire(impatient)
+        stack.add_worker(**usual.options).ready()
+
+
 # -- the queue ---------------------------------------------------------------------------------
 
 
