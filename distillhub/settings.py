@@ -103,7 +103,20 @@ TEMPLATES = [
 # Database -------------------------------------------------------------------------------------
 
 
-DATABASE_OPTIONS = {"sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "options"}
+#: Where the network swallows packets, a connection is given up within about half a minute instead
+#: of two hours: idle (or waiting for an answer) after two probes, with something unacknowledged
+#: after `tcp_user_timeout` milliseconds. libpq leaves out what an operating system has not.
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+DATABASE_OPTIONS = {
+    *("sslmode", "sslrootcert", "sslcert", "sslkey", "connect_timeout", "options"),
+    *KEEPALIVES,
+}
 
 
 def _database(url: str) -> dict[str, object]:
@@ -145,7 +158,7 @@ def _database(url: str) -> dict[str, object]:
         "CONN_HEALTH_CHECKS": True,
         # A pool that lends a connection for a transaction keeps no cursor between two.
         "DISABLE_SERVER_SIDE_CURSORS": is_pooled,
-        "OPTIONS": {"connect_timeout": 5} | asked,
+        "OPTIONS": {"connect_timeout": 5} | KEEPALIVES | asked,
     }
 
 

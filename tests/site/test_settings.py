@@ -4,16 +4,19 @@ Docker set only such variables."""
 import ast
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from django.db.utils import ConnectionHandler
 
 from distillhub import settings as site_settings
 from distillhub.cli import _parser
 from distillhub.lib import env
+from tests.site import servers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Read by others (boto, docker compose), not by our settings.
@@ -155,3 +158,27 @@ def test_readings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISTILLHUB_PROBE")
     assert env.boolean("DISTILLHUB_PROBE", True) is True
     assert env.path("DISTILLHUB_PROBE", "~/x") == Path.home() / "x"
+
+
+def test_only_connections_to_postgres_are_given_up_when_the_network_swallows_packets() -> None:
+    found = site_settings._database("postgres://ada@db/hub?keepalives_idle=60&tcp_user_timeout=0")
+    options = found["OPTIONS"]
+    assert isinstance(options, dict)
+    assert (options["keepalives_idle"], options["tcp_user_timeout"]) == ("60", "0")
+    assert (options["keepalives"], options["keepalives_interval"]) == (1, 5)
+    assert not site_settings.KEEPALIVES.keys() & dict(site_settings._database("")["OPTIONS"]).keys()  # type: ignore[call-overload]
+
+
+def test_a_connection_to_postgres_says_so_to_the_kernel() -> None:
+    with servers.postgres() as address:
+        there = ConnectionHandler({"default": site_settings._database(address)})["default"]
+        link = there.get_new_connection(there.get_connection_params())
+        with link, socket.socket(fileno=os.dup(link.fileno())) as sock:
+            asked = {
+                "idle": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                "every": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+                "count": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+                "unanswered": sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            }
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert asked == {"idle": 20, "every": 5, "count": 3, "unanswered": 30_000}
