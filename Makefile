@@ -75,7 +75,7 @@ $(VENV)/.developed: $(VENV)/.made pyproject.toml constraints.txt
 	@$(BIN)/distillhub collect-static --home $(VENV)/checked
 	@touch $(VENV)/.installed $@
 
-# A browser, Redis and PostgreSQL.
+# A browser, Redis, PostgreSQL and PgBouncer.
 $(VENV)/.services: .ci/services
 	@.ci/services
 	@touch $@

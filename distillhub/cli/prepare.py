@@ -103,18 +103,19 @@ def collect_static(options: argparse.Namespace) -> int:
 
 
 def _migrate() -> bool:
-    """Apply what is missing, after a copy of the SQLite file; whether anything was."""
-    pooled = connection.settings_dict.get(
-        "DISABLE_SERVER_SIDE_CURSORS"
-    )  # no lock outlives a statement
-    if connection.vendor != "postgresql" or pooled:
+    """Apply what is missing, after a copy of the SQLite file; whether anything was. Of several
+    machines that start at once, one does it."""
+    if connection.vendor != "postgresql":
         return _migrate_alone()
-    with connection.cursor() as cursor:  # of several machines that start at once, one migrates
-        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATING])
-        try:
-            return _migrate_alone()
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATING])
+    # Held by a transaction of its own: PgBouncer lends a connection for no longer than one.
+    guard = connection.copy()
+    try:
+        guard.set_autocommit(False)
+        with guard.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATING])
+        return _migrate_alone()
+    finally:
+        guard.close()
 
 
 def _migrate_alone() -> bool:

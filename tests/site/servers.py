@@ -1,5 +1,5 @@
-"""Real PostgreSQL and Redis, from Debian's packages, on loopback ports and in folders of their own;
-ended by pid."""
+"""Real PostgreSQL, PgBouncer and Redis, from Debian's packages, on loopback ports and in folders of
+their own; ended by pid."""
 
 import contextlib
 import os
@@ -18,10 +18,12 @@ from tests.site.processes import free_port, until
 
 
 def _binary(name: str) -> str:
-    """On the PATH, or where Debian keeps PostgreSQL's."""
-    found = shutil.which(name) or next(
-        (str(path) for path in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
-    )
+    """On the PATH, or where Debian keeps servers."""
+    elsewhere = [
+        *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}")),
+        Path("/usr/sbin", name),
+    ]
+    found = shutil.which(name) or next((str(path) for path in elsewhere if path.exists()), None)
     if found is None:
         pytest.skip(f"{name} is not on this machine (make test installs it)")
     return found
@@ -112,6 +114,38 @@ class Postgres(Server):
         return [*self.become, _binary("postgres"), *where, *options, "max_connections=60"]
 
 
+class PgBouncer(Server):
+    """Lends few connections to PostgreSQL, each for one transaction."""
+
+    ready = "process up"
+
+    def __init__(self, folder: Path, behind: Postgres, connections: int) -> None:
+        super().__init__(folder)
+        self.become = _as_nobody_special(folder)
+        server = f"host=127.0.0.1 port={behind.port} dbname=hub user=distillhub"
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": self.port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": connections,
+            "log_connections": 0,
+            "log_disconnections": 0,
+        }
+        lines = ["[databases]", f"hub = {server}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        (folder / "pgbouncer.ini").write_text("\n".join(lines))
+        self.start()
+
+    @property
+    def address(self) -> str:
+        return f"postgres://distillhub@127.0.0.1:{self.port}/hub?pgbouncer=true"
+
+    def command(self) -> list[str]:
+        return [*self.become, _binary("pgbouncer"), str(self.folder / "pgbouncer.ini")]
+
+
 class Redis(Server):
     """It keeps nothing: started again, it is empty."""
 
@@ -136,6 +170,16 @@ def postgres_server() -> Iterator[Postgres]:
     """Its folder is not pytest's, which keeps others out."""
     with tempfile.TemporaryDirectory(prefix="distillhub-postgres-") as folder:
         server = Postgres(Path(folder))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@contextlib.contextmanager
+def pgbouncer_server(behind: Postgres, *, connections: int = 4) -> Iterator[PgBouncer]:
+    with tempfile.TemporaryDirectory(prefix="distillhub-pgbouncer-") as folder:
+        server = PgBouncer(Path(folder), behind, connections)
         try:
             yield server
         finally:
