@@ -33,7 +33,7 @@ def entries(archive: zipfile.ZipFile, *, most_files: int, most_bytes: int) -> li
         raise UnsafeArchive(f"The archive holds {len(files)} files; at most {most_files} may be.")
     seen: set[str] = set()
     for info in files:
-        _refuse_name(info)
+        refuse_name(info.filename, info.orig_filename)
         if info.filename.casefold() in seen:
             raise UnsafeArchive(f"{info.filename} is in the archive twice.")
         seen.add(info.filename.casefold())
@@ -67,14 +67,14 @@ def unpack(archive: zipfile.ZipFile, info: zipfile.ZipInfo, target: Path) -> Non
         raise UnsafeArchive(f"{info.filename} is shorter than the archive says.")
 
 
-def _refuse_name(info: zipfile.ZipInfo) -> None:
-    name = info.filename
+def refuse_name(name: str, original: str = "") -> None:
+    """`original`, where it differs: zipfile cuts names off at a NUL. Raises UnsafeArchive."""
     path = PurePosixPath(name)
     if (
         not name
         or len(name) > 500
         or "\\" in name
-        or "\x00" in info.orig_filename
+        or "\x00" in name + original
         or ":" in name.split("/")[0]
         or path.is_absolute()
         or any(part in {"..", "."} for part in name.split("/"))

@@ -1,4 +1,4 @@
-"""A zip of sounds in class folders, as class_folders.py says.
+"""An archive of sounds in class folders, as class_folders.py says.
 
 WAV, FLAC, MP3 and Ogg files are kept to the byte. Sounds that do not decode to their end and files
 that are no sounds are left out and listed.
@@ -6,14 +6,13 @@ that are no sounds are left out and listed.
 
 import hashlib
 import io
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 from distillhub.lib.later import Later, np
 from projects.ingest import class_folders, registry
-from projects.ingest.class_folders import ClassFolders
+from projects.ingest.class_folders import Archive, ClassFolders, File
 from projects.ingest.formats import BadFile, LeftOut, Look, Plan, Row
 
 soundfile = Later("soundfile")
@@ -50,7 +49,7 @@ class Sound:
 @registry.register
 class AudioFolder(ClassFolders):
     key = "audio_folder"
-    label = "Sounds in class folders (zip)"
+    label = "Sounds in class folders (zip, tar)"
     tasks: ClassVar[tuple[str, ...]] = ("audio-classification",)
     endings: ClassVar[tuple[str, ...]] = SUFFIXES
     noun = "sound"
@@ -129,7 +128,7 @@ class AudioFolder(ClassFolders):
         return super().without(name, names)
 
 
-def read_sound(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Sound:
+def read_sound(archive: Archive, info: File) -> Sound:
     """One sound, decoded to its end and so known to be whole.
 
     Raises TooLarge for a sound that would take too much time and room, BadFile for a broken one.

@@ -1,15 +1,18 @@
-"""What zips of files in class folders share, whatever the files are: `cat/1.png`,
-`train/cat/1.png`, or either inside a folder that wraps them all. A file outside of every class
-folder has no label.
+"""What archives (zip, tar, tar.gz) of files in class folders share, whatever the files are:
+`cat/1.png`, `train/cat/1.png`, or either inside a folder that wraps them all. A file outside of
+every class folder has no label.
+
+Instead of folders a table may say what the files are (`metadata.csv`, `.tsv` or `.jsonl`, as the
+Hugging Face Hub has them): its column `file_name` names a file beside it, `label` its class.
 """
 
 import zipfile
 from collections import Counter
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar
+from typing import IO, Any, ClassVar, Protocol, Self
 
-from distillhub.lib import archives
-from projects.ingest import central_directory
+from distillhub.lib import archives, tars
+from projects.ingest import central_directory, file_tables
 from projects.ingest.formats import MOST_LABEL, SPLIT_WORDS, BadFile, Format, LeftOut, Look
 
 MOST_FILES = 200_000
@@ -19,24 +22,44 @@ SHOWN = 12  # files of a preview
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz")
 
 
+class File(Protocol):
+    """A file of an archive."""
+
+    @property
+    def filename(self) -> str: ...
+
+    @property
+    def file_size(self) -> int: ...
+
+
+class Archive(Protocol):
+    def namelist(self) -> list[str]: ...
+
+    def open(self, file: Any, /) -> IO[bytes]: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A file of the archive and what its folders say."""
+    """A file of the archive and what its folders, or its table, say."""
 
-    info: zipfile.ZipInfo
+    info: File
     label: str | None
     split: str | None
 
 
 class ClassFolders(Format):
-    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+    suffixes: ClassVar[tuple[str, ...]] = (".zip", ".tar", ".tar.gz", ".tgz")
     has_columns: ClassVar[bool] = False
     endings: ClassVar[tuple[str, ...]]  # of the files inside
     noun: ClassVar[str]  # what one of them is; its plural has an s
     stranger: ClassVar[str]  # the issue that lists files of other kinds
 
     def recognises(self, head: bytes, name: str) -> bool:
-        return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+        return is_archive(head)
 
     def fits(self, file: IO[bytes]) -> int:
         """How many files of its kind the archive holds."""
@@ -60,15 +83,12 @@ class ClassFolders(Format):
     def label_counts(self, reading: dict[str, Any], look: Look) -> dict[str, int]:
         return look.labels
 
-    def placed(self, archive: zipfile.ZipFile, name: str) -> tuple[list[Placed], list[LeftOut]]:
-        """The files of this kind with what their folders say, and those of other kinds.
+    def placed(self, archive: Archive, name: str) -> tuple[list[Placed], list[LeftOut]]:
+        """The files of this kind with what their folders or tables say, and those of other kinds.
 
         Raises BadFile for unsafe archives, and for those without a file in a class folder.
         """
-        try:
-            infos = archives.entries(archive, most_files=MOST_FILES, most_bytes=MOST_UNPACKED)
-        except archives.UnsafeArchive as error:
-            raise BadFile(str(error)) from None
+        infos = files_of(archive)
         if office := _office(name, {info.filename for info in infos}):
             raise BadFile(office)
         visible = [info for info in infos if not _hidden(info.filename)]
@@ -77,6 +97,9 @@ class ClassFolders(Format):
         others = [info for info in visible if id(info) not in chosen]
         if not fitting:
             raise BadFile(self.without(name, [info.filename for info in others]))
+        tables = [info for info in others if file_tables.is_table(info.filename)]
+        if tables:
+            return self._listed(archive, fitting, others, tables)
         folders = [tuple(filter(None, info.filename.split("/")[:-1])) for info in fitting]
         folders = _unwrapped(folders)
         inside = any(len(folder) >= 2 for folder in folders)
@@ -95,6 +118,36 @@ class ClassFolders(Format):
                 raise BadFile(f"The class folder {label[:60]!r}... has too long a name.")
             found.append(Placed(info, label or None, split))
         return found, [LeftOut(info.filename, self.stranger) for info in others]
+
+    def _listed(
+        self, archive: Archive, fitting: list[File], others: list[File], tables: list[File]
+    ) -> tuple[list[Placed], list[LeftOut]]:
+        """As tables say it. A file that no table names has no label, and the split that its
+        folder is called after."""
+        told: dict[str, file_tables.Told] = {}
+        for table in tables:
+            if table.file_size > file_tables.MOST_BYTES:
+                raise BadFile(f"{table.filename} is too large for a table of files.")
+            with archive.open(table) as file:
+                told |= file_tables.read(file.read(), table.filename)
+        names = {info.filename for info in fitting}
+        missing = next((one for one in told if one not in names), None)
+        if missing is not None:
+            place = told[missing].place
+            raise BadFile(f"{place} names {missing[:100]!r}, which is no {self.noun} here.")
+        found = []
+        for info in fitting:
+            said = told.get(info.filename)
+            parts = [part.lower() for part in info.filename.split("/")[:-1]]
+            folder = next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
+            label = said.label if said else None
+            found.append(Placed(info, label, (said.split if said else None) or folder))
+        if not any(one.label for one in found):
+            raise BadFile(
+                f"No {self.noun} has a label: {tables[0].filename} should have a column `label`."
+            )
+        strangers = [info for info in others if info not in tables]
+        return found, [LeftOut(info.filename, self.stranger) for info in strangers]
 
     def look_of(self, placed: list[Placed], left_out: list[LeftOut]) -> Look:
         """What the folders show, and what is odd about them."""
@@ -128,8 +181,18 @@ class ClassFolders(Format):
         )
 
 
-def opened(file: IO[bytes], name: str) -> zipfile.ZipFile:
+def is_archive(head: bytes) -> bool:
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06")) or tars.is_tar(head)
+
+
+def opened(file: IO[bytes], name: str) -> Archive:
     """The archive, once its table of contents is known to be of bearable size. Raises BadFile."""
+    file.seek(0)
+    if tars.is_tar(file.read(512)):
+        try:
+            return tars.Tar(file, most_files=MOST_FILES, most_bytes=MOST_UNPACKED)
+        except archives.UnsafeArchive as error:
+            raise BadFile(str(error)) from None
     try:
         central_directory.refuse_more_than(MOST_FILES * 2, file)
         file.seek(0)
@@ -137,6 +200,17 @@ def opened(file: IO[bytes], name: str) -> zipfile.ZipFile:
     except (central_directory.Unreadable, zipfile.BadZipFile, ValueError, OSError) as error:
         reason = str(error) if isinstance(error, central_directory.Unreadable) else "it is damaged"
         raise BadFile(f"{name} cannot be opened as a zip archive: {reason}.") from None
+
+
+def files_of(archive: Archive) -> list[File]:
+    """The regular files, in the order of the archive. Raises BadFile for unsafe ones."""
+    if isinstance(archive, tars.Tar):
+        return list(archive.entries)
+    assert isinstance(archive, zipfile.ZipFile)
+    try:
+        return list(archives.entries(archive, most_files=MOST_FILES, most_bytes=MOST_UNPACKED))
+    except archives.UnsafeArchive as error:
+        raise BadFile(str(error)) from None
 
 
 def one_of_each(placed: list[Placed]) -> list[Placed]:

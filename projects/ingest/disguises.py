@@ -1,8 +1,8 @@
 """Files that are something else than their name says, by their first bytes."""
 
 UPLOADS = (
-    "Upload a CSV or TSV file, words with tags (CoNLL, JSON Lines), or a zip of images or sounds "
-    "in class folders."
+    "Upload a table (CSV, TSV, JSON, JSON Lines, Parquet, Arrow, Excel), words with tags (CoNLL), "
+    "running text, or a zip of images or sounds in class folders."
 )
 SOUND = "a single sound. Put sounds in one folder per class and zip the folders"
 
@@ -17,8 +17,13 @@ _SIGNATURES: list[tuple[bytes, str]] = [
     (b"(\xb5/\xfd", "compressed with zstd. Unpack it and upload what is inside"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive. Unpack it and upload what is inside, or a zip"),
     (b"Rar!\x1a\x07", "a RAR archive. Unpack it and upload what is inside, or a zip"),
-    (b"PAR1", "a Parquet file. Save its rows as CSV and upload that"),
-    (b"ARROW1", "an Arrow file. Save its rows as CSV and upload that"),
+    (b"PAR1", "a Parquet file that cannot be read"),
+    (b"PARE", "an encrypted Parquet file. Save it without encryption"),
+    (b"ARROW1", "an Arrow file that cannot be read"),
+    (b"\xff\xff\xff\xff", "an Arrow stream that cannot be read"),
+    (b"FEA1", "a Feather file of version 1. Save it as version 2, or as Parquet"),
+    (b"Obj\x01", "an Avro file. Save its rows as Parquet or CSV"),
+    (b"ORC", "an ORC file. Save its rows as Parquet or CSV"),
     (b"%PDF-", "a PDF document"),
     (b"\x89PNG", "a single picture. Put pictures in one folder per class and zip the folders"),
     (b"\xff\xd8\xff", "a single picture. Put pictures in one folder per class and zip the folders"),
@@ -52,8 +57,8 @@ def what(head: bytes, name: str) -> str:
         )
     if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in {b"{", b"["} and b'"' in head[:200]:
         return (
-            "JSON. Save its rows as CSV and upload that; words with tags are read as one object a "
-            'line: {"tokens": [...], "tags": [...]}'
+            "JSON without objects. Rows are read from a list of objects, or of one object a line, "
+            'such as {"text": "good day", "label": "greeting"}'
         )
     if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:14].lower().startswith((b"<!doctype html", b"<html")):
         return "a web page, perhaps an error page saved instead of the file"

@@ -1,5 +1,4 @@
-"""A zip of images in class folders: `cat/1.png`, `train/cat/1.png`, or either inside a folder that
-wraps them all. A picture outside of every class folder has no label.
+"""An archive of images in class folders, as class_folders.py says.
 
 PNG and JPEG files are kept as they are; other kinds, turned photographs (EXIF), sixteen-bit and
 CMYK pictures are stored as PNG (reported). Pictures that do not decode and files that are no
@@ -10,7 +9,6 @@ import base64
 import hashlib
 import io
 import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, ClassVar
@@ -18,7 +16,7 @@ from typing import IO, Any, ClassVar
 from PIL import Image, ImageOps
 
 from projects.ingest import class_folders, registry
-from projects.ingest.class_folders import ClassFolders
+from projects.ingest.class_folders import Archive, ClassFolders, File
 from projects.ingest.formats import BadFile, LeftOut, Look, Plan, Row
 
 MOST_IMAGE_BYTES = 64 << 20  # of one file
@@ -49,7 +47,7 @@ class Picture:
 @registry.register
 class ImageFolder(ClassFolders):
     key = "image_folder"
-    label = "Images in class folders (zip)"
+    label = "Images in class folders (zip, tar)"
     tasks: ClassVar[tuple[str, ...]] = ("image-classification",)
     endings: ClassVar[tuple[str, ...]] = SUFFIXES
     noun = "picture"
@@ -113,7 +111,7 @@ class ImageFolder(ClassFolders):
         return len(row.input) + 300
 
 
-def read_picture(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Picture:
+def read_picture(archive: Archive, info: File) -> Picture:
     """One picture, fully decoded and so known to be whole.
 
     Raises TooLarge for a picture that would take too much memory, BadFile for a broken one.
@@ -168,10 +166,15 @@ def decoded(encoded: bytes, name: str) -> Picture:
             out = io.BytesIO()
             plain.save(out, "PNG")
             encoded = out.getvalue()
-        header = f"{plain.mode} {plain.size}".encode()
-        pixels = plain.convert("RGBA") if plain.mode == "P" else plain
-        key = hashlib.blake2b(header + pixels.tobytes(), digest_size=8).digest()
-        return Picture(encoded, key, plain.width, plain.height, plain.mode, not kept)
+        return known(plain, encoded, reencoded=not kept)
+
+
+def known(image: Image.Image, encoded: bytes, *, reencoded: bool) -> Picture:
+    """A picture with the key of what it shows, however it is encoded."""
+    header = f"{image.mode} {image.size}".encode()
+    pixels = image.convert("RGBA") if image.mode == "P" else image
+    key = hashlib.blake2b(header + pixels.tobytes(), digest_size=8).digest()
+    return Picture(encoded, key, image.width, image.height, image.mode, reencoded)
 
 
 def _plain(image: Image.Image) -> Image.Image:
