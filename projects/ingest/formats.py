@@ -58,6 +58,12 @@ class BadFile(Invalid):
         self.line = line
 
 
+class BadRow(BadFile):
+    """One row cannot be read. The sentence goes on from its place: "holds bytes"."""
+
+    code = "unreadable_row"
+
+
 @dataclass(slots=True)  # not frozen: that would triple the time to make one, and there are many
 class Row:
     """One example as the file gives it."""

@@ -42,6 +42,12 @@ KINDS: dict[str, tuple[str, str]] = {
         WARNING,
         "Rows with more or fewer tags than words. They were left out, as asked.",
     ),
+    "unreadable_row": (WARNING, "Rows that cannot be read. They were left out, as asked."),
+    "not_text": (
+        WARNING,
+        "Chats with pictures, sounds or files, which are no text. They were left out.",
+    ),
+    "above_table": (INFO, "Rows above the table's. They were left out."),
     "ragged_line": (WARNING, "Lines with a wrong number of values. They were left out, as asked."),
     "not_a_number": (
         WARNING,

@@ -7,6 +7,7 @@ Stored is always a text: a class; several, joined by their separator; or a numbe
 from __future__ import annotations
 
 import hashlib
+import json
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
@@ -288,10 +289,28 @@ def _refuse_many(code: int) -> None:
         )
 
 
+def parts(text: str, separator: str) -> list[str]:
+    """What stands between the separators of a cell, or in the list of words that it is, as JSON."""
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            listed = json.loads(text)
+        except (ValueError, RecursionError):
+            return text.split(separator)
+        if all(isinstance(one, str | int | float) for one in listed):
+            return [one if isinstance(one, str) else json.dumps(one) for one in listed]
+    return text.split(separator)
+
+
 def several(text: str, separator: str) -> list[str]:
-    """The classes that a cell names, each once, sorted. Raises BadFile for one that is too long."""
-    parts = sorted({part for one in text.split(separator) if (part := one.strip())})
-    for part in parts:
+    """The classes that a cell names, each once, sorted. Raises BadFile for one that is too long,
+    and for one of a list that holds what stands between classes."""
+    found = sorted({part for one in parts(text, separator) if (part := one.strip())})
+    for part in found:
         if len(part) > MOST_LABEL:
             raise BadFile(f"{part[:60]!r}... is too long for a label; is {separator!r} right?")
-    return parts
+        if separator in part:
+            raise BadFile(
+                f"The label {part[:60]!r} holds {separator!r}, which stands between labels. Choose "
+                "another separator."
+            )
+    return found

@@ -44,7 +44,8 @@ KEYS = {
     "tag_names",
 }
 BESIDE = ("id", "group")  # roles of columns that are kept as they are, under their own names
-DIALECT = ("delimiter", "encoding", "quoting", "header")
+DIALECT = ("delimiter", "encoding", "quoting", "header", "layout", "sheet", "at")
+SKIPPED = ("ragged_line", "unreadable_row")  # if that was asked for
 HIGHEST_SEED = 2**32 - 1
 MOST_SEPARATOR = 10  # characters
 
@@ -180,7 +181,7 @@ def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, 
             labels[label] = labels.get(label, 0) + rows
         prefix = f"{file['name']}: " if several else ""
         for one in look.problems:
-            skipped = one.get("code") == "ragged_line" and reading["ragged"] == "skip"
+            skipped = one.get("code") in SKIPPED and reading["ragged"] == "skip"
             severity = "warning" if skipped else one["severity"]
             problems.append(one | {"severity": severity, "detail": prefix + one["detail"]})
         problems += _absent(form, file["name"], look, reading) if several else []

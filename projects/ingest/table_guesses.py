@@ -7,6 +7,7 @@ from typing import Any
 from projects.ingest import records, words
 from projects.ingest.formats import (
     CATEGORICAL,
+    MULTI,
     NUMERIC,
     REGRESSION,
     SEPARATORS,
@@ -114,7 +115,8 @@ def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
     texts = [column for column in left if column["name"] != chosen["label"]]
     named = [one for one in texts if one["name"].lower() in TEXT_NAMES and not one["numeric"]]
     wordy = [one for one in texts if not one["numeric"]]
-    candidates = named or wordy or texts
+    plain = [one for one in wordy if not one.get("structured")]
+    candidates = [one for one in named if not one.get("structured")] or plain or wordy or texts
     if candidates:
         chosen["text"] = max(candidates, key=lambda one: one["length"])["name"]
     if chosen["text"] is None and chosen["label"] and len(by_name) == 1:
@@ -124,7 +126,8 @@ def roles(columns: list[dict[str, Any]], rows: int) -> dict[str, Any]:
 
 PROMPT_NAMES = {"prompt", "instruction", "question", "query", "input", "source"}
 COMPLETION_NAMES = {
-    "completion", "response", "answer", "output", "reply", "continuation", "chosen",
+    "completion", "response", "answer", "output", "reply", "continuation", "chosen", "solution",
+    "reference_answer", "reference_response", "referenceresponse",
 }  # fmt: skip
 RATIONALE_NAMES = {"rationale", "explanation", "reasoning", "reason", "reasons", "chain_of_thought"}
 CHAT_NAMES = {"messages", "conversation", "conversations", "chat", "dialogue"}
@@ -222,8 +225,10 @@ def roles_of_words(columns: list[dict[str, Any]], chosen: dict[str, Any]) -> dic
 
 
 def problem(label: str | None, columns: list[dict[str, Any]]) -> str:
-    """Whether a column of labels holds classes or quantities."""
+    """Whether a column of labels holds classes, lists of them, or quantities."""
     for one in columns:
+        if one["name"] == label and one.get("structured"):
+            return MULTI
         if one["name"] == label and one["numeric"]:
             many = one["distinct"] > max(CLASSES, 0.05 * one["filled"])
             return REGRESSION if many and not one["counted"] else SINGLE
@@ -246,7 +251,8 @@ def _label(columns: list[dict[str, Any]], rows: int) -> str | None:
     named = named or [one for one in repeated if one["name"].lower() in LABEL_NAMES]
     if named:
         return str(min(named, key=lambda one: one["length"])["name"])
-    short = [one for one in repeated if one["length"] <= 60 and one["distinct"] > 1]
+    plain = [one for one in repeated if not one.get("structured")]
+    short = [one for one in plain if one["length"] <= 60 and one["distinct"] > 1]
     if len(columns) < 2:
         return None
     if not short:  # then perhaps the one column of quantities

@@ -215,7 +215,7 @@ def test_other_files_stay_what_they_are(content: str, name: str, key: str) -> No
 
 def test_other_json_says_what_is_read() -> None:
     with pytest.raises(BadFile, match="one object a line"):
-        registry.recognise(io.BytesIO(b'[{"text": "a", "label": "b"}]'), "a.json")
+        registry.recognise(io.BytesIO(b'["a", "b"]'), "a.txt")
     assert disguises.what(b'{"a": 1}', "a.json")
 
 
