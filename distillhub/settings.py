@@ -36,6 +36,10 @@ def _secret_key() -> str:
 
 
 SECRET_KEY = _secret_key()
+# What seals stored keys of APIs, newest first; none: a file in the home folder (lib/secrets.py).
+DISTILLHUB_SECRET_KEYS = env.words("DISTILLHUB_SECRET_KEYS")
+# Hosts and networks (10.0.0.0/8) inside, which API teachers and webhooks may reach nevertheless.
+DISTILLHUB_OUTGOING_ALLOW = env.places("DISTILLHUB_OUTGOING_ALLOW")
 DEBUG = env.boolean("DEBUG", False)
 ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
@@ -463,6 +467,10 @@ LOGGING = {
         "uvicorn.access": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
+        # Whatever LOG_LEVEL is: what they tell of requests is what people ask and sign them with.
+        **dict.fromkeys(
+            ("openai", "httpx2", "httpcore2", "boto3", "botocore", "urllib3"), {"level": "WARNING"}
+        ),
     },
 }
 

@@ -1,5 +1,6 @@
 """Typed readings of environment variables, each failing with a sentence that names the variable."""
 
+import ipaddress
 import math
 import os
 from pathlib import Path
@@ -51,6 +52,20 @@ def decimal(name: str, default: float | None) -> float | None:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list; empty parts are dropped."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def places(name: str) -> list[str]:
+    """Hosts and networks, such as `ollama.lan,10.0.0.0/8`."""
+    found = words(name)
+    for place in found:
+        if "/" in place:
+            try:
+                ipaddress.ip_network(place)
+            except ValueError:
+                raise BadSetting(
+                    f"{name} has {place!r}, which is no network such as 10.0.0.0/8."
+                ) from None
+    return found
 
 
 def path(name: str, default: str) -> Path:

@@ -1,3 +1,4 @@
+from projects.models.api_key import ApiKey
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
@@ -6,6 +7,7 @@ from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from projects.models.resumable import ResumableUpload, UploadedPiece
 
 __all__ = [
+    "ApiKey",
     "ApiToken",
     "Dataset",
     "DatasetVersion",

@@ -6,11 +6,12 @@ from training.models.gate import TeacherGate
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
 from training.models.run import Run, RunEvent
 from training.models.storage_use import StorageUse
+from training.models.teacher_answer import TeacherAnswer
 from training.models.teacher_outputs import TeacherOutputs
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Run", "RunConsole", "RunEvent", "StorageUse", "TeacherGate",
-    "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
+    "MetricSeries", "Run", "RunConsole", "RunEvent", "StorageUse", "TeacherAnswer",
+    "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip
