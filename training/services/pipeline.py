@@ -98,10 +98,10 @@ def best_result(*, project: Project) -> Best | None:
     """The finished distillation whose student scored best on validation rows, of those on the
     dataset version that was used last: other scores do not compare."""
     runs = (
-        Run.objects.filter(project=project, status=Run.Status.FINISHED, control_of=None)
+        project.runs.filter(status=Run.Status.FINISHED, control_of=None)
         .filter(summary__teacher__isnull=False)
         .exclude(summary__teacher=None)
-        .select_related("student__model", "output__model", "dataset_version__dataset", "project")
+        .select_related("student__model", "output__model", "dataset_version__dataset")
         .order_by("-number")
     )
     newest = runs.first()

@@ -1,6 +1,6 @@
 """The first pages: every project of a person, and one project from data to model."""
 
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,15 +18,15 @@ RECENT = 6  # rows of a short list
 def home(request: HttpRequest) -> HttpResponse:
     assert isinstance(request.user, User)
     seen = Run.objects.visible_to(request.user).filter(project__archived_at=None)
-    seen = seen.select_related("project", "student__model", "created_by")
+    whole = seen.select_related("project", "student__model", "created_by")
+    # Which come first is found out without sorting whole rows.
+    last = seen.filter(status=Run.Status.FINISHED, control_of=None).order_by("-finished_at")
     context = {
         "title": "Home",
         "section": "home",
         "projects": _projects(request.user),
-        "running": seen.unfinished().order_by("-started_at", "-pk")[:RECENT],
-        "results": seen.filter(status=Run.Status.FINISHED, control_of=None).order_by(
-            "-finished_at"
-        )[:RECENT],
+        "running": whole.unfinished().order_by("-started_at", "-pk")[:RECENT],
+        "results": whole.filter(pk__in=last.values("pk")[:RECENT]).order_by("-finished_at"),
     }
     return render(request, "training/home.html", context)
 
@@ -34,7 +34,8 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    runs = project.runs.select_related("project", "student__model", "created_by")
+    # Joined with its one project, SQLite would sort all runs instead of reading the last.
+    runs = project.runs.select_related("student__model", "created_by")
     recent = list(runs.order_by("-number")[:RECENT])
     context = {
         "title": "Overview",
@@ -50,19 +51,22 @@ def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
 def _projects(user: User) -> QuerySet[Project]:
     """With counts of what they hold, those that moved last first."""
 
-    def count_of(rows: QuerySet[Dataset] | QuerySet[RegisteredModel]) -> Coalesce:
+    def count_of(
+        rows: QuerySet[Dataset] | QuerySet[RegisteredModel] | QuerySet[Run],
+    ) -> Coalesce:
         counted = rows.filter(project=OuterRef("pk")).order_by().values("project")
         return Coalesce(Subquery(counted.annotate(n=Count("pk")).values("n")), 0)
 
+    last_run = Run.objects.filter(project=OuterRef("pk")).order_by("-number")
     return (
         Project.objects.visible_to(user)
         .active()
         .annotate(
             dataset_count=count_of(Dataset.objects.all()),
             model_count=count_of(RegisteredModel.objects.all()),
-            run_count=Count("runs", distinct=True),
-            live_count=Count("runs", filter=Q(runs__status__in=Run.LEASED), distinct=True),
-            last_run_at=Max("runs__created_at"),
+            run_count=count_of(Run.objects.all()),
+            live_count=count_of(Run.objects.filter(status__in=Run.LEASED)),
+            last_run_at=Subquery(last_run.values("created_at")[:1]),
         )
         .order_by(F("last_run_at").desc(nulls_last=True), "name")
     )
