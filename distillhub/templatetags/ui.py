@@ -230,9 +230,12 @@ def share(fraction: float | None) -> str:
 
 @register.filter
 def metric(value: Any, name: str = "") -> str:
-    """A measurement in the digits its kind deserves."""
+    """A measurement as every page writes it: a share in percent, anything else in the digits that
+    its kind deserves."""
     if isinstance(value, str):
         return value  # NaN, Infinity: shown, never hidden
+    if is_share(name):
+        return percent(value)
     number = _number(value)
     if number is None:
         return NOTHING
@@ -254,12 +257,6 @@ def is_share(name: str) -> bool:
 def measure(name: str) -> str:
     """What a metric is called: `val/macro_f1` as `macro F1`."""
     return MEASURES.get(_bare(name)) or words(_bare(name))
-
-
-@register.filter
-def score(value: Any, name: str) -> str:
-    """A metric's value as it is read: a share in percent, anything else in its digits."""
-    return percent(value) if is_share(name) else metric(value, name)
 
 
 @register.filter

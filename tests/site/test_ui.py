@@ -128,7 +128,10 @@ def test_what_is_below_all_never_reads_as_all() -> None:
 @pytest.mark.parametrize(
     ("value", "name", "shown"),
     [
-        (0.88341, "val/accuracy", "0.8834"),
+        (0.88341, "val/accuracy", "88.3 %"),
+        (0.88341, "agreement", "88.3 %"),
+        ("NaN", "val/accuracy", "NaN"),
+        (0.88341, "val/spearman", "0.8834"),
         (5e-4, "train/learning_rate", "5.00e-4"),
         (5213.4, "train/samples_per_second", "5.21k"),
         ("NaN", "train/loss", "NaN"),

@@ -423,6 +423,33 @@ def test_a_table_polls_only_while_something_runs(vera: User, project: Project) -
     assert "data-refresh" not in listed(signed_in(vera), project)
 
 
+def test_the_table_writes_shares_in_percent_as_every_page_does(
+    vera: User, project: Project
+) -> None:
+    run = make.distillation(project, accuracy=0.9244)
+    shown = listed(signed_in(vera), project)
+    for said in ("92.4 %", "90.0 %"):  # accuracy, agreement
+        assert said in shown
+        assert said in page(signed_in(vera), run)
+    assert "0.9244" not in shown
+    assert "0.9000" not in shown
+
+
+def test_the_table_tells_where_queued_runs_stand(vera: User, project: Project) -> None:
+    first, second = make.run(project), make.run(project, priority=Run.Priority.HIGH)
+    make.run(project, status="training")
+    waiting = make.run(project, status="waiting")
+    rows = signed_in(vera).get(reverse("training:run_list", args=[project.slug])).context["table"]
+    assert {row.run.number: row.place for row in rows.rows if row.place} == {
+        first.number: 2,
+        second.number: 1,
+    }
+    shown = listed(signed_in(vera), project)
+    assert 'title="Place 2 in the queue default"' in shown
+    assert shown.count("in the queue default") == 2
+    assert waiting.name in shown
+
+
 # Cost -------------------------------------------------------------------------------------------
 
 
@@ -431,9 +458,12 @@ def test_a_list_of_runs_costs_the_same_however_long(
 ) -> None:
     for _ in range(15):
         make.distillation(project)
+    make.run(project)
+    Run.objects.filter(status=Run.Status.FINISHED)[:1].get().controls.update(status="training")
     client = signed_in(vera)
-    with django_assert_max_num_queries(12):
-        listed(client, project)
+    for asked in ({}, {"q": "run"}, {"status": "active"}, {"order": "-score"}, {"order": "loss"}):
+        with django_assert_max_num_queries(12):
+            listed(client, project, **asked)
 
 
 @pytest.mark.parametrize("tab", TABS)

@@ -267,7 +267,7 @@ def test_embeddings_go_from_texts_and_an_uploaded_encoder_to_a_student_on_its_pa
     evaluation = client.get(
         reverse("training:run_detail", args=["intents", run.number]), {"tab": "evaluation"}
     ).content.decode()
-    assert ui.score(run.summary["neighbours"], "neighbours") in evaluation
+    assert ui.metric(run.summary["neighbours"], "neighbours") in evaluation
     assert "val/loss" not in run.metrics
     for never in ("Confusion", "Reliability", "F1 per class", "Both wrong", "True label"):
         assert never not in evaluation, never

@@ -16,22 +16,6 @@ class RunQuerySet(LeasedQuerySet["Run"]):
     def visible_to(self, user: User) -> "RunQuerySet":
         return self.filter(project__memberships__user=user.pk)
 
-    def with_names(self) -> "RunQuerySet":
-        """With what a list shows of each, fetched in four queries however long it is."""
-        return self.select_related(
-            "project",
-            "dataset_version__dataset",
-            "student__model",
-            "output__model",
-            "control_of",
-            "created_by",
-            "worker",
-        ).prefetch_related(
-            models.Prefetch("teachers", ModelVersion.objects.select_related("model")),
-            "controls",
-            "waits_for",
-        )
-
     def tagged(self, tag: str) -> "RunQuerySet":
         if connections[self.db].features.supports_json_field_contains:
             return self.filter(tags__contains=[tag])

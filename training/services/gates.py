@@ -179,7 +179,7 @@ def warnings(
 
 def spelt(known: Known) -> str:
     """`88.0 % accuracy`."""
-    return f"{ui.score(known.value, known.metric)} {ui.measure(known.metric)}"
+    return f"{ui.metric(known.value, known.metric)} {ui.measure(known.metric)}"
 
 
 def _newest(version: ModelVersion, dataset: DatasetVersion) -> dict[str, Any] | None:

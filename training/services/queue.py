@@ -99,16 +99,19 @@ class Line:
         queued = line.waiting()
         order = line.in_order(queued, line.shares(queued))
         rooms = line.live_rooms()
-        positions: dict[int, int] = {}
-        lengths: dict[str, int] = {}
-        for one in order:
-            lengths[one.queue] = positions[one.pk] = lengths.get(one.queue, 0) + 1
-        return cls(order, rooms, positions, _starts(order, rooms))
+        return cls(order, rooms, _positions(order), _starts(order, rooms))
 
     def place(self, one: Queued) -> Place:
         position, seconds = self.positions[one.pk], self.starts[one.pk]
         said = _said(one, position, self.rooms, seconds)
         return Place(one.queue, position, None if math.isinf(seconds) else seconds, said)
+
+
+def positions(pks: Iterable[int]) -> dict[int, int]:
+    """Where queued runs stand in their queues. Two queries."""
+    queued = line.waiting()
+    found = _positions(line.in_order(queued, line.shares(queued)))
+    return {pk: found[pk] for pk in pks if pk in found}
 
 
 def places(asked: Iterable[Run]) -> dict[int, Place]:
@@ -317,6 +320,15 @@ def _shown(by: User, pks: Sequence[int]) -> dict[int, Run]:
         .defer("config", "metrics", "summary", "comparison", "notes", "worker__machine")
         .in_bulk(pks)
     )
+
+
+def _positions(order: Iterable[Queued]) -> dict[int, int]:
+    """From 1 on, in the queue of each."""
+    found: dict[int, int] = {}
+    lengths: dict[str, int] = {}
+    for one in order:
+        lengths[one.queue] = found[one.pk] = lengths.get(one.queue, 0) + 1
+    return found
 
 
 # -- how long -------------------------------------------------------------------------------------

@@ -13,17 +13,32 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Case, Exists, F, FloatField, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models import (
+    Case,
+    CharField,
+    Exists,
+    F,
+    FloatField,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.fields.json import KeyTransform
 
 from distillhub.lib.errors import Invalid
-from projects.models import Project
+from projects.models import DatasetVersion, Project
 from training import catalog
 from training.engine.config import KNOWN
 from training.models import MetricSeries, Run
 
 #: Metrics that runs are judged by of which less is better.
 FALLING = ("rmse", "perplexity", "bits_per_character")
+#: What labels are besides one class, where runs of one task are judged by other metrics for it.
+NAMED = ("multi_label", "regression")
 LONGEST = 2000  # characters
 MOST = 30  # comparisons
 DEEPEST = 20  # parentheses
@@ -80,9 +95,9 @@ def metric(name: str) -> Subquery:
     return Subquery(series.values("last_value")[:1], output_field=FloatField())
 
 
-def headline(split: str) -> Case:
-    """What each run is judged by on a split, so that more is better: errors are negative. Only runs
-    of one kind compare."""
+def headline(split: str, project: Project) -> Case:
+    """What each run of a project is judged by on a split, so that more is better: errors are
+    negative. Only runs of one kind compare."""
     named: list[When] = []
     plain: list[When] = []
     for task in catalog.tasks():
@@ -93,12 +108,41 @@ def headline(split: str) -> Case:
             if names[0] in FALLING:
                 value = -1.0 * value
             of_task = Q(task=task["key"])
-            if problem in ("multi_label", "regression"):
-                of_problem = Q(dataset_version__reading__problem=problem)
-                named.append(When(of_task & of_problem, then=value))
+            if problem in NAMED:
+                named.append(When(of_task & Q(dataset_version__in=_of(problem, project)), value))
             else:
                 plain.append(When(of_task, then=value))
     return Case(*named, *plain, default=metric(f"{split}/accuracy"), output_field=FloatField())
+
+
+def problem(project: Project) -> Case:
+    """What a label of each run's rows is, where it is not one class."""
+    kinds = [When(dataset_version__in=_of(kind, project), then=Value(kind)) for kind in NAMED]
+    return Case(*kinds, default=Value(""), output_field=CharField())
+
+
+def _of(kind: str, project: Project) -> QuerySet[Any]:
+    """Dataset versions whose labels are of a kind. There are few, so they are looked for once, and
+    not at every run."""
+    versions = DatasetVersion.objects.filter(dataset__project=project, reading__problem=kind)
+    return versions.order_by().values("pk")
+
+
+class Seconds(Func):
+    """Of a moment, so that both databases take differences without Python's help."""
+
+    arity = 1
+    output_field = FloatField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(
+            compiler, connection, template="(86400.0 * JULIANDAY(%(expressions)s))", **context
+        )
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(
+            compiler, connection, template="EXTRACT(EPOCH FROM %(expressions)s)", **context
+        )
 
 
 def _tokens(expression: str) -> list[tuple[str, str]]:

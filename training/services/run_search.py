@@ -49,7 +49,7 @@ def search(
     """
     runs = Run.objects.filter(project=project)
     if status:
-        runs = runs.filter(status__in=_statuses(status))
+        runs = runs.filter(status__in=statuses(status))
     if tag:
         runs = runs.filter(pk__in=Run.objects.tagged(tag).values("pk"))
     if q:
@@ -144,7 +144,8 @@ def first_by(
     return [pk for pk, _ in rows]
 
 
-def _statuses(asked: str) -> list[str]:
+def statuses(asked: str) -> list[str]:
+    """Several, separated by commas; `active` are all that are not over. Raises Invalid."""
     wanted: list[str] = []
     for word in asked.split(","):
         if word == "active":

@@ -5,7 +5,6 @@ from typing import Any
 
 from projects.models import ModelVersion
 from training import catalog
-from training.engine.export_config import FALLING
 from training.forms.exports import ExportDraft
 from training.models import Export
 from training.services import exports
@@ -24,7 +23,6 @@ def context(version: ModelVersion, draft: ExportDraft | None = None) -> dict[str
         "export_rows": rows,
         "as_it_is": _as_it_is(judged) if judged else None,
         "unfinished": any(not export.is_final for export in listed),
-        "falling": FALLING,
         "draft": draft or ExportDraft(version, {}),
     }
 

@@ -210,7 +210,7 @@ def live_values(run: Run, place: queue.Place | None = None) -> dict[str, str]:
         "step": f"step {ui.grouped(run.step)} of {ui.grouped(run.steps)}" if run.steps else "",
         "elapsed": ui.duration(elapsed),
         "loss": ui.metric(latest.get("train/loss")),
-        "validation": ui.score(latest.get(f"val/{headline}"), headline),
+        "validation": ui.metric(latest.get(f"val/{headline}"), headline),
         "agreement": ui.percent(latest.get("val/agreement")),
         "learning_rate": ui.metric(latest.get("train/learning_rate"), "learning_rate"),
         "speed": ui.compact(latest.get("train/samples_per_second")),

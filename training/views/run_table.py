@@ -1,26 +1,26 @@
 """The table of runs: what its address asks for, and the rows that answer it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Count, F, OrderBy
-from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models import Count, Exists, F, OrderBy, OuterRef, Prefetch
+from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Coalesce, Now
 from django.http import QueryDict
 from django.utils import timezone
 
 from distillhub.lib.errors import Invalid
 from distillhub.templatetags import ui
-from projects.models import ModelVersion, Project
+from projects.models import DatasetVersion, Project
 from training import catalog
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
-from training.services import run_filters, run_search, scores
+from training.services import queue, run_filters, run_search, scores
+from training.services.run_filters import Seconds
 from training.views import run_charts, run_page
 
 PAGE = 50
@@ -35,18 +35,17 @@ GROUPS: dict[str, list[str]] = {
 }
 
 
+#: Columns that a person sorts by; besides them a run's score, on which split.
+SCORES = {"score": "test", "validation": "val"} | {"accuracy": "test"}  # its name of old
 ORDERS: dict[str, Any] = {
     "number": F("number"),
     "name": F("name"),
     "status": F("status"),
-    "score": run_filters.headline("test"),
-    "accuracy": run_filters.headline("test"),  # as it was called when all runs had one
-    "validation": run_filters.headline("val"),
     "agreement": run_filters.metric("val/agreement"),
     "loss": run_filters.metric("train/loss"),
     "student": F("student__model__name"),
     "dataset": F("dataset_version__dataset__name"),
-    "duration": Coalesce(F("finished_at"), Now()) - F("started_at"),
+    "duration": Seconds(Coalesce(F("finished_at"), Now())) - Seconds(F("started_at")),
     "by": F("created_by__username"),
     "created": F("created_at"),
 }
@@ -55,9 +54,22 @@ ORDERS: dict[str, Any] = {
 ELSEWHERE = {"name", "task", "dataset", "student", "teachers", "control", "resources", "exports"}
 
 
+#: What is read of a run, and names of other rows that are joined in.
+SHOWN = (
+    "project", "number", "name", "status", "tags", "fraction", "config", "summary", "metrics",
+    "comparison", "task", "queue", "dataset_version", "control_of", "started_at", "finished_at",
+    "created_at", "created_by__username", "created_by__first_name", "created_by__last_name",
+)  # fmt: skip
+JOINED = {
+    "student_name": F("student__model__name"),
+    "student_number": F("student__number"),
+    "controlled": F("control_of__number"),
+}
+
+
 @dataclass(slots=True)
 class Row:
-    run: Run
+    run: Any  # a Run with what JOINED adds
     metric: str  # that score and validation are of
     score: float | None
     validation: float | None
@@ -66,7 +78,9 @@ class Row:
     verdict: dict[str, Any] | None
     spark: str
     elapsed: timedelta | None
-    teachers: Sequence[ModelVersion]
+    student: str  # empty: not there yet
+    teachers: list[str]
+    place: int | None  # in its queue
     parameters: list[Any] = field(default_factory=list)
     is_best: set[str] = field(default_factory=set)
 
@@ -104,14 +118,18 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         .values_list("status")
         .annotate(Count("pk"))  # over all, not the page
     )
-    runs = run_search.search(
-        project=project, status=",".join(GROUPS.get(status, [status])), tag=tag, q=q
-    )
+    wanted = ",".join(GROUPS.get(status, [status]))
+    runs = run_search.search(project=project, status=wanted, tag=tag, q=q)
     # Found and sorted by their ids alone; only what is on the page is read.
-    found = runs.order_by(*_orders(order), "-number").values_list("pk", flat=True)
-    page = Paginator(found, PAGE).get_page(asked.get("page"))
-    whole = Run.objects.with_names().in_bulk(list(page.object_list))
-    rows = _rows([whole[pk] for pk in page.object_list if pk in whole])
+    found = runs.order_by(*_orders(order, project), "-number").values_list("pk", flat=True)
+    paginator = Paginator(found, PAGE)
+    if not (q or tag):  # counted already
+        statuses = run_search.statuses(wanted) if wanted else counted
+        paginator.count = sum(counted.get(one, 0) for one in set(statuses))
+    page = paginator.get_page(asked.get("page"))
+    pks = list(page.object_list)
+    whole = _read(pks)
+    rows = _rows([whole[pk] for pk in pks if pk in whole])
     names = _differing([row.run.config for row in rows if row.run.control_of_id is None])
     shown = names[:MOST_PARAMETERS]
     for row in rows:
@@ -169,19 +187,17 @@ def _plain(value: Any) -> bool:
     return not isinstance(value, dict | list)
 
 
-def _orders(order: str) -> list[OrderBy]:
+def _orders(order: str, project: Project) -> list[OrderBy]:
     """Scores of one kind stay together: accuracy and perplexity do not compare."""
     name = order.removeprefix("-")
-    by = _order(order)
-    if name not in ("score", "accuracy", "validation"):
-        return [by]
-    problem = KeyTextTransform("problem", "dataset_version__reading")
-    return [OrderBy(F("task")), OrderBy(problem, nulls_first=True), by]
+    if name not in SCORES:
+        return [_order(order, ORDERS.get(name))]
+    by = run_filters.headline(SCORES[name], project)
+    return [OrderBy(F("task")), OrderBy(run_filters.problem(project)), _order(order, by)]
 
 
-def _order(order: str) -> OrderBy:
+def _order(order: str, by: Any) -> OrderBy:
     name = order.removeprefix("-")
-    by = ORDERS.get(name)
     kind, _, setting = name.partition(".")
     if kind == "training" and setting in catalog.training_defaults():
         by = KeyTransform(setting, KeyTransform("training", "config"))
@@ -190,8 +206,26 @@ def _order(order: str) -> OrderBy:
     return OrderBy(by, descending=order.startswith("-"), nulls_last=True)
 
 
-def _rows(runs: list[Run]) -> list[Row]:
+def _read(pks: list[int]) -> dict[int, Any]:
+    """What a row shows of each run, and no more: whole rows of runs, data and models are some
+    kilobytes each. Two queries."""
+    controls = Run.objects.unfinished().filter(control_of=OuterRef("pk"))
+    data = DatasetVersion.objects.select_related("dataset")
+    return (
+        Run.objects.annotate(**JOINED, is_awaiting_control=Exists(controls))
+        .select_related("created_by")
+        .only(*SHOWN)
+        .prefetch_related(
+            Prefetch("dataset_version", data.only("number", "reading", "dataset__name"))
+        )
+        .in_bulk(pks)
+    )
+
+
+def _rows(runs: list[Any]) -> list[Row]:
     sparks = _sparks([(run, run_charts.headline(run)) for run in runs])
+    queued = [run.pk for run in runs if run.status == Run.Status.QUEUED]
+    places = queue.positions(queued) if queued else {}
     now = timezone.now()
     rows = []
     for run in runs:
@@ -208,21 +242,25 @@ def _rows(runs: list[Run]) -> list[Row]:
             verdict=_verdict(run),
             spark=sparks.get(run.pk, ""),
             elapsed=ended - run.started_at if run.started_at and ended else None,
-            teachers=list(run.teachers.all()),
+            student=f"{run.student_name}@{run.student_number}" if run.student_number else "",
+            teachers=[
+                one if isinstance(one, str) else one["model"] for one in run.config["teachers"]
+            ],
+            place=places.get(run.pk),
         )
         rows.append(row)
     _mark_best(rows)
     return rows
 
 
-def _verdict(run: Run) -> dict[str, Any] | None:
+def _verdict(run: Any) -> dict[str, Any] | None:
     """Whether its teacher helped, in a word and in numbers; None where that is no question."""
     if run.control_of_id is not None or run.status != Run.Status.FINISHED:
         return None
     found = run_page.verdict(run)
     if found is None:
-        awaited = any(not one.is_final for one in run.controls.all())
-        return {"word": "waits for its control", "title": ""} if awaited else None
+        waits = run.is_awaiting_control
+        return {"word": "waits for its control", "title": ""} if waits else None
     difference, *edges = found.get("said") or ["unknown"]
     title = f"{difference} to the control"
     if edges:

@@ -309,6 +309,6 @@ def _told(run: Run, made: ModelVersion | None) -> str:
     if isinstance(value, int | float):
         spelt = ui.measure(name)
         split = run.summary.get("split", "test")
-        scored = f" {spelt[:1].upper()}{spelt[1:]} {ui.score(value, name)} on the {split} rows."
+        scored = f" {spelt[:1].upper()}{spelt[1:]} {ui.metric(value, name)} on the {split} rows."
     kept = f" Its model is {made.reference}." if made is not None else ""
     return f"Finished after {run.summary.get('steps', run.step)} steps.{scored}{kept}"
