@@ -86,7 +86,7 @@ def restore(options: argparse.Namespace) -> int:
     try:
         manifest = snapshots.unpack(source, staging)
         _refuse_other(manifest)
-        stored = _place_stored(staging / "files")
+        stored, others = _place_stored(staging / "files")
         _place_home(staging / "home")
         _load(staging / DUMPS[connection.vendor])
     finally:
@@ -96,6 +96,12 @@ def restore(options: argparse.Namespace) -> int:
     print(f"Restored the backup of {manifest['made_at']}: {stored} stored files.")
     for sentence in told:
         print(sentence)
+    if others:
+        print(
+            f"The storage holds {others} files beside these. If another installation uses it, do "
+            "not start this one with it: each would free what the other stores. Restore with "
+            "another S3_BUCKET, S3_PREFIX or DISTILLHUB_FILES, or with none of them."
+        )
     print("Start it as before: distillhub up, or web, worker and beat.")
     return 0
 
@@ -202,21 +208,26 @@ def _refuse_other(manifest: dict[str, Any]) -> None:
         )
 
 
-def _place_stored(staging: Path) -> int:
-    where, count = places.place(), 0
+def _place_stored(staging: Path) -> tuple[int, int]:
+    """How many files were kept, and how many others lie where they were put."""
+    where = places.place()
+    there = {lying.name: lying.bytes for lying in where.listing("")}
+    kept = set()
     for path in sorted(staging.rglob("*")):
         if not path.is_file():
             continue
         name = path.relative_to(staging).as_posix()
-        count += 1
+        kept.add(name)
+        if there.get(name) == path.stat().st_size:
+            continue
         target = where.local(name)
         if target is None:
             where.write(path, name, storage.digest(path))
-        elif not target.exists():
+        else:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.chmod(0o444)
             shutil.move(path, target)
-    return count
+    return len(kept), len(there.keys() - kept)
 
 
 def _place_home(staging: Path) -> None:

@@ -1,24 +1,30 @@
 """A backup taken while a run trains, brought back into an empty box: the run goes on there."""
 
 import contextlib
+import hashlib
 import itertools
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import boto3
 import psutil
 import pytest
 
 from tests.site import servers, trained
+from tests.site.buckets import make_bucket
 from tests.site.processes import (
     ROOT,
+    Command,
     Up,
     ask,
     clean_environment,
     ended,
     family,
+    free_port,
     make_token,
     until,
 )
@@ -121,3 +127,75 @@ def test_on_postgresql_it_is_a_dump_that_is_restored_into_an_empty_database(
         assert there.returncode == 0, there.stderr  # she is known
         for said in (made, other, full, restored):
             assert "Traceback" not in said.stderr
+
+
+def test_files_of_a_bucket_are_kept_and_brought_back_into_another_or_into_a_folder(
+    homes: tuple[Path, Path], tmp_path: Path, s3_server: str
+) -> None:
+    lost, empty = homes
+    kept, trial = tmp_path / "hub.tar", tmp_path / "trial"
+    first, second = (make_bucket(s3_server, name) for name in ("lost", "new"))
+    where = ["--home", str(lost), "--port", str(free_port()), "--no-demo"]
+    up = Command(lost, "up", *where, env=clean_environment(lost, **first))
+    with ended(up):
+        address = up.until_said(r"Address +(\S+)").group(1)
+        token = make_token(lost, clean_environment(lost, **first))
+        run = trained.launch(address, token, epochs=1)
+        until(lambda: run()["status"] in {"finished", "failed"}, what=lambda: str(run()))
+        assert run()["status"] == "finished", run()
+        made = distillhub(lost, "backup", str(kept), **first)
+        assert made.returncode == 0, made.stdout + made.stderr
+        up.stop()
+    stored = names_in(first)
+    assert stored
+    assert not (lost / "files").exists()
+
+    restored = distillhub(empty, "restore", str(kept), **second)
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    assert names_in(second) == stored
+    for one in bucket(second).objects.all():
+        content = one.get()["Body"].read()
+        assert hashlib.sha256(content).hexdigest() == one.key.rpartition("/")[2]
+    assert "beside these" not in restored.stdout
+
+    # Without a bucket they lie in the home, so that a restore may be tried.
+    folder = distillhub(trial, "restore", str(kept))
+    assert folder.returncode == 0, folder.stdout + folder.stderr
+    files = trial / "files"
+    assert {
+        one.relative_to(files).as_posix() for one in files.rglob("*") if one.is_file()
+    } == stored
+
+    # What was stored since, by others for all that is known, is told.
+    bucket(first).put_object(Key="blobs/later", Body=b"later")
+    lying = distillhub(tmp_path / "same", "restore", str(kept), **first)
+    assert lying.returncode == 0, lying.stdout + lying.stderr
+    assert "The storage holds 1 files beside these." in lying.stdout
+
+
+def test_a_file_of_a_bucket_that_is_damaged_is_named(
+    homes: tuple[Path, Path], tmp_path: Path, s3_server: str
+) -> None:
+    home, _ = homes
+    where = make_bucket(s3_server, "damaged")
+    assert distillhub(home, "migrate", **where).returncode == 0
+    bucket(where).put_object(Key="blobs/ab/ab12", Body=b"not what its name says")
+    made = distillhub(home, "backup", str(tmp_path / "hub"), **where)
+    assert made.returncode == 1
+    assert "Damaged in storage, and kept as it is: blobs/ab/ab12" in made.stderr
+    assert (tmp_path / "hub/files/blobs/ab/ab12").read_bytes() == b"not what its name says"
+
+
+def bucket(where: dict[str, str]) -> Any:
+    service: Any = boto3.resource(
+        "s3",
+        endpoint_url=where["S3_ENDPOINT_URL"],
+        region_name=where["S3_REGION"],
+        aws_access_key_id=where["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=where["AWS_SECRET_ACCESS_KEY"],
+    )
+    return service.Bucket(where["S3_BUCKET"])
+
+
+def names_in(where: dict[str, str]) -> set[str]:
+    return {one.key for one in bucket(where).objects.all()}
