@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from training import catalog
+from training.engine.export_config import FALLING
 from training.forms.exports import ExportDraft
 from training.models import Export
 from training.services import exports
@@ -72,11 +74,11 @@ def _tone(times: float) -> str:
 
 
 def _change(metric: Mapping[str, Any]) -> dict[str, Any]:
-    falls = metric["name"] in FALLING
-    points = metric["change"] * (1.0 if falls else 100.0)
-    worse = points > 0 if falls else points < 0
-    even = abs(points) < (1e-6 if falls else 0.05)
-    written = f"{points:+.3g}" if falls else f"{points:+.1f} points"
+    is_share = ui.is_share(metric["name"])
+    points = metric["change"] * (100.0 if is_share else 1.0)
+    worse = points > 0 if metric["name"] in FALLING else points < 0
+    even = abs(points) < (0.05 if is_share else 1e-6)
+    written = f"{points:+.1f} points" if is_share else f"{points:+.3g}"
     return {
         "written": written.replace("-", "−"),
         "tone": "even" if even else "bad" if worse else "good",
