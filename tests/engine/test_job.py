@@ -1,6 +1,9 @@
 """How a job's end is told, whatever ended it."""
 
 import json
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,25 @@ def test_a_job_without_a_configuration_says_so(tmp_path: Path) -> None:
         assert job._run(tmp_path, book, job.Asked()) == 1
     [line] = journal.read(tmp_path / "journal.jsonl")
     assert line["code"] == "bad_configuration"
+
+
+def test_a_disk_without_room_for_a_last_word_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    """Neither the journal nor the console takes a byte."""
+
+    def write_nothing() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    with Path("/dev/full").open("wb", buffering=0) as console:
+        ended = subprocess.run(
+            [sys.executable, "-m", "training.engine", "train", str(tmp_path)],
+            cwd=jobs.ROOT,
+            stdout=console,
+            stderr=console,
+            preexec_fn=write_nothing,
+            check=False,
+        )
+    assert ended.returncode == journal.NO_ROOM
+    assert jobs.lines(tmp_path) == []
 
 
 def test_a_job_resumed_at_its_end_tells_no_value_twice(tmp_path: Path, texts: jobs.JSON) -> None:
