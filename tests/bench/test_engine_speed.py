@@ -24,6 +24,7 @@ from training.engine.data import Indices
 from training.engine.journal import Journal
 from training.engine.networks import Place
 from training.engine.progress import Clock
+from training.engine.questions import Questions
 from training.engine.tasks import TASKS
 
 pytestmark = pytest.mark.bench
@@ -53,7 +54,7 @@ def prepared(folder: Path) -> trainer.Trainer:
         config, folder, dataset, student, inputs, taught, place, clock, lambda: False, scheme=scheme
     )
     if config.teachers:
-        list(taught.ask(folder, place, clock, lambda: False))
+        list(Questions(taught, folder, clock, lambda: False).ask())
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.engine import jobs, writings
-from training.engine import data, job_config, lesson, methods, networks, stored, stored_layers
+from training.engine import data, job_config, methods, networks, questions, stored, stored_layers
 from training.engine.answers import Answer, Wanted
 from training.engine.data import Dataset
 from training.engine.errors import Stopped
@@ -284,7 +284,7 @@ def test_layers_that_differ_from_live_ones_are_asked_live_with_a_warning(
     tmp_path: Path, rows: dict[str, jobs.JSON], bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live, _ = trained(tmp_path / "live", rows[TEXT], bert, "hidden_states", "live")
-    monkeypatch.setattr(lesson, "CLOSE", 0.0)  # nothing that was rounded is as close
+    monkeypatch.setattr(questions, "CLOSE", 0.0)  # nothing that was rounded is as close
     kept, told = trained(tmp_path / "kept", rows[TEXT], bert, "hidden_states", "auto")
     assert any("It is asked about them live." in one for one in told)
     assert torch.allclose(live, kept, atol=1e-6)

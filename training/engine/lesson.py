@@ -1,7 +1,6 @@
 """What the student is held against: the terms, the scheme, and what the teachers say."""
 
-import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,29 +18,22 @@ from training.engine import (
     generation,
     head_loss,
     networks,
-    softness,
-    teacher_precision,
     terms,
 )
 from training.engine.answers import NOTHING, Answer, Wanted
 from training.engine.augmentation import View
 from training.engine.data import Batch, Dataset, Indices, Inputs
-from training.engine.errors import AskedToStop, ConfigError, DataError, Fault
-from training.engine.events import Event, Logged, Measured
+from training.engine.errors import ConfigError, DataError, Fault
 from training.engine.heads import TopK, Unmultiplied, taught
 from training.engine.job_config import JobConfig, Problem
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network, Place
-from training.engine.progress import Clock
 from training.engine.schemes import SCHEMES, Plan, Scheme, Total
 from training.engine.schemes.joining import names
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
 from training.engine.windows import LanguageInputs
-
-Logits = evaluate.Logits
-CLOSE = 0.02  # of the logits' range: how far stored answers may lie from live ones
 
 
 class Lesson:
@@ -65,7 +57,7 @@ class Lesson:
         self.augments = changes and config.task in augmentation.TASKS  # others stay as they are
         self.views = self._views()
         self.decisions: list[asking.Decision] = []  # how each teacher is asked
-        self._route: Tensor | None = None
+        self.route: Tensor | None = None  # the teacher that each row is asked, where rows say so
         self.apart = False  # whether each term's own gradient is wanted, beside the total's
         self.bfloat16 = False
         self.inputs: LanguageInputs | None = None  # the student's, of a network that writes
@@ -209,231 +201,6 @@ class Lesson:
                 )
                 raise ConfigError([Fault("student", sentence)])
 
-    def ask(
-        self,
-        folder: Path,
-        place: Place,
-        clock: Clock,
-        asked_to_stop: AskedToStop,
-        *,
-        first: bool = True,
-    ) -> Iterator[Event]:
-        """Have every teacher's answers to all splits stored; tell, at the first stage, how good the
-        teachers are."""
-        config, dataset = self.config, self.dataset
-        store = Path(config.store) if config.store else folder / "teacher-outputs"
-        if self.plan.teacher == "previous":
-            store = folder / "teacher-outputs"
-        home = folder / "prepared"
-        splits = [one for one in data.SPLITS if len(dataset.splits[one])]
-        asks_live = self.asks_live or not self.needs_teacher
-        for teacher in self.teachers:
-            if isinstance(teacher, LanguageTeacher):
-                teacher.choose(config.teacher_outputs, config.top_k, self.temperatures, store)
-                continue
-            known = splits[1:] if asks_live or self.views else splits
-            sentence = teacher_precision.choose(
-                teacher, self.temperature, config.training.precision, store, home, known
-            )
-            if sentence:
-                yield Logged(sentence)
-        yield from self._written(folder, store, clock, asked_to_stop)
-        if self.needs_teacher and self.augments and not self.views:
-            yield Logged(
-                "Live: rows change in every epoch. With frozen views (augmentation_views) the "
-                "teacher could be asked once."
-            )
-        for teacher in self.teachers:
-            if not asks_live:
-                yield from self._decide(teacher, store, home)
-            stored = not asks_live and self.decisions[-1].stored
-            yield from self._ask(teacher, splits if stored else splits[1:], store, home, clock,
-                                 asked_to_stop)  # fmt: skip
-        self._read_route()
-        if self.plan.teacher == "given" and first:
-            yield from self._told(folder)
-
-    def _decide(self, teacher: Teacher, store: Path, home: Path) -> Iterator[Event]:
-        """Whether its answers to training rows are stored."""
-        plan = asking.Plan(
-            wanted=self.wanted,
-            reads=self.reads,
-            views=self.views or (None,),
-            epochs=self.epochs,
-            runs=self.config.runs_sharing,
-            batch_size=self.config.training.batch_size,
-        )
-        decision = asking.decide(teacher, plan, self.config.teacher_outputs, store, home)
-        self.decisions.append(decision)
-        if decision.sentence:
-            whose = f"{teacher.network.name}: " if len(self.teachers) > 1 else ""
-            yield Logged(f"{whose}{decision.sentence}")
-
-    def _ask(
-        self,
-        teacher: Teacher,
-        splits: Sequence[str],
-        store: Path,
-        home: Path,
-        clock: Clock,
-        asked_to_stop: AskedToStop,
-    ) -> Iterator[Event]:
-        """Have its answers to these splits stored, those to training rows with their layers."""
-        told: list[tuple[str, View | None]] = [
-            (split, view)
-            for split in splits
-            for view in ((self.views if split == "train" else ()) or (None,))
-        ]
-        reads = self.reads
-        rows = {split: len(self.dataset.splits[split]) for split in splits}
-        clock.rows_left = sum(rows[one] * (1 + bool(reads and one == "train")) for one, _ in told)
-        for split, view in told:
-            before, anew = clock.rows_left, False
-            if reads and split == "train":
-                anew = yield from _watched(
-                    teacher.ask_layers(split, self.wanted, reads, store, home, asked_to_stop, view),
-                    clock,
-                )
-                clock.rows_left = before = before - rows[split]
-            asked_now = yield from _watched(
-                teacher.ask(split, store, home, asked_to_stop, view), clock
-            )
-            clock.rows_left = before - rows[split]
-            what = "windows" if self.writes else "rows"
-            shown = f"{rows[split]:,} {split} {what}{_as_view(view)}{teacher.remark(split)}"
-            how = "answered" if asked_now else "had answered before (stored):"
-            yield Logged(f"{teacher.network.name} {how} {shown}.")
-            if not asked_now and split == "train":
-                yield self._prove(teacher, home, view)
-            if reads and split == "train":
-                yield self._prove_layers(teacher, home, view, anew=anew)
-
-    def _written(
-        self, folder: Path, store: Path, clock: Clock, asked_to_stop: AskedToStop
-    ) -> Iterator[Event]:
-        """Have the teachers write what the scheme wants to train on."""
-        wanted = self.scheme.texts
-        if wanted is None:
-            return
-        rows = self.dataset.splits["train"]
-        clock.rows_left = len(self.teachers) * len(rows) * wanted.samples
-        for teacher in self.teachers:
-            assert isinstance(teacher, LanguageTeacher)
-            before = clock.rows_left
-            assert self.inputs is not None
-            asked = yield from _watched(
-                teacher.write(self.inputs, self.dataset, wanted, store, asked_to_stop), clock
-            )
-            clock.rows_left = before - len(rows) * wanted.samples
-            how = "wrote" if asked else "had written before (stored):"
-            answers = f"{len(rows) * wanted.samples:,} answers"
-            yield Logged(f"{teacher.network.name} {how} {answers} to train on.")
-
-    def _prove(self, teacher: Teacher, home: Path, view: View | None) -> Event:
-        """Stored answers are those of a live teacher, on a sample. Raises DataError."""
-        apart = teacher.proven("train", home, view=view)
-        if apart > CLOSE:
-            raise DataError(
-                f"The stored answers of {teacher.network.name} differ from what it says now by "
-                f"{apart:.0%} of their range. Remove them from the store, and run again."
-            )
-        which = _as_view(view)
-        return Logged(
-            f"Stored answers of {teacher.network.name}{which} equal live ones on a sample."
-        )
-
-    def _prove_layers(
-        self, teacher: Teacher, home: Path, view: View | None, *, anew: bool
-    ) -> Event:
-        """The same of its layers; where they differ, it is asked about them live."""
-        apart = teacher.proven_layers("train", self.wanted, home, view=view)
-        if apart > CLOSE:
-            teacher.forget("train", view)
-            return Logged(
-                f"Stored layers of {teacher.network.name} differ from live ones by {apart:.0%}: "
-                "what it says of a row depends on the rows beside it. It is asked about them live.",
-                "warning",
-            )
-        how = "are stored, and equal" if anew else "were stored before, and equal"
-        which = _as_view(view)
-        return Logged(
-            f"Layers of {teacher.network.name}{which} {how} live ones on a sample (to {apart:.2%})."
-        )
-
-    def _told(self, folder: Path) -> Iterator[Event]:
-        """How good and how soft the teachers are together, and what to think of before training."""
-        values = self._scores()
-        rows = self.dataset.splits["validation"]
-        if not len(rows) or not self.teachers:
-            yield Measured(0, 0.0, values)
-            return
-        truth = None if self.writes else self.truths(rows)
-        logits = self._heard("validation", truth, folder)
-        problem = self.dataset.problem
-        soft = softness.softness(logits, self.temperature, problem)
-        yield Measured(0, 0.0, values | {f"teacher/val/{one}": soft[one] for one in soft})
-        if truth is not None:
-            least = softness.baseline(self.truths(self.dataset.splits["train"]), truth, problem)
-            mine = {name.removeprefix("teacher/val/"): value for name, value in values.items()}
-            if least is not None and not softness.beaten(least, mine):
-                sentence = softness.unbeaten(least, mine, self.dataset.names)
-                yield Logged(f"{self._who()}: {sentence}", "warning")
-        compares = any(
-            loss.needs_teacher and not loss.wants and loss.of_probabilities
-            for _, loss in self.terms
-        )
-        hard = softness.hardness(logits, self.temperature, problem) if compares else ""
-        if hard:
-            yield Logged(f"{self._who()}: {hard}", "warning")
-
-    def _who(self) -> str:
-        return " and ".join(teacher.network.name for teacher in self.teachers)
-
-    def _heard(self, split: str, truth: data.Targets | None, folder: Path) -> Logits:
-        """The teachers' logits alone, joined, `[units, classes]`: of a network that writes, those
-        of some units."""
-        if isinstance(self.teachers[0], LanguageTeacher):
-            return self.teachers[0].some_logits(split, folder / "prepared")
-        rows = self.dataset.splits[split]
-        assert truth is not None
-        said = [one.answer(rows, split, NOTHING).logits for one in self.teachers]
-        if len(said) > 1 or self._route is not None:
-            route = None if self._route is None else self._route[torch.from_numpy(rows)]
-            weights = [teacher.weight for teacher in self.teachers]
-            return self.scheme.join(said, weights, torch.from_numpy(truth), route).cpu().numpy()
-        return said[0].cpu().numpy()
-
-    def _scores(self) -> dict[str, float]:
-        values: dict[str, float] = {}
-        for split, short in (("validation", "val"), ("test", "test")):
-            rows = self.dataset.splits[split]
-            if len(rows) and (split != "test" or self.config.evaluate):
-                if self.writes:
-                    values |= self._written_scores(split, short)
-                    continue
-                truth = self.truths(rows)
-                said = self._heard(split, truth, Path())
-                inputs = self.teachers[0].inputs
-                scores = evaluate.score(
-                    said,
-                    truth,
-                    self.dataset.problem,
-                    names=self.dataset.names,
-                    starts=None if inputs is None else evaluate.word_starts(inputs, rows),
-                )
-                for name in TASKS[self.config.task].metrics[self.dataset.problem]:
-                    if name in scores:
-                        values[f"teacher/{short}/{name}"] = scores[name]
-        return values
-
-    def _written_scores(self, split: str, short: str) -> dict[str, float]:
-        """Of the first teacher that writes."""
-        teacher = self.teachers[0]
-        assert isinstance(teacher, LanguageTeacher)
-        assert teacher.inputs is not None
-        scores = teacher.judged(split).scores(teacher.inputs.form)
-        return {f"teacher/{short}/{name}": value for name, value in scores.items()}
-
     @property
     def temperature(self) -> float:
         """The highest at which the terms look at the teacher; 1 where none softens."""
@@ -456,7 +223,8 @@ class Lesson:
         assert inputs is not None
         return evaluate.truths(self.dataset, inputs, rows)
 
-    def _read_route(self) -> None:
+    def read_route(self) -> None:
+        """Which teacher each row is asked, where a column of the dataset says so."""
         column = self.scheme.route_column
         if not column or len(self.teachers) < 2:
             return
@@ -464,8 +232,8 @@ class Lesson:
         if self.dataset.source is not None:
             every = self.dataset.source
         values = data.values(self.dataset.path, column, every)
-        self._route = names(values, [one.network.name for one in self.teachers])
-        if not bool((self._route >= 0).any()):
+        self.route = names(values, [one.network.name for one in self.teachers])
+        if not bool((self.route >= 0).any()):
             known = ", ".join(one.network.name for one in self.teachers)
             raise DataError(f"No row's {column} names a teacher; they are {known}.")
 
@@ -491,8 +259,8 @@ class Lesson:
         said = [
             one.answer(rows, split, wanted, given, view=seen, reads=reads) for one in self.teachers
         ]
-        if len(said) > 1 or self._route is not None:
-            route = None if self._route is None else self._route[torch.from_numpy(rows)]
+        if len(said) > 1 or self.route is not None:
+            route = None if self.route is None else self.route[torch.from_numpy(rows)]
             weights = [teacher.weight for teacher in self.teachers]
             joined = self.scheme.join([one.logits for one in said], weights, labels, route)
             return Answer(joined)
@@ -605,10 +373,6 @@ class Lesson:
         }
 
 
-def _as_view(view: View | None) -> str:
-    return "" if view is None else f" in view {view.number}"
-
-
 def silent(student: Answer) -> Tensor:
     """A number that depends on the student's answer."""
     if isinstance(student, Unmultiplied) and student.head is not None:
@@ -663,17 +427,3 @@ def wanted_by(losses: Sequence[terms.Loss], problem: Problem) -> Wanted:
     for one in losses:
         wanted = wanted | loss_of(one, problem).wants
     return wanted
-
-
-def _watched(answering: Generator[int, None, bool], clock: Clock) -> Generator[Event, None, bool]:
-    """Pass a teacher's answers on as progress."""
-    while True:
-        began = time.perf_counter()
-        try:
-            rows = next(answering)
-        except StopIteration as end:
-            return bool(end.value)
-        clock.rows_left -= rows
-        clock.row_seconds = (time.perf_counter() - began) / rows
-        if clock.due():
-            yield clock.show()

@@ -38,6 +38,7 @@ from training.engine.job_config import JobConfig
 from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
+from training.engine.questions import Questions
 from training.engine.tasks import TASKS
 from training.engine.trainer import Trainer, identity
 from training.engine.windows import LanguageInputs
@@ -156,7 +157,8 @@ def _distill(
         if lesson.teachers:
             yield Stage("asking the teacher")
             with crowd.in_turn():
-                yield from lesson.ask(folder, place, clock, asked_to_stop, first=number == 0)
+                questions = Questions(lesson, folder, clock, asked_to_stop)
+                yield from questions.ask(first=number == 0)
         if found:
             trainer.restore(found)
             state, found = trainer.state, None
