@@ -75,10 +75,15 @@ class JsonDocument(RecordFormat):
         skips: bool,
         names: Sequence[str] | None = None,
     ) -> Iterator[Placed | LeftOut]:
+        if dialect["form"] == BY_COLUMN and compressed.size(file, WHOLE + 1) > WHOLE:
+            raise BadFile(
+                f"A document with a list for each column is read up to {WHOLE >> 20} MiB. Save "
+                "its rows as JSON Lines."
+            )
         file.seek(0)
         text = io.TextIOWrapper(file, encoding=records.codec(dialect), errors="strict")
         try:
-            for place, value in enumerate(_values(Scanner(text), file, dialect), 1):
+            for place, value in enumerate(_values(Scanner(text), dialect), 1):
                 if wrong := _wrong(value):
                     detail = f"Item {place} {wrong}."
                     if not skips:
@@ -258,7 +263,7 @@ def _form(file: IO[bytes], dialect: dict[str, Any]) -> dict[str, Any]:
         text.detach()
 
 
-def _values(scanner: Scanner, file: IO[bytes], dialect: dict[str, Any]) -> Iterator[Any]:
+def _values(scanner: Scanner, dialect: dict[str, Any]) -> Iterator[Any]:
     form = dialect["form"]
     if form == LIST:
         yield from scanner.items()
@@ -273,7 +278,7 @@ def _values(scanner: Scanner, file: IO[bytes], dialect: dict[str, Any]) -> Itera
             value = scanner.value()
             yield {"key": key} | value if isinstance(value, dict) else value
     else:
-        yield from _by_column(scanner, file)
+        yield from _by_column(scanner)
         return
     if scanner.peek():
         raise scanner.wrong("something follows the end of the document")
@@ -292,13 +297,8 @@ def _within(scanner: Scanner, at: str) -> Iterator[Any]:
         raise BadFile(f"The document has no list under {at!r}; it has {has}.")
 
 
-def _by_column(scanner: Scanner, file: IO[bytes]) -> Iterator[Any]:
+def _by_column(scanner: Scanner) -> Iterator[Any]:
     """Of {"text": [...], "label": [...]}, or of pandas' {"text": {"0": ...}}."""
-    if compressed.size(file, WHOLE + 1) > WHOLE:
-        raise BadFile(
-            f"A document with a list for each column is read up to {WHOLE >> 20} MiB. Save its "
-            "rows as JSON Lines."
-        )
     columns: dict[str, list[Any]] = {}
     for key in scanner.members():
         if scanner.peek() == "[":
