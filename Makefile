@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(foreach python,python3 python3.13 python3.12 python3.11,
   $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check fmt bench faults
+.PHONY: help install run test check fmt bench faults load
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
@@ -42,6 +42,10 @@ PYTEST = $(BIN)/pytest --numprocesses $(or $(JOBS),2) --dist loadgroup
 
 faults: $(VENV)/.services ## Strike whole installations at random moments (half an hour)
 	$(BIN)/pytest -m 'faults or not faults' -s -p no:xdist tests/faults
+
+load: $(VENV)/.services $(VENV)/.developed ## Fifty people and twenty runs in training (options: LOAD="--seconds 60")
+	@$(BIN)/python -c 'import locust' 2>/dev/null || $(INSTALL) '.[dev,load]'
+	$(BIN)/python -m tests.load $(LOAD)
 
 # Settings as a deployment has them, in a home of its own.
 CHECKED := env DISTILLHUB_HOME=$(VENV)/checked SITE_URL=https://distillhub.example \
