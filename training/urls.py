@@ -56,6 +56,7 @@ urlpatterns: list[URLPattern] = [
         exports.export_download,
         name="export_download",
     ),
+    path(f"{VERSION}/key/", models.model_key, name="model_key"),
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),

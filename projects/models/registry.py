@@ -76,7 +76,7 @@ class ModelVersion(Leased):
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.INSPECTING)
     error = models.JSONField(null=True, blank=True, help_text='{"code", "detail"}')
-    source = models.JSONField(help_text='{"kind": architecture|hub|upload|run, ...}')
+    source = models.JSONField(help_text='{"kind": architecture|hub|upload|run|api, ...}')
     architecture = models.CharField(max_length=100, blank=True, help_text="Registry key.")
     config = models.JSONField(default=dict, help_text="Resolved architecture options.")
     labels = models.JSONField(default=list, help_text="Empty until trained, and of numbers.")
@@ -119,6 +119,11 @@ class ModelVersion(Leased):
         )
         learned = bool(self.labels) or unlabelled
         return bool(self.files) and (learned or self.source.get("kind") == "run")
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is a service that is asked, and nothing that is trained or run here."""
+        return bool(self.source.get("kind") == "api")
 
     @property
     def is_upper_bound(self) -> bool:

@@ -75,6 +75,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:export_keep": EDIT,
     "training:model_gates": {"GET": VIEWER, "POST": EDITOR},
     "training:model_inspect": EDIT,
+    "training:model_key": EDIT,
     # Runs
     "training:home": {"GET": ACCOUNT},
     "training:project_overview": READ,
@@ -134,6 +135,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_export_download": READ,
     "api_gates": {"GET": VIEWER, "POST": EDITOR},
     "api_gate": READ,
+    "api_model_inspect": EDIT,
+    "api_model_key": {"PUT": EDITOR},
     "api_model_aliases": READ,
     "api_model_alias": {"PUT": EDITOR, "DELETE": EDITOR},
     # Runs

@@ -167,7 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
             }
         else:
             one = {"index": 0, "finish_reason": "stop", "logprobs": None} | choice
-        whole = {"id": "1", "object": "x", "created": 1, "model": body.get("model"), "choices": [one]}
+        whole = {
+            "id": "1",
+            "object": "x",
+            "created": 1,
+            "model": body.get("model"),
+            "choices": [one],
+        }
         return whole | ({"usage": usage} if self.service.tell_usage else {})
 
     def _fail(self, fault: str, body: Body) -> None:

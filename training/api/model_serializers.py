@@ -9,7 +9,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from distillhub.lib.errors import Invalid
-from projects.models import ModelAlias, ModelVersion, RegisteredModel
+from projects.models import ApiKey, ModelAlias, ModelVersion, RegisteredModel
+from training.services import api_teachers
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
 
@@ -18,7 +19,7 @@ def versions() -> QuerySet[ModelVersion]:
     """With everything that their shape shows."""
     return ModelVersion.objects.select_related(
         "model", "created_by", "produced_by"
-    ).prefetch_related("aliases")
+    ).prefetch_related("aliases", "model__api_keys")
 
 
 class AliasShape(serializers.ModelSerializer[ModelAlias]):
@@ -35,6 +36,12 @@ class FileShape(serializers.Serializer[Any]):
     bytes = serializers.IntegerField()
 
 
+class KeyShape(serializers.ModelSerializer[ApiKey]):
+    class Meta:
+        model = ApiKey
+        fields: ClassVar = ["origin", "ending", "changed_at"]
+
+
 class VersionShape(serializers.ModelSerializer[ModelVersion]):
     name = serializers.CharField(source="model.name")
     reference = serializers.CharField()
@@ -45,6 +52,9 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
     files = FileShape(many=True)
     run = serializers.SerializerMethodField(help_text="The number of the run that made it.")
     aliases = serializers.SerializerMethodField()
+    key = serializers.SerializerMethodField(
+        help_text="Of a source of kind api: for where, and its last four characters."
+    )
     created_by = serializers.CharField(source="created_by.username")
 
     class Meta:
@@ -52,7 +62,7 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
         fields: ClassVar = [
             "name", "reference", "version", "role", "task", "status", "error", "source",
             "architecture", "config", "labels", "problem", "tokenizer", "parameters", "size_bytes",
-            "files", "run", "metrics", "aliases", "created_by", "created_at",
+            "files", "run", "metrics", "aliases", "key", "created_by", "created_at",
         ]  # fmt: skip
 
     @extend_schema_field({"type": ["integer", "null"]})
@@ -64,6 +74,12 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
     @extend_schema_field({"type": "array", "items": {"type": "string"}})
     def get_aliases(self, version: ModelVersion) -> list[str]:
         return [alias.name for alias in version.aliases.all()]
+
+
+    @extend_schema_field(KeyShape(allow_null=True))
+    def get_key(self, version: ModelVersion) -> Any:
+        kept = api_teachers.key_of(version)
+        return None if kept is None else KeyShape(kept).data
 
 
 class ModelShape(serializers.ModelSerializer[RegisteredModel]):
@@ -94,7 +110,9 @@ class ModelShape(serializers.ModelSerializer[RegisteredModel]):
     | {
         "description": "`kind` and what belongs to it: `architecture {architecture, config, "
         "initialise_from?}`, `derived {from, method, options, dataset?}`, `export {export}`, "
-        "`hub {id, revision}`, `upload` (multipart), `run {run}`.",
+        "`hub {id, revision}`, `upload` (multipart), `run {run}`, `api {api, base_url, model, key, "
+        "region, headers, key_header, input_price, output_price, requests_per_minute, concurrency, "
+        "timeout, temperature, max_tokens}` (docs/teachers.md).",
         "required": ["kind"],
     }
 )
@@ -151,6 +169,10 @@ class NewUploadedModel(NewUploadedVersion):
 
 class ModelChange(serializers.Serializer[Any]):
     description = serializers.CharField(max_length=2000, allow_blank=True)
+
+
+class KeyChange(serializers.Serializer[Any]):
+    key = serializers.CharField(max_length=4000, write_only=True, help_text="Never shown again.")
 
 
 class AliasChange(serializers.Serializer[Any]):

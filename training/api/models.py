@@ -19,7 +19,7 @@ from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import ModelVersion, RegisteredModel
 from projects.services import registry
 from training.api import model_serializers as shapes
-from training.services import networks
+from training.services import api_teachers, networks
 
 FILE = OpenApiResponse(OpenApiTypes.BINARY, description="The file, as an attachment.")
 
@@ -160,6 +160,41 @@ class VersionDetail(ModelMixin, APIView):
     )
     def get(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
         return Response(shapes.VersionShape(self.version()).data)
+
+
+class VersionInspect(ModelMixin, APIView):
+    """Another inspection of a version."""
+
+    @extend_schema(
+        operation_id="model_versions_inspect",
+        summary="Test a connection, or inspect again",
+        request=None,
+        responses={202: shapes.VersionShape},
+        description="A worker inspects a version that failed once more; of a source of kind api it "
+        "tests the connection, at any time. Ask until its status is `ready` or `failed`.",
+    )
+    def post(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
+        version = networks.inspect_again(version=self.version(), by=person(request))
+        return Response(shapes.VersionShape(version).data, status=status.HTTP_202_ACCEPTED)
+
+
+class ModelKey(ModelMixin, APIView):
+    """The key of a teacher behind an API."""
+
+    @extend_schema(
+        operation_id="model_key_replace",
+        summary="Replace the key of an API",
+        request=shapes.KeyChange,
+        responses=shapes.KeyShape,
+        description="For the address of the newest version, and so for all versions with it.",
+    )
+    def put(self, request: Request, project_slug: str, model_name: str) -> Response:
+        asked = shapes.KeyChange(data=request.data)
+        asked.is_valid(raise_exception=True)
+        version = api_teachers.newest(model=self.model())
+        key = asked.validated_data["key"]
+        kept = api_teachers.replace_key(version=version, key=key, by=person(request))
+        return Response(shapes.KeyShape(kept).data)
 
 
 class VersionDownload(ModelMixin, APIView):

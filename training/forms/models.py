@@ -12,7 +12,8 @@ from django.http import QueryDict
 from distillhub.lib.errors import DomainError, Invalid
 from projects.models import DatasetVersion, Project, RegisteredModel
 from training import catalog
-from training.forms import fields
+from training.forms import fields, model_api
+from training.forms.model_api import ApiDraft
 from training.forms.model_derivation import DerivationDraft
 from training.models import Run
 
@@ -44,6 +45,12 @@ SOURCES: list[Mapping[str, str]] = [
         "summary": "A zipped folder as save_pretrained writes it.",
     },
     {
+        "key": "api",
+        "label": "Through an API",
+        "icon": "plug",
+        "summary": "A service, OpenAI-compatible or Bedrock, that labels and writes data.",
+    },
+    {
         "key": "run",
         "label": "Result of a run",
         "icon": "activity",
@@ -60,7 +67,7 @@ FAMILIAR = ("distilbert", "bert", "resnet", "mobilenet_v2", "vit")
 #: Fields of the page whose faults stand beside them.
 NAMED = {
     "name", "task", "role", "description", "id", "revision", "file", "run", "more", "architecture",
-    "initialise_from", "from", "method", "dataset",
+    "initialise_from", "from", "method", "dataset", *model_api.NAMED,
 }  # fmt: skip
 
 
@@ -126,7 +133,7 @@ class ModelDraft:
                 .first()
             )
             self.task = newest if newest is not None and newest in tasks else tasks[0]
-        if self.source not in {source["key"] for source in SOURCES}:
+        if self.source not in {source["key"] for source in self.sources}:
             self.source = "architecture"
         architectures = catalog.architectures(self.task)
         self.small = [one for one in architectures if one["kind"] == "small"]
@@ -172,6 +179,8 @@ class ModelDraft:
     def _source(self) -> dict[str, Any]:
         if self.source == "derived":
             return self.derived.source()
+        if self.source == "api":
+            return self.api.source()
         if self.source == "hub":
             return {"kind": "hub", "id": self.hub_id.strip(), "revision": self.revision.strip()}
         if self.source == "upload":
@@ -204,6 +213,10 @@ class ModelDraft:
         self.faults = named or {"": [error.detail]}
 
     # What the page shows ----------------------------------------------------------------------
+
+    @property
+    def api(self) -> ApiDraft:
+        return ApiDraft(self.texts, self.faults, self.model)
 
     @cached_property
     def derived(self) -> DerivationDraft:
@@ -240,7 +253,8 @@ class ModelDraft:
 
     @property
     def sources(self) -> list[Mapping[str, str]]:
-        return SOURCES
+        asked = self.role == "teacher" and self.task in model_api.TASKS
+        return [one for one in SOURCES if asked or one["key"] != "api"]
 
     @property
     def runs(self) -> list[Run]:

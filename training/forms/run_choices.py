@@ -102,6 +102,7 @@ def models(
     versions = (
         ModelVersion.objects.ready()
         .filter(model__project=project, model__task=task)
+        .exclude(source__kind="api")  # asked when data are made, not while a student is trained
         .select_related("model")
         .order_by("-model__role", "model__name", "-number")
     )

@@ -10,6 +10,7 @@ A source is `{"kind": ...}`:
   one of the catalog's `derivations` says; rows of the dataset say what to keep;
 - `export {export}`: a model folder that was made smaller (an export of form safetensors);
 - `upload`: a zipped model folder, sent beside;
+- `api {api, base_url, model, key, ...}`: a service that is asked over HTTP (api_teachers.py);
 - `run {run}`: what a finished run left.
 
 Everything but `run` is inspected by a worker, which builds the network once, in a child process.
@@ -28,7 +29,7 @@ from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from training import catalog
 from training.models import Export, Run
-from training.services import derivations, model_folders
+from training.services import api_teachers, derivations, model_folders
 from training.worker import networks as inspection
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -58,6 +59,8 @@ def register(
         sentence = f"There is no task called {task}."
         raise Invalid(sentence, fields={"task": [sentence]})
     begun = _begin(project, task, source, files)
+    if source["kind"] == "api" and role != RegisteredModel.ModelRole.TEACHER:
+        raise _wrong("kind", "What answers through an API can teach, but not be trained.")
     with transaction.atomic():
         version = registry.register(
             project=project,
@@ -71,6 +74,7 @@ def register(
             by=by,
         )
         _complete(version, begun)
+        _keep_key(version, source, by)
         _inspect_later(version)
     return version
 
@@ -86,13 +90,18 @@ def add_version(
     begun = _begin(model.project, model.task, source, files)
     with transaction.atomic():
         version = registry.add_version(model=model, by=by, **begun)
+        _keep_key(version, source, by)
         _inspect_later(version)
     return version
 
 
 def inspect_again(*, version: ModelVersion, by: User) -> ModelVersion:
-    """Another try for a version that failed, when the hub or a worker was away."""
-    moved = ModelVersion.objects.filter(pk=version.pk, status=ModelVersion.Status.FAILED).update(
+    """Another try for a version that failed, when the hub or a worker was away; for one behind an
+    API at any time."""
+    over = [ModelVersion.Status.FAILED]
+    if version.source.get("kind") == "api":
+        over.append(ModelVersion.Status.READY)
+    moved = ModelVersion.objects.filter(pk=version.pk, status__in=over).update(
         status=ModelVersion.Status.INSPECTING, error=None, times_lost=0
     )
     version.refresh_from_db()
@@ -123,6 +132,12 @@ def _inspect_later(version: ModelVersion) -> None:
         inspection.WORK.wake(version)
 
 
+def _keep_key(version: ModelVersion, source: Mapping[str, Any], by: User) -> None:
+    if source["kind"] == "api":
+        key = api_teachers.read_key(source.get("key", ""))
+        api_teachers.keep_key(version=version, key=key, by=by)
+
+
 def _complete(version: ModelVersion, begun: Begun) -> None:
     """Write what a source already knows of its version besides what `register` took."""
     known = {name: value for name, value in begun.items() if name not in {"source", "config"}}
@@ -139,6 +154,10 @@ def _begin(
     project: Project, task: str, source: Mapping[str, Any], files: IO[bytes] | None
 ) -> Begun:
     kinds: dict[str, tuple[set[str], Callable[[], Begun]]] = {
+        "api": (
+            set(api_teachers.FIELDS),
+            lambda: {"source": api_teachers.source(task=task, asked=source)},
+        ),
         "architecture": (
             {"architecture", "config", "initialise_from"},
             lambda: _from_architecture(project, task, source),

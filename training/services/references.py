@@ -221,6 +221,8 @@ def _check_together(
             faults["dataset"] = [f"{dataset.reference} has no rows in its {split} split."]
     if student.task != task:
         faults["student"] = [f"{student.reference} is for {student.task}, not {task}."]
+    elif student.version is not None and student.version.is_asked:
+        faults["student"] = [f"{student.reference} answers through an API: it cannot be trained."]
     elif student.version is not None and student.version.is_rounded:
         faults["student"] = [
             f"{student.reference} has weights of few bits, which cannot be trained. Take the "
@@ -231,6 +233,11 @@ def _check_together(
             continue
         if teacher.task != task:
             fault = f"{teacher.reference} is for {teacher.task}, not {task}."
+        elif teacher.version is not None and teacher.version.is_asked:
+            fault = (
+                f"{teacher.reference} answers through an API. Have it annotate the dataset first: "
+                "students then learn from what it wrote."
+            )
         elif not teacher.is_trained:
             fault = (
                 f"{teacher.reference} has not been trained, so it knows nothing to teach. "

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from distillhub.lib import downloads, storage
@@ -21,7 +22,7 @@ from training.forms import fields, run_choices
 from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
-from training.services import derivations, networks, scores
+from training.services import api_teachers, derivations, networks, scores
 from training.views import export_parts, gates
 
 RECENT = 50  # runs listed on a version's page
@@ -79,6 +80,7 @@ def _row(model: RegisteredModel) -> dict[str, Any]:
     }
 
 
+@sensitive_post_parameters("api.key")
 @require_http_methods(["GET", "POST"])
 def model_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     """A new teacher or student; with `?model=` the next version of one."""
@@ -188,6 +190,7 @@ def version_page(
         "score_of": _score_of(version, made_by),
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
         "aliases": version.aliases.all(),
+        "key": api_teachers.key_of(version),
         "numbers": model.versions.values_list("number", flat=True),
         "fault": fault,
         "may_edit": _may_edit(project),
@@ -318,6 +321,24 @@ def model_inspect(
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     version = registry.find(project=project, name=model_name, number=number)
     networks.inspect_again(version=version, by=_person(request))
+    return redirect("training:model_version", project.slug, model_name, number)
+
+
+@sensitive_post_parameters("key")
+@require_POST
+def model_key(
+    request: HttpRequest, project_slug: str, model_name: str, number: int
+) -> HttpResponse:
+    """Another key for the address of this version."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = registry.find(project=project, name=model_name, number=number)
+    try:
+        api_teachers.replace_key(
+            version=version, key=request.POST.get("key", ""), by=_person(request)
+        )
+    except Invalid as error:
+        return version_page(request, project, version, error.detail)
+    messages.success(request, "The key is stored. Test the connection to see whether it works.")
     return redirect("training:model_version", project.slug, model_name, number)
 
 

@@ -8,9 +8,13 @@ from typing import Any
 
 from django.conf import settings
 
+from distillhub.lib import secrets
+from distillhub.lib.leases import Held
 from projects.models import ModelVersion
+from training.answering import connection
+from training.answering.faults import Fault
 from training.worker import derivations, folders
-from training.worker.work import Columns, Work
+from training.worker.work import Columns, Failed, Work
 
 #: What a child that fetches from the hub is told of the network, besides the ordinary environment.
 NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
@@ -41,6 +45,17 @@ class Inspecting(Work[ModelVersion]):
         known = {name: os.environ[name] for name in NETWORK if name in os.environ}
         known |= {name.lower(): value for name, value in known.items()}
         return known | {"HF_ENDPOINT": settings.HF_ENDPOINT, "HF_HUB_OFFLINE": "0"}
+
+    def _done(self, held: Held[ModelVersion], folder: Path) -> Columns:
+        """What answers through an API is asked for a word, which takes no child."""
+        if held.row.source.get("kind") != "api":
+            return super()._done(held, folder)
+        try:
+            return {"source": held.row.source | connection.examine(held.row)}
+        except Fault as fault:
+            raise Failed(fault.reason, fault.sentence) from None
+        except secrets.Unreadable as sealed:
+            raise Failed(sealed.code, sealed.detail) from None
 
     def found(self, row: ModelVersion, result: Mapping[str, Any], folder: Path) -> Columns:
         learned = {

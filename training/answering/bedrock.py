@@ -1,0 +1,173 @@
+"""Amazon Bedrock's Converse, through boto3, which makes and signs the requests. They leave through
+our own client (outgoing_http.py), as all others do."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+from boto3.session import Session
+from botocore import UNSIGNED
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from distillhub.lib import outgoing_http, secrets
+from training.answering import openai_api
+from training.answering.endpoint import Endpoint
+from training.answering.faults import Fault
+from training.answering.questions import Prompt, Question
+from training.answering.replies import Reply
+
+Body = dict[str, Any]
+
+FINISHES = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "guardrail_intervened": "filtered",
+    "content_filtered": "filtered",
+}
+
+
+class BedrockClient:
+    """The key is `ACCESS_KEY_ID:SECRET[:SESSION_TOKEN]`, or an API key of Bedrock."""
+
+    def __init__(self, endpoint: Endpoint, key: str) -> None:
+        self.endpoint = endpoint
+        self._key = key
+        self._http = outgoing_http.client(
+            seconds=endpoint.timeout, connections=endpoint.concurrency
+        )
+        parts = key.split(":")
+        signs = len(parts) in {2, 3} and parts[0].startswith(("AKIA", "ASIA"))
+        self._bearer = "" if signs else key
+        access = parts if signs else ["none", "none"]
+        # All is said here, so that nothing of this machine's own account is used.
+        session = Session(
+            aws_access_key_id=access[0],
+            aws_secret_access_key=access[1],
+            aws_session_token=access[2] if len(access) == 3 else None,
+            region_name=endpoint.region,
+        )
+        self._client = session.client(
+            "bedrock-runtime",
+            endpoint_url=endpoint.base_url,
+            config=Config(
+                signature_version="v4" if signs else UNSIGNED,
+                retries={"total_max_attempts": 1, "mode": "standard"},
+                max_pool_connections=endpoint.concurrency,
+            ),
+        )
+        self._client.meta.events.register("before-send.bedrock-runtime.*", self._carry)
+
+    def close(self) -> None:
+        self._client.close()
+        self._http.close()
+
+    @property
+    def path(self) -> str:
+        return "converse"
+
+    def body(self, prompt: Prompt, question: Question) -> Body:
+        end = self.endpoint
+        structured = question.schema is not None and end.offer("structured")
+        words = question.words(prompt, structured=structured)
+        limits: dict[str, Any] = {"maxTokens": question.tokens(end.max_tokens)}
+        heat = question.temperature if question.temperature is not None else end.temperature
+        if heat is not None and not end.offer("no_temperature"):
+            limits["temperature"] = heat
+        if question.stop:
+            limits["stopSequences"] = list(question.stop)
+        asked: Body = {
+            "modelId": end.model,
+            "messages": [{"role": "user", "content": [{"text": words}]}],
+            "inferenceConfig": limits,
+        }
+        if prompt.system:
+            asked["system"] = [{"text": prompt.system}]
+        if structured:
+            schema = {"name": "answer", "schema": json.dumps(question.schema)}
+            asked["outputConfig"] = {
+                "textFormat": {"type": "json_schema", "structure": {"jsonSchema": schema}}
+            }
+        return asked
+
+    can_score = False  # Converse tells no probabilities
+
+    def score_body(self, prompt: Prompt, question: Question, label: str) -> Body:
+        raise Fault("bad_request", "Converse does not score continuations.")
+
+    def score(self, body: Body, label: str, reply: Reply) -> float:
+        raise Fault("bad_request", "Converse does not score continuations.")
+
+    def texts(self, body: Body) -> list[str]:
+        said = [part["text"] for message in body["messages"] for part in message["content"]]
+        said += [part["text"] for part in body.get("system", ())]
+        if "outputConfig" in body:
+            said.append(json.dumps(body["outputConfig"]))
+        return said
+
+    def most_output(self, body: Body) -> int:
+        return int(body["inferenceConfig"]["maxTokens"])
+
+    def send(self, body: Body, *, name: str = "") -> Reply:
+        try:
+            said = self._client.converse(**body)
+        except ClientError as error:
+            told = error.response["ResponseMetadata"]
+            message = json.dumps({"message": str(error.response["Error"].get("Message", ""))})
+            headers = {str(key).lower(): value for key, value in told["HTTPHeaders"].items()}
+            raise self._clean(
+                openai_api.of_status(int(told["HTTPStatusCode"]), headers, message)
+            ) from None
+        except ResponseParserError:
+            raise Fault("cut", "The answer is no whole JSON.", again=True, paid=True) from None
+        except BotoCoreError as error:
+            raise self._clean(Fault("bad_request", f"boto3 refuses it: {error}")) from None
+        except httpx2.HTTPError as error:
+            raise self._clean(openai_api.of_connection(error)) from None
+        return _reply(said)
+
+    def _carry(self, request: AWSPreparedRequest, **later: Any) -> AWSResponse:
+        """Send what boto3 has made, instead of boto3."""
+        headers = {
+            name: value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in request.headers.items()
+        }
+        if self._bearer:
+            headers["Authorization"] = f"Bearer {self._bearer}"
+        answer = self._http.request(
+            request.method, request.url, headers=headers, content=request.body
+        )
+        return AWSResponse(request.url, answer.status_code, answer.headers, _Whole(answer.content))
+
+    def _clean(self, fault: Fault) -> Fault:
+        fault.sentence = secrets.without(self._key, fault.sentence)[:1000]
+        return fault
+
+
+class _Whole:
+    """The content of an answer, as botocore reads one."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        yield self._content
+
+
+def _reply(said: dict[str, Any]) -> Reply:
+    try:
+        content = said["output"]["message"]["content"]
+        usage = said.get("usage") or {}
+        return Reply(
+            text="".join(str(part["text"]) for part in content if "text" in part),
+            finish=FINISHES.get(str(said.get("stopReason")), "stop"),
+            input_tokens=int(usage.get("inputTokens") or 0),
+            output_tokens=int(usage.get("outputTokens") or 0),
+            counted="inputTokens" in usage,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        sentence = "The answer is not of the form that Converse has."
+        raise Fault("cut", sentence, again=True, paid=True) from None
