@@ -367,11 +367,10 @@ def test_a_disk_that_is_full_to_the_last_byte(
     run = embedded.stack.launch()
     run.until_checkpoint(EVERY * chance.randrange(1, embedded.steps * 6 // 10 // EVERY))
     filler = small_disk / "filler"
-    with filler.open("wb") as file, contextlib.suppress(OSError):
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         file.write(b"\0" * max(0, shutil.disk_usage(small_disk).free - left))
         while left == 0:
             file.write(b"\0")
-            file.flush()
     check_ended(run, "failed", "The disk is full")
     assert run.read()["error"]["code"] == "disk_full"
     filler.unlink()
@@ -382,8 +381,16 @@ def test_a_disk_that_is_full_to_the_last_byte(
 def test_a_training_that_wants_more_memory_than_there_is(
     embedded: Struck, chance: random.Random
 ) -> None:
-    run = embedded.stack.launch()
-    strike_at(run, embedded, chance)
+    """Its weights are so many that the first checkpoint and the first copy of the best need more
+    than it has freed by then."""
+    stack = embedded.stack
+    rows = [f"{row % 3},{row % 7},{('low', 'middle', 'high')[row % 3]}" for row in range(240)]
+    content = "\n".join(["size,age,label", *rows]).encode()
+    task = "tabular-classification"
+    stack.add_dataset("prices", task, "prices.csv", content)
+    stack.add_model("wide", task, "tabular_mlp", {"hidden": [4096, 4096]})
+    run = stack.launch(task=task, dataset="prices@1", student="wide@1")
+    run.until_step(chance.randrange(1, EVERY // 2))
     child = psutil.Process(run.child())
     child.rlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))
     check_ended(run, "failed", r"out of memory|ran out of memory|crashed|batch")
