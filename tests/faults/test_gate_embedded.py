@@ -118,7 +118,7 @@ def test_a_full_disk_at_a_checkpoint_is_named_and_the_run_resumes_when_there_is_
     weights = max(one.stat().st_size for one in checkpoints(run)[-1].iterdir())
     assert room < weights
     psutil.Process(run.child()).rlimit(resource.RLIMIT_FSIZE, (room, room))
-    check_ended(run, "failed", r"The disk is full\. Free some space, then resume the run\.")
+    check_ended(run, "failed", r"The disk is full\. Free some space, then retry the run\.")
     assert run.read()["error"]["code"] == "disk_full"
     assert [one for one in (run.folder() / "checkpoints").iterdir() if ".part" in one.name] == []
 

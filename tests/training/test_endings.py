@@ -83,7 +83,7 @@ def test_runs_that_wait_for_a_failed_run_fail_and_can_be_resumed_after_it(
         assert run.status == "failed"
         assert run.error is not None
         assert run.error["code"] == "upstream_failed"
-    with pytest.raises(Conflict, match="Resume run 1 first"):
+    with pytest.raises(Conflict, match="Retry run 1 first"):
         runs.resume(run=middle, by=alice)
     upstream.refresh_from_db()
     runs.resume(run=upstream, by=alice)

@@ -12,6 +12,7 @@ from tests import make
 from tests.conftest import api_of, signed_in
 from training.engine import errors
 from training.models import Run
+from training.services import runs
 from training.worker import child, claims, console, deaths, failures, logs, metrics, outcomes
 from training.worker.failures import CAUSES
 
@@ -34,7 +35,7 @@ CONFIG: dict[str, Any] = {
         ("crashed", "RuntimeError: CUDA error: out of memory", "gpu_memory", "batch_size to 32"),
         ("killed", "It died 3 times in a row at step 7", "poison", "batch_size to 32"),
         ("lost", "It died 3 times in a row at step 7", "poison", "smaller student"),
-        ("killed", "was killed (SIGKILL) at step 3", "killed", "Resume it"),
+        ("killed", "was killed (SIGKILL) at step 3", "killed", "Retry it"),
         ("hung", "It hung or died 3 times in a row at step 7", "hung", "end of the console"),
         ("lost", "That was the 6th loss", "lost", "page Workers"),
         ("disk_full", "The disk is full.", "disk", "Free some space"),
@@ -43,13 +44,13 @@ CONFIG: dict[str, Any] = {
         ("crashed", "crashed with SIGILL at step 0", "processor", "other workers"),
         ("crashed", "CUDA error: unspecified launch failure", "gpu_lost", "nvidia-smi"),
         ("crashed", "NCCL timeout", "together", "resources.gpus = 1"),
-        ("crashed", "crashed with SIGSEGV at step 9", "segfault", "Resume it once"),
+        ("crashed", "crashed with SIGSEGV at step 9", "segfault", "Retry it once"),
         ("crashed", "MemoryError", "memory_asked", "batch_size to 32"),
         ("bad_configuration", "", "configuration", "form marks"),
         ("bad_data", "", "data", "dataset version"),
         ("bad_model", "", "model", "model's page"),
         ("dataset_changed", "", "damaged", "next version"),
-        ("no_checkpoint", "", "checkpoint", "first step"),
+        ("no_checkpoint", "", "checkpoint", "from the beginning"),
         ("upstream_failed", "", "upstream", "waits for"),
         ("crashed", "KeyError: 'x'", "unknown", "last lines"),
         ("something_new", "", "unknown", "trace"),
@@ -59,6 +60,15 @@ def test_every_cause_has_its_advice(code: str, said: str, cause: str, advice: st
     found = failures.cause(code, said)
     assert found.name == cause
     assert advice in " ".join(found.tries(CONFIG))
+
+
+@pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.name)
+def test_advice_calls_the_buttons_of_a_failed_run_by_their_names(cause: failures.Cause) -> None:
+    said = " ".join([cause.title, *cause.tries(CONFIG)]).lower()
+    assert "resum" not in said  # a failed run has the buttons Retry, From the beginning and Clone
+    assert "launch it again" not in said
+    if cause.codes and cause.codes <= runs.INCURABLE.keys():
+        assert "retry" not in said
 
 
 def test_no_cause_of_the_table_is_out_of_reach() -> None:

@@ -300,9 +300,10 @@ def _again(run: Run, *, among: Sequence[str], told: str, by: User, **changes: An
     if _has_open_references(run):
         for upstream in run.waits_for.all():
             if upstream.status in (Run.Status.FAILED, Run.Status.CANCELLED):
+                again = "Retry" if upstream.status == Run.Status.FAILED else "Resume"
                 raise Conflict(
                     f"It needs the model of run {upstream.number}, which is {upstream.status}. "
-                    f"Resume run {upstream.number} first."
+                    f"{again} run {upstream.number} first."
                 )
         moved = run.move_to(Run.Status.WAITING, among=among, **changes)
         if moved:

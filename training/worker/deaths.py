@@ -40,7 +40,7 @@ def settle(held: Held, child: Child, status: int, oom_before: int | None) -> Non
         _killed(held, run, child, oom_before)
         return
     if status == journal.NO_ROOM:
-        detail = f"The disk is full at step {run.step}. Free some space, then resume the run."
+        detail = f"The disk is full at step {run.step}. Free some space, then retry the run."
         outcomes.fail(held, code="disk_full", detail=detail, trace=said[-20_000:])
         return
     name = _signal_name(-status) if status < 0 else ""

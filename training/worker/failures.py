@@ -110,7 +110,7 @@ def _diverged(config: Config) -> list[str]:
             "Look at the curve of each term before the last step: the one that leaves first needs "
             "a smaller weight."
         )
-    return [*tries, "Then launch it again with these changes; resuming would meet the same step."]
+    return [*tries, "Clone it with these changes; the same run would meet the same step again."]
 
 
 def _say(*sentences: str) -> Advice:
@@ -141,7 +141,7 @@ CAUSES: tuple[Cause, ...] = (
         _say(
             "Look at the machine: an administrator's hand, a container's limit or a scheduler ends "
             "processes with SIGKILL.",
-            "Resume it: it goes on from its newest checkpoint.",
+            "Retry it: it goes on from its newest checkpoint.",
         ),
     ),
     Cause(
@@ -150,7 +150,7 @@ CAUSES: tuple[Cause, ...] = (
             "Read the end of the console: it says where each thread stood when it was ended.",
             "What it waited for never came: look whether the machine's disks, a mounted folder or "
             "a GPU answer.",
-            "Resume it: it goes on from its newest checkpoint. If it is only slow, have its worker "
+            "Retry it: it goes on from its newest checkpoint. If it is only slow, have its worker "
             "wait longer (DISTILLHUB_STALL_SECONDS).",
         ),
     ),
@@ -158,13 +158,14 @@ CAUSES: tuple[Cause, ...] = (
         "lost", "Its machines went away", frozenset({"lost"}),
         _say(
             "Look at the page Workers: which of them went silent, and what their load was.",
-            "Resume it: it goes on from its newest checkpoint.",
+            "Retry it: it goes on from its newest checkpoint.",
         ),
     ),
     Cause(
         "disk", "The disk is full", frozenset({"disk_full", "crashed"}),
         _say(
-            "Free some space on the worker's disk, then resume the run from its newest checkpoint.",
+            "Free some space on the worker's disk, then retry the run: it goes on from its newest "
+            "checkpoint.",
             "Set checkpoint_every_steps higher, so that fewer checkpoints are written.",
         ),
         _words("no space left", "disk is full", "disk quota exceeded"),
@@ -190,7 +191,7 @@ CAUSES: tuple[Cause, ...] = (
         _say(
             "Look at the card with nvidia-smi; one that fell off the bus needs the machine to be "
             "started anew.",
-            "Drain the worker, then resume the run: it goes on elsewhere.",
+            "Drain the worker, then retry the run: it goes on elsewhere.",
         ),
         _words("unspecified launch failure", "uncorrectable ECC", "fallen off the bus", "Xid",
                "device-side assert", "CUDA error", "NVML"),
@@ -199,21 +200,21 @@ CAUSES: tuple[Cause, ...] = (
         "together", "Its processes lost each other", frozenset({"crashed"}),
         _say(
             "One of the run's processes ended before the others: the lines above its last ones say "
-            "why. Resume it with resources.gpus = 1 to see whether it trains alone.",
+            "why. Clone it with resources.gpus = 1 to see whether it trains alone.",
         ),
         _words("NCCL", "ChildFailedError", "Connection closed by peer"),
     ),
     Cause(
         "segfault", "Native code crashed", frozenset({"crashed"}),
         _say(
-            "Resume it once: a single crash may be the machine's. Twice at one step is a bug of a "
+            "Retry it once: a single crash may be the machine's. Twice at one step is a bug of a "
             "library; the trace of the console says in which.",
         ),
         _words("SIGSEGV", "SIGABRT", "SIGFPE", "segmentation fault"),
     ),
     Cause(
         "configuration", "This cannot be trained", frozenset({"bad_configuration"}),
-        _say("Launch it again with changes: the form marks what to change."),
+        _say("Clone it and change what the fault names: the form marks it."),
     ),
     Cause(
         "data", "The rows are not as promised", frozenset({"bad_data"}),
@@ -229,11 +230,11 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "checkpoint", "There is nothing sound to go on from", frozenset({"no_checkpoint"}),
-        _say("Launch it again: it begins at the first step."),
+        _say("Retry it from the beginning."),
     ),
     Cause(
         "upstream", "The run it waits for did not finish", frozenset({"upstream_failed"}),
-        _say("Mend the run it waits for, then resume this one."),
+        _say("Mend the run it waits for, then retry this one."),
     ),
     Cause(
         "memory_asked", "It asked for more memory than there is", frozenset({"crashed"}),
@@ -243,8 +244,8 @@ CAUSES: tuple[Cause, ...] = (
         "unknown", "This was a surprise", frozenset(),
         _say(
             "The last lines and the trace say where it happened.",
-            "Resume it once; when it fails at the same step, launch it again with a smaller part "
-            "of its data to find the rows.",
+            "Retry it once; when it fails at the same step, clone it with a smaller part of its "
+            "data to find the rows.",
         ),
     ),
 )  # fmt: skip

@@ -63,9 +63,10 @@ def fail(run: Run, *, upstream: Run) -> None:
     why = (upstream.error or {}).get("code", "")
     ended = "was cancelled" if upstream.status == Run.Status.CANCELLED else "failed"
     reason = f" ({why.replace('_', ' ')})" if why and ended == "failed" else ""
+    again = "Resume" if upstream.status == Run.Status.CANCELLED else "Retry"
     detail = (
         f"Run {upstream.number}, whose model it needs, {ended}{reason}. "
-        f"Resume run {upstream.number} first, then this one."
+        f"{again} run {upstream.number} first, then retry this one."
     )
     moved = run.move_to(
         Run.Status.FAILED,
