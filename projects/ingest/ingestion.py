@@ -48,8 +48,9 @@ class Turn:
         self._beaten_at = 0.0
 
     def beat(self, stage: str, fraction: float) -> None:
-        """Report progress, at most every BEAT seconds; with the database away, the next time.
-        Raises Fenced, and GivenBack when this process has to leave."""
+        """Report progress, at most every BEAT seconds; with the database away, the next time. It
+        keeps the lease, too: no heartbeat may have begun yet. Raises Fenced, and GivenBack when
+        this process has to leave."""
         now = time.monotonic()
         if now - self._beaten_at < BEAT and stage == self.version.stage:
             return
@@ -57,7 +58,8 @@ class Turn:
             raise GivenBack
         self._beaten_at, self.version.stage = now, stage
         try:
-            self.held.write(stage=stage, fraction=min(fraction, 0.99))
+            until = leases.in_future(leases.lease())
+            self.held.write(stage=stage, fraction=min(fraction, 0.99), lease_until=until)
         except (OperationalError, InterfaceError) as error:
             logger.warning("The database is away; reading goes on. %s", error)
             connection.close()

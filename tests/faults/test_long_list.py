@@ -16,6 +16,7 @@ from pathlib import Path
 import celery
 import psutil
 import pytest
+import redis
 
 from tests.faults.checker import check_ended, check_finished
 from tests.faults.conftest import Struck, ready, strike_at
@@ -166,6 +167,9 @@ def test_garbage_in_the_queue_stops_nobody(served: Struck, chance: random.Random
                 content_encoding="utf-8" if isinstance(body, str) else "binary",
                 headers={"task": "training.execute_run", "id": str(chance.random())},
             )
+    with redis.Redis.from_url(stack.broker.address) as store:
+        for raw in (os.urandom(99), b"{", b"5", b"[]", b'{"properties": {}}'):
+            store.lpush("default", raw)
     run = stack.launch()
     check_finished(run, served.undisturbed)
     for worker in stack.workers:

@@ -288,6 +288,17 @@ def test_only_one_worker_has_the_turn_and_a_silent_one_loses_it(project: Project
     assert (version.attempt, version.times_lost, version.lease_until) == (2, 1, None)
 
 
+def test_a_report_of_progress_keeps_the_lease(project: Project) -> None:
+    version = datasets.upload(
+        project=project, name="words", task="", file=file_of(TABLE), by=project.created_by
+    )
+    turn = ingestion.claim(version.pk)
+    assert turn is not None
+    late(version)
+    turn.beat("Reading rows", 0.5)
+    assert not DatasetVersion.objects.lost().exists()
+
+
 def test_a_version_that_kills_its_workers_fails_in_the_end(project: Project) -> None:
     version = datasets.upload(
         project=project, name="words", task="", file=file_of(TABLE), by=project.created_by

@@ -24,7 +24,7 @@ from tests.training.test_execute import (
 from training.engine.teacher_outputs import alone
 from training.models import Run, Worker
 from training.services import logs
-from training.worker import child, claims, deaths, gpus, stalls
+from training.worker import child, claims, deaths, gpus, registration, stalls
 from training.worker.vitals import Tree
 
 LISTENS = (
@@ -236,3 +236,32 @@ def test_a_run_that_hangs_is_ended_says_where_it_stood_and_goes_back_to_the_queu
     assert any("most recent call first" in line for line in said)
     assert any("loop.py" in line for line in said)
     assert any(line.startswith("It hangs: for ") for line in said)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("worker")
+def test_of_a_run_of_two_processes_each_that_can_says_where_it_stands(
+    project: Project,
+    dataset: DatasetVersion,
+    student: ModelVersion,
+    settings: LazySettings,
+    cards: Path,
+) -> None:
+    """One is frozen, and the other waits for what it has to add."""
+    settings.DISTILLHUB_STALL_SECONDS = 4
+    cards.write_text(cards.read_text().replace(", 30, 41", ", 0, 41"))  # no card is busy
+    registration.start(capacity=1)
+    run = launch(project, training=LONG, resources={"queue": "default", "gpus": 2})
+    thread = execute(run)
+    until(run, lambda run: run.step > 5, thread=thread)
+    launcher = child_of(run)
+    ranks = [one for one in launcher.children(recursive=True) if one.environ().get("RANK") == "1"]
+    ranks[0].send_signal(signal.SIGSTOP)
+    over(thread)
+    run.refresh_from_db()
+    assert (run.status, run.times_lost) == ("queued", 1)
+    assert "hung at step" in run.events.get(kind="lost").sentence
+    said = [line["text"] for line in logs.read(run=run)["lines"]]
+    assert any("loop.py" in line for line in said)  # the one that waits
+    assert psutil.wait_procs([launcher, *ranks], timeout=20)[1] == []
