@@ -11,7 +11,6 @@ from kombu.exceptions import OperationalError
 from distillhub.lib import told
 from projects.ingest import ingestion
 from projects.models import DatasetVersion, ResumableUpload
-from projects.operations import carrying
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +20,8 @@ MOST_AT_ONCE = 50  # messages of a kind
 
 @shared_task(name="projects.ingest_dataset_version")  # type: ignore[untyped-decorator]
 def ingest_dataset_version(*, version_id: int, **later: Any) -> None:
+    from projects.operations import carrying  # noqa: PLC0415 - brings REST's serializers, 11 MB
+
     ingestion.ingest(version_id=version_id, source_of=carrying.source_of)
 
 

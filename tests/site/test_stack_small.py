@@ -13,11 +13,11 @@ from tests.site.processes import Command, ask, clean_environment, ended, family,
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
 
 # The engine's, which a child process holds and these never do; what reads files, draws, and talks
-# to a bucket, which comes with the first file, chart or bucket; and a shell of Celery's.
+# to others, which comes with the first file, chart or bucket; and a shell of Celery's.
 HEAVY = {
     *("torch", "transformers", "tokenizers", "safetensors", "accelerate", "onnx", "onnxruntime"),
     *("numpy", "scipy", "sklearn", "pandas", "pyarrow", "soundfile", "plotly"),
-    *("boto3", "botocore", "storages"),
+    *("boto3", "botocore", "storages", "openai", "httpx", "aiohttp", "openpyxl"),
     "prompt_toolkit",
 }
 PROCESSES = ("web", "worker")
@@ -49,7 +49,8 @@ def test_neither_web_nor_worker_nor_scheduler_holds_what_it_does_not_need(home: 
         assert not HEAVY & packages
     # Pages and REST are the web process's.
     assert "training.views.run_table" in web
-    assert not {name for name in worker if name.startswith(("training.views", "training.api"))}
+    theirs = ("training.views", "training.api", "rest_framework.serializers")
+    assert not {name for name in worker if name.startswith(theirs)}
 
 
 def imported(log: str) -> set[str]:
