@@ -166,7 +166,7 @@ def explain(error: BaseException) -> Failed:
             trace,
         )
     if disk_full(error):
-        return Failed("disk_full", "The disk is full. Free some space, then resume the run.", trace)
+        return Failed("disk_full", "The disk is full. Free some space, then retry the run.", trace)
     said = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
     return Failed("crashed", f"The engine met an error that it does not know: {reason}", trace)
