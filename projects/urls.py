@@ -1,6 +1,14 @@
 from django.urls import URLPattern, path
 
-from projects.views import accounts, dataset_uploads, datasets, projects
+from projects.views import (
+    accounts,
+    dataset_changes,
+    dataset_diffs,
+    dataset_uploads,
+    datasets,
+    projects,
+    prompts,
+)
 
 app_name = "projects"
 
@@ -73,6 +81,33 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/download/",
         datasets.dataset_download,
         name="dataset_download",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/change/<slug:operation>/",
+        dataset_changes.dataset_change,
+        name="dataset_change",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/delete/",
+        dataset_changes.dataset_version_delete,
+        name="dataset_version_delete",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/delete/",
+        dataset_changes.dataset_delete,
+        name="dataset_delete",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/diff/",
+        dataset_diffs.dataset_diff,
+        name="dataset_diff",
+    ),
+    path("p/<slug:project_slug>/templates/", prompts.prompt_list, name="prompt_list"),
+    path("p/<slug:project_slug>/templates/new/", prompts.prompt_new, name="prompt_new"),
+    path(
+        "p/<slug:project_slug>/templates/<str:prompt_name>/",
+        prompts.prompt_detail,
+        name="prompt_detail",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/try-again/",

@@ -53,6 +53,13 @@ def archive(files: Iterable[tuple[str, Callable[[], IO[bytes]]]], *, name: str) 
     return _guarded(response)
 
 
+def streamed(pieces: Iterator[bytes], *, name: str, media_type: str) -> FileResponse:
+    """A download that is made while it is sent."""
+    response = Streamed(pieces, content_type=media_type)
+    response.headers["Content-Disposition"] = content_disposition_header(True, name) or ""
+    return _guarded(response)
+
+
 def picture(png: bytes) -> HttpResponse:
     """A PNG that this server encoded itself, cacheable by the browser that may see it."""
     response = HttpResponse(png, content_type="image/png")

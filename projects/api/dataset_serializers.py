@@ -12,6 +12,7 @@ from rest_framework.exceptions import ParseError
 from distillhub.lib.rest import SafeJSONParser
 from projects.ingest.formats import PROBLEMS
 from projects.models import Dataset, DatasetVersion
+from projects.services import written
 from projects.services.datasets import MOST_FILES
 
 
@@ -34,13 +35,36 @@ class ErrorSerializer(serializers.Serializer[Any]):
     line = serializers.IntegerField(required=False)
 
 
-ROLES = ("id", "split", "label", "input", "feature", "measure", "source", "extra")
+ROLES = (
+    *("id", "split", "label", "input", "prompt", "rationale", "feature", "measure", "source"),
+    *("extra", "key", "group", "weight", "soft"),
+)
 
 
 class ColumnSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     type = serializers.CharField()
     role = serializers.ChoiceField(choices=ROLES)
+
+
+class RemovedSerializer(serializers.Serializer[Any]):
+    """What was deleted."""
+
+    versions = serializers.IntegerField()
+    bytes = serializers.IntegerField(
+        help_text="Of files that nothing else names; storage frees them within a day."
+    )
+
+
+class DownloadQuerySerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:  # `as` is a word of Python's
+        forms = serializers.ChoiceField(
+            choices=list(written.FORMS),
+            default="parquet",
+            help_text="csv and jsonl are without pictures and sounds, zip is these alone, in "
+            "folders of their labels. In CSV what a spreadsheet takes for a formula begins with '.",
+        )
+        return {"as": forms}
 
 
 class ProgressSerializer(serializers.Serializer[Any]):

@@ -1,6 +1,6 @@
 """Datasets, their versions, and the rows of a version."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import Prefetch, QuerySet
 from django.http import FileResponse, HttpResponse
@@ -21,15 +21,17 @@ from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.dataset_operations import operation_serializer
 from projects.api.dataset_serializers import (
     DatasetSerializer,
+    DownloadQuerySerializer,
     NextVersionSerializer,
+    RemovedSerializer,
     RowsQuerySerializer,
     RowsSerializer,
     UploadSerializer,
     VersionSerializer,
     VersionSummarySerializer,
 )
-from projects.models import Dataset, DatasetVersion, Project
-from projects.services import datasets, operations, resumable
+from projects.models import Dataset, DatasetVersion, Project, Role
+from projects.services import datasets, operations, removal, resumable, written
 
 MOST_PIXELS = 1024  # on the longer side of a served picture
 
@@ -63,10 +65,18 @@ class DatasetList(ProjectMixin, generics.ListAPIView[Dataset]):
 
 
 class DatasetDetail(ProjectMixin, APIView):
+    roles: ClassVar = {"DELETE": Role.OWNER}
+
     @extend_schema(responses=DatasetSerializer, summary="A dataset")
     def get(self, request: Request, project_slug: str, dataset_name: str) -> Response:
         dataset = datasets.get(project=self.project(), name=dataset_name)
         return Response(DatasetSerializer(dataset).data)
+
+    @extend_schema(responses=RemovedSerializer, summary="Delete a dataset that nobody uses")
+    def delete(self, request: Request, project_slug: str, dataset_name: str) -> Response:
+        dataset = datasets.get(project=self.project(), name=dataset_name)
+        removed = removal.delete_dataset(dataset=dataset, by=person(request))
+        return Response(RemovedSerializer(removed).data)
 
 
 @extend_schema_view(get=extend_schema(summary="Versions of a dataset"))
@@ -132,9 +142,18 @@ class OfVersion(ProjectMixin, APIView):
 
 
 class VersionDetail(OfVersion):
+    roles: ClassVar = {"DELETE": Role.OWNER}
+
     @extend_schema(responses=VersionSerializer, summary="A version")
     def get(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
         return Response(VersionSerializer(self.version()).data)
+
+    @extend_schema(responses=RemovedSerializer, summary="Delete a version that nobody uses")
+    def delete(
+        self, request: Request, project_slug: str, dataset_name: str, number: int
+    ) -> Response:
+        removed = removal.delete_version(version=self.version(), by=person(request))
+        return Response(RemovedSerializer(removed).data)
 
 
 class RowList(OfVersion):
@@ -182,20 +201,19 @@ class Download(OfVersion):
     @extend_schema(
         responses={
             (200, "application/vnd.apache.parquet"): OpenApiResponse(OpenApiTypes.BINARY),
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY),
+            (200, "application/jsonl"): OpenApiResponse(OpenApiTypes.BINARY),
+            (200, "application/zip"): OpenApiResponse(OpenApiTypes.BINARY),
         },
-        summary="The version's Parquet file",
+        parameters=[DownloadQuerySerializer],
+        summary="The version's Parquet file, or its rows in another form",
     )
     def get(
         self, request: Request, project_slug: str, dataset_name: str, number: int
     ) -> FileResponse:
-        version = self.version()
-        return downloads.attachment(
-            datasets.open_file(version=version),
-            name=f"{version.dataset.name}-{version.number}.parquet",
-            media_type="application/vnd.apache.parquet",
-            size=version.file_bytes,
-            sha256=version.file_sha256,
-        )
+        query = DownloadQuerySerializer(data=request.query_params)
+        query.is_valid(raise_exception=True)
+        return written.download(version=self.version(), form=query.validated_data["as"])
 
 
 def _brings_a_file(request: Request) -> bool:

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from projects.api import datasets, me, projects, resumable, tokens
+from projects.api import dataset_diffs, datasets, me, projects, prompts, resumable, tokens
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
@@ -61,5 +61,23 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/download/",
         datasets.Download.as_view(),
         name="api_dataset_download",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/diff/",
+        dataset_diffs.VersionDiff.as_view(),
+        name="api_dataset_diff",
+    ),
+    path(
+        "projects/<slug:project_slug>/templates/", prompts.PromptList.as_view(), name="api_prompts"
+    ),
+    path(
+        "projects/<slug:project_slug>/templates/<str:prompt_name>/",
+        prompts.PromptDetail.as_view(),
+        name="api_prompt",
+    ),
+    path(
+        "projects/<slug:project_slug>/templates/<str:prompt_name>/versions/",
+        prompts.PromptVersionList.as_view(),
+        name="api_prompt_versions",
     ),
 ]

@@ -51,6 +51,16 @@ def matching(stream: IO[bytes], wanted: Filter) -> np.ndarray[Any, Any]:
     return _matching(file, wanted)
 
 
+def these(
+    stream: IO[bytes], row_ids: np.ndarray[Any, Any], *, without: tuple[str, ...] = ()
+) -> list[dict[str, Any]]:
+    """The rows of these ids in their order, which may be any."""
+    file = pq.ParquetFile(stream)
+    columns = [name for name in file.schema_arrow.names if name not in without]
+    found = {row["row_id"]: row for row in _rows(file, np.unique(row_ids), columns)}
+    return [found[int(row_id)] for row_id in row_ids]
+
+
 def one(stream: IO[bytes], row_id: int) -> dict[str, Any] | None:
     """A single row with every column, or None."""
     file = pq.ParquetFile(stream)

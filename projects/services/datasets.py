@@ -74,7 +74,7 @@ def stage(
     ]
     named: list[str | None] = [_split_called(one["name"]) for one in kept]
     if test_file is not None:
-        named = [TRAIN] * (len(files) - 1) + [TEST]
+        named = [TEST if one is kept[-1] else TRAIN for one in kept]
     if len(files) > 1 and all(named):
         for one, split in zip(files, named, strict=True):
             one["split"] = split
@@ -218,8 +218,8 @@ def upload(
 
 def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
     """The upload of a failed version, to be read differently. Raises Conflict unless it failed."""
-    if version.status != DatasetVersion.Status.FAILED:
-        raise Conflict("Only a version that failed can be tried again.")
+    if version.status != DatasetVersion.Status.FAILED or version.operation is not None:
+        raise Conflict("Only an upload that failed can be read again.")
     return StagedUpload.objects.create(
         project=version.dataset.project,
         dataset=version.dataset,

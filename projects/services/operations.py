@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from django.db import transaction
 from rest_framework.exceptions import ValidationError
@@ -112,6 +113,15 @@ class Remedy(NamedTuple):
     words: str  # on the button
     told: str  # in the past tense
     options: dict[str, Any]
+
+    @property
+    def query(self) -> str:
+        """The options as the end of an address."""
+        told = {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in self.options.items()
+        }
+        return f"?{urlencode(told)}" if told else ""
 
 
 def remedies(version: DatasetVersion) -> dict[str, list[Remedy]]:

@@ -37,7 +37,7 @@ from projects.ingest.formats import (
 from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
-from projects.services import datasets, resumable
+from projects.services import datasets, operations, resumable
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -166,6 +166,9 @@ def dataset_try_again(
 ) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
+    if version.operation is not None:
+        made = operations.again(version=version, by=person(request))
+        return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
     upload = datasets.try_again(version=version, by=person(request))
     return redirect("projects:dataset_mapping", project.slug, upload.pk)
 

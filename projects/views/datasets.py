@@ -13,11 +13,11 @@ from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
-from projects.ingest import words
+from projects.ingest import restored, words
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, DatasetVersion, Project
-from projects.services import datasets
+from projects.services import datasets, operations, removal, written
 from projects.views import dataset_charts
 
 PAGE_ROWS = 50
@@ -42,6 +42,7 @@ UNITS = {
     "rate": "samples a second",
 }
 CHARTED_COLUMNS = 12
+MOST_LINEAGE = 100  # versions
 MOST_TAGGED = 20_000  # characters of a row of words with tags
 TABS = ("rows", "labels", "statistics", "issues", "details")
 
@@ -107,13 +108,7 @@ def dataset_download(
 ) -> FileResponse:
     project = permissions.project_for(request.user, project_slug)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
-    return downloads.attachment(
-        datasets.open_file(version=version),
-        name=f"{version.dataset.name}-{version.number}.parquet",
-        media_type="application/vnd.apache.parquet",
-        size=version.file_bytes,
-        sha256=version.file_sha256,
-    )
+    return written.download(version=version, form=request.GET.get("as", "parquet"))
 
 
 @require_safe
@@ -161,6 +156,8 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "unlabelled": version.dataset.task in UNLABELLED,
         "about_label": _about_label(version),
         "source_title": _source_title(version),
+        "operations": operations.offered(version) if version.is_ready else [],
+        "forms": written.forms(version),
         "worst": next((one["severity"] for one in version.issues), ""),
     }
 
@@ -234,9 +231,24 @@ def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[st
         }
     if tab == "issues":
         return {
-            "issues": [issue | {"shown": _issue_rows(version, issue)} for issue in version.issues]
+            "issues": [issue | {"shown": _issue_rows(version, issue)} for issue in version.issues],
+            "remedies": operations.remedies(version),
+            "following": f"{version.dataset.name}@{version.dataset.next_number()}",
         }
-    return {"reading": version.reading}
+    return {
+        "reading": version.reading,
+        "lineage": _lineage(version),
+        "freed": removal.freed_by([version]),
+    }
+
+
+def _lineage(version: DatasetVersion) -> list[DatasetVersion]:
+    """The version and those that it was made of, back to an upload."""
+    every = version.dataset.versions.select_related("created_by").in_bulk()
+    found = [every[version.pk]]
+    while (parent := every.get(found[-1].parent_id)) is not None and len(found) < MOST_LINEAGE:
+        found.append(parent)
+    return found
 
 
 def _rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
@@ -253,7 +265,7 @@ def _rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
         refused = ""
     except DomainError as error:
         rows, page, refused = [], Paginator([], size).get_page(1), error.detail
-    extras = [column["name"] for column in version.columns if column["role"] == "extra"]
+    extras = [one["name"] for one in version.columns if one["role"] in restored.KEPT]
     for row in rows:
         row["extras"] = [row.get(name) for name in extras]
     return {

@@ -37,7 +37,7 @@ def upload_as(client: APIClient, content: str, name: str, columns: dict[str, Any
 
 
 def role_of(version: DatasetVersion, name: str) -> str:
-    return next(one["role"] for one in version.columns if one["name"] == name)
+    return next(str(one["role"]) for one in version.columns if one["name"] == name)
 
 
 def test_another_column_becomes_the_text_and_the_old_one_is_kept(client: APIClient) -> None:

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.models import Dataset, Project, RegisteredModel, StagedUpload, User
-from projects.services import accounts, datasets, resumable
+from projects.services import accounts, datasets, prompts, resumable
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
@@ -101,6 +101,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     use = StorageUse.objects.create(
         home="here", host="here", kind="ended", project=project, bytes=1, told_at=timezone.now()
     )
+    prompts.create(project=project, name="asking", text="{text}?", by=erin)
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -129,6 +130,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "worker_id": worker.pk,
             "use_id": use.pk,
             "resumable_id": under_way.pk,
+            "operation": "filter",
+            "prompt_name": "asking",
         },
     )
 
@@ -237,6 +240,7 @@ def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World)
 GOOD_BODIES: dict[str, dict[str, Any]] = {
     "api_member": {"role": "viewer"},
     "api_run": {"name": "mine now"},
+    "api_prompt_versions": {"text": "{text}!"},
     "api_model": {"description": "mine now"},
     "api_model_alias": {"version": 1},
     "api_model_versions": {"source": {"kind": "architecture", "architecture": "mlp"}},

@@ -1,0 +1,151 @@
+"""Changing a dataset: the next version, made of an earlier one by an operation."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+from rest_framework.serializers import ValidationError
+
+from distillhub.lib import forms as form_errors
+from distillhub.lib.errors import DomainError, Missing
+from distillhub.templatetags import ui
+from projects import permissions
+from projects.models import DatasetVersion, Project, Role
+from projects.operation_forms import OperationForm, TableField, initial_from, refusal
+from projects.operations import registry
+from projects.operations.operation import Operation
+from projects.permissions import person
+from projects.services import datasets, operations, removal
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+
+@get_or_post
+def dataset_change(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int, operation: str
+) -> HttpResponse:
+    """What an operation is to be told. A change of the form (through htmx) shows what it would do;
+    sending it makes the next version."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    datasets.require_ready(version)
+    found = registry.operations().get(operation)
+    if found is None or not found.has_form:
+        raise Missing(f"There is no page for an operation {operation}.")
+    if request.method != "POST":
+        form = OperationForm(found, version, initial=_initial(request, version, found))
+        return _page(request, project, form, _look(form, dict(form.initial)))
+    form = OperationForm(found, version, request.POST)
+    looking = bool(request.headers.get("HX-Request")) or "look" in request.POST
+    if looking:
+        return _page(request, project, form, _look(form, form.options()))
+    try:
+        made = operations.change(
+            version=version, operation=found.key, options=form.options(), by=person(request)
+        )
+    except (DomainError, ValidationError) as error:
+        form_errors.show(refusal(error), form)
+        return _page(request, project, form, {"refused": ""})
+    messages.success(request, f"{made.reference} is being made. {version.reference} stays.")
+    return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
+
+
+def _initial(request: HttpRequest, version: DatasetVersion, found: Operation) -> dict[str, Any]:
+    """What the address prefills; of `again`, a version that failed, what that was told."""
+    again = request.GET.get("again", "")
+    if again.isascii() and again.isdigit() and len(again) < 10:
+        failed = version.dataset.versions.filter(number=int(again)).first()
+        asked = (failed.operation if failed else None) or {}
+        if asked.get("operation") == found.key:
+            return dict(asked["options"])
+    return initial_from(request.GET, list(found.Options().get_fields()))
+
+
+def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
+    """What the operation would do with these options, or why it cannot be."""
+    shape = form.operation.Options().get_fields()
+    given = {name: value for name, value in options.items() if value is not None and name in shape}
+    try:
+        tried = operations.tried(version=form.version, operation=form.operation.key, options=given)
+    except (DomainError, ValidationError) as error:
+        refused = refusal(error)
+        names = {name: form.fields[name].label for name in refused.fields if name in form.fields}
+        first = next(iter(refused.fields.items()), ("", [refused.detail]))
+        about = f"{names[first[0]]}: " if first[0] in names else ""
+        return {"refused": f"{about}{' '.join(first[1])}"}
+    return {"tried": tried, "refused": ""}
+
+
+def _page(
+    request: HttpRequest, project: Project, form: OperationForm, looked: dict[str, Any]
+) -> HttpResponse:
+    version, found = form.version, form.operation
+    dataset = version.dataset
+    parts = [project.slug, dataset.name]
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": f"{found.label}: {version.reference}",
+        "crumb": found.label,
+        "crumbs": [
+            ("Datasets", reverse("projects:dataset_list", args=[project.slug])),
+            (
+                version.reference,
+                reverse("projects:dataset_version", args=[*parts, version.number]),
+            ),
+        ],
+        "dataset": dataset,
+        "version": version,
+        "operation": found,
+        "form": form,
+        "fields": [
+            (form[name], form.lines(name) if isinstance(field, TableField) else None)
+            for name, field in form.fields.items()
+        ],
+        "following": f"{dataset.name}@{dataset.next_number()}",
+        "others": operations.offered(version),
+        "media": version.input_column in {"image", "audio"},
+        **looked,
+    }
+    fragment = bool(request.headers.get("HX-Request"))
+    template = "projects/_operation_tried.html" if fragment else "projects/dataset_change.html"
+    status = 400 if form.is_bound and form.errors and not fragment else 200
+    return render(request, template, context, status=status)
+
+
+@require_POST
+def dataset_version_delete(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.OWNER)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    try:
+        removed = removal.delete_version(version=version, by=person(request))
+    except removal.InUse as error:
+        messages.error(request, error.detail)
+        return redirect("projects:dataset_version", project.slug, dataset_name, number)
+    messages.success(request, f"{dataset_name}@{number} is deleted. {_freed(removed)}")
+    if project.datasets.filter(name=dataset_name).exists():
+        return redirect("projects:dataset_detail", project.slug, dataset_name)
+    return redirect("projects:dataset_list", project.slug)
+
+
+@require_POST
+def dataset_delete(request: HttpRequest, project_slug: str, dataset_name: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.OWNER)
+    dataset = datasets.get(project=project, name=dataset_name)
+    try:
+        removed = removal.delete_dataset(dataset=dataset, by=person(request))
+    except removal.InUse as error:
+        messages.error(request, error.detail)
+        return redirect("projects:dataset_detail", project.slug, dataset_name)
+    messages.success(request, f"{dataset_name} is deleted. {_freed(removed)}")
+    return redirect("projects:dataset_list", project.slug)
+
+
+def _freed(removed: removal.Removed) -> str:
+    size = ui.filesize(removed.bytes)
+    return f"{size} are freed within a day." if removed.bytes else "Its files are used elsewhere."
