@@ -239,7 +239,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _error(
         self, status: int, message: str, code: str, headers: dict[str, str] | None = None
     ) -> None:
-        error = {"error": {"message": message, "type": code, "code": code, "param": None}}
+        error: dict[str, Any] = {"message": message, "type": code, "code": code, "param": None}
+        if not self.path.endswith("/converse"):
+            error = {"error": error}
         self._send(status, json.dumps(error).encode(), headers)
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:

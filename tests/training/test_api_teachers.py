@@ -1,4 +1,4 @@
-"""Teachers behind APIs are registered, tested and shown, and their keys are kept for one address."""
+"""Teachers behind APIs are registered, tested and shown, and their keys stay with one address."""
 
 from collections.abc import Iterator
 from typing import Any

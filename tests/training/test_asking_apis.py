@@ -1,20 +1,26 @@
 """Teachers behind APIs are asked patiently, within their budget, and never twice."""
 
+import math
+import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 
+from distillhub.lib.leases import GivenBack
 from projects.models import ModelVersion, Project
 from tests import make
 from tests.training.api_server import Service, prompt_of, serving
-from training.answering import asker
+from training.answering import asker, estimating
 from training.answering.asker import Asker
 from training.answering.faults import Stopped
 from training.answering.questions import Answer, Choice, Prompt, Structured, Text
 from training.models import TeacherAnswer
+from training.services import api_teachers
 
 pytestmark = pytest.mark.django_db
 
@@ -105,3 +111,428 @@ def test_five_hundred_rows_are_labelled_through_a_server_that_fails_a_third_of_t
     assert len(service.charges) == 500
     assert report.requests == len(service.seen) == 750
     assert service.most_at_once <= 8
+
+
+SAID = {
+    "empty": "empty",
+    "refused": "refused",
+    "unfinished": "unfinished",
+    "filtered": "filtered",
+    "huge": "too_long",
+}
+
+
+@pytest.mark.parametrize("fault", SAID)
+def test_what_is_no_answer_is_kept_apart_with_its_reason(
+    project: Project, service: Service, fault: str
+) -> None:
+    service.fault = lambda number, body: fault if "bad" in prompt_of(body) else None
+    found, report, stopped = asked(teacher(project, service), ["good", "bad"])
+
+    assert stopped is None
+    assert found[0].text == "GOOD"
+    assert (found[1].reason, report.reasons) == (SAID[fault], {SAID[fault]: 1})
+    assert found[1].detail
+    assert len(service.seen) == 2
+
+
+ENDS = {
+    "quota": "quota",
+    "401": "not_allowed",
+    "404": "no_model",
+    "redirect": "redirected",
+}
+
+
+@pytest.mark.parametrize("fault", ENDS)
+def test_what_no_other_request_would_escape_ends_the_asking(
+    project: Project, service: Service, fault: str
+) -> None:
+    service.fault = lambda number, body: fault if number >= 2 else None
+    version = teacher(project, service, concurrency=1)
+    found, report, stopped = asked(version, [f"row {number}" for number in range(20)])
+
+    assert stopped is not None
+    assert stopped.reason == report.stopped == ENDS[fault]
+    assert (len(service.seen), len(found)) == (3, 2)
+
+    service.fault = lambda number, body: None
+    found, report, _ = asked(version, [f"row {number}" for number in range(20)])
+    assert (report.answered, report.cached, len(service.seen)) == (20, 2, 21)
+
+
+def test_a_service_that_is_away_is_given_up(project: Project, service: Service) -> None:
+    service.fault = lambda number, body: "503"
+    version = teacher(project, service, concurrency=2)
+    _, report, stopped = asked(version, [f"row {number}" for number in range(100)])
+
+    assert stopped.reason == "away"
+    assert asker.GIVING_UP <= report.reasons["server_error"] < asker.GIVING_UP + 3
+
+
+def test_a_key_that_is_refused_an_address_is_never_sent(
+    project: Project, service: Service, settings: LazySettings
+) -> None:
+    settings.DISTILLHUB_OUTGOING_ALLOW = []
+    _, _, stopped = asked(teacher(project, service), ["one"])
+
+    assert stopped.reason == "address_refused"
+    assert service.seen == []
+
+
+def test_all_wait_as_long_as_the_service_asks(project: Project, service: Service) -> None:
+    """The clock of the pace says that nothing began meanwhile, whatever this machine's speed."""
+    service.fault = lambda number, body: "429 later" if number == 0 else None
+    begun: list[float] = []
+
+    class Watched(asker.Pace):
+        def close(self, seconds: float) -> None:
+            super().close(seconds)
+            begun.append(seconds)
+
+    asking = Asker(teacher(project, service, concurrency=4), Text(), purpose="test")
+    asking._pace = Watched(0)
+    found = list(asking.answers(Prompt(number, f"row {number}") for number in range(8)))
+
+    assert begun == [1.0]
+    assert all(one.is_answered for one in found)
+
+
+def test_a_budget_is_never_passed_and_what_was_answered_stays(
+    project: Project, service: Service
+) -> None:
+    version = teacher(project, service, max_tokens=50, output_price="1000", concurrency=3)
+    texts = [f"row {number}" for number in range(200)]
+    cap = Decimal("0.2")
+    found, report, stopped = asked(version, texts, budget=cap)
+
+    assert stopped.reason == report.stopped == "budget"
+    assert 0 < report.cost <= cap
+    assert cap - report.cost < Decimal("0.06"), "one worst case"
+    answered = len(found)
+    assert 0 < answered < 200
+
+    again, report, stopped = asked(version, texts, budget=cap)
+    assert (len(again), report.cost, stopped.reason) == (answered, 0, "budget")
+    assert len(service.seen) == answered, "what the job spent before counts"
+
+    asked(version, texts, budget=2 * cap)
+    assert answered < len(service.seen) < 200
+
+
+def test_requests_whose_answer_was_lost_count_against_the_budget(
+    project: Project, service: Service
+) -> None:
+    service.fault = lambda number, body: "cut"
+    service.remembers = False
+    version = teacher(project, service, max_tokens=50, output_price="1000", concurrency=1)
+    _, report, stopped = asked(version, ["a", "b", "c", "d"], budget=Decimal("0.3"))
+
+    assert stopped.reason == "budget"
+    assert len(service.seen) <= 5
+    assert report.cost == sum(one.risked for one in TeacherAnswer.objects.all()) <= Decimal("0.3")
+
+
+def test_a_service_that_tells_no_tokens_is_taken_at_its_dearest(
+    project: Project, service: Service
+) -> None:
+    service.tell_usage = False
+    _, report, _ = asked(teacher(project, service, max_tokens=100), ["one"])
+    assert report.cost > Decimal(200) / 1_000_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_that_ask_the_same_thing_at_the_same_time_ask_once(service: Service) -> None:
+    project = make.project(owner=make.user())
+    version = teacher(project, service, concurrency=4)
+    service.seconds = 0.2
+    reports: list[Any] = []
+
+    def work(name: str) -> None:
+        try:
+            asking = Asker(version, Text(), purpose=name)
+            answers = list(asking.answers(Prompt(at, f"row {at % 6}") for at in range(12)))
+            assert all(one.is_answered for one in answers)
+            reports.append(asking.report)
+        finally:
+            connection.close()
+
+    workers = [threading.Thread(target=work, args=(name,)) for name in ("first", "second")]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
+
+    assert [report.answered for report in reports] == [12, 12]
+    assert len(service.seen) == sum(report.requests for report in reports) == 6
+    assert set(service.charges.values()) == {1}
+
+
+def test_what_a_dead_worker_was_asking_is_asked_when_its_lease_is_over(
+    project: Project, service: Service
+) -> None:
+    version = teacher(project, service)
+    asked(version, ["one"])
+    row = TeacherAnswer.objects.get()
+    TeacherAnswer.objects.update(
+        status="asking", reply=None, lease_until=row.created_at - timedelta(hours=1)
+    )
+    found, _, _ = asked(version, ["one"])
+
+    assert found[0].text == "ONE"
+    row.refresh_from_db()
+    assert (row.status, row.times_lost, row.requests) == ("answered", 1, 2)
+
+
+def test_whoever_has_to_leave_keeps_what_was_under_way(project: Project, service: Service) -> None:
+    service.seconds = 0.1
+    leaving = threading.Event()
+    version = teacher(project, service, concurrency=4)
+    asking = Asker(version, Text(), purpose="test", stopping=leaving.is_set)
+    answers = asking.answers(Prompt(number, f"row {number}") for number in range(40))
+    next(answers)
+    leaving.set()
+    with pytest.raises(GivenBack):
+        list(answers)
+
+    sent = len(service.seen)
+    assert sent < 12
+    assert TeacherAnswer.objects.filter(status="answered").count() == sent
+    assert not TeacherAnswer.objects.filter(status="asking").exists()
+    _, report, _ = asked(version, [f"row {number}" for number in range(40)])
+    assert (report.answered, len(service.seen)) == (40, 40)
+
+
+def test_two_answers_to_one_prompt_are_asked_once_each(project: Project, service: Service) -> None:
+    version = teacher(project, service)
+    for _ in range(2):
+        asking = Asker(version, Text(temperature=1.0), purpose="test")
+        prompts = [Prompt(sample, "one", sample=sample) for sample in range(3)]
+        assert len(list(asking.answers(prompts))) == 3
+    assert len(service.seen) == 3
+
+
+def test_another_price_or_limit_asks_nothing_again_and_another_model_does(
+    project: Project, service: Service
+) -> None:
+    asked(teacher(project, service), ["one"])
+    asked(teacher(project, service, input_price="7", concurrency=1), ["one"])
+    assert len(service.seen) == 1
+    asked(teacher(project, service, model="bigger"), ["one"])
+    assert len(service.seen) == 2
+
+
+def test_what_it_costs_is_estimated_before(project: Project, service: Service) -> None:
+    version = teacher(project, service, max_tokens=50, requests_per_minute=6000)
+    asked(version, ["row 0", "row 1"])
+    texts = [f"row {number}" for number in range(10)]
+    prompts = [Prompt(number, text) for number, text in enumerate(texts)]
+    told = estimating.estimate(version, Text(), prompts, count=10)
+
+    assert (told.prompts, told.cached, told.seconds) == (10, 2, 0.08)
+    assert 0 < told.cost <= told.most
+    sent = len(service.seen)
+    _, report, _ = asked(version, texts)
+    assert report.cost <= told.most
+    assert len(service.seen) == sent + 8
+
+
+# Labels -----------------------------------------------------------------------------------------
+
+
+def step(token: str, **top: float) -> dict[str, Any]:
+    """One token of an answer and what else was likely there, as shares."""
+    told = {token: top.pop("own"), **top}
+    likely = [
+        {"token": name.replace("_", " "), "logprob": math.log(share)}
+        for name, share in told.items()
+    ]
+    return likely[0] | {"top_logprobs": likely}
+
+
+def test_labels_are_held_to_a_schema_where_the_service_takes_one(
+    project: Project, service: Service
+) -> None:
+    service.answer = lambda body: '{"label": "cash"}'
+    version = teacher(project, service, offers={"structured": True})
+    found, _, _ = asked(version, ["I paid"], Choice(labels=("card", "cash")))
+
+    assert (found[0].label, found[0].probabilities, found[0].method) == (
+        "cash", None, "not_offered",
+    )  # fmt: skip
+    schema = service.seen[0]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["label"]["enum"] == ["card", "cash"]
+
+
+def test_probabilities_of_tokens_become_those_of_labels(project: Project, service: Service) -> None:
+    content = [step("card", own=0.6, Cash=0.3, Well=0.1)]
+    service.answer = lambda body: {"text": "card", "logprobs": {"content": content}}
+    version = teacher(project, service, offers={"logprobs": True, "structured": True})
+    found, _, _ = asked(version, ["I paid"], Choice(labels=("card", "cash")))
+
+    assert service.seen[0]["top_logprobs"] == 20
+    assert "response_format" not in service.seen[0]
+    assert found[0].probabilities == pytest.approx((2 / 3, 1 / 3))
+    assert found[0].covered == pytest.approx(0.9)
+
+
+def test_labels_are_scored_where_their_tokens_do_not_tell_them_apart(
+    project: Project, service: Service
+) -> None:
+    """Of a completions service that reads continuations, as vLLM does."""
+
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        if not body.get("echo"):
+            tops = [{"card ": math.log(0.5), "pay": math.log(0.5)}]
+            told = {"tokens": ["pay"], "token_logprobs": [math.log(0.5)], "top_logprobs": tops}
+            return {"text": "pay cash", "logprobs": told}
+        prompt = body["prompt"]
+        label = prompt.strip().split("\n")[-1]
+        begin = len(prompt) - len(label) - 1
+        share = {"card lost": 0.2, "card late": 0.6, "pay cash": 0.2}[label]
+        told = {
+            "tokens": [prompt[:begin], label, "\n", "x"],
+            "token_logprobs": [None, math.log(share), 0.0, -5.0],
+            "text_offset": [0, begin, len(prompt) - 1, len(prompt)],
+        }
+        return {"text": f"{prompt}x", "logprobs": told}
+
+    service.answer = answer
+    offers = {"logprobs": True, "echo": True}
+    version = teacher(project, service, api="openai-completions", offers=offers)
+    labels = ("card lost", "card late", "pay cash")
+    found, report, _ = asked(version, ["I paid"], Choice(labels=labels))
+
+    assert (found[0].label, found[0].method) == ("card late", "scored")
+    assert found[0].probabilities == pytest.approx((0.2, 0.6, 0.2))
+    assert report.requests == 4
+
+    without = teacher(project, service, api="openai-completions", offers={"logprobs": True})
+    found, _, _ = asked(without, ["I paid"], Choice(labels=labels))
+    assert (found[0].label, found[0].probabilities, found[0].method) == ("pay cash", None, "shared")
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [
+        ("card", "card"),
+        (" Card.\n", "card"),
+        ('"card arrival"', "card arrival"),
+        ('```json\n{"label": "cash"}\n```', "cash"),
+        ("The label is: card arrival", "card arrival"),
+        ("It is card, I think. Not cash.", None),
+        ("cardigan", None),
+        ("no idea", None),
+    ],
+)
+def test_a_label_is_read_from_words_or_the_answer_is_malformed(
+    project: Project, service: Service, said: str, label: str | None
+) -> None:
+    service.answer = lambda body: said
+    labels = ("card", "card arrival", "cash")
+    found, _, _ = asked(teacher(project, service), ["I paid"], Choice(labels=labels))
+
+    assert found[0].label == label
+    assert found[0].reason == ("" if label else "malformed")
+    if label is None:
+        assert found[0].text == said
+
+
+SHAPE = {
+    "why": {"type": "string"},
+    "label": {"type": "string", "enum": ["card", "cash"]},
+    "tags": {"type": "array", "items": {"type": "string"}},
+    "stars": {"type": "integer"},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ('Sure: {"why": "so", "label": "card", "tags": ["a"], "stars": 3, "more": 1}', ""),
+        ('{"why": "so", "label": "gold", "tags": [], "stars": 3}', "malformed"),
+        ('{"why": "so", "label": "card", "tags": [1], "stars": 3}', "malformed"),
+        ('{"why": "so", "label": "card", "tags": [], "stars": true}', "malformed"),
+        ('{"why": "so"', "malformed"),
+        ("so", "malformed"),
+        ("[" * 100_000, "malformed"),
+    ],
+)
+def test_json_is_asked_for_and_its_shape_is_checked(
+    project: Project, service: Service, said: str, reason: str
+) -> None:
+    service.answer = lambda body: said
+    found, _, _ = asked(teacher(project, service), ["x"], Structured(properties=SHAPE))
+
+    assert found[0].reason == reason
+    if not reason:
+        assert found[0].value == {"why": "so", "label": "card", "tags": ["a"], "stars": 3}
+
+
+# Bedrock ----------------------------------------------------------------------------------------
+
+
+def bedrock(project: Project, service: Service, **more: Any) -> ModelVersion:
+    said = {"api": "bedrock", "base_url": service.url, "region": "eu-central-1", "model": "a.b:0"}
+    return teacher(project, service, **said | more)
+
+
+def keyed(version: ModelVersion, key: str) -> ModelVersion:
+    api_teachers.replace_key(version=version, key=key, by=version.created_by)
+    return version
+
+
+def test_bedrock_is_asked_by_converse_and_signed(
+    project: Project, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real boto3, whose requests leave through our client. What the machine's own account would
+    sign with is not used."""
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "of-the-machine")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOFTHEMACHINE")
+    version = keyed(bedrock(project, service), "AKIA0123456789:wJalrXUtnFEMI/K7MDENG")
+    found, report, stopped = asked(version, ["one", "two"], Text(temperature=0.5, stop=("x",)))
+
+    assert stopped is None
+    assert {one.text for one in found.values()} == {"ONE", "TWO"}
+    assert report.input_tokens > 0
+    body, headers = service.seen[0], service.headers[0]
+    assert body["inferenceConfig"] == {
+        "maxTokens": 1024, "temperature": 0.5, "stopSequences": ["x"],
+    }  # fmt: skip
+    assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIA0123456789/")
+    assert "of-the-machine" not in str(headers)
+    assert "AKIAOFTHEMACHINE" not in str(headers)
+
+
+def test_bedrock_takes_its_own_keys_and_holds_answers_to_a_schema(
+    project: Project, service: Service
+) -> None:
+    service.key = "bedrock-api-key-1234"
+    service.answer = lambda body: '{"label": "cash"}'
+    version = keyed(bedrock(project, service, offers={"structured": True}), "bedrock-api-key-1234")
+    found, _, _ = asked(version, ["one"], Choice(labels=("card", "cash")))
+
+    assert found[0].label == "cash"
+    assert service.headers[0]["authorization"] == "Bearer bedrock-api-key-1234"
+    assert service.seen[0]["outputConfig"]["textFormat"]["type"] == "json_schema"
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("401", "not_allowed"), ("404", "no_model"), ("quota", "quota"), ("redirect", "redirected")],
+)
+def test_bedrocks_faults_have_the_same_reasons(
+    project: Project, service: Service, fault: str, reason: str
+) -> None:
+    service.fault = lambda number, body: fault
+    _, _, stopped = asked(keyed(bedrock(project, service), "bedrock-api-key-1234"), ["one"])
+    assert stopped.reason == reason
+
+
+def test_bedrock_is_asked_again_after_what_passes(project: Project, service: Service) -> None:
+    faults = ["429", "500", "broken", "cut", None]
+    service.fault = lambda number, body: faults[number]
+    version = keyed(bedrock(project, service), "bedrock-api-key-1234")
+    found, report, stopped = asked(version, ["one"])
+
+    assert (stopped, found[0].text, report.requests) == (None, "ONE", 5)

@@ -20,7 +20,7 @@ from training.answering.replies import Reply, Step
 TOP = 20  # likely tokens that are asked for
 LONGEST_WAIT = 900.0  # seconds that a service may ask us to wait
 QUOTA = re.compile(
-    r"insufficient_quota|billing|quota[_ ]exceeded|exceeded your current quota", re.I
+    r"insufficient_quota|billing|quota[_ ]exceeded|your current quota|tokens per day", re.I
 )
 FILTERED = re.compile(r"content[_ ]?(filter|policy|management)|responsible ?ai|moderation", re.I)
 
