@@ -2,6 +2,7 @@ from django.urls import URLPattern, path
 
 from projects.views import (
     accounts,
+    completions,
     dataset_changes,
     dataset_diffs,
     dataset_uploads,
@@ -38,6 +39,17 @@ urlpatterns: list[URLPattern] = [
     ),
     path(
         "p/<slug:project_slug>/settings/restore/", projects.project_restore, name="project_restore"
+    ),
+    path("p/<slug:project_slug>/inbox/", completions.completion_list, name="completion_list"),
+    path(
+        "p/<slug:project_slug>/inbox/promote/",
+        completions.completions_promote,
+        name="completions_promote",
+    ),
+    path(
+        "p/<slug:project_slug>/inbox/<str:key>/",
+        completions.completion_detail,
+        name="completion_detail",
     ),
     path("p/<slug:project_slug>/datasets/", datasets.dataset_list, name="dataset_list"),
     path("p/<slug:project_slug>/datasets/new/", dataset_uploads.dataset_new, name="dataset_new"),

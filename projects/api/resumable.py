@@ -63,7 +63,8 @@ class Tus(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        if request.method not in {"GET", "OPTIONS"}:
+        method = str(request.method).lower()
+        if method not in {"get", "options"} and hasattr(self, method):
             spoken = request.headers.get("Tus-Resumable", "")
             if spoken != VERSION:
                 raise OtherVersion(f"Send Tus-Resumable: {VERSION}; this version is spoken here.")

@@ -1,6 +1,15 @@
 from django.urls import URLPattern, path
 
-from projects.api import dataset_diffs, datasets, me, projects, prompts, resumable, tokens
+from projects.api import (
+    completions,
+    dataset_diffs,
+    datasets,
+    me,
+    projects,
+    prompts,
+    resumable,
+    tokens,
+)
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
@@ -19,6 +28,37 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/members/<str:username>/",
         projects.MemberDetail.as_view(),
         name="api_member",
+    ),
+    path(
+        "projects/<slug:project_slug>/completions/",
+        completions.CompletionList.as_view(),
+        name="api_completions",
+    ),
+    path(
+        "projects/<slug:project_slug>/completions/promote/",
+        completions.Promotion.as_view(),
+        name="api_completions_promote",
+    ),
+    path(
+        "projects/<slug:project_slug>/completions/<str:key>/",
+        completions.CompletionDetail.as_view(),
+        name="api_completion",
+    ),
+    # OpenAI's client puts no slash at the end.
+    path(
+        "projects/<slug:project_slug>/openai/v1/chat/completions",
+        completions.OpenAIList.as_view(),
+        name="api_openai_completions",
+    ),
+    path(
+        "projects/<slug:project_slug>/openai/v1/chat/completions/<str:key>",
+        completions.OpenAIDetail.as_view(),
+        name="api_openai_completion",
+    ),
+    path(
+        "projects/<slug:project_slug>/openai/v1/chat/completions/<str:key>/messages",
+        completions.OpenAIMessages.as_view(),
+        name="api_openai_messages",
     ),
     path(
         "projects/<slug:project_slug>/datasets/",

@@ -1,4 +1,5 @@
 from projects.models.api_key import ApiKey
+from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
@@ -23,6 +24,7 @@ __all__ = [
     "Role",
     "SignInLink",
     "StagedUpload",
+    "StoredCompletion",
     "UploadedPiece",
     "User",
 ]

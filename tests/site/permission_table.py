@@ -45,6 +45,10 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:member_remove": MANAGE,
     "projects:project_archive": MANAGE,
     "projects:project_restore": MANAGE,
+    # Calls of applications
+    "projects:completion_list": READ,
+    "projects:completion_detail": READ,
+    "projects:completions_promote": EDIT,
     # Datasets
     "projects:dataset_list": READ,
     "projects:dataset_new": EDIT_FORM,
@@ -97,6 +101,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_move": EDIT,
     "training:run_priority": EDIT,
     "training:run_edit": EDIT,
+    "training:run_delete": MANAGE,
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
     "training:worker_live": {"GET": ACCOUNT},
@@ -122,6 +127,12 @@ REST: dict[str, dict[str, Needs]] = {
     "api_members": {"GET": VIEWER, "POST": OWNER},
     "api_member": {"GET": VIEWER, "PATCH": OWNER, "DELETE": OWNER},
     # Datasets
+    "api_completions": {"GET": VIEWER, "POST": EDITOR, "DELETE": EDITOR},
+    "api_completion": {"GET": VIEWER, "DELETE": EDITOR},
+    "api_completions_promote": EDIT,
+    "api_openai_completions": READ,
+    "api_openai_completion": {"GET": VIEWER, "POST": EDITOR, "DELETE": EDITOR},
+    "api_openai_messages": READ,
     "api_datasets": {"GET": VIEWER, "POST": EDITOR},
     "api_dataset": {"GET": VIEWER, "DELETE": OWNER},
     "api_dataset_versions": {"GET": VIEWER, "POST": EDITOR},

@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from distillhub.lib import storage
-from projects.models import Dataset, Project, RegisteredModel, StagedUpload, User
+from projects.models import Dataset, Project, RegisteredModel, StagedUpload, StoredCompletion, User
 from projects.services import accounts, datasets, prompts, resumable
 from tests import make
 from tests.conftest import signed_in
@@ -102,6 +102,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
         home="here", host="here", kind="ended", project=project, bytes=1, told_at=timezone.now()
     )
     prompts.create(project=project, name="asking", text="{text}?", by=erin)
+    StoredCompletion.objects.create(
+        project=project, key="chatcmpl-1", called_at=timezone.now(), request={}, response={}
+    )
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -130,6 +133,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "worker_id": worker.pk,
             "use_id": use.pk,
             "resumable_id": under_way.pk,
+            "key": "chatcmpl-1",
             "operation": "filter",
             "prompt_name": "asking",
         },
