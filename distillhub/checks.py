@@ -10,6 +10,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from distillhub.lib import secrets
+
 TAG = "distillhub"
 SHORTEST_KEY = 50  # characters, as Django's own deployment check has it
 
@@ -41,6 +43,23 @@ def secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> lis
             id="distillhub.E001",
         )
     ]
+
+
+@register(TAG)
+def sealing_keys(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
+    try:
+        secrets.keys()
+    except secrets.BadKeys as error:
+        return [
+            Error(
+                str(error),
+                hint="Make one: openssl rand -base64 32 | tr '+/' '-_'",
+                id="distillhub.E009",
+            )
+        ]
+    except OSError:
+        return []  # E004 tells of the home folder
+    return []
 
 
 @register(TAG)

@@ -468,9 +468,10 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         # Whatever LOG_LEVEL is: what they tell of requests is what people ask and sign them with.
-        **dict.fromkeys(
-            ("openai", "httpx2", "httpcore2", "boto3", "botocore", "urllib3"), {"level": "WARNING"}
-        ),
+        **{
+            name: {"level": "WARNING"}
+            for name in ("openai", "httpx2", "httpcore2", "boto3", "botocore", "urllib3")
+        },
     },
 }
 

@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     storage.add_argument(
         "--even-so", action="store_true", help="free it also when it is more than half of all"
     )
+    rotate = command("rotate-keys", "Seal the stored keys of APIs with a new secret.")
+    rotate.add_argument("--forget", action="store_true", help="forget all but the newest secret")
     doctor = command("doctor", "Check that everything needed is there, and say what to do.")
     doctor.add_argument("--only", metavar="PART", help="python, settings, database, broker, ...")
     doctor.add_argument("--strict", action="store_true", help="a warning is a failure, too")

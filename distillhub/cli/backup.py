@@ -31,7 +31,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.utils import OperationalError
 
 from distillhub import __version__
-from distillhub.lib import places, snapshots, storage
+from distillhub.lib import places, secrets, snapshots, storage
 from distillhub.lib.errors import Conflict, Unavailable
 from distillhub.lib.snapshots import NotABackup
 from distillhub.supervisor import CannotStart
@@ -70,6 +70,8 @@ def backup(options: argparse.Namespace) -> int:
     size = sum(one["bytes"] for one in writer.files)
     print(f"Kept {len(writer.files)} files, {size / 2**20:.1f} MiB: {target}")
     print("It holds the secrets of this installation: keep it where nobody else reads it.")
+    if settings.DISTILLHUB_SECRET_KEYS:
+        print("DISTILLHUB_SECRET_KEYS, which opens its keys of APIs, is not in it.")
     for name in damaged:
         print(f"Damaged in storage, and kept as it is: {name}", file=sys.stderr)
     return 1 if damaged else 0
@@ -151,6 +153,9 @@ def _add_home(writer: snapshots.Writer) -> None:
     home = Path(settings.DISTILLHUB_HOME)
     if not os.environ.get("SECRET_KEY"):
         writer.add("home/secret_key", home / "secret_key")
+    if not settings.DISTILLHUB_SECRET_KEYS:
+        secrets.keys()  # made, where nothing was sealed yet
+        writer.add(f"home/{secrets.FILE}", secrets.file())
     machine.home_id()
     writer.add("home/jobs/.id", machine.home() / ".id")
     for run_id in Run.objects.unfinished().order_by("pk").values_list("pk", flat=True):
@@ -236,6 +241,10 @@ def _place_home(staging: Path) -> None:
     if key.exists() and not os.environ.get("SECRET_KEY"):
         key.chmod(0o600)
         key.replace(home / "secret_key")
+    sealing = staging / secrets.FILE
+    if sealing.exists() and not settings.DISTILLHUB_SECRET_KEYS:
+        sealing.chmod(0o600)
+        sealing.replace(secrets.file())
     shutil.copytree(staging / "jobs", home / "jobs", dirs_exist_ok=True)
 
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "sign-in-link": "distillhub.cli.people:sign_in_link",
     "create-token": "distillhub.cli.people:create_token",
     "storage": "distillhub.cli.sweep:storage",
+    "rotate-keys": "distillhub.cli.sealing:rotate_keys",
     "doctor": "distillhub.cli.doctor:doctor",
 }
 

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -28,8 +29,9 @@ from kombu.exceptions import OperationalError
 from distillhub.celery import app
 from distillhub.checks import TAG
 from distillhub.cli import backup as backups
-from distillhub.lib import storage
+from distillhub.lib import secrets, storage
 from distillhub.supervisor import CannotStart
+from projects.services import api_keys
 
 GIB = 1 << 30
 FREE_NEEDED = 2 * GIB
@@ -259,6 +261,28 @@ def _metrics() -> Iterator[Finding]:
     yield Finding(OK, f"/metrics is read by {', '.join(who) or 'nobody'}")
 
 
+def _secrets() -> Iterator[Finding]:
+    """Whether the stored keys of APIs can be opened here, and who else can read what opens them."""
+    where = "DISTILLHUB_SECRET_KEYS" if settings.DISTILLHUB_SECRET_KEYS else str(secrets.file())
+    try:
+        lost = api_keys.unreadable()
+        count = len(secrets.keys())
+    except secrets.BadKeys as error:
+        yield Finding(FAIL, str(error), "Make one: openssl rand -base64 32 | tr '+/' '-_'")
+        return
+    except DatabaseError as error:
+        yield Finding(WARN, f"the database does not answer: {error}".splitlines()[0])
+        return
+    for kept in lost:
+        what = f"{kept.model.project.slug}, {kept.model.name}: its key for {kept.origin}"
+        yield Finding(
+            FAIL, f"{what} cannot be opened", "Same DISTILLHUB_SECRET_KEYS everywhere, or enter it."
+        )
+    if secrets.file().exists() and stat.S_IMODE(secrets.file().stat().st_mode) & 0o077:
+        yield Finding(FAIL, f"others can read {secrets.file()}", f"chmod 600 {secrets.file()}")
+    yield Finding(OK, f"keys of APIs are sealed with {where}, {count} in use")
+
+
 PARTS = {
     "python": _python,
     "settings": _settings,
@@ -269,5 +293,6 @@ PARTS = {
     "torch": _torch,
     "machine": _machine,
     "backup": _backup,
+    "secrets": _secrets,
     "metrics": _metrics,
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 
+from distillhub.lib.env import BadSetting
 from distillhub.lib.errors import DomainError
 from distillhub.lib.later import Later
 
@@ -29,7 +30,7 @@ class Unreadable(DomainError):
     status, code = 503, "sealed_elsewhere"
 
 
-class BadKeys(ValueError):
+class BadKeys(BadSetting):
     """The sealing keys cannot be used."""
 
 

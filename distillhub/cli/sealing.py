@@ -1,0 +1,37 @@
+"""`distillhub rotate-keys`: a new secret that seals the stored keys of APIs."""
+
+import argparse
+import sys
+
+import django
+
+django.setup()
+
+from django.conf import settings
+
+from distillhub.lib import secrets
+from projects.services import api_keys
+
+
+def rotate_keys(options: argparse.Namespace) -> int:
+    """Seal all anew; with `--forget` old secrets go afterwards, if nothing needs them any more."""
+    from_environment = bool(settings.DISTILLHUB_SECRET_KEYS)
+    found = secrets.keys()
+    if not from_environment and not options.forget:
+        secrets.write([secrets.make_key(), *found])
+    done, lost = api_keys.seal_again()
+    print(f"Sealed {done} keys with the newest of {len(secrets.keys())} secrets.")
+    for kept in lost:
+        where = f"{kept.model.project.slug}, {kept.model.name}"
+        print(f"Cannot be opened here: the key of {where} for {kept.origin}.", file=sys.stderr)
+    if lost:
+        print("Enter these keys again, or add the secret that sealed them.", file=sys.stderr)
+        return 1
+    if from_environment:
+        print("Older ones may leave DISTILLHUB_SECRET_KEYS once every process knows the newest.")
+    elif options.forget:
+        secrets.write(secrets.keys()[:1])
+        print("Forgot all older secrets.")
+    else:
+        print("Older ones are kept for a while. `distillhub rotate-keys --forget` forgets them.")
+    return 0
