@@ -76,6 +76,7 @@ class Dataset:
     columns: dict[str, str] = field(default_factory=dict)  # of tables
     scale: tuple[float, float] = (0.0, 1.0)  # mean and deviation of training rows' numbers
     source: Indices | None = None  # rows of the file, where these rows are windows of them
+    weights: NDArray[np.float32] | None = None  # [rows], 1 on average in training; None: all 1
     rationales: bool = False  # whether the reasons for an answer are learned, too
 
     def __len__(self) -> int:
@@ -143,7 +144,29 @@ def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> D
         problem=described.problem,
         columns=dict(described.columns),
         scale=scale,
+        weights=_weights(path, described.weight, splits["train"]) if described.weight else None,
     )
+
+
+def _weights(path: Path, name: str, train: Indices) -> NDArray[np.float32] | None:
+    """How much each row counts in training, 1 on average over training rows, so that a learning
+    rate means the same; a row that does not say counts 1. None where all count the same. Raises
+    DataError."""
+    told = [one for piece in column(path, name) for one in piece]
+    try:
+        weights = np.array([1.0 if one is None else float(one) for one in told])
+    except (TypeError, ValueError):
+        sentence = f"The column {name} of weights holds something else than numbers."
+        raise DataError(sentence) from None
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise DataError(f"The column {name} of weights holds a negative or infinite number.")
+    heard = weights[train]
+    if not heard.any():
+        raise DataError(f"All weights of training rows are 0: {name} leaves nothing to learn from.")
+    if (heard == heard[0]).all():
+        return None
+    scaled: NDArray[np.float32] = (weights / heard.mean()).astype(np.float32)
+    return scaled
 
 
 def _labels(

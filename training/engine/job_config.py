@@ -23,6 +23,7 @@ class DatasetInput:
     problem: Problem = "single_label"
     separator: str = "|"  # between the labels of one row, where there may be several
     columns: JSON = field(default_factory=dict)  # of tables: {name: numeric|categorical}
+    weight: str = ""  # the column that says how much a row counts in training; empty: all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +138,7 @@ def read_dataset(said: Mapping[str, Any], task: JSON | None, faults: list[Fault]
         problem=problem,
         separator=str(said.get("separator") or "|"),
         columns=dict(said.get("columns") or {}),
+        weight=str(said.get("weight") or ""),
     )
 
 

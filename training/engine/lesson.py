@@ -1,7 +1,7 @@
 """What the student is held against: the terms, the scheme, and what the teachers say."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,22 @@ from training.engine.schemes.joining import names
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
 from training.engine.windows import LanguageInputs
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """How much the rows of a batch count: `rows` [rows], and of each of their units `units`
+    [units], float32, 1 on average over training rows."""
+
+    rows: Tensor
+    units: Tensor
+
+    def of(self, values: Tensor) -> Tensor:
+        """What a term says of each unit or row, weighed. Terms of another shape compare rows with
+        each other, which belong to no single one, and stay as they are."""
+        if values.shape == self.units.shape:
+            return values * self.units
+        return values * self.rows if values.shape == self.rows.shape else values
 
 
 class Lesson:
@@ -297,10 +313,12 @@ class Lesson:
         labels: Tensor,
         counts: dict[str, int],
         weights: dict[str, float],
+        worth: Worth | None = None,
     ) -> Total:
         """The weighted total and each term's mean, where `counts` are the units (for terms about
         layers, the rows) each term speaks about in the whole optimizer step, of which this may be
-        one micro-batch. Terms that need a teacher are silent where none speaks. Numbers are held
+        one micro-batch. `worth` is how much its rows count; None: all the same. Terms that need a
+        teacher are silent where none speaks. Numbers are held
         against each other in deviations of the training rows' labels, so that a learning rate does
         not depend on their unit."""
         if self.dataset.problem == "regression":
@@ -313,12 +331,14 @@ class Lesson:
             for one, loss in self.terms
             if counts[one.kind] and not (loss.needs_teacher and teacher is None)
         ]
-        if spoken and isinstance(student, Unmultiplied):
+        if spoken and worth is None and isinstance(student, Unmultiplied):
             found = self._in_chunks(student, teacher, labels, spoken, counts)
             if found is not None:
                 return found
         for kind, weight, loss in spoken:
             values = loss.values(student, teacher, labels)
+            if worth is not None:
+                values = worth.of(values)
             whole = values.numel() == counts[kind]  # the same number with one operation less
             part = values.mean() if whole else values.sum() / counts[kind]
             weighted = part if weight == 1.0 else part * weight

@@ -10,7 +10,7 @@ from training.engine import ahead, augmentation, data
 from training.engine.answers import Answer, Wanted
 from training.engine.config import Training
 from training.engine.data import Batch, Dataset, Indices, Inputs
-from training.engine.lesson import Lesson, silent
+from training.engine.lesson import Lesson, Worth, silent
 from training.engine.networks import Network, Place
 from training.engine.ranks import Ranks
 from training.engine.schemes import Scheme, Step
@@ -110,6 +110,17 @@ class MicroBatches:
             return torch.from_numpy(self.dataset.labels[rows])
         return targets[targets != data.NO_UNIT]
 
+    def _worth(self, rows: Indices, batch: Batch) -> Worth | None:
+        """How much these rows count, and each of their units."""
+        if self.dataset.weights is None:
+            return None
+        worth = torch.from_numpy(self.dataset.weights[rows]).to(self.place.device)
+        targets = batch.get("targets")
+        if targets is None:
+            return Worth(worth, worth)
+        units = (targets != data.NO_UNIT).sum(dim=1).to(worth.device)
+        return Worth(worth, torch.repeat_interleave(worth, units))
+
     def _together(self, labels: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(labels)) if labels else torch.from_numpy(self.dataset.labels[:0])
 
@@ -134,6 +145,7 @@ class MicroBatches:
         changed: bool,
     ) -> Step:
         device = self.place.device
+        worth = self._worth(rows, batch)
 
         def ask(module: nn.Module) -> Answer:
             return self.place.answer(self.student, batch, self.wanted, module)
@@ -154,6 +166,6 @@ class MicroBatches:
             student=lambda: ask(self.forward),
             frozen=frozen,
             reckon=lambda student, teacher, labels: self.lesson.total(
-                student, teacher, labels, counts, weights
+                student, teacher, labels, counts, weights, worth
             ),
         )

@@ -86,6 +86,7 @@ class LanguageInputs:
             splits=splits,
             place=place,
             source=source,
+            weights=None if dataset.weights is None else dataset.weights[source],
         )
 
     def batch(self, rows: Indices) -> Batch:

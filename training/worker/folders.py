@@ -75,7 +75,8 @@ def place_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
     storage.Damaged."""
     path = "inputs/dataset.parquet"
     _place(version.file_sha256, folder / path)
-    return {
+    weight = version.column_of("weight")
+    return ({"weight": weight} if weight else {}) | {
         "path": path,
         "sha256": version.file_sha256,
         "fingerprint": version.fingerprint,
