@@ -69,5 +69,6 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/priority/", run_actions.run_priority, name="run_priority"),
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
+    path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]

@@ -1,5 +1,7 @@
 """Deleting a run: only one that is over, all of it, and at once, however much it measured."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -7,6 +9,7 @@ from rest_framework.test import APIClient
 
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
+from tests.conftest import signed_in
 from tests.training.conftest import launch
 from training.models import Artifact, LogChunk, MetricChunk, MetricSeries, Run
 from training.services import metrics
@@ -87,3 +90,49 @@ def test_deleting_costs_no_more_for_a_run_that_measured_much(
         return len(queries)
 
     assert cost(10) == cost(30_000)
+
+
+# The button --------------------------------------------------------------------------------------
+
+
+def test_the_page_names_what_is_lost_and_deletes_for_an_owner(
+    project: Project, alice: User, django_assert_max_num_queries: Any
+) -> None:
+    run = make.distillation(project)
+    Artifact.objects.create(run=run, kind="model", name="w", sha256="a" * 64, bytes=4_000_000)
+    client, page = signed_in(alice), f"/p/{project.slug}/runs/{run.number}/"
+    with django_assert_max_num_queries(15):
+        shown = client.get(page).content.decode()
+    assert f'action="{page}delete/"' in shown
+    curves = MetricSeries.objects.count()
+    control = run.controls.get().number
+    assert (
+        f"Gone for good: its settings, its console, {curves} curves, 1 file (4 MB), "
+        f"its control, run {control}."
+    ) in shown
+    answer = client.post(f"{page}delete/", follow=True)
+    assert answer.redirect_chain == [(f"/p/{project.slug}/runs/", 302)]
+    assert f"Run {run.number} is deleted." in answer.content.decode()
+    assert not Run.objects.exists()
+
+
+@pytest.mark.parametrize("status", [one for one in Run.Status if one not in Run.FINAL])
+def test_a_run_that_is_not_over_has_no_such_button(
+    project: Project, alice: User, status: str
+) -> None:
+    run = make.run(project, status=status)
+    client, page = signed_in(alice), f"/p/{project.slug}/runs/{run.number}/"
+    assert "delete/" not in client.get(page).content.decode()
+    answer = client.post(f"{page}delete/", follow=True)
+    assert "cancel it first" in answer.content.decode()
+    assert Run.objects.exists()
+
+
+def test_only_an_owner_has_the_button(project: Project, erin: User, vera: User) -> None:
+    run = make.run(project, status="finished")
+    page = f"/p/{project.slug}/runs/{run.number}/"
+    for person in (erin, vera):
+        client = signed_in(person)
+        assert "delete/" not in client.get(page).content.decode()
+        assert client.post(f"{page}delete/").status_code == 403
+    assert Run.objects.exists()

@@ -100,6 +100,21 @@ def test_owners_free_what_is_their_projects_and_administrators_the_rest(
     assert client.post(f"{REST}{cache.pk}/free/").status_code == 202
 
 
+def test_freeing_is_asked_about_first_and_says_what_goes(shown: Project, alice: User) -> None:
+    alice.is_superuser = True
+    alice.save()
+    page = " ".join(signed_in(alice).get(PAGE).content.decode().split())
+    for said in (
+        "Free 9 MB?", "Checkpoints and inputs of failed and cancelled runs of intents on box. "
+        "These runs can then only begin again.", "Free 6 MB?",
+        "Copies of what lies in the bucket on box. What is needed again is fetched again.",
+        "Files that nothing names any more. No page needs them.",
+        "Of intents, in storage: 7 MB. Its failed and cancelled runs can then only begin again.",
+    ):  # fmt: skip
+        assert said in page, said
+    assert page.count("/free/") == page.count('data-shows="free-') - 1  # one is of a project
+
+
 def test_rest_tells_the_same(shown: Project, alice: User) -> None:
     body = api_of(alice).get(REST).json()
     assert body["projects"][0]["bytes"] == 31_520_000

@@ -1,12 +1,49 @@
 """Deleting a run that is over. What it was asked, said and measured goes; the model version that it
 made stays, and so do stored files that something else names. Its number is not used again."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.db import transaction
+from django.db.models import Aggregate, Count, OuterRef, Q, QuerySet, Subquery, Sum
 
 from distillhub.lib.errors import Conflict
 from projects.models import Project
-from training.models import Run
+from training.models import Artifact, MetricSeries, Run
 from training.services import metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """What goes with a run: its controls by number, and what all of them measured and left."""
+
+    controls: list[int]
+    series: int
+    files: int
+    bytes: int
+
+
+def losses(*, run: Run) -> Losses:
+    """One query."""
+
+    def of_each(rows: QuerySet[Any], what: Aggregate) -> Subquery:
+        theirs = rows.filter(run=OuterRef("pk")).order_by().values("run")
+        return Subquery(theirs.annotate(found=what).values("found"))
+
+    gone = Run.objects.filter(Q(pk=run.pk) | Q(control_of=run)).order_by("number")
+    rows = gone.values_list(
+        "number",
+        of_each(MetricSeries.objects.all(), Count("pk")),
+        of_each(Artifact.objects.all(), Count("pk")),
+        of_each(Artifact.objects.all(), Sum("bytes")),
+    )
+    numbers, series, files, sizes = zip(*rows, strict=True)
+    return Losses(
+        controls=[number for number in numbers if number != run.number],
+        series=sum(filter(None, series)),
+        files=sum(filter(None, files)),
+        bytes=sum(filter(None, sizes)),
+    )
 
 
 def delete(*, run: Run) -> None:

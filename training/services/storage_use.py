@@ -18,6 +18,13 @@ from training.worker import retention
 MOST_DAYS = 3650
 #: Kinds of a project's files in storage. A file that is several is counted as the first.
 PARTS = ("datasets", "models", "exports", "artifacts")
+#: What of each kind is missed once it is freed.
+MISSED = {
+    "ended": "These runs can then only begin again.",
+    "journals": "Their curves and consoles stay on their pages.",
+    "cache": "What is needed again is fetched again.",
+    "orphans": "No page needs them.",
+}
 
 
 @dataclass(slots=True)
@@ -46,6 +53,13 @@ class OnMachine:
     @property
     def project(self) -> Project | None:
         return self.use.project
+
+    @property
+    def frees(self) -> str:
+        """What is freed, and what of it will be missed."""
+        of = f" of {self.project.name}" if self.project else ""
+        where = f" on {self.use.host}" if self.use.host else ""
+        return f"{self.use.get_kind_display()}{of}{where}. {MISSED.get(self.use.kind, '')}".strip()
 
 
 @dataclass(slots=True)

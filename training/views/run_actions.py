@@ -8,11 +8,11 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from distillhub.lib import downloads
-from distillhub.lib.errors import DomainError
+from distillhub.lib.errors import Conflict, DomainError
 from projects import permissions
 from projects.models import Role, User
 from training.models import Run
-from training.services import artifacts, queue, runs
+from training.services import artifacts, queue, run_removal, runs
 
 
 @require_POST
@@ -87,6 +87,19 @@ def run_edit(request: HttpRequest, project_slug: str, number: int) -> HttpRespon
         return "Saved."
 
     return _done(request, project_slug, number, edit)
+
+
+@require_POST
+def run_delete(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.OWNER)
+    run = runs.find(project=project, number=number)
+    try:
+        run_removal.delete(run=run)
+    except Conflict as refused:
+        messages.error(request, refused.detail)
+        return redirect("training:run_detail", project.slug, run.number)
+    messages.success(request, f"Run {run.number} is deleted.")
+    return redirect("training:run_list", project.slug)
 
 
 @require_safe

@@ -12,7 +12,7 @@ from training import catalog
 from training.engine import terms as engine_terms
 from training.forms import run_terms
 from training.models import Artifact, Run
-from training.services import queue
+from training.services import queue, run_removal
 from training.views import run_charts
 from training.worker import comparison, failures
 
@@ -188,6 +188,20 @@ def failure(run: Run) -> dict[str, Any] | None:
     found = failures.cause(error.get("code", ""), error.get("detail", ""))
     told = {"title": found.title, "advice": found.tries(run.config), "memory": {}} | error
     return told | {"said": "\n".join(error.get("last_lines", []))}
+
+
+def losses(run: Run) -> str:
+    """What is lost with the run when it is deleted, in words."""
+    found = run_removal.losses(run=run)
+    gone = ["its settings", "its console"]
+    if found.series:
+        gone.append(f"{ui.grouped(found.series)} curve{'s' * (found.series > 1)}")
+    if found.files:
+        files = f"{ui.grouped(found.files)} file{'s' * (found.files > 1)}"
+        gone.append(f"{files} ({ui.filesize(found.bytes)})")
+    gone += [f"its control, run {number}" for number in found.controls]
+    stays = f" The model {run.output} that it made stays." if run.output else ""
+    return f"Gone for good: {', '.join(gone)}.{stays}"
 
 
 def _sum(versions: list[ModelVersion], name: str) -> int | None:

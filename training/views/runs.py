@@ -73,6 +73,9 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in TABS],
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "can": runs.actions(run),
+        "losses": run_page.losses(run)
+        if run.is_final and project.my_role == Role.OWNER and project.archived_at is None
+        else "",
         "priorities": [one.label for one in reversed(Run.Priority)],
         "place": place,
         "values": run_page.live_values(run, place),
