@@ -45,7 +45,7 @@ def main() -> int:
         if options.trainings:
             trained.launch(address, found["token"], epochs=20)
         time.sleep(SETTLED)
-        held = [_memory(folder / "home")]
+        held, spent = [_memory(folder / "home")], _spent(folder / "home")
         with _live(folder, env, options, found) as live:
             people = _people(folder, address, options)
             while people.poll() is None:
@@ -56,7 +56,9 @@ def main() -> int:
                 held.append(_memory(folder / "home"))
         if not (folder / "told_stats.csv").exists():
             raise SystemExit((folder / "locust.log").read_text())
-        _tell_requests(folder)
+        spent = _spent(folder / "home") - spent
+        asked = _tell_requests(folder)
+        _say(f"{'':34}{spent / max(asked, 1) * 1000:.0f} ms of CPU of web and worker for each")
         _tell_points(live)
         time.sleep(SETTLED)
         _tell_memory([*held[:-1], _memory(folder / "home")])
@@ -132,10 +134,13 @@ def _people(folder: Path, address: str, options: argparse.Namespace) -> subproce
         )
 
 
-def _tell_requests(folder: Path) -> None:
+def _tell_requests(folder: Path) -> int:
+    """How many there were."""
+    asked = 0
     _say(f"\n{'':34}{'asked':>7}{'failed':>8}{'p50':>8}{'p95':>8}{'most':>8}   ms")
     with (folder / "told_stats.csv").open() as file:
         for row in csv.DictReader(file):
+            asked = int(row["Request Count"])  # of all, at last
             slow = "   over the goal" if float(row["95%"]) > GOAL else ""
             _say(
                 f"{row['Name']:34}{row['Request Count']:>7}{row['Failure Count']:>8}"
@@ -144,6 +149,7 @@ def _tell_requests(folder: Path) -> None:
     failures = (folder / "told_failures.csv").read_text().splitlines()[1:]
     for line in failures[:10]:
         _say(f"  {line}")
+    return asked
 
 
 def _tell_points(told: Mapping[str, Any]) -> None:
@@ -153,6 +159,16 @@ def _tell_points(told: Mapping[str, Any]) -> None:
         f"{told['lost']} lost or doubled; recording a batch took {told['slowest']:.1f} s at most, "
         f"{told['busy']} waited in the journal for a busy database"
     )
+
+
+def _spent(home: Path) -> float:
+    """Seconds of CPU of web and worker, and of what the worker has waited for."""
+    spent = 0.0
+    for process in family(home):
+        with contextlib.suppress(psutil.Error):
+            if {"web", "worker"} & set(process.cmdline()):
+                spent += sum(process.cpu_times()[:4])
+    return spent
 
 
 def _memory(home: Path) -> dict[str, float]:
