@@ -14,6 +14,8 @@ class HashedAndCompressed(CompressedManifestStaticFilesStorage):  # type: ignore
     new one, and look again for a name that theirs lacks.
     """
 
+    manifest_name: str
+
     def compress_files(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         hashed = set(self.hashed_files.values())
         yield from super().compress_files(path for path in paths if path in hashed)
