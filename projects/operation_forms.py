@@ -55,7 +55,7 @@ class OperationForm(forms.Form):
             made = _field(field, version)
             if made is not None:
                 made.label = str(field.label or name.replace("_", " ").capitalize())
-                made.help_text = str(field.help_text or "")
+                made.help_text = str(field.help_text or "").replace("`", "")
                 if field.default is not serializers.empty and name not in self.initial:
                     self.initial[name] = field.default
                 given = self.initial.get(name)
@@ -141,9 +141,11 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         if kind == "template":
             attrs = {"rows": 6, "spellcheck": "false", "class": "mono"}
             return forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs))
-        return TableField(kind) if _suits(kind, version) else None
+        return TableField(kind) if _LINES[kind](version, {}) else None
     if source := field.style.get("of"):
         choices = _CHOICES[source](version)
+        if isinstance(field, serializers.ListField) and not choices:
+            return None
         if isinstance(field, serializers.ListField):
             return forms.MultipleChoiceField(
                 choices=choices, required=False, widget=forms.CheckboxSelectMultiple
@@ -254,14 +256,6 @@ _CHOICES: dict[str, Any] = {
 # Tables -----------------------------------------------------------------------------------------
 
 
-def _suits(kind: str, version: DatasetVersion) -> bool:
-    if kind == "features":
-        return version.dataset.task == TABLE_TASK
-    if kind == "soft_labels":
-        return 1 < len(version.labels) <= MOST_LINES and bool(_kept(version))
-    return True
-
-
 def _line(key: str, was: str, given: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     now = given.get(key, was)
     return {"key": key, "was": was, "now": "" if now is None else now, **more}
@@ -303,6 +297,8 @@ def _role_lines(version: DatasetVersion, given: Mapping[str, Any]) -> list[dict[
 def _soft_lines(version: DatasetVersion, given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every label with the column of its probability, which may be guessed by its name."""
     kept, known = _kept(version), version.soft_labels
+    if not kept or not 1 < len(version.labels) <= MOST_LINES:
+        return []
     return [
         _line(name, known.get(name, ""), given, title=name, choices=kept) for name in version.labels
     ]
@@ -311,6 +307,8 @@ def _soft_lines(version: DatasetVersion, given: Mapping[str, Any]) -> list[dict[
 def _feature_lines(version: DatasetVersion, given: Mapping[str, Any]) -> list[dict[str, Any]]:
     kinds = {NUMERIC: "a number", CATEGORICAL: "a category", "kept": "kept beside"}
     features = version.features
+    if version.dataset.task != TABLE_TASK:
+        return []
     return [
         _line(
             one["name"],

@@ -74,6 +74,8 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
         refused = refusal(error)
         names = {name: form.fields[name].label for name in refused.fields if name in form.fields}
         first = next(iter(refused.fields.items()), ("", [refused.detail]))
+        if "required" in " ".join(first[1]):
+            return {"refused": "Say what is to be done, and see here what comes of it."}
         about = f"{names[first[0]]}: " if first[0] in names else ""
         return {"refused": f"{about}{' '.join(first[1])}"}
     return {"tried": tried, "refused": ""}
