@@ -1,6 +1,7 @@
 """Excel workbooks (.xlsx, .xlsm): one sheet, whose first row with values names the columns.
 
-Read row by row, and bounded (docs/decisions/0021-excel.md: a workbook of 5 KB may claim 17 billion cells).
+Read row by row, and bounded: a workbook of 5 KB may claim 17 billion cells
+(docs/decisions/0021-excel.md).
 Formulas count as the values that Excel has stored for them. Nothing in a workbook is run.
 """
 

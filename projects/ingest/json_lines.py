@@ -13,6 +13,7 @@ from projects.ingest.record_format import Placed, RecordFormat
 
 ENDINGS = (".jsonl", ".ndjson", ".jsonlines")
 MOST_REASON = 100  # characters of what a parser says
+_decode = json.JSONDecoder().decode
 
 
 @registry.register
@@ -108,7 +109,7 @@ def by_line(head: bytes, name: str) -> bool:
 def parsed(line: str) -> dict[str, Any]:
     """Raises BadRow."""
     try:
-        found = json.loads(line)
+        found = _decode(line)
     except RecursionError:
         raise BadRow("has lists or objects too deep within one another") from None
     except ValueError as error:

@@ -147,7 +147,7 @@ class Finder:
         self.names = names
         self.met: set[str] = set()  # columns that an object had
         self.known: list[str] = []  # keys of the first object
-        self._shapes: dict[tuple[str, ...], list[str | tuple[str] | None]] = {}
+        self._shapes: dict[tuple[str, ...], list[str | tuple[str, ...] | None]] = {}
 
     def __call__(self, found: JSON) -> list[Any]:
         shape = tuple(found)
@@ -157,25 +157,48 @@ class Finder:
             if len(self._shapes) > MOST_SHAPES:
                 self._shapes.clear()
         return [
-            None if key is None else found[key] if type(key) is str else within(found, key[0])
+            None if key is None else found[key] if isinstance(key, str) else _deeper(found, key)
             for key in how
         ]
 
-    def _learnt(self, found: JSON) -> list[str | tuple[str] | None]:
-        """For each column its key, or its name in a tuple, for what stands deeper."""
+    def _learnt(self, found: JSON) -> list[str | tuple[str, ...] | None]:
+        """For each column its key, or the keys of what stands deeper, with its name at the end."""
         by_name = {named(key): key for key in reversed(list(found))}
         self.known = self.known or [one for one in by_name if one][::-1]
-        how: list[str | tuple[str] | None] = []
+        how: list[str | tuple[str, ...] | None] = []
         for name in self.names:
             if name in by_name:
                 how.append(by_name[name])
             elif any(name.startswith(f"{key}.") for key in by_name):
-                how.append((name,))
+                how.append(_way(found, name))
             else:
                 how.append(None)
                 continue
             self.met.add(name)
         return how
+
+
+def _way(found: Any, name: str) -> tuple[str, ...]:
+    """The keys to a dotted name in an object, as far as it has them, with the name at the end."""
+    if isinstance(found, dict):
+        for key, value in found.items():
+            if named(key) == name:
+                return (key, name)
+            if name.startswith(f"{named(key)}."):
+                deeper = _way(value, name[len(named(key)) + 1 :])
+                if len(deeper) > 1:
+                    return (key, *deeper[:-1], name)
+    return (name,)
+
+
+def _deeper(found: JSON, way: tuple[str, ...]) -> Any:
+    """What most objects have at the end of the same way; else it is looked for."""
+    value: Any = found
+    for key in way[:-1]:
+        if type(value) is not dict or key not in value:
+            return within(found, way[-1])
+        value = value[key]
+    return within(found, way[-1]) if len(way) == 1 else value
 
 
 def within(found: JSON, name: str) -> Any:
