@@ -225,12 +225,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault == "compressed":
             self._send(200, b"\x1f\x8b", {"Content-Encoding": "gzip"})
         else:
-            changed = {
+            outcomes: dict[str, dict[str, Any]] = {
                 "empty": {"content": ""},
                 "refused": {"content": None, "refusal": "I will not say that."},
                 "unfinished": {"content": ""},
-            }[fault]
-            said = self._said(body, **changed)
+            }
+            said = self._said(body, **outcomes[fault])
             if fault == "unfinished":
                 said["choices"][0]["finish_reason"] = "length"
             answer = json.dumps(said).encode()

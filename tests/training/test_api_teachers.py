@@ -112,6 +112,7 @@ def test_a_wrong_key_fails_with_the_services_words_but_without_the_key(
     version = inspected()
 
     assert version.status == "failed"
+    assert version.error is not None
     assert version.error["code"] == "not_allowed"
     assert "Incorrect API key" in version.error["detail"]
     assert wrong not in version.error["detail"]

@@ -18,6 +18,7 @@ from tests.training.api_server import Service, prompt_of, serving
 from training.answering import asker, estimating
 from training.answering.asker import Asker
 from training.answering.faults import Stopped
+from training.answering.pacing import Pace
 from training.answering.questions import Answer, Choice, Prompt, Structured, Text
 from training.models import TeacherAnswer
 from training.services import api_teachers
@@ -185,7 +186,7 @@ def test_all_wait_as_long_as_the_service_asks(project: Project, service: Service
     service.fault = lambda number, body: "429 later" if number == 0 else None
     begun: list[float] = []
 
-    class Watched(asker.Pace):
+    class Watched(Pace):
         def close(self, seconds: float) -> None:
             super().close(seconds)
             begun.append(seconds)
@@ -438,7 +439,7 @@ def test_a_label_is_read_from_words_or_the_answer_is_malformed(
         assert found[0].text == said
 
 
-SHAPE = {
+SHAPE: dict[str, dict[str, Any]] = {
     "why": {"type": "string"},
     "label": {"type": "string", "enum": ["card", "cash"]},
     "tags": {"type": "array", "items": {"type": "string"}},

@@ -40,12 +40,13 @@ def answers_of(user: User, project: Project) -> Iterator[str]:
     at = f"/api/v1/projects/{project.slug}"
     for where in ("models/", "models/big/", "models/big/versions/", "models/big/versions/1/"):
         yield api.get(f"{at}/{where}").content.decode()
-    for name, arguments in {
+    addresses: dict[str, list[str | int]] = {
         "teacher_list": [project.slug],
         "model_detail": [project.slug, "big"],
         "model_version": [project.slug, "big", 1],
         "project_overview": [project.slug],
-    }.items():
+    }
+    for name, arguments in addresses.items():
         yield pages.get(reverse(f"training:{name}", args=arguments)).content.decode()
     form = f"{reverse('training:model_new', args=[project.slug])}?model=big"
     yield pages.get(form).content.decode()

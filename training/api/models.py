@@ -189,9 +189,9 @@ class ModelKey(ModelMixin, APIView):
         description="For the address of the newest version, and so for all versions with it.",
     )
     def put(self, request: Request, project_slug: str, model_name: str) -> Response:
+        version = api_teachers.newest(model=self.model())
         asked = shapes.KeyChange(data=request.data)
         asked.is_valid(raise_exception=True)
-        version = api_teachers.newest(model=self.model())
         key = asked.validated_data["key"]
         kept = api_teachers.replace_key(version=version, key=key, by=person(request))
         return Response(shapes.KeyShape(kept).data)
