@@ -84,7 +84,7 @@
     };
     if (empty) {
       wanted.shapes = [];
-      wanted.annotations = [{ text: "nothing measured yet", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];
+      wanted.annotations = [{ text: "nothing measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];
     } else if (chart.log) wanted.yaxis.type = "log";
     return wanted;
   };

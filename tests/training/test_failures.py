@@ -71,6 +71,15 @@ def test_advice_calls_the_buttons_of_a_failed_run_by_their_names(cause: failures
         assert "retry" not in said
 
 
+def test_a_failure_names_the_step_that_was_measured_last(project: Project) -> None:
+    run = make.run(project, step=0, steps=100)
+    metrics.append(run, [metrics.Measured("train/loss", step, 1.0, 0.0) for step in range(1, 11)])
+    assert failures.report(run, code="diverged", detail="At step 10.")["step"] == 10
+    Run.objects.filter(pk=run.pk).update(step=12)
+    run.refresh_from_db()
+    assert failures.report(run, code="diverged", detail="At step 12.")["step"] == 12
+
+
 def test_no_cause_of_the_table_is_out_of_reach() -> None:
     names = [cause.name for cause in CAUSES]
     assert len(names) == len(set(names))

@@ -12,7 +12,16 @@ from training.charts.figures import PALETTE, Figure, Points, figure, line, plain
 Chart = dict[str, Any]
 Series = Mapping[str, Points]
 
-TIME = {"type": "date", "tickformat": "%H:%M", "hoverformat": "%H:%M:%S", "nticks": 6}
+MINUTE = 60_000  # milliseconds; within one, ticks would all be called alike without seconds
+TIME = {
+    "type": "date",
+    "tickformatstops": [
+        {"dtickrange": [None, MINUTE - 1], "value": "%H:%M:%S"},
+        {"dtickrange": [MINUTE, None], "value": "%H:%M"},
+    ],
+    "hoverformat": "%H:%M:%S",
+    "nticks": 6,
+}
 PERCENT = {"ticksuffix": " %", "hoverformat": ".0f", "rangemode": "tozero"}
 WHOLE = {**PERCENT, "range": [0, 100]}
 BYTES = {"tickformat": "~s", "ticksuffix": "B", "hoverformat": ".3s", "rangemode": "tozero"}

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from django.db.models import Max
 
-from training.models import LogChunk, MetricChunk, Run
+from training.models import LogChunk, MetricChunk, MetricSeries, Run
 
 LAST_LINES = 20
 Config = Mapping[str, Any]
@@ -33,7 +33,7 @@ class Cause:
 
 
 def report(run: Run, *, code: str, detail: str, trace: str = "") -> dict[str, Any]:
-    """The `error` of a failed run. Three queries; call it before the run's row says `failed`."""
+    """The `error` of a failed run. Four queries; call it before the run's row says `failed`."""
     lines = _last_lines(run)
     found = cause(code, "\n".join([detail, trace[-4000:], *lines]))
     error: dict[str, Any] = {
@@ -41,7 +41,7 @@ def report(run: Run, *, code: str, detail: str, trace: str = "") -> dict[str, An
         "detail": detail,
         "cause": found.name,
         "title": found.title,
-        "step": run.step,
+        "step": _reached(run),
         "steps": run.steps,
         "attempt": run.attempt,
         "memory": _memory(run),
@@ -266,6 +266,12 @@ def _last_lines(run: Run) -> list[str]:
         if len(lines) >= LAST_LINES:
             break
     return [line[:1000] for line in lines[-LAST_LINES:]]
+
+
+def _reached(run: Run) -> int:
+    """The last step that was told of: the row's own is written some seconds later."""
+    last = MetricSeries.objects.filter(run=run, name="train/loss").values_list("last_step")[:1]
+    return max(run.step, *(step for (step,) in last), 0)
 
 
 def _memory(run: Run) -> dict[str, int]:
