@@ -174,5 +174,5 @@
     fail("Paused. What has arrived is kept for a day: send again to go on, also after this page was closed.");
   });
   window.addEventListener("pageshow", show);
-  show();
+  choose([...input.files]); // what was chosen before this script was there
 })();
