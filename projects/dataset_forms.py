@@ -26,8 +26,8 @@ class FilesForm(forms.Form):
     file = forms.FileField(
         label="File",
         required=False,
-        help_text="A CSV or TSV file, words with tags (CoNLL, JSON Lines), or a zip of images or "
-        "sounds in class folders.",
+        help_text="A table (CSV, TSV, JSON, JSON Lines, Parquet, Arrow, Excel), words with tags "
+        "(CoNLL), running text, or a zip or tar of images or sounds in class folders.",
         error_messages={"empty": "The file is empty."},
     )
     test_file = forms.FileField(
@@ -67,7 +67,11 @@ class MappingForm(forms.Form):
 def suggested_name(file: str, fallback: str) -> str:
     """`Customer Questions.csv` as `customer-questions`; `train.csv` says nothing, so `fallback`."""
     stem = re.sub(
-        r"(\.(csv|tsv|tab|txt|zip|jsonl?|conllu?|bio|iob2?))+$", "", file, flags=re.IGNORECASE
+        r"(\.(csv|tsv|tab|txt|zip|tar|tgz|gz|jsonl?|ndjson|parquet|pq|arrow|feather|xls[xm]|conllu?|"
+        r"bio|iob2?))+$",
+        "",
+        file,
+        flags=re.IGNORECASE,
     )
     name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:60]
     return fallback if not name or name in SPLIT_WORDS or name in {"data", "dataset"} else name
@@ -79,7 +83,7 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
     if task := post.get("task"):
         changes["task"] = task
     if "known" in post:
-        changes["columns"] = _columns(post, task or "")
+        changes["columns"] = {} if _is_another(post, files) else _columns(post, task or "")
     # What a label is goes with its column: another one is looked at anew.
     same = post.get("role-label") == post.get("label-was") and task == post.get("task-was", task)
     if same and post.get("problem"):
@@ -131,10 +135,24 @@ def _columns(post: QueryDict, task: str) -> dict[str, Any]:
     return columns
 
 
+#: Which table of a file is meant: with another one, other columns are there.
+TABLES = ("sheet", "at", "layout")
+
+
+def _is_another(post: QueryDict, files: int) -> bool:
+    """Whether another table of a file was chosen than the one whose columns the page showed."""
+    return any(
+        post.get(f"{name}-{index}") != post.get(f"{name}-was-{index}")
+        for name in TABLES
+        for index in range(files)
+        if f"{name}-was-{index}" in post
+    )
+
+
 def _file(post: QueryDict, index: int) -> dict[str, Any]:
     """The split and dialect of one file, as far as the page has controls for them."""
     file: dict[str, Any] = {}
-    for name in ("split", "delimiter", "encoding", "quoting"):
+    for name in ("split", "delimiter", "encoding", "quoting", *TABLES):
         if (value := post.get(f"{name}-{index}")) is not None:
             file[name] = {"tab": "\t"}.get(value, value) if name == "delimiter" else value
     if (header := post.get(f"header-{index}")) is not None:

@@ -244,8 +244,9 @@ class NextVersionSerializer(serializers.Serializer[Any]):
 
     file = serializers.FileField(
         required=False,
-        help_text="CSV, TSV, words with tags (CoNLL, JSON Lines), running text, or a zip of images "
-        "or sounds in class folders.",
+        help_text="A table (CSV, TSV, JSON, JSON Lines with chats and calls of models, Parquet, "
+        "Arrow, Excel), words with tags (CoNLL), running text, or a zip or tar of images or sounds "
+        "in class folders; any of them also compressed with gzip.",
     )
     upload = Uploads(
         required=False,
@@ -274,7 +275,8 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     reading = JSONPart(
         required=False,
         help_text="JSON, to correct what would be guessed: `delimiter`, `encoding`, `header`, "
-        "`quoting`, `ragged`, `separator` (between several labels of a row), `tag_names` (of "
+        "`quoting`, `layout` (of objects), `sheet` (of a workbook), `at` (the list of a JSON "
+        "document), `ragged`, `separator` (between several labels of a row), `tag_names` (of "
         "words' tags that are numbers), ...",
     )
 

@@ -44,7 +44,8 @@ KEYS = {
     "tag_names",
 }
 BESIDE = ("id", "group")  # roles of columns that are kept as they are, under their own names
-DIALECT = ("delimiter", "encoding", "quoting", "header", "layout", "sheet", "at")
+TABLES = ("layout", "sheet", "at")  # which table of a file is read: each has columns of its own
+DIALECT = ("delimiter", "encoding", "quoting", "header", *TABLES)
 SKIPPED = ("ragged_line", "unreadable_row")  # if that was asked for
 HIGHEST_SEED = 2**32 - 1
 MOST_SEPARATOR = 10  # characters
@@ -79,6 +80,15 @@ def first(
 def roles_of(form: Format, task: str) -> dict[str, bool]:
     """Roles that single columns have, and whether one must have it."""
     return form.roles(task) | (dict.fromkeys(BESIDE, False) if form.has_columns else {})
+
+
+def _is_another(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
+    """Whether another table of a file is read than before."""
+    return any(
+        one["dialect"].get(name) != other["dialect"].get(name)
+        for one, other in zip(before, after, strict=True)
+        for name in TABLES
+    )
 
 
 def plan_of(reading: dict[str, Any]) -> Plan:
@@ -146,7 +156,8 @@ def corrected(
         "splits": _proportions(changes.get("splits", reading["splits"])),
         "seed": _seed(changes.get("seed", reading["seed"])),
     }
-    columns = changes.get("columns", reading["columns"])
+    before = {} if _is_another(reading["files"], files) else reading["columns"]
+    columns = changes.get("columns", before)
     if task != reading.get("task", task) and "columns" not in changes:
         kept = {"label", "split"} & form.roles(task).keys()
         columns = {name: columns.get(name) for name in columns if name in kept}

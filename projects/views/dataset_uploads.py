@@ -17,7 +17,7 @@ from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
 from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
-from projects.ingest import encodings, splits
+from projects.ingest import compressed, encodings, splits
 from projects.ingest import reading as readings
 from projects.ingest import registry as formats
 from projects.ingest.formats import (
@@ -33,8 +33,11 @@ from projects.ingest.formats import (
     TRAIN,
     UNLABELLED,
     VALIDATION,
+    Format,
 )
+from projects.ingest.layouts import LAYOUTS
 from projects.ingest.plain_text import PlainText
+from projects.ingest.record_format import RecordFormat
 from projects.models import Dataset, Project, Role, StagedUpload
 from projects.permissions import person
 from projects.services import datasets, operations, resumable
@@ -176,7 +179,8 @@ def dataset_try_again(
 def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None) -> HttpResponse:
     """The script of the page sends the form itself, to show how far it is, and wants JSON."""
     by_script = request.headers.get("X-Requested-With") == "XMLHttpRequest"
-    form = FilesForm(request.POST or None, request.FILES or None)
+    posted = request.method == "POST"  # with a file alone there are no fields, and yet a form
+    form = FilesForm(request.POST if posted else None, request.FILES if posted else None)
     if request.method == "POST" and form.is_valid():
         try:
             upload = _staged(request, project, dataset, form.cleaned_data)
@@ -201,6 +205,7 @@ def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None
         "crumbs": crumbs,
         "form": form,
         "dataset": dataset,
+        "endings": ",".join(_endings()),
         "most_bytes": settings.DISTILLHUB_MAX_UPLOAD_MIB << 20,
         "most_files": datasets.MOST_FILES,
     }
@@ -226,6 +231,12 @@ def _staged(
         )
 
 
+def _endings() -> list[str]:
+    """What files are usually called, for the dialog that chooses one."""
+    found = {ending for form in formats.formats().values() for ending in form.suffixes}
+    return sorted(found | set(compressed.ENDINGS))
+
+
 def _mapping_page(
     request: HttpRequest,
     project: Project,
@@ -244,6 +255,7 @@ def _mapping_page(
     reading = shown["reading"]
     form_of = formats.get(upload.format)
     by_word = shown["task"] == TOKENS_TASK
+    by_values = not isinstance(form_of, RecordFormat)
     crumbs = [("Datasets", reverse("projects:dataset_list", args=[project.slug]))]
     context = {
         "project": project,
@@ -274,6 +286,9 @@ def _mapping_page(
         "blocked": any(one["severity"] == "error" for one in shown["problems"]),
         "encodings": encodings.ENCODINGS.items(),
         "delimiters": list(form_of.delimiters.items()),
+        "layouts": _layouts(form_of),
+        "noun": getattr(form_of, "noun", "line"),
+        "skips": "lines with a wrong number of values" if by_values else "rows that cannot be read",
         "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},
         "divides": _divides(shown),
         "given": _given(shown),
@@ -282,6 +297,13 @@ def _mapping_page(
     fragment = bool(request.headers.get("HX-Request"))
     template = "projects/_dataset_mapping.html" if fragment else "projects/dataset_mapping.html"
     return render(request, template, context)
+
+
+def _layouts(form: Format) -> list[tuple[str, str]]:
+    """What the objects of a file may be."""
+    if not isinstance(form, RecordFormat):
+        return []
+    return [(key, one.label) for key, one in LAYOUTS.items()]
 
 
 def _loose(found: list[dict[str, Any]], reading: dict[str, Any]) -> list[tuple[int, str, str]]:
