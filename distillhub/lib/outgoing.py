@@ -65,7 +65,8 @@ def check_addresses(host: str, addresses: Iterable[Address]) -> None:
         return
     for address in addresses:
         if not _is_allowed(address) and not _is_public(address):
-            raise Refused(f"{host} is at {address}, which is no public address. {_HOW}")
+            where = "" if host == str(address) else f" is at {address}, which"
+            raise Refused(f"{host}{where} is no public address. {_HOW}")
 
 
 def is_listed(host: str) -> bool:

@@ -228,6 +228,7 @@ def test_the_page_registers_and_shows_one_without_its_key(
     }
     refused = alices.post(to, posted | {"api.base_url": "http://10.0.0.1/v1"})
     assert "no public address" in refused.content.decode()
+    assert "Enter it again" in refused.content.decode()
     assert KEY not in refused.content.decode()
 
     page = alices.post(to, posted, follow=True)
@@ -236,6 +237,7 @@ def test_the_page_registers_and_shows_one_without_its_key(
     page = alices.get(page.redirect_chain[-1][0])
     shown = page.content.decode()
     assert "Test the connection" in shown
+    assert "OpenAI-compatible chat" in shown
     assert "…TAIL" in shown
     assert KEY not in shown
 

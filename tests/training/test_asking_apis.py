@@ -234,6 +234,28 @@ def test_requests_whose_answer_was_lost_count_against_the_budget(
     assert report.cost == sum(one.risked for one in TeacherAnswer.objects.all()) <= Decimal("0.3")
 
 
+@pytest.mark.parametrize("api", ["openai-chat", "bedrock"])
+def test_what_no_database_keeps_is_left_out_of_answers(
+    project: Project, service: Service, api: str
+) -> None:
+    service.answer = lambda body: "a\0b\ud800c"
+    version = bedrock(project, service) if api == "bedrock" else teacher(project, service)
+    found, _, _ = asked(version, ["one"])
+
+    assert found[0].text == "ab?c"
+    assert TeacherAnswer.objects.get().reply["text"] == "ab?c"  # type: ignore[index]
+
+
+def test_numbers_that_are_none_are_taken_for_impossible(project: Project, service: Service) -> None:
+    top = [{"token": "card", "logprob": 0.0}, {"token": "cash", "logprob": -math.inf}]
+    content = [{"token": "card", "logprob": 0.0, "top_logprobs": top}]
+    service.answer = lambda body: {"text": "card", "logprobs": {"content": content}}
+    version = teacher(project, service, offers={"logprobs": True})
+    found, _, _ = asked(version, ["one"], Choice(labels=("card", "cash")))
+
+    assert found[0].probabilities == (1.0, 0.0)
+
+
 def test_a_service_that_tells_no_tokens_is_taken_at_its_dearest(
     project: Project, service: Service
 ) -> None:

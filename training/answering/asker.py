@@ -42,6 +42,7 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before another try, doubled each
 LONGEST_PATIENCE = 1800.0  # seconds that one request may wait for its turn in all
 GIVING_UP = 10  # requests in a row that failed for good: the service is away
 AHEAD = 50  # prompts looked up at once
+LEAVING = 25.0  # seconds that a process which was asked to leave waits for answers
 GLANCE = 0.25  # seconds
 ELSEWHERE = 1.0  # seconds between two looks at what another worker asks
 
@@ -381,9 +382,12 @@ class Asker:
     def _land(self, client: Client, pool: ThreadPoolExecutor) -> None:
         """Await and write what is under way, whatever ended the asking: it is paid for."""
         self._leave.set()
+        until = time.monotonic() + self.endpoint.timeout + 5
+        if self._stopping():
+            until = min(until, time.monotonic() + LEAVING)
         for future in tuple(self._flying):
             with suppress(Exception):
-                future.exception(timeout=self.endpoint.timeout + 5)
+                future.exception(timeout=max(0.0, until - time.monotonic()))
             if future.done():
                 self._landed(client, future)
             else:

@@ -3,6 +3,7 @@ our own client (outgoing_http.py), as all others do."""
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from distillhub.lib import outgoing_http, secrets
-from training.answering import openai_api
+from training.answering import openai_api, replies
 from training.answering.endpoint import Endpoint
 from training.answering.faults import Fault
 from training.answering.questions import Prompt, Question
@@ -140,7 +141,11 @@ class BedrockClient:
         answer = self._http.request(
             request.method, request.url, headers=headers, content=request.body
         )
-        return AWSResponse(request.url, answer.status_code, answer.headers, _Whole(answer.content))
+        content = answer.content
+        if answer.status_code == 200:
+            with suppress(ValueError, RecursionError):  # botocore tells of what is no JSON
+                content = json.dumps(replies.parsed(content)).encode()
+        return AWSResponse(request.url, answer.status_code, answer.headers, _Whole(content))
 
     def _clean(self, fault: Fault) -> Fault:
         fault.sentence = secrets.without(self._key, fault.sentence)[:1000]
@@ -164,8 +169,8 @@ def _reply(said: dict[str, Any]) -> Reply:
         return Reply(
             text="".join(str(part["text"]) for part in content if "text" in part),
             finish=FINISHES.get(str(said.get("stopReason")), "stop"),
-            input_tokens=int(usage.get("inputTokens") or 0),
-            output_tokens=int(usage.get("outputTokens") or 0),
+            input_tokens=replies.tokens(usage.get("inputTokens")),
+            output_tokens=replies.tokens(usage.get("outputTokens")),
             counted="inputTokens" in usage,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

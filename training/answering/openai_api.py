@@ -12,6 +12,7 @@ import httpx2
 import openai
 
 from distillhub.lib import outgoing_http, secrets
+from training.answering import replies
 from training.answering.endpoint import OPENAI_CHAT, Endpoint
 from training.answering.faults import Fault
 from training.answering.questions import Prompt, Question
@@ -160,7 +161,7 @@ class OpenAIClient:
         except openai.OpenAIError as error:
             raise self._clean(_fault(error)) from None
         try:
-            said = json.loads(answer.content)
+            said = replies.parsed(answer.content)
         except (ValueError, RecursionError):
             raise Fault("cut", "The answer is no whole JSON.", again=True, paid=True) from None
         return self._clean_reply(said)
@@ -184,8 +185,8 @@ class OpenAIClient:
 def _usage(said: Mapping[str, Any]) -> dict[str, Any]:
     usage = said.get("usage") or {}
     return {
-        "input_tokens": int(usage.get("prompt_tokens") or 0),
-        "output_tokens": int(usage.get("completion_tokens") or 0),
+        "input_tokens": replies.tokens(usage.get("prompt_tokens")),
+        "output_tokens": replies.tokens(usage.get("completion_tokens")),
         "counted": "prompt_tokens" in usage,
         "model": str(said.get("model") or "")[:200],
     }

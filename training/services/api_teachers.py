@@ -6,10 +6,12 @@ address finds none, and has to be given it again.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Count, Q, Sum
 from rest_framework import serializers
 
 from distillhub.lib import outgoing, secrets
@@ -17,6 +19,7 @@ from distillhub.lib.errors import Invalid
 from projects.models import ApiKey, ModelVersion, RegisteredModel, User
 from projects.services import registry
 from training.answering.endpoint import APIS, BEDROCK, OPENAI_CHAT, Endpoint, default_base_url
+from training.models import TeacherAnswer
 
 TASKS = ("text-classification", "text-generation")
 MOST_HEADERS = 10
@@ -88,6 +91,9 @@ class Source(serializers.Serializer[Any]):
 FIELDS = frozenset(Source().fields) | {"key"}
 
 
+SUMMED = ("requests", "input_tokens", "output_tokens", "cost", "risked")
+
+
 def source(*, task: str, asked: Mapping[str, Any]) -> dict[str, Any]:
     """What a version's source will say. Raises Invalid with `source.…` in its fields."""
     if task not in TASKS:
@@ -157,6 +163,30 @@ def key_of(version: ModelVersion) -> ApiKey | None:
     origin = Endpoint.of(version.source).origin
     kept = version.model.api_keys.all()  # a few at most, and fetched with a list of models
     return next((one for one in kept if one.origin == origin), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was asked of a version so far."""
+
+    answers: int
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+    risked: Decimal  # at most, of requests whose end nobody knows
+
+
+def usage(version: ModelVersion) -> Usage | None:
+    """None where nothing was asked yet. One query."""
+    sums = TeacherAnswer.objects.filter(version=version).aggregate(
+        answers=Count("pk", filter=Q(status=TeacherAnswer.Status.ANSWERED)),
+        **{name: Sum(name) for name in SUMMED},
+    )
+    if not sums["requests"]:
+        return None
+    values: dict[str, Any] = {name: sums[name] or 0 for name in SUMMED}
+    return Usage(answers=sums["answers"], **values)
 
 
 def newest(*, model: RegisteredModel) -> ModelVersion:

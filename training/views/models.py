@@ -18,6 +18,7 @@ from projects import permissions
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
 from training import catalog
+from training.answering.endpoint import APIS
 from training.forms import fields, run_choices
 from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
@@ -191,6 +192,8 @@ def version_page(
         "uses": [(role, run) for role, runs in uses for run in runs.order_by("-number")[:RECENT]],
         "aliases": version.aliases.all(),
         "key": api_teachers.key_of(version),
+        "speaks_as": APIS.get(version.source.get("api", "")),
+        "usage": api_teachers.usage(version) if version.is_asked else None,
         "numbers": model.versions.values_list("number", flat=True),
         "fault": fault,
         "may_edit": _may_edit(project),
