@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from distillhub.lib.later import np
+from projects.ingest import equal_keys
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 from projects.ingest.labels import Labels
 from projects.ingest.splits import ALONE
@@ -75,6 +76,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "not_a_sound": (INFO, "Files that are no sounds. They were left out."),
     "ignored_column": (INFO, "Columns that were left out, as the mapping says."),
 }
+
+
+def know(code: str, severity: str, sentence: str) -> None:
+    """Of other apps: a kind of issue that their operations find."""
+    KINDS[code] = (severity, sentence)
 
 
 class Tally:
@@ -164,21 +170,23 @@ def _between_inputs(
     exact: np.ndarray[Any, Any],
 ) -> None:
     train, validation, test = (SPLITS.index(name) for name in (TRAIN, VALIDATION, TEST))
-    unique, first, group = np.unique(keys, return_index=True, return_inverse=True)
-    sizes = len(unique)
-    everywhere = np.arange(len(keys))
-    _, first_exact, group_exact = np.unique(exact, return_index=True, return_inverse=True)
-    duplicate = first_exact[group_exact] != everywhere
+    duplicate = equal_keys.repeated(exact)
     tally.many("duplicate", np.flatnonzero(duplicate))
-    tally.many("near_duplicate", np.flatnonzero((first[group] != everywhere) & ~duplicate))
+    group, first = equal_keys.grouped(keys)
+    again = np.ones(len(keys), dtype=bool)
+    again[first] = False
+    tally.many("near_duplicate", np.flatnonzero(again & ~duplicate))
+    sizes = len(first)
+    del first, again, duplicate
 
     labelled = labels >= 0
-    lowest = np.full(sizes, np.iinfo(np.int64).max)
-    highest = np.full(sizes, -1)
+    lowest = np.full(sizes, np.iinfo(labels.dtype).max, dtype=labels.dtype)
+    highest = np.full(sizes, -1, dtype=labels.dtype)
     np.minimum.at(lowest, group[labelled], labels[labelled])
     np.maximum.at(highest, group[labelled], labels[labelled])
     differ = highest > lowest
     tally.many("conflicting_labels", np.flatnonzero(differ[group] & labelled))
+    del lowest, highest, differ, labelled
 
     present = np.zeros((len(SPLITS), sizes), dtype=bool)
     present[splits, group] = True

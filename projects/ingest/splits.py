@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from distillhub.lib.later import np
+from projects.ingest import equal_keys
 from projects.ingest.formats import SPLITS, TEST, TRAIN, VALIDATION
 
 DEFAULT = {TRAIN: 0.8, VALIDATION: 0.1, TEST: 0.1}
@@ -87,7 +88,7 @@ def _divide(
     a label that has only one.
     """
     rows = np.flatnonzero(chosen)
-    _, first, group = np.unique(keys[rows], return_index=True, return_inverse=True)
+    group, first = equal_keys.grouped(keys[rows])
     leaders = rows[first]
     rng = np.random.default_rng(seed)
     shares = [proportions.get(name, 0.0) for name in SPLITS]
