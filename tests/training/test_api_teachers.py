@@ -1,5 +1,7 @@
 """Teachers behind APIs are registered, tested and shown, and their keys stay with one address."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from distillhub.lib import secrets
 from projects.models import ApiKey, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
+from tests.site.processes import ROOT
 from tests.training.api_server import Service, serving
 from training.answering.asker import key_of
 from training.worker import networks as inspection
@@ -275,3 +278,16 @@ def test_a_run_cannot_have_it_as_a_teacher(
     )
 
     assert "annotate the dataset first" in str(answer.json()), answer.json()
+
+
+def test_nobody_who_only_looks_holds_the_libraries_that_ask() -> None:
+    """Web processes estimate and show; they stay small."""
+    held = (
+        "import django, sys; django.setup(); import distillhub.urls, training.jobs;"
+        "import training.answering.estimating;"
+        "print([one for one in ('openai', 'boto3', 'httpx2') if one in sys.modules])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", held], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert told.stdout.strip() == "[]"

@@ -25,12 +25,13 @@ from distillhub.lib.leases import Fenced, GivenBack, Held
 from projects.models import ApiKey, ModelVersion
 from training.answering import cache, talks
 from training.answering.budget import Budget
-from training.answering.clients import Body, Client, connect
+from training.answering.clients import connect
 from training.answering.endpoint import Endpoint
 from training.answering.faults import Fault, Stopped
 from training.answering.pacing import Pace
 from training.answering.questions import Answer, Prompt, Question, Report, most_input_tokens
 from training.answering.replies import Reply
+from training.answering.requests import Body, Client
 from training.models import TeacherAnswer
 
 log = logging.getLogger(__name__)

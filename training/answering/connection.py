@@ -14,11 +14,12 @@ from distillhub.lib import leases
 from distillhub.lib.leases import GivenBack
 from projects.models import ModelVersion
 from training.answering.asker import key_of
-from training.answering.clients import Client, connect
+from training.answering.clients import connect
 from training.answering.endpoint import BEDROCK, OPENAI_CHAT, OPENAI_COMPLETIONS, Endpoint
 from training.answering.faults import Fault
 from training.answering.questions import Choice, Prompt, Question, Structured, Text
 from training.answering.replies import Reply
+from training.answering.requests import Client
 
 TRIES = 3  # of each request
 LONGEST_WAIT = 20.0  # seconds between two of them

@@ -7,9 +7,10 @@ from itertools import islice
 
 from projects.models import ModelVersion
 from training.answering import cache
-from training.answering.clients import Body, Client, connect
+from training.answering.clients import requests_of
 from training.answering.endpoint import Endpoint
 from training.answering.questions import Prompt, Question, most_input_tokens
+from training.answering.requests import Body, Requests
 from training.models import TeacherAnswer
 
 BYTES_A_TOKEN = 3.5  # of prose in the vocabularies in use; a cautious middle
@@ -33,29 +34,25 @@ class Estimate:
 def estimate(
     version: ModelVersion, question: Question, prompts: Iterable[Prompt], *, count: int
 ) -> Estimate:
-    """From the first prompts of `count`. Asks nobody but the database. Raises Fault where a library
-    for the endpoint is missing."""
+    """From the first prompts of `count`. Asks nobody but the database."""
     endpoint = Endpoint.of(version.source)
-    client = connect(endpoint, "")
-    try:
-        asked = [
-            (client.body(prompt, question), prompt.sample)
-            for prompt in islice(prompts, MOST_LOOKED_AT)
-        ]
-        return _summed(version, endpoint, client, question, asked, count)
-    finally:
-        client.close()
+    requests = requests_of(endpoint)
+    asked = [
+        (requests.body(prompt, question), prompt.sample)
+        for prompt in islice(prompts, MOST_LOOKED_AT)
+    ]
+    return _summed(version, endpoint, requests, question, asked, count)
 
 
 def _summed(
     version: ModelVersion,
     endpoint: Endpoint,
-    client: Client,
+    requests: Requests,
     question: Question,
     asked: list[tuple[Body, int]],
     count: int,
 ) -> Estimate:
-    address = f"{endpoint.base_url.rstrip('/')}/{client.path}"
+    address = f"{endpoint.base_url.rstrip('/')}/{requests.path}"
     digests = [cache.digest(address, body, sample) for body, sample in asked]
     known = _answered(version, set(digests))
     taken, said, most = 0, 0, Decimal(0)
@@ -64,10 +61,10 @@ def _summed(
         if digest in known or digest in seen:
             continue
         seen.add(digest)
-        texts = client.texts(body)
+        texts = requests.texts(body)
         taken += 8 + round(sum(len(text.encode()) for text in texts) / BYTES_A_TOKEN)
-        said += question.likely_tokens(client.most_output(body))
-        most += endpoint.cost(most_input_tokens(texts), client.most_output(body))
+        said += question.likely_tokens(requests.most_output(body))
+        most += endpoint.cost(most_input_tokens(texts), requests.most_output(body))
     scale = count / len(asked) if asked else 0.0
     new = round(len(seen) * scale)
     input_tokens, output_tokens = round(taken * scale), round(said * scale)

@@ -13,28 +13,25 @@ import openai
 
 from distillhub.lib import outgoing_http, secrets
 from training.answering import replies
-from training.answering.endpoint import OPENAI_CHAT, Endpoint
+from training.answering.endpoint import Endpoint
 from training.answering.faults import Fault
-from training.answering.questions import Prompt, Question
+from training.answering.openai_requests import OpenAIRequests
 from training.answering.replies import Reply, Step
+from training.answering.requests import Body
 
-TOP = 20  # likely tokens that are asked for
 LONGEST_WAIT = 900.0  # seconds that a service may ask us to wait
 QUOTA = re.compile(
     r"insufficient_quota|billing|quota[_ ]exceeded|your current quota|tokens per day", re.I
 )
 FILTERED = re.compile(r"content[_ ]?(filter|policy|management)|responsible ?ai|moderation", re.I)
 
-Body = dict[str, Any]
 
-
-class OpenAIClient:
-    """Requests are JSON bodies, whose digest is what the cache knows them by."""
+class OpenAIClient(OpenAIRequests):
+    """Sends them."""
 
     def __init__(self, endpoint: Endpoint, key: str) -> None:
-        self.endpoint = endpoint
+        super().__init__(endpoint)
         self._key = key
-        self._is_chat = endpoint.api == OPENAI_CHAT
         self._http = outgoing_http.client(
             seconds=endpoint.timeout, connections=endpoint.concurrency
         )
@@ -64,89 +61,6 @@ class OpenAIClient:
     def close(self) -> None:
         self._http.close()
 
-    @property
-    def path(self) -> str:
-        return "chat/completions" if self._is_chat else "completions"
-
-    def body(self, prompt: Prompt, question: Question) -> Body:
-        """The exact request."""
-        end = self.endpoint
-        logprobs = question.wants_logprobs and end.offer("logprobs")
-        # Where probabilities are to be had the label is asked for in plain words: its tokens come
-        # first then, and are not bent by a grammar.
-        structured = question.schema is not None and end.offer("structured") and not logprobs
-        words = question.words(prompt, structured=structured)
-        asked: Body = {"model": end.model}
-        limit = "max_completion_tokens" if end.offer("max_completion_tokens") else "max_tokens"
-        if self._is_chat:
-            asked["messages"] = [
-                *([{"role": "system", "content": prompt.system}] if prompt.system else []),
-                {"role": "user", "content": words},
-            ]
-            if logprobs:
-                asked |= {"logprobs": True, "top_logprobs": TOP}
-        else:
-            asked["prompt"] = "\n\n".join(part for part in (prompt.system, words) if part)
-            limit = "max_tokens"
-            if logprobs:
-                asked["logprobs"] = 5  # the most that completions of old took
-        thinks = end.offer("max_completion_tokens")
-        asked[limit] = end.max_tokens if thinks else question.tokens(end.max_tokens)
-        heat = question.temperature if question.temperature is not None else end.temperature
-        if heat is not None and not end.offer("no_temperature"):
-            asked["temperature"] = heat
-        if question.stop:
-            asked["stop"] = list(question.stop)
-        if structured:
-            asked["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": question.schema},
-            }
-        return asked
-
-    @property
-    def can_score(self) -> bool:
-        return not self._is_chat and self.endpoint.offer("echo")
-
-    def score_body(self, prompt: Prompt, question: Question, label: str) -> Body:
-        """A request that has a label read as the prompt's continuation."""
-        words = question.words(prompt, structured=False)
-        begun = "\n\n".join(part for part in (prompt.system, words) if part)
-        return {
-            "model": self.endpoint.model,
-            "prompt": f"{begun}\n{label}\n",
-            "max_tokens": 1,
-            "temperature": 0,
-            "echo": True,
-            "logprobs": 1,
-        }
-
-    def score(self, body: Body, label: str, reply: Reply) -> float:
-        """The logarithm of the label's probability. Raises Fault."""
-        begin = len(body["prompt"]) - len(label) - 1
-        end = len(body["prompt"])
-        steps = [one for one in reply.steps if one.offset is not None]
-        over = [
-            one.logprob
-            for one in steps
-            if one.offset is not None and one.offset < end and one.offset + len(one.token) > begin
-        ]
-        if not over:
-            raise Fault("malformed", "The service read the prompt without telling its tokens.")
-        return sum(over)
-
-    def most_output(self, body: Body) -> int:
-        limit = body.get("max_completion_tokens", body.get("max_tokens"))
-        return int(limit or 0)
-
-    def texts(self, body: Body) -> list[str]:
-        """All that a request makes the service read."""
-        said = [message["content"] for message in body.get("messages", ())]
-        said += [body["prompt"]] if "prompt" in body else []
-        if "response_format" in body:
-            said.append(json.dumps(body["response_format"]))
-        return said
-
     def send(self, body: Body, *, name: str = "") -> Reply:
         """Ask once. `name` is the same for each try of one request, for services that then charge
         once. Raises Fault."""
@@ -168,7 +82,7 @@ class OpenAIClient:
 
     def _clean_reply(self, said: Any) -> Reply:
         try:
-            return _chat_reply(said) if self._is_chat else _completion_reply(said)
+            return _chat_reply(said) if self.is_chat else _completion_reply(said)
         except Fault as fault:
             raise self._clean(fault) from None
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):

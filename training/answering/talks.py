@@ -8,10 +8,10 @@ from collections.abc import Generator
 from typing import Any
 
 from training.answering import label_probabilities
-from training.answering.clients import Body, Client
 from training.answering.faults import Fault
 from training.answering.questions import MOST_SCORED, Choice, Prompt, Question
 from training.answering.replies import Reply
+from training.answering.requests import Body, Client
 
 Talk = Generator[list[Body], list[Reply], dict[str, Any]]
 
