@@ -4,3 +4,4 @@ from django.apps import AppConfig
 class TrainingConfig(AppConfig):
     name = "training"
     verbose_name = "What happens to it"
+    operations = "training.operations"  # on datasets, found by projects/operations/registry.py

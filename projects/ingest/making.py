@@ -50,9 +50,16 @@ class Source(ABC):
     def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
         """Every row with its source and the share of the work that is done. Raises BadFile."""
 
+    #: Says what is done now while rows are awaited; set before they are asked for.
+    beat: Beat = staticmethod(lambda stage, fraction: None)
+
     @abstractmethod
     def row_size(self, row: Row) -> int:
         """Bytes that a row takes in memory, roughly."""
+
+    def told(self) -> dict[str, Any]:
+        """What statistics say beside what was counted; asked after the last row."""
+        return {}
 
 
 def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
@@ -65,6 +72,7 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     tally = issues.Tally()
     summary = statistics.Statistics(source.measures, plan.others)
     table = _Columns(labels.of(plan), _group_place(columns))
+    source.beat = beat
     for row, place, fraction in source.rows(tally):
         table.add(row)
         draft.add(row, place, source.row_size(row))
@@ -118,7 +126,8 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
         "statistics": summary.summary()
         | told.summary()
         | {"columns": statistics.of_columns(target, columns)}
-        | {"how_split": how},
+        | {"how_split": how}
+        | source.told(),
         "issues": tally.report(),
     }
 

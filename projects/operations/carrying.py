@@ -10,7 +10,7 @@ from projects.ingest import ingestion, issues, making, reading, restored, splits
 from projects.ingest.formats import BadFile, Plan, Row
 from projects.models import DatasetVersion
 from projects.operations import registry
-from projects.operations.operation import Parent, StoredRow
+from projects.operations.operation import REMARKS, Parent, StoredRow, Work
 
 
 def source_of(version: DatasetVersion, folder: Path) -> making.Source:
@@ -27,6 +27,8 @@ class ChangedRows(making.Source):
 
     def __init__(self, version: DatasetVersion, folder: Path) -> None:
         asked: dict[str, Any] = version.operation or {}
+        self.version, self.folder = version, folder
+        self.report: dict[str, Any] = {}
         self.operation = registry.get(asked["operation"])
         self.options: dict[str, Any] = asked["options"]
         ids = [version.parent_id, *asked.get("others", [])]
@@ -44,9 +46,17 @@ class ChangedRows(making.Source):
 
     def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
         whole = sum(parent.version.rows for parent in self.parents) or 1
-        for done, values in enumerate(self.operation.rows(self.parents, self.options)):
+        work = Work(self.version, self.folder, tally, self.beat, self.report)
+        made = self.operation.carried_out(self.parents, self.options, work)
+        for done, values in enumerate(made):
+            remarks = values.pop(REMARKS, ())
             row = self._row(values)
-            yield row, row.source, min(1.0, done / whole)
+            row.remarks = (*row.remarks, *remarks)
+            rest = 1.0 - work.share
+            yield row, row.source, work.share + rest * min(1.0, done / whole)
+
+    def told(self) -> dict[str, Any]:
+        return {"operation": self.report} if self.report else {}
 
     def _row(self, values: StoredRow) -> Row:
         try:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -10,6 +10,7 @@ from rest_framework import serializers
 
 from distillhub.lib.errors import Invalid
 from distillhub.lib.later import Later
+from projects.ingest import issues, making
 from projects.models import DatasetVersion
 
 pq = Later("pyarrow.parquet")
@@ -17,6 +18,9 @@ pq = Later("pyarrow.parquet")
 BATCH = 2000  # rows read at a time
 
 StoredRow = dict[str, Any]  # by the names of stored columns; a split of None is still to be given
+REMARKS = "remarks()"  # a row's codes of issues, beside its columns
+
+Facts = dict[str, Any]  # as JSON
 
 
 class Options(serializers.Serializer[Any]):
@@ -50,6 +54,18 @@ class Parent:
         file = pq.ParquetFile(str(self.path))
         for batch in file.iter_batches(batch_size=BATCH):
             yield from batch.to_pylist()
+
+
+@dataclass(slots=True)
+class Work:
+    """What an operation has at hand while a worker carries it out."""
+
+    version: DatasetVersion  # that is made
+    folder: Path  # for its files; gone afterwards
+    tally: issues.Tally
+    beat: making.Beat  # raises Fenced and GivenBack
+    report: Facts = field(default_factory=dict)  # what the version's statistics say of it
+    share: float = 0.0  # of the whole work, done before the first row
 
 
 class Operation(ABC):
@@ -105,6 +121,18 @@ class Operation(ABC):
     def rows(self, parents: list[Parent], options: Mapping[str, Any]) -> Iterator[StoredRow]:
         """The rows of the next version in their order, with all its columns but `row_id`. Raises
         BadFile."""
+
+    def carried_out(
+        self, parents: list[Parent], options: Mapping[str, Any], work: Work
+    ) -> Iterator[StoredRow]:
+        """The same in a worker, for operations that take long, or tell more than rows."""
+        return self.rows(parents, options)
+
+    def estimate(self, parent: Parent, options: Mapping[str, Any]) -> Facts | None:
+        """What it will take, of operations that cost something: `rows` that somebody is asked about
+        and, where it is known, `asked`, `cached`, `input_tokens`, `output_tokens`, `cost`, `most`
+        (money as text) and `seconds`. Raises Invalid."""
+        return None
 
 
 def refuse(field: str, sentence: str) -> Invalid:

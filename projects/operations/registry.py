@@ -1,9 +1,11 @@
-"""The operations: every module of this folder that registers one, found by itself; other apps
-register those that need them (training asks teachers)."""
+"""The operations: every module of this folder that registers one, and of the packages that other
+apps name as their `operations` (training's ask teachers), found by itself when first asked for."""
 
 import importlib
 import pkgutil
 from functools import cache
+
+from django.apps import apps
 
 import projects.operations
 from projects.operations.operation import Operation, refuse
@@ -25,8 +27,11 @@ def register(cls: type[Operation]) -> type[Operation]:
 
 @cache
 def _load() -> None:
-    for module in pkgutil.iter_modules(projects.operations.__path__):
-        importlib.import_module(f"{projects.operations.__name__}.{module.name}")
+    packages = [projects.operations.__name__]
+    packages += [one.operations for one in apps.get_app_configs() if hasattr(one, "operations")]
+    for name in packages:
+        for module in pkgutil.iter_modules(importlib.import_module(name).__path__):
+            importlib.import_module(f"{name}.{module.name}")
 
 
 def operations() -> dict[str, Operation]:

@@ -1,11 +1,12 @@
-"""python -m training.engine train|inspect|export|gate JOB_DIR, or methods [--markdown]"""
+"""python -m training.engine train|inspect|export|gate|annotate JOB_DIR, or methods [--markdown]"""
 
 import json
 import sys
 from pathlib import Path
 
 USAGE = (
-    "usage: python -m training.engine (train|inspect|export|gate JOB_DIR | methods [--markdown])"
+    "usage: python -m training.engine "
+    "(train|inspect|export|gate|annotate JOB_DIR | methods [--markdown])"
 )
 
 
@@ -31,6 +32,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import gate  # noqa: PLC0415
 
             gate.run(Path(folder))
+        case ["annotate", folder]:
+            from training.engine import annotation  # noqa: PLC0415
+
+            annotation.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

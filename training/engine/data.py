@@ -94,9 +94,14 @@ def of_rationale(tokens: Any) -> Any:
     return -2 - tokens
 
 
-def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> Dataset:
-    """Rows, labels and splits of a job's dataset; `unit` is what a label belongs to. Raises
-    DataError when the file is not the one that was promised."""
+def open_dataset(
+    folder: Path,
+    described: DatasetInput,
+    unit: Unit = "row",
+    needs: Sequence[str] = ("train", "validation"),
+) -> Dataset:
+    """Rows, labels and splits of a job's dataset; `unit` is what a label belongs to, `needs` the
+    splits that must have rows. Raises DataError when the file is not the one that was promised."""
     path = folder / described.path
     if not path.is_file():
         raise DataError("The dataset's file is missing from the job's folder.")
@@ -123,7 +128,7 @@ def open_dataset(folder: Path, described: DatasetInput, unit: Unit = "row") -> D
         members = members[np.argsort(row_ids[members], kind="stable")]
         splits[split] = members
         place[members] = np.arange(len(members))
-    for split in SPLITS[:2]:
+    for split in needs:
         if not len(splits[split]):
             raise DataError(f"The dataset has no {split} rows; make a version that has some.")
     scale = (0.0, 1.0)

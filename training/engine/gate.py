@@ -68,7 +68,7 @@ def gate(
 ) -> JSON:
     """`{"report"}` of a job folder. Raises the errors of errors.py."""
     raw = job.read_config(folder)
-    task, model, described = _read(raw)
+    task, model, described = read(raw)
     torch.set_num_threads(max(1, int(raw.get("threads") or 1)))
 
     stage("reading the model")
@@ -94,7 +94,8 @@ def gate(
     return {"report": finite(found | verdict(found, dataset.names))}
 
 
-def _read(raw: JSON) -> tuple[str, JSON, DatasetInput]:
+def read(raw: JSON) -> tuple[str, JSON, DatasetInput]:
+    """The task, the model and the dataset that a job of asking names. Raises ConfigError."""
     task = str(raw.get("task"))
     if task not in TASKS:
         raise ConfigError([Fault("task", f"There is no task called {task}.")])

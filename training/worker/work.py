@@ -226,7 +226,7 @@ class Work(ABC, Generic[Row]):
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + BEAT
                 try:
-                    held.write(**self._stage(_said(folder)))
+                    held.write(**self._stage(said(folder)))
                 except DatabaseError as error:
                     log.warning("%s: the database is away; its child goes on. %s", held, error)
                     connection.close()
@@ -240,7 +240,7 @@ def _failed(code: str, detail: str) -> Columns:
     return {"status": "failed", "error": {"code": code, "detail": detail}}
 
 
-def _said(folder: Path) -> str:
+def said(folder: Path) -> str:
     """What the child does now: its stage, and the last thing it said there."""
     stage = said = ""
     for line in journal.read(folder / "journal.jsonl"):

@@ -1,0 +1,1 @@
+"""Operations on datasets that ask teachers, found by projects/operations/registry.py."""
