@@ -143,15 +143,15 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
             return forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs))
         return TableField(kind) if _LINES[kind](version, {}) else None
     if source := field.style.get("of"):
-        choices = _CHOICES[source](version)
+        choices = (source if callable(source) else _CHOICES[source])(version)
         if isinstance(field, serializers.ListField) and not choices:
             return None
         if isinstance(field, serializers.ListField):
-            return forms.MultipleChoiceField(
-                choices=choices, required=False, widget=forms.CheckboxSelectMultiple
-            )
+            boxes = forms.CheckboxSelectMultiple({"class": "form-check-input"})
+            return forms.MultipleChoiceField(choices=choices, required=False, widget=boxes)
         if choices is not None:
-            return forms.ChoiceField(choices=[("", "any"), *choices], required=False)
+            nothing = "choose …" if required else "none" if source == "prompts" else "any"
+            return forms.ChoiceField(choices=[("", nothing), *choices], required=required)
     if isinstance(field, serializers.BooleanField):
         return forms.BooleanField(required=False)
     if isinstance(field, serializers.ChoiceField):

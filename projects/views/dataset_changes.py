@@ -14,7 +14,7 @@ from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import DatasetVersion, Project, Role
-from projects.operation_forms import OperationForm, TableField, initial_from, refusal
+from projects.operation_forms import MOST_LINES, OperationForm, TableField, initial_from, refusal
 from projects.operations import registry
 from projects.operations.operation import Operation
 from projects.permissions import person
@@ -76,7 +76,8 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
         first = next(iter(refused.fields.items()), ("", [refused.detail]))
         if "required" in " ".join(first[1]):
             return {"refused": "Say what is to be done, and see here what comes of it."}
-        about = f"{names[first[0]]}: " if first[0] in names else ""
+        tells = first[1][0].startswith(("Say ", "Give ", "Choose "))
+        about = f"{names[first[0]]}: " if first[0] in names and not tells else ""
         return {"refused": f"{about}{' '.join(first[1])}"}
     return {"tried": tried, "refused": ""}
 
@@ -109,7 +110,7 @@ def _page(
         ],
         "following": f"{dataset.name}@{dataset.next_number()}",
         "others": operations.offered(version),
-        "media": version.input_column in {"image", "audio"},
+        "most_lines": MOST_LINES,
         **looked,
     }
     fragment = bool(request.headers.get("HX-Request"))
