@@ -40,7 +40,7 @@ bench: $(VENV)/.developed ## Print timings and sizes
 
 PYTEST = $(BIN)/pytest --numprocesses $(or $(JOBS),2) --dist loadgroup
 
-faults: $(VENV)/.services ## Strike whole installations at random moments (half an hour)
+faults: $(VENV)/.services ## Strike whole installations at random moments (about an hour)
 	$(BIN)/pytest -m 'faults or not faults' -s -p no:xdist tests/faults
 
 load: $(VENV)/.services $(VENV)/.developed ## Fifty people and twenty runs in training (options: LOAD="--seconds 60")
