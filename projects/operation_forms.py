@@ -159,7 +159,9 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         if not required and may_lack:
             choices = [("", "any"), *choices]
         return forms.ChoiceField(choices=choices, required=False)
-    if isinstance(field, serializers.IntegerField | serializers.FloatField):
+    if isinstance(
+        field, serializers.IntegerField | serializers.FloatField | serializers.DecimalField
+    ):
         whole = isinstance(field, serializers.IntegerField)
         limits = {
             key: value

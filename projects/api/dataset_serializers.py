@@ -307,6 +307,24 @@ class RowsSerializer(serializers.Serializer[Any]):
     previous = serializers.CharField(allow_null=True)
 
 
+class EstimateSerializer(serializers.Serializer[Any]):
+    """What a change will take; nothing of it, of one that asks nobody. Money as text."""
+
+    rows = serializers.IntegerField(required=False, help_text="That a teacher is asked about.")
+    asked = serializers.IntegerField(required=False, help_text="Requests still to be sent.")
+    cached = serializers.IntegerField(
+        required=False, help_text="Requests that were answered before, and cost nothing."
+    )
+    input_tokens = serializers.IntegerField(required=False)
+    output_tokens = serializers.IntegerField(required=False)
+    cost = serializers.CharField(required=False, help_text="What it will probably cost.")
+    most = serializers.CharField(required=False, help_text="What it can cost.")
+    seconds = serializers.FloatField(
+        required=False, allow_null=True, help_text="None where nobody knows."
+    )
+    note = serializers.CharField(required=False)
+
+
 class RowsQuerySerializer(serializers.Serializer[Any]):
     split = serializers.CharField(max_length=20, required=False)
     label = serializers.CharField(max_length=200, required=False)  # type: ignore[assignment]

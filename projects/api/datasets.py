@@ -22,6 +22,7 @@ from projects.api.dataset_operations import operation_serializer
 from projects.api.dataset_serializers import (
     DatasetSerializer,
     DownloadQuerySerializer,
+    EstimateSerializer,
     NextVersionSerializer,
     RemovedSerializer,
     RowsQuerySerializer,
@@ -115,19 +116,33 @@ class VersionList(ProjectMixin, generics.ListAPIView[DatasetVersion]):
         return Response(VersionSerializer(version).data, status=201)
 
     def _changed(self, request: Request, dataset: Dataset) -> DatasetVersion:
-        """What `{"operation", "version"?, ...options}` asks for."""
-        asked = dict(request.data) if isinstance(request.data, dict) else {}
-        operation, number = asked.pop("operation", None), asked.pop("version", None)
-        if not isinstance(operation, str):
-            detail = "Name an operation, or send a file as multipart/form-data, in the part `file`."
-            raise Invalid(detail, fields={"operation": [detail]})
-        if number is not None and not (type(number) is int and 0 < number < 1 << 31):
-            raise Invalid("A version is a number.", fields={"version": ["This is no version."]})
-        reference = dataset.name if number is None else f"{dataset.name}@{number}"
-        version = datasets.resolve(project=self.project(), reference=reference)
-        return operations.change(
-            version=version, operation=operation, options=asked, by=person(request)
-        )
+        return operations.change(**_asked(request, dataset), by=person(request))
+
+
+class OperationEstimate(ProjectMixin, APIView):
+    @extend_schema(
+        request=operation_serializer(),
+        responses=EstimateSerializer,
+        summary="What a change that asks a teacher will take",
+    )
+    def post(self, request: Request, project_slug: str, dataset_name: str) -> Response:
+        dataset = datasets.get(project=self.project(), name=dataset_name)
+        found = operations.estimated(**_asked(request, dataset))
+        return Response(EstimateSerializer(found or {}).data)
+
+
+def _asked(request: Request, dataset: Dataset) -> dict[str, Any]:
+    """What `{"operation", "version"?, ...options}` says, as services take it."""
+    asked = dict(request.data) if isinstance(request.data, dict) else {}
+    operation, number = asked.pop("operation", None), asked.pop("version", None)
+    if not isinstance(operation, str):
+        detail = "Name an operation, or send a file as multipart/form-data, in the part `file`."
+        raise Invalid(detail, fields={"operation": [detail]})
+    if number is not None and not (type(number) is int and 0 < number < 1 << 31):
+        raise Invalid("A version is a number.", fields={"version": ["This is no version."]})
+    reference = dataset.name if number is None else f"{dataset.name}@{number}"
+    version = datasets.resolve(project=dataset.project, reference=reference)
+    return {"version": version, "operation": operation, "options": asked}
 
 
 class OfVersion(ProjectMixin, APIView):

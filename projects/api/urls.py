@@ -76,6 +76,11 @@ urlpatterns: list[URLPattern] = [
         name="api_dataset_versions",
     ),
     path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/estimate/",
+        datasets.OperationEstimate.as_view(),
+        name="api_dataset_estimate",
+    ),
+    path(
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/",
         datasets.VersionDetail.as_view(),
         name="api_dataset_version",

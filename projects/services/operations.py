@@ -101,6 +101,20 @@ def tried(
         raise Missing(str(error)) from None
 
 
+def estimated(
+    *, version: DatasetVersion, operation: str, options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """What the operation will take, of one that costs something; None of others.
+
+    Raises NotReady, Invalid and Missing.
+    """
+    asked = prepared(version=version, operation=operation, options=options)
+    try:
+        return registry.get(operation).estimate(trying.Glimpse(version), asked["options"])
+    except storage.Damaged as error:
+        raise Missing(str(error)) from None
+
+
 def offered(version: DatasetVersion) -> list[Operation]:
     """The operations that a page offers for a version."""
     return [one for one in registry.operations().values() if one.has_form and one.suits(version)]

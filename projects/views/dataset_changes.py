@@ -69,7 +69,8 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
     shape = form.operation.Options().get_fields()
     given = {name: value for name, value in options.items() if value is not None and name in shape}
     try:
-        tried = operations.tried(version=form.version, operation=form.operation.key, options=given)
+        asked = {"version": form.version, "operation": form.operation.key, "options": given}
+        tried, estimate = operations.tried(**asked), operations.estimated(**asked)
     except (DomainError, ValidationError) as error:
         refused = refusal(error)
         names = {name: form.fields[name].label for name in refused.fields if name in form.fields}
@@ -79,7 +80,7 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
         tells = first[1][0].startswith(("Say ", "Give ", "Choose "))
         about = f"{names[first[0]]}: " if first[0] in names and not tells else ""
         return {"refused": f"{about}{' '.join(first[1])}"}
-    return {"tried": tried, "refused": ""}
+    return {"tried": tried, "estimate": estimate, "refused": ""}
 
 
 def _page(

@@ -136,6 +136,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_datasets": {"GET": VIEWER, "POST": EDITOR},
     "api_dataset": {"GET": VIEWER, "DELETE": OWNER},
     "api_dataset_versions": {"GET": VIEWER, "POST": EDITOR},
+    "api_dataset_estimate": {"POST": EDITOR},
     "api_dataset_version": {"GET": VIEWER, "DELETE": OWNER},
     "api_dataset_diff": READ,
     "api_prompts": {"GET": VIEWER, "POST": EDITOR},
