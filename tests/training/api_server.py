@@ -61,6 +61,10 @@ class Service:
     def base_url(self) -> str:
         return f"{self.url}/v1"
 
+    @property
+    def at_once(self) -> int:
+        return self._at_once
+
     def enter(self, body: Body, headers: dict[str, str]) -> int:
         with self._lock:
             self.seen.append(body)

@@ -1,7 +1,11 @@
 """Teachers behind APIs are asked patiently, within their budget, and never twice."""
 
+import itertools
 import math
+import os
+import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
@@ -10,16 +14,19 @@ from typing import Any
 import pytest
 from django.conf import LazySettings
 from django.db import connection
+from django.utils import timezone
 
 from distillhub.lib.leases import GivenBack
 from projects.models import ModelVersion, Project
 from tests import make
+from tests.site.processes import until
 from tests.training.api_server import Service, prompt_of, serving
-from training.answering import asker, estimating
+from training.answering import asker, estimating, label_probabilities, openai_api
 from training.answering.asker import Asker
 from training.answering.faults import Stopped
 from training.answering.pacing import Pace
 from training.answering.questions import Answer, Choice, Prompt, Structured, Text
+from training.answering.replies import Step
 from training.models import TeacherAnswer
 from training.services import api_teachers
 
@@ -559,3 +566,108 @@ def test_bedrock_is_asked_again_after_what_passes(project: Project, service: Ser
     found, report, stopped = asked(version, ["one"])
 
     assert (stopped, found[0].text, report.requests) == (None, "ONE", 5)
+
+
+# What ends suddenly -----------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_is_killed_in_the_middle_has_nothing_asked_twice_but_what_was_under_way(
+    service: Service,
+) -> None:
+    """With SIGKILL, and by a process of its own, that holds no lease afterwards but in the rows."""
+    project = make.project(owner=make.user())
+    version = teacher(project, service, concurrency=4)
+    service.seconds, service.remembers = 0.05, False
+    texts = [f"row {number}" for number in range(60)]
+    connection.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside the server's thread
+        worker = os.fork()
+    if worker == 0:
+        try:
+            asked(version, texts)
+        finally:
+            os._exit(0)
+    until(lambda: len(service.seen) >= 20)
+    os.kill(worker, signal.SIGKILL)
+    os.waitpid(worker, 0)
+    until(lambda: service.at_once == 0)
+
+    before = len(service.seen)
+    kept = TeacherAnswer.objects.filter(status="answered").count()
+    assert before - 4 <= kept < 60
+    TeacherAnswer.objects.filter(status="asking").update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
+    found, report, _ = asked(version, texts)
+
+    assert report.answered == len(found) == 60
+    assert report.cached == kept
+    assert 60 <= len(service.seen) <= 64
+    twice = [body for body, times in service.charges.items() if times > 1]
+    assert len(twice) == before - kept <= 4
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.0),
+        ({"retry-after": "999999999"}, openai_api.LONGEST_WAIT),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after-ms": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_service_asks_to_wait_is_read_in_all_its_ways(
+    headers: dict[str, str], seconds: float | None
+) -> None:
+    assert openai_api.retry_after(headers) == seconds
+
+
+def test_turns_are_given_by_the_minute() -> None:
+    pace = Pace(600)
+    turns = [pace.turn() for _ in range(5)]
+    assert turns[0] == 0.0
+    assert all(later - earlier > 0.05 for earlier, later in itertools.pairwise(turns))
+    pace.close(100.0)
+    assert pace.turn() > 99
+
+
+@pytest.mark.parametrize(
+    ("tokens", "probabilities", "reason"),
+    [
+        # Told apart at the second token; the other label at the first.
+        (
+            [[("card", 0.8), ("cash", 0.2)], [(" lost", 0.75), (" late", 0.25)]],
+            (0.6, 0.2, 0.2),
+            "",
+        ),
+        # A label that another begins with: its end decides.
+        ([[("cash", 0.9), ("card", 0.1)], [("\n", 1.0)]], None, "shared"),
+        ([[(" Cash", 0.97), ("card lost", 0.03)]], (0.03, 0.0, 0.97), ""),
+        ([[("Well", 0.9), ("cash", 0.1)]], None, "elsewhere"),
+        ([[('"', 1.0)], [("cash", 0.99), ("card late", 0.01)]], (0.0, 0.01, 0.99), ""),
+        ([], None, "not_offered"),
+    ],
+)
+def test_the_first_token_that_tells_labels_apart_decides(
+    tokens: list[list[tuple[str, float]]],
+    probabilities: tuple[float, ...] | None,
+    reason: str,
+) -> None:
+    steps = [
+        Step(likely[0][0], math.log(likely[0][1]), tuple((t, math.log(p)) for t, p in likely))
+        for likely in tokens
+    ]
+    told = label_probabilities.walked(["card lost", "card late", "cash"], steps)
+
+    assert told.reason == reason
+    if probabilities is None:
+        assert told.probabilities is None
+    else:
+        assert told.probabilities == pytest.approx(probabilities)
