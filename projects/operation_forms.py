@@ -163,10 +163,9 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         field, serializers.IntegerField | serializers.FloatField | serializers.DecimalField
     ):
         whole = isinstance(field, serializers.IntegerField)
+        ends: dict[str, Any] = {"min": field.min_value, "max": field.max_value}
         limits = {
-            key: value
-            for key, value in (("min", field.min_value), ("max", field.max_value))
-            if value is not None and abs(value) < 1 << 31
+            key: value for key, value in ends.items() if value is not None and abs(value) < 1 << 31
         }
         widget = forms.NumberInput({"step": "1" if whole else "any", **limits})
         return forms.CharField(required=required, widget=widget)

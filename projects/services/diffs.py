@@ -191,8 +191,13 @@ def _keep(path: Path, told: dict[str, Any], arrays: list[Any]) -> None:
         told_bytes = np.frombuffer(json.dumps(told).encode(), dtype=np.uint8)
         handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, told=told_bytes, **dict(zip(KINDS, arrays, strict=True)))
+            small = [one.astype(np.int32) if _is_small(one) else one for one in arrays]
+            np.savez_compressed(file, told=told_bytes, **dict(zip(KINDS, small, strict=True)))
         Path(part).replace(path)
         newest = sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
         for one in newest[MOST_KEPT:]:
             one.unlink(missing_ok=True)
+
+
+def _is_small(rows: np.ndarray[Any, Any]) -> bool:
+    return not rows.size or int(rows.max()) < 1 << 31

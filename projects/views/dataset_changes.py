@@ -69,7 +69,11 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
     shape = form.operation.Options().get_fields()
     given = {name: value for name, value in options.items() if value is not None and name in shape}
     try:
-        asked = {"version": form.version, "operation": form.operation.key, "options": given}
+        asked: dict[str, Any] = {
+            "version": form.version,
+            "operation": form.operation.key,
+            "options": given,
+        }
         tried, estimate = operations.tried(**asked), operations.estimated(**asked)
     except (DomainError, ValidationError) as error:
         refused = refusal(error)
