@@ -127,6 +127,41 @@ def test_the_run_form_stays_accessible_whatever_is_unfolded(
     expect(page.locator("#id_training_seed")).to_have_value("7")
 
 
+@pytest.mark.parametrize(("dark", "width"), [(False, 1440), (True, 390)])
+def test_a_service_is_registered_and_its_key_replaced(
+    visit: Open, alice: User, project: Project, dark: bool, width: int
+) -> None:
+    form = f"/p/{project.slug}/models/new/?role=teacher&task=text-classification"
+    page = visit(form, by=alice, dark=dark, width=width)
+    page.locator("#id_name").fill("gpt")
+    page.locator("#source-api").check()
+    expect(page.locator("#id_api_base_url")).to_be_visible()
+    page.locator("#id_api_key").fill("sk-0123456789-kept")
+    page.locator("#id_api_api").select_option("bedrock")
+    expect(page.locator("#id_api_region")).to_be_visible()
+    expect(page.locator("#id_api_key")).to_have_value("sk-0123456789-kept")
+    page.locator("#id_api_api").select_option("openai-chat")
+    expect(page.locator("#id_api_region")).not_to_be_visible()
+    page.locator("summary", has_text="Limits").click()
+    page.locator("#id_api_base_url").fill("https://10.0.0.1/v1")
+    page.locator("#id_api_model").fill("gpt-5-mini")
+    is_accessible(page)
+    page.locator("aside").get_by_role("button", name="Register teacher").click()
+    expect(page.get_by_text("no public address")).to_be_visible()
+    is_accessible(page)
+    page.locator("#id_api_base_url").fill("https://1.1.1.1/v1")
+    page.locator("#id_api_key").fill("sk-0123456789-TAIL")
+    page.locator("aside").get_by_role("button", name="Register teacher").click()
+    expect(page.get_by_role("heading", name="gpt@1")).to_be_visible()
+    expect(page.get_by_text("…TAIL")).to_be_visible()
+    is_accessible(page)
+    page.get_by_label("Another key").fill("sk-0123456789-NEXT")
+    page.get_by_role("button", name="Replace").click()
+    expect(page.get_by_text("…NEXT")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    is_accessible(page)
+
+
 def test_a_stranger_to_the_product_finds_a_way_to_begin(visit: Open, charlie: User) -> None:
     page = visit("/", by=charlie)
     expect(page.get_by_role("link", name="Create a project")).to_be_visible()
