@@ -245,6 +245,23 @@ def test_the_page_registers_and_shows_one_without_its_key(
     assert KEY not in shown
 
 
+def test_the_next_version_begins_as_the_one_before(
+    alices: Client, alices_api: APIClient, project: Project, service: Service
+) -> None:
+    said = source(service, input_price="0.25", timeout=90, requests_per_minute=30)
+    registered(alices_api, project, source=said)
+    form = f"/p/{project.slug}/models/new/?model=big"
+    page = alices.get(form).content.decode()
+    for value in (service.base_url, "0.25", "90", "30"):
+        assert f'value="{value}"' in page
+    assert "Leave it empty to use the one that is kept" in page
+    assert KEY not in page
+
+    posted = {"source": "api", "api.base_url": service.base_url, "api.model": "bigger"}
+    assert alices.post(form, posted | {"action": "register"}).status_code == 302
+    assert key_of(ModelVersion.objects.get(number=2)) == KEY
+
+
 def test_the_page_replaces_a_key(alices: Client, project: Project, service: Service) -> None:
     version = make.model_version(
         project,

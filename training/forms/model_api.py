@@ -42,6 +42,12 @@ class ApiDraft:
         model: RegisteredModel | None,
     ) -> None:
         self.texts = fields.under("api", texts)
+        if not self.texts and model is not None:  # the next version begins as the one before
+            self.texts = {
+                name: fields.written(value)
+                for name, value in (newest(model) or {}).items()
+                if name in NAMED
+            }
         self.faults = faults
         api = self.texts.get("api", OPENAI_CHAT)
         self.api = api if api in APIS else OPENAI_CHAT
@@ -101,3 +107,9 @@ class ApiDraft:
 
 
 TASKS = api_teachers.TASKS
+
+
+def newest(model: RegisteredModel) -> dict[str, Any] | None:
+    """The source of its newest version, where that is a service."""
+    version = model.versions.first()
+    return version.source if version is not None and version.is_asked else None

@@ -82,7 +82,7 @@ class ModelDraft:
         self.role = model.role if model else "student"
         self.task = model.task if model else ""
         self.name = self.description = ""
-        self.source = "architecture"
+        self.source = "api" if model is not None and model_api.newest(model) else "architecture"
         self.architecture = self.applied_architecture = self.model_type = ""
         self.config: Texts = {}
         self.more = ""  # JSON of what an open architecture takes beyond its options
