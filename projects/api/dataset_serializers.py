@@ -83,6 +83,9 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
     name = serializers.CharField(source="dataset.name", read_only=True)
     version = serializers.IntegerField(source="number", read_only=True)
     reference = serializers.CharField(read_only=True)
+    told = serializers.CharField(
+        read_only=True, help_text="What it is: what was uploaded, or how it was changed."
+    )
     task = serializers.CharField(source="dataset.task", read_only=True)
     problem = serializers.ChoiceField(
         choices=PROBLEMS,
@@ -101,6 +104,7 @@ class VersionSummarySerializer(serializers.ModelSerializer[DatasetVersion]):
             "name",
             "version",
             "reference",
+            "told",
             "task",
             "problem",
             "status",

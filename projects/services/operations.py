@@ -22,11 +22,14 @@ def change(
     """The next version of the dataset, which a worker then makes of `version`.
 
     Raises NotReady for a version that has no rows (yet), Invalid with `fields` for an operation
-    or options that cannot be.
+    or options that cannot be, Missing for a version that was deleted meanwhile.
     """
     asked = prepared(version=version, operation=operation, options=options)
     with transaction.atomic():
-        Dataset.objects.select_for_update().get(pk=version.dataset_id)
+        Dataset.objects.select_for_update().filter(pk=version.dataset_id).first()
+        sources = {version.pk, *asked["others"]}
+        if DatasetVersion.objects.filter(pk__in=sources).count() < len(sources):
+            raise Missing("A version that this is to be made of was deleted meanwhile.")
         made = DatasetVersion.objects.create(
             dataset=version.dataset,
             number=version.dataset.next_number(),

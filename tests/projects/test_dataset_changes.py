@@ -11,8 +11,10 @@ from django.http.response import HttpResponseBase
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from distillhub.lib.errors import Missing
 from projects.models import Dataset, DatasetVersion, Project, User
 from projects.operations import registry
+from projects.services import operations
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
@@ -79,6 +81,9 @@ def test_a_form_says_what_it_would_do_and_then_does_it(client: Client) -> None:
     answer = post(client, "filter", label="refund")
     assert answer.headers["Location"] == f"{PAGE}2/"
     assert latest().rows == 61
+    listed = client.get(f"{BASE}words/versions/").json()["results"]
+    told = [one["told"] for one in listed]
+    assert told == ["Kept rows with label refund", "Uploaded words.csv"]
     page = client.get(f"{PAGE}2/?tab=details").content.decode()
     assert "Kept rows with label refund" in page
     assert "How it was read" not in page
@@ -354,6 +359,16 @@ def test_what_runs_learned_from_stays(client: Client, alice: User, project: Proj
     page = signed_in(alice).post(f"{PAGE}1/delete/", follow=True).content.decode()
     assert "words@1 stays: run 7 uses it." in page
     assert Dataset.objects.filter(name="words").exists()
+
+
+def test_nothing_is_made_of_a_version_that_was_deleted_meanwhile(
+    client: Client, erin: User, alice: User
+) -> None:
+    upload(api_of(erin), TABLE, "other")
+    version = latest()
+    api_of(alice).delete(f"{BASE}words/")
+    with pytest.raises(Missing, match="deleted meanwhile"):
+        operations.change(version=version, operation="deduplicate", options={}, by=erin)
 
 
 def test_a_dataset_goes_with_all_its_versions(client: Client, alice: User) -> None:
