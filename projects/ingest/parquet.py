@@ -33,11 +33,13 @@ class Parquet(Columnar):
 
     def batches(self, file: IO[bytes], names: list[str] | None) -> Iterator[Any]:
         opened = columnar.guarded(WORD, _opened, file, dictionaries=True)
-        batches = opened.iter_batches(BATCH, columns=names, use_threads=False)
-        while (batch := columnar.guarded(WORD, next, batches, None)) is not None:
-            for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                _refuse_large(column, name)
-            yield batch
+        # Of one group of rows after the other: over all at once pyarrow keeps some of each.
+        for group in range(opened.num_row_groups):
+            some = opened.iter_batches(BATCH, row_groups=[group], columns=names, use_threads=False)
+            while (batch := columnar.guarded(WORD, next, some, None)) is not None:
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    _refuse_large(column, name)
+                yield batch
 
 
 def _opened(file: IO[bytes], *, dictionaries: bool = False) -> Any:
