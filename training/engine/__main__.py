@@ -1,4 +1,4 @@
-"""python -m training.engine train|inspect|export|gate|annotate JOB_DIR, or methods [--markdown]"""
+"""python -m training.engine VERB JOB_DIR (see USAGE), or methods [--markdown]"""
 
 import json
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 USAGE = (
     "usage: python -m training.engine "
-    "(train|inspect|export|gate|annotate JOB_DIR | methods [--markdown])"
+    "(train|inspect|export|gate|annotate|write JOB_DIR | methods [--markdown])"
 )
 
 
@@ -36,6 +36,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import annotation  # noqa: PLC0415
 
             annotation.run(Path(folder))
+        case ["write", folder]:
+            from training.engine import writing  # noqa: PLC0415
+
+            writing.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

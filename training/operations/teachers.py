@@ -88,22 +88,30 @@ def resolved(version: DatasetVersion, reference: str) -> ModelVersion:
 
 
 def pinned(
-    version: DatasetVersion, options: Mapping[str, Any], default: str
+    version: DatasetVersion,
+    options: Mapping[str, Any],
+    default: str | None,
+    *,
+    worded: bool = False,
 ) -> tuple[dict[str, Any], ModelVersion]:
-    """The options as JSON, with the teacher's and the template's versions. Raises Invalid."""
+    """The options as JSON, with the teacher's and the template's versions. `default` is the
+    template where none is given, None where none is used; `worded` says that models with weights
+    are asked in words, too. Raises Invalid."""
     found = resolved(version, options["teacher"])
     said = dict(options) | {"teacher": found.reference}
     if options.get("budget") is not None:
         said["budget"] = str(options["budget"])
-    if found.is_asked:
+    takes = default is not None and (found.is_asked or worded)
+    refused = [] if found.is_asked else ["budget"]
+    for name in [*refused, *([] if takes else ["template", "text"])]:
+        if options.get(name) is not None:
+            why = "no template is used for this" if found.is_asked else "it has weights here"
+            raise refuse(name, f"{found.reference}: {why}.")
+    if takes:
         if options.get("template"):
             template = prompting.resolved(version, options["template"])
             said |= {"template": template.reference, "text": template.text}
         said["text"] = said.get("text") or default
-    else:
-        for name in ("budget", "template", "text"):
-            if options.get(name) is not None:
-                raise refuse(name, f"{found.reference} is no service: it has weights here.")
     return said, found
 
 
