@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from distillhub.lib.errors import DomainError
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import Dataset, DatasetVersion
 from projects.services import datasets, diffs
@@ -84,7 +85,9 @@ def _told(request: HttpRequest, dataset: Dataset, found: diffs.Diff) -> dict[str
         "found": found,
         "told": told,
         "kind": kind,
-        "tabs": [(one, WORDS[one], f"{address}{one}", told[one]) for one in diffs.KINDS],
+        "tabs": [
+            (one, WORDS[one], f"{address}{one}", ui.grouped(told[one])) for one in diffs.KINDS
+        ],
         "page": page,
         "rows": [_shown(row, version, kind) for row in rows],
         "kinds": [

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from projects.models import DatasetVersion, Project, User
 from projects.operations.prompting import BadTemplate, Template
-from tests.conftest import api_of
+from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.projects.test_operations import BASE, change, latest, make_all, rows, upload
 
@@ -173,6 +173,22 @@ def test_an_upload_keeps_the_rows_of_a_group_in_one_split(project: Project, erin
     assert (role_of(version, "speaker"), role_of(version, "number")) == ("group", "key")
     assert all(len(splits) == 1 for splits in splits_by(client, "speakers", "speaker").values())
     assert set(version.splits) == {"train", "validation", "test"}
+
+
+def test_a_group_is_chosen_when_the_upload_is_looked_at(project: Project, erin: User) -> None:
+    client = signed_in(erin)
+    sent = client.post("/p/intents/datasets/new/", {"file": file_of(TABLE.encode())})
+    mapping = sent.headers["Location"]
+    assert "Group, kept in one split" in client.get(mapping).content.decode()
+    names = HEADER.strip().split(",")
+    body = {"name": "speakers", "task": "text-classification", "known": names, "keep": names[2:],
+            "role-text": "text", "role-label": "label", "role-group": "speaker",
+            "role-id": ""}  # fmt: skip
+    assert client.post(mapping, body).headers["Location"] == "/p/intents/datasets/speakers/1/"
+    make_all()
+    assert latest("speakers").column_of("group") == "speaker"
+    assert latest("speakers").column_of("key") == ""
+    assert all(len(one) == 1 for one in splits_by(api_of(erin), "speakers", "speaker").values())
 
 
 def test_divided_anew_groups_stay_together_and_those_that_leak_are_an_issue(
