@@ -20,7 +20,7 @@ Body = dict[str, Any]
 #: What may become of a request instead of an answer.
 FAULTS = (
     "429", "429 later", "500", "503", "cut", "no json", "broken", "empty", "refused", "filtered",
-    "quota", "slow", "huge", "redirect", "401", "404", "compressed", "unfinished",
+    "quota", "slow", "huge", "redirect", "401", "404", "compressed", "unfinished", "200 error",
 )  # fmt: skip
 
 
@@ -193,6 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(400, "The prompt was filtered", "content_filter")
         elif fault == "redirect":
             self._send(307, b"", {"Location": f"{self.service.url}/elsewhere"})
+        elif fault == "200 error":  # as some gateways say it
+            busy = {"error": {"code": 429, "message": "Upstream is busy"}}
+            self._send(200, json.dumps(busy).encode())
         elif fault in {"cut", "no json"}:
             whole = json.dumps(self._said(body)).encode()
             name = self.headers.get("idempotency-key", "")

@@ -144,6 +144,42 @@ def test_what_is_no_answer_is_kept_apart_with_its_reason(
     assert len(service.seen) == 2
 
 
+@pytest.mark.parametrize(
+    ("question", "said", "reason"),
+    [
+        (Text(), "It was a dark and", "unfinished"),
+        (Structured(properties={"why": {"type": "string"}}), '{"why": "because', "unfinished"),
+        (Choice(labels=("card", "cash")), "cash, because", ""),
+        (Choice(labels=("card", "cash")), "Let me think about", "unfinished"),
+    ],
+)
+def test_an_answer_that_its_limit_ended_counts_where_it_is_whole_nevertheless(
+    project: Project, service: Service, question: Any, said: str, reason: str
+) -> None:
+    service.answer = lambda body: {"text": said, "finish_reason": "length"}
+    found, _, _ = asked(teacher(project, service), ["one"], question)
+
+    assert found[0].reason == reason
+    assert found[0].text == said
+
+
+def test_a_failure_in_an_answer_that_looks_well_is_a_failure(
+    project: Project, service: Service
+) -> None:
+    service.fault = lambda number, body: "200 error" if number == 0 else None
+    found, report, _ = asked(teacher(project, service), ["one"])
+    assert (found[0].text, report.requests) == ("ONE", 2)
+
+
+def test_a_key_goes_where_a_gateway_wants_it(project: Project, service: Service) -> None:
+    version = teacher(project, service, key_header="api-key", headers={"X-Team": "intents"})
+    asked(keyed(version, "key-0123456789"), ["one"])
+
+    headers = service.headers[0]
+    assert (headers["api-key"], headers["x-team"]) == ("key-0123456789", "intents")
+    assert "authorization" not in headers
+
+
 ENDS = {
     "quota": "quota",
     "401": "not_allowed",

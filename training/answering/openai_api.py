@@ -81,6 +81,8 @@ class OpenAIClient(OpenAIRequests):
         return self._clean_reply(said)
 
     def _clean_reply(self, said: Any) -> Reply:
+        if isinstance(said, dict) and "choices" not in said and said.get("error"):
+            raise self._clean(_of_error(said))  # some gateways answer 200, and mean another
         try:
             return _chat_reply(said) if self.is_chat else _completion_reply(said)
         except Fault as fault:
@@ -164,6 +166,13 @@ def _fault(error: openai.OpenAIError) -> Fault:
     if isinstance(cause, Exception):
         return of_connection(cause)
     return Fault("unreachable", f"The service could not be asked: {error}"[:500], again=True)
+
+
+def _of_error(said: Mapping[str, Any]) -> Fault:
+    error = said["error"]
+    code = str(error.get("code")) if isinstance(error, dict) else ""
+    status = int(code) if re.fullmatch(r"[45][0-9][0-9]", code, re.ASCII) else 500
+    return of_status(status, {}, json.dumps(said))
 
 
 def of_connection(cause: Exception) -> Fault:

@@ -62,7 +62,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Text(Question):
-    """Whatever it says."""
+    """Whatever it says, to its end."""
+
+    def read(self, reply: Reply) -> dict[str, Any]:
+        if reply.finish == "length":
+            raise Fault("malformed", "It is cut off.")
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ Talk = Generator[list[Body], list[Reply], dict[str, Any]]
 def begin(client: Client, prompt: Prompt, question: Question) -> Talk:
     (reply,) = yield [client.body(prompt, question)]
     _check(reply)
-    said = {"text": reply.text} | question.read(reply)
+    said = {"text": reply.text} | _read(question, reply)
     if (
         isinstance(question, Choice)
         and question.probabilities
@@ -40,6 +40,16 @@ def begin(client: Client, prompt: Prompt, question: Question) -> Talk:
                 "method": "scored",
             }
     return said
+
+
+def _read(question: Question, reply: Reply) -> dict[str, Any]:
+    try:
+        return question.read(reply)
+    except Fault as fault:
+        if reply.finish != "length":
+            raise
+        sentence = "max_tokens ended it in its middle."
+        raise Fault("unfinished", sentence) from fault
 
 
 def _check(reply: Reply) -> None:
