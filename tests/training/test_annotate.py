@@ -47,8 +47,12 @@ def knows(body: Body) -> str:
 def upload(user: User, rows: list[dict[str, Any]]) -> APIClient:
     """`tickets@1`, of these rows."""
     lines = [f"{one['text']},{one['label'] or ''},{one['split']}" for one in rows]
-    body = {"file": file_of("\n".join(["text,label,split", *lines]).encode()), "name": "tickets"}
+    return upload_file(user, "\n".join(["text,label,split", *lines]).encode())
+
+
+def upload_file(user: User, table: bytes) -> APIClient:
     client = api_of(user)
+    body = {"file": file_of(table), "name": "tickets"}
     made = client.post("/api/v1/projects/intents/datasets/", body, format="multipart")
     assert made.status_code == 201, made.data
     make_all()

@@ -87,7 +87,7 @@ class Asking:
         reasons = report.setdefault("reasons", {})
         for reason, many in said["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + many
-        report["cost"] = str(cache.spent(self.teacher.model.project_id, self.purpose))
+        report["cost"] = f"{cache.spent(self.teacher.model.project_id, self.purpose):.6f}"
         report["stopped"] = None
         if self.stopped is not None:
             report["stopped"] = {"reason": self.stopped.reason, "detail": self.stopped.sentence}
