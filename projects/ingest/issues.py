@@ -12,6 +12,7 @@ from projects.ingest.labels import Labels
 from projects.ingest.splits import ALONE
 
 LISTED = 100  # rows or places that an issue names
+FILTERED = 10_000  # rows that lists and operations find by an issue
 RARE = 10  # rows: a label with fewer can hardly be learned or judged
 
 ERROR, WARNING, INFO = "error", "warning", "info"
@@ -90,11 +91,12 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.rows: dict[str, list[int]] = {}
         self.places: dict[str, list[str]] = {}
+        self.better: dict[str, list[int]] = {}  # classes, beside rows
 
     def row(self, code: str, row_id: int) -> None:
         self.counts[code] += 1
         rows = self.rows.setdefault(code, [])
-        if len(rows) < LISTED:
+        if len(rows) < FILTERED:
             rows.append(row_id)
 
     def place(self, code: str, place: str) -> None:
@@ -103,10 +105,41 @@ class Tally:
         if len(places) < LISTED:
             places.append(place[:500])
 
-    def many(self, code: str, row_ids: np.ndarray[Any, Any]) -> None:
+    def remark(self, code: str, words: str) -> None:
+        """More about an issue whose rows are counted; nothing of one that was not found."""
+        if self.counts[code]:
+            places = self.places.setdefault(code, [])
+            if len(places) < LISTED:
+                places.append(words[:500])
+
+    def many(
+        self,
+        code: str,
+        row_ids: np.ndarray[Any, Any],
+        better: np.ndarray[Any, Any] | None = None,
+    ) -> None:
+        """All rows of an issue at once, and which class each of them should perhaps have."""
         if len(row_ids):
             self.counts[code] += len(row_ids)
-            self.rows[code] = [int(one) for one in row_ids[:LISTED]]
+            self.rows[code] = [int(one) for one in row_ids[:FILTERED]]
+            if better is not None:
+                self.better[code] = [int(one) for one in better[:FILTERED]]
+
+    def take(self, other: Tally) -> None:
+        """What another one has met of other kinds."""
+        self.counts.update(other.counts)
+        self.rows |= other.rows
+        self.places |= other.places
+
+    def beyond(self) -> dict[str, dict[str, list[int]]]:
+        """{code: {"rows", "better"}} of the issues for which `report` does not say all that is
+        known: up to FILTERED rows."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for code, rows in self.rows.items():
+            if len(rows) > LISTED or code in self.better:
+                better = self.better.get(code)
+                found[code] = {"rows": rows} | ({} if better is None else {"better": better})
+        return found
 
     def report(self) -> list[dict[str, Any]]:
         """[{"code", "severity", "count", "rows", "places", "detail"}], the gravest first."""
@@ -115,7 +148,7 @@ class Tally:
                 "code": code,
                 "severity": KINDS[code][0],
                 "count": count,
-                "rows": self.rows.get(code, []),
+                "rows": self.rows.get(code, [])[:LISTED],
                 "places": self.places.get(code, []),
                 "detail": KINDS[code][1],
             }
@@ -169,31 +202,39 @@ def _between_inputs(
     keys: np.ndarray[Any, Any],
     exact: np.ndarray[Any, Any],
 ) -> None:
-    train, validation, test = (SPLITS.index(name) for name in (TRAIN, VALIDATION, TEST))
     duplicate = equal_keys.repeated(exact)
     tally.many("duplicate", np.flatnonzero(duplicate))
     group, first = equal_keys.grouped(keys)
     again = np.ones(len(keys), dtype=bool)
     again[first] = False
     tally.many("near_duplicate", np.flatnonzero(again & ~duplicate))
-    sizes = len(first)
     del first, again, duplicate
 
+    tally.many("conflicting_labels", np.flatnonzero(conflicting(labels, group)))
+    tally.many("leak", np.flatnonzero(leaking(splits, group)))
+
+
+def conflicting(labels: np.ndarray[Any, Any], group: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`[rows]`: another row of the group has another label. `labels` [rows], -1 without one."""
+    sizes = int(group.max(initial=-1)) + 1
     labelled = labels >= 0
     lowest = np.full(sizes, np.iinfo(labels.dtype).max, dtype=labels.dtype)
     highest = np.full(sizes, -1, dtype=labels.dtype)
     np.minimum.at(lowest, group[labelled], labels[labelled])
     np.maximum.at(highest, group[labelled], labels[labelled])
-    differ = highest > lowest
-    tally.many("conflicting_labels", np.flatnonzero(differ[group] & labelled))
-    del lowest, highest, differ, labelled
+    found: np.ndarray[Any, Any] = (highest > lowest)[group] & labelled
+    return found
 
-    present = np.zeros((len(SPLITS), sizes), dtype=bool)
+
+def leaking(splits: np.ndarray[Any, Any], group: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`[rows]`: of validation or test, with a row of the group in an earlier split."""
+    train, validation, test = (SPLITS.index(name) for name in (TRAIN, VALIDATION, TEST))
+    present = np.zeros((len(SPLITS), int(group.max(initial=-1)) + 1), dtype=bool)
     present[splits, group] = True
-    leaking = ((splits == validation) & present[train][group]) | (
+    found: np.ndarray[Any, Any] = ((splits == validation) & present[train][group]) | (
         (splits == test) & (present[train] | present[validation])[group]
     )
-    tally.many("leak", np.flatnonzero(leaking))
+    return found
 
 
 def between_groups(

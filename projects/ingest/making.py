@@ -17,6 +17,9 @@ from typing import Any
 from distillhub.lib import storage
 from distillhub.lib.later import np
 from projects.ingest import issues, labels, restored, splits, statistics, stored
+from projects.ingest.checks import registry as checks
+from projects.ingest.checks.check import Check, Found
+from projects.ingest.checks.near_rows import NearRows
 from projects.ingest.formats import (
     SPLITS,
     TABLE_TASK,
@@ -28,7 +31,10 @@ from projects.ingest.formats import (
 
 UNLIKE = 0.9  # of a table's rows: with fewer unlike ones, equal rows are natural in it
 
+LARGE = 0.02  # of all rows: more that are near each other are made by a template, and divided
+
 READING, DIVIDING, WRITING, STORING = "Reading rows", "Checking rows", "Writing rows", "Storing"
+LOOKING = "Looking for issues"
 
 Beat = Callable[[str, float], None]  # what is done now, and how far it is, 0 to 1
 
@@ -73,10 +79,28 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     summary = statistics.Statistics(source.measures, plan.others)
     table = _Columns(labels.of(plan), _group_place(columns))
     source.beat = beat
+    looking = checks.suiting(plan, columns, source.measures)
+    try:
+        return _made(source, folder, beat, (draft, tally, summary, table, looking))
+    finally:
+        for one in looking:
+            one.close()
+
+
+def _made(
+    source: Source,
+    folder: Path,
+    beat: Beat,
+    tools: tuple[stored.Draft, issues.Tally, statistics.Statistics, _Columns, list[Check]],
+) -> dict[str, Any]:
+    plan, columns = source.plan, source.columns
+    draft, tally, summary, table, looking = tools
     for row, place, fraction in source.rows(tally):
         table.add(row)
         draft.add(row, place, source.row_size(row))
         summary.meet(row.measures, row.kind, row.others)
+        for check in looking:
+            check.meet(len(table) - 1, row)
         for code in row.remarks:
             tally.row(code, len(table) - 1)
         beat(READING, 0.7 * fraction)
@@ -91,6 +115,10 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
     keys = np.frombuffer(table.keys, dtype=np.int64)
     repeats = plan.task == TABLE_TASK and len(np.unique(keys)) < UNLIKE * len(keys)
     together = np.arange(len(keys)) if repeats else keys
+    nearness = next((one for one in looking if isinstance(one, NearRows)), None)
+    near = None if nearness is None else nearness.groups(keys)
+    if nearness is not None and near is not None and nearness.keeps_together:
+        together = splits.joined(together, _few(near))
     groups = np.frombuffer(table.groups, dtype=np.int64)
     if len(groups):
         together = splits.joined(together, groups)
@@ -111,7 +139,11 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
 
     target = folder / "rows.parquet"
     for done in stored.write(draft, target, assigned):
-        beat(WRITING, 0.75 + 0.15 * done / len(table))
+        beat(WRITING, 0.75 + 0.1 * done / len(table))
+    found = Found(target, tally, assigned, told, keys, near, beat=lambda: beat(LOOKING, 0.85))
+    for check in looking:
+        beat(LOOKING, 0.85)
+        check.finish(found)
     fingerprint = stored.fingerprint(target)
     beat(STORING, 0.95)
     blob = storage.put(target)
@@ -127,9 +159,18 @@ def made(source: Source, folder: Path, beat: Beat) -> dict[str, Any]:
         | told.summary()
         | {"columns": statistics.of_columns(target, columns)}
         | {"how_split": how}
+        | found.told
         | source.told(),
         "issues": tally.report(),
+        "issue_rows": tally.beyond(),
     }
+
+
+def _few(near: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`[rows]`: the group of each row, ALONE where it is near none, or near very many."""
+    sizes = np.bincount(near)[near]
+    fits = (sizes > 1) & (sizes <= max(10, LARGE * len(near)))
+    return np.where(fits, near + 1, splits.ALONE)
 
 
 class _Columns:

@@ -5,6 +5,7 @@ one by one in the stored file."""
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ pc, pq = Later("pyarrow.compute"), Later("pyarrow.parquet")
 
 QUANTILES = (5, 25, 50, 75, 95, 99)  # per cent
 BINS = 30
+#: Of pictures, and how far from one a picture may be.
+RATIOS = ((1, 1), (5, 4), (4, 3), (3, 2), (16, 9), (2, 1), (3, 1))
+SAME_RATIO = 0.02
 MOST_WORDS = 20  # of a column, the most frequent
 
 
@@ -22,12 +26,16 @@ class Statistics:
         self.measures = {name: Counter[int]() for name in measures}
         self.kinds: Counter[str] = Counter()
         self.missing = dict.fromkeys(others, 0)
+        self.shapes: Counter[str] = Counter()
+        self._has_shapes = measures[:2] == ("width", "height")
 
     def meet(self, measures: tuple[int, ...], kind: str, others: tuple[str | None, ...]) -> None:
         for counter, value in zip(self.measures.values(), measures, strict=True):
             counter[value] += 1
         if kind:
             self.kinds[kind] += 1
+        if self._has_shapes:
+            self.shapes[shape(*measures[:2])] += 1
         for name, other in zip(self.missing, others, strict=True):
             if other is None:
                 self.missing[name] += 1
@@ -37,8 +45,19 @@ class Statistics:
         return {
             "measures": {name: describe(counter) for name, counter in self.measures.items()},
             "kinds": dict(self.kinds.most_common()),
+            "shapes": dict(self.shapes.most_common()),
             "missing": self.missing,
         }
+
+
+@lru_cache(maxsize=1024)
+def shape(width: int, height: int) -> str:
+    """The ratio of width to height as people call it."""
+    ratio = max(width, height) / min(width, height)
+    for wide, tall in RATIOS:
+        if abs(ratio / (wide / tall) - 1) <= SAME_RATIO:
+            return f"{wide}:{tall}" if width >= height else f"{tall}:{wide}"
+    return "other, wide" if width > height else "other, tall"
 
 
 def describe(counter: Counter[int]) -> dict[str, Any]:

@@ -68,7 +68,8 @@ DEFINING = frozenset(
     {
         "dataset", "dataset_id", "number", "status", "source_name", "source_sha256",
         "source_bytes", "format", "reading", "file_sha256", "file_bytes", "fingerprint", "rows",
-        "columns", "labels", "splits", "statistics", "issues", "parent", "parent_id", "operation",
+        "columns", "labels", "splits", "statistics", "issues", "issue_rows",
+        "parent", "parent_id", "operation",
     }
 )  # fmt: skip
 
@@ -99,6 +100,16 @@ class DatasetVersionQuerySet(LeasedQuerySet["DatasetVersion"]):
 
     def ready(self) -> "DatasetVersionQuerySet":
         return self.filter(status=DatasetVersion.Status.READY)
+
+
+_FromQuerySet = models.Manager.from_queryset(DatasetVersionQuerySet)
+
+
+class DatasetVersionManager(_FromQuerySet["DatasetVersion"]):
+    """Leaves `issue_rows` for when it is asked for: it may be long, and lists never need it."""
+
+    def get_queryset(self) -> DatasetVersionQuerySet:
+        return DatasetVersionQuerySet(self.model, using=self._db).defer("issue_rows")
 
 
 class DatasetVersion(Leased):
@@ -140,7 +151,10 @@ class DatasetVersion(Leased):
     splits = models.JSONField(default=dict, help_text='{name: {"rows", "label_counts"}}')
     statistics = models.JSONField(default=dict)
     issues = models.JSONField(
-        default=list, help_text='[{"code", "severity", "count", "rows", "detail"}]'
+        default=list, help_text='[{"code", "severity", "count", "rows", "places", "detail"}]'
+    )
+    issue_rows = models.JSONField(
+        default=dict, help_text='{code: {"rows", "better"?}} of issues with more than are named.'
     )
 
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True)
@@ -149,7 +163,7 @@ class DatasetVersion(Leased):
     created_at = models.DateTimeField(auto_now_add=True)
     ready_at = models.DateTimeField(null=True, blank=True)
 
-    objects = DatasetVersionQuerySet.as_manager()
+    objects = DatasetVersionManager()
 
     class Meta:
         ordering: ClassVar = ["-number"]
@@ -165,7 +179,8 @@ class DatasetVersion(Leased):
         if self.pk is not None:
             stored = type(self).objects.ready().filter(pk=self.pk).values(*DEFINING).first()
             asked = kwargs.get("update_fields")
-            names = DEFINING if asked is None else DEFINING & set(asked)
+            names = DEFINING - self.get_deferred_fields()
+            names = names if asked is None else names & set(asked)
             if stored and any(stored[name] != self._stored_form(name) for name in names):
                 raise Fixed("A ready version does not change; a change makes the next version.")
         super().save(*args, **kwargs)
@@ -220,6 +235,22 @@ class DatasetVersion(Leased):
     def issue_count(self) -> int:
         """Rows, lines and files with something worth knowing; remarks do not count."""
         return sum(one["count"] for one in self.issues if one["severity"] != "info")
+
+    def rows_of_issue(self, code: str) -> list[int] | None:
+        """The ids of the rows of an issue, at most 10 000, increasing; None where there is none."""
+        named = {one["code"]: one["rows"] for one in self.issues}
+        if code not in named:
+            return None
+        beyond: dict[str, Any] = self.issue_rows.get(code) or {"rows": named[code]}
+        rows: list[int] = beyond["rows"]
+        return rows
+
+    @property
+    def better_labels(self) -> dict[int, str]:
+        """{row: the label that it should perhaps have} of rows whose label is suspected."""
+        known: dict[str, list[int]] = self.issue_rows.get("suspected_label") or {"rows": []}
+        places = zip(known["rows"], known.get("better", []), strict=True)
+        return {row_id: self.labels[place] for row_id, place in places}
 
     @property
     def is_ready(self) -> bool:

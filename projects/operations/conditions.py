@@ -32,7 +32,7 @@ class Conditions(Options):
         max_length=50,
         required=False,
         style={"of": "issues"},
-        help_text="Only the listed rows of one issue, by its code.",
+        help_text="Only the rows of one issue, by its code: at most 10 000.",
     )
     row_ids = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=2**53),
@@ -52,11 +52,10 @@ def filter_of(version: DatasetVersion, conditions: Mapping[str, Any]) -> page.Fi
     ids = conditions.get("row_ids")
     row_ids = None if ids is None else tuple(ids)
     if issue:
-        listed = {one["code"]: one["rows"] for one in version.issues}
-        if issue not in listed:
+        listed = version.rows_of_issue(issue)
+        if listed is None:
             raise refuse("issue", "This version has no such issue.")
-        here = set(listed[issue])
-        row_ids = tuple(listed[issue]) if row_ids is None else tuple(here & set(row_ids))
+        row_ids = tuple(listed) if row_ids is None else tuple(set(listed) & set(row_ids))
     return page.Filter(
         split=split or None,
         label=conditions.get("label") or None,

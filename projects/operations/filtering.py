@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from distillhub.lib.later import np
 from projects.ingest import page
+from projects.ingest.checks import personal
 from projects.models import DatasetVersion
 from projects.operations import conditions, operation, registry
 from projects.operations.operation import Parent, StoredRow
@@ -28,6 +29,18 @@ class Filter(operation.Operation):
     can_be_tried: ClassVar[bool] = True
     mends: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
         "missing_label": ("Leave them out", {"unlabelled": True, "leave_out": True}),
+    } | {
+        code: ("Leave them out", {"issue": code, "leave_out": True})
+        for code in (
+            "other_language",
+            "unusual_length",
+            "unusual_number",
+            "plain_picture",
+            "silent_sound",
+            "suspected_label",
+            "similar_conflict",
+            *personal.KINDS,
+        )
     }
 
     def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:

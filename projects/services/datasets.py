@@ -330,7 +330,8 @@ def rows_and_total(
     offset: int = 0,
     limit: int = 50,
 ) -> tuple[list[dict[str, Any]], int]:
-    """(rows, how many match). `issue` keeps the listed rows of one of the version's issues.
+    """(rows, how many match). `issue` keeps the rows of one of the version's issues, at most
+    10 000.
 
     Raises NotReady, and Invalid for a split, label or issue that the version does not have.
     """
@@ -340,10 +341,10 @@ def rows_and_total(
         raise Invalid(f"There is no split {split!r}; there are {has}.", fields={"split": [has]})
     row_ids = None
     if issue:
-        listed = {one["code"]: one["rows"] for one in version.issues}
-        if issue not in listed:
+        listed = version.rows_of_issue(issue)
+        if listed is None:
             raise Invalid("This version has no such issue.", fields={"issue": ["Unknown."]})
-        row_ids = tuple(listed[issue])
+        row_ids = tuple(listed)
     wanted = page.Filter(
         split=split or None,
         label=label or None,
