@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Any, ClassVar
 
 from distillhub.lib.later import Later, np
-from projects.ingest import class_folders, registry
+from projects.ingest import class_folders, compressed, registry
 from projects.ingest.class_folders import Archive, ClassFolders, File
 from projects.ingest.formats import BadFile, LeftOut, Look, Plan, Row
 
@@ -150,7 +150,7 @@ def of_upload(file: IO[bytes], name: str, place: int) -> bytes | None:
     """The encoded sound that stands at this place in an upload, or None. Raises BadFile."""
     form = registry.get(AudioFolder.key)
     assert isinstance(form, AudioFolder)
-    with class_folders.opened(file, name) as archive:
+    with class_folders.opened(compressed.opened(file), name) as archive:
         placed, _ = form.placed(archive, name)
         if not 0 <= place < len(placed):
             return None

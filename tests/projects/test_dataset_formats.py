@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 from typing import Any
 
 import openpyxl
@@ -13,6 +14,7 @@ from projects.ingest import ingestion, registry
 from projects.models import DatasetVersion, Project, User
 from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_pages import mapping, staged
+from tests.projects.test_ingest_audio import sound
 
 JSON = dict[str, Any]
 LOOKS = {"HX-Request": "true"}
@@ -147,3 +149,21 @@ def test_chats_become_a_version_that_networks_learn_to_write_from(
     first = rows["results"][0]
     assert json.loads(first["text"]) == CHATS[0]["messages"]
     assert first["source"] == "1"
+
+
+def test_sounds_of_a_compressed_tar_are_heard_before_it_is_confirmed(
+    project: Project, erin: User
+) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as packed:
+        for name in ("a/1.wav", "a/2.wav", "b/1.wav", "b/2.wav"):
+            content = sound(hertz=400 + 10 * len(packed.getnames()))
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            packed.addfile(info, io.BytesIO(content))
+    client = signed_in(erin)
+    upload = staged(client, file=SimpleUploadedFile("sounds.tar.gz", out.getvalue()))
+    address = f"/p/intents/datasets/uploads/{upload.pk}/sounds/0/1/"
+    heard = client.get(address)
+    assert heard.status_code == 200
+    assert heard.headers["Content-Type"].startswith("audio/")
