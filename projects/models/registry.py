@@ -76,7 +76,7 @@ class ModelVersion(Leased):
     number = models.PositiveIntegerField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.INSPECTING)
     error = models.JSONField(null=True, blank=True, help_text='{"code", "detail"}')
-    source = models.JSONField(help_text='{"kind": architecture|hub|upload|run|api, ...}')
+    source = models.JSONField(help_text='{"kind": architecture|hub|upload|run, ...}')
     architecture = models.CharField(max_length=100, blank=True, help_text="Registry key.")
     config = models.JSONField(default=dict, help_text="Resolved architecture options.")
     labels = models.JSONField(default=list, help_text="Empty until trained, and of numbers.")
