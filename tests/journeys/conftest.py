@@ -114,7 +114,8 @@ def _environment() -> dict[str, str]:
     """This process's, without what the test run itself set for Django."""
     ours = ("DISTILLHUB_HOME", "DJANGO_SETTINGS_MODULE", "SITE_URL", "DATABASE_URL", "REDIS_URL")
     kept = {name: value for name, value in os.environ.items() if name not in ours}
-    return kept | {"DISTILLHUB_RUN_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    told = {"DISTILLHUB_RUN_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return kept | told | {"DISTILLHUB_OUTGOING_ALLOW": "127.0.0.0/8"}  # services of tests
 
 
 def _address(process: subprocess.Popen[bytes], output: Path) -> str:
