@@ -167,3 +167,12 @@ def test_sounds_of_a_compressed_tar_are_heard_before_it_is_confirmed(
     heard = client.get(address)
     assert heard.status_code == 200
     assert heard.headers["Content-Type"].startswith("audio/")
+
+
+def test_a_version_says_which_sheet_it_was_read_from(project: Project, erin: User) -> None:
+    body = {"name": "cards", "task": "text-classification", "file": workbook(),
+            "reading": json.dumps({"sheet": "Data", "header": True})}  # fmt: skip
+    api_of(erin).post("/api/v1/projects/intents/datasets/", body, format="multipart")
+    ingestion.ingest(version_id=DatasetVersion.objects.get().pk)
+    page = signed_in(erin).get("/p/intents/datasets/cards/1/?tab=details").content.decode()
+    assert "<dt>Sheet</dt><dd>Data</dd>" in page

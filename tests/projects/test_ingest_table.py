@@ -235,7 +235,6 @@ def test_every_nasty_file_gives_rows_or_a_sentence(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("excel_instead_of_csv.xlsx", "Excel workbook"),
         ("zip_disguised_as.csv", "holds table.csv"),
         ("git_lfs_pointer_named_test.jsonl.gz", "Git LFS pointer"),
         ("nested_zip_of_class_folders_elpv_originals.zip", "another archive, upload/images.zip"),
