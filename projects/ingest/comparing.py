@@ -15,7 +15,7 @@ from functools import cache
 from typing import IO, Any
 
 from distillhub.lib.later import Later, np
-from projects.ingest import restored
+from projects.ingest import restored, stored
 
 pa, pc, pq = Later("pyarrow"), Later("pyarrow.compute"), Later("pyarrow.parquet")
 
@@ -130,7 +130,7 @@ def _hashes(side: Side, common: Sequence[str], keyed: Sequence[str]) -> tuple[An
     cells = np.empty((many, len(common)), dtype=np.uint32)
     names = list(dict.fromkeys([*common, *keyed]))
     done = 0
-    for batch in file.iter_batches(batch_size=BATCH, columns=names):
+    for batch in stored.batches(file, names, BATCH):
         upto = done + batch.num_rows
         found = {name: _of_column(batch.column(name)) for name in names}
         keys[done:upto] = _joined([found[name] for name in keyed], batch.num_rows)

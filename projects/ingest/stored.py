@@ -122,7 +122,7 @@ def fingerprint(path: Path) -> str:
     file = pq.ParquetFile(str(path))
     names = [name for name in file.schema_arrow.names if name not in {"row_id", "source"}]
     digest = hashlib.sha256("\0".join(names).encode())
-    for batch in _batches(file, names):
+    for batch in batches(file, names):
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             for value in values:
                 if value is None:
@@ -137,7 +137,8 @@ def fingerprint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _batches(file: Any, names: list[str]) -> Iterator[Any]:
-    """Of one group of rows after the other: over all groups at once pyarrow keeps some of each."""
+def batches(file: Any, names: list[str] | None = None, rows: int = GROUP_ROWS) -> Iterator[Any]:
+    """The rows of an open Parquet file with these columns, some at a time, of one group after the
+    other: over all groups at once pyarrow keeps some of each, 700 MB of two million rows."""
     for group in range(file.num_row_groups):
-        yield from file.iter_batches(batch_size=GROUP_ROWS, columns=names, row_groups=[group])
+        yield from file.iter_batches(batch_size=rows, columns=names, row_groups=[group])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from distillhub.lib.later import Later
+from projects.ingest import stored
 
 pa, pq = Later("pyarrow"), Later("pyarrow.parquet")
 
@@ -37,7 +38,7 @@ def as_csv(stream: IO[bytes]) -> Iterator[bytes]:
         text = io.StringIO(newline="")
         out = csv.writer(text)
         out.writerow([escaped(name) for name in names])
-        for batch in file.iter_batches(batch_size=ROWS, columns=names):
+        for batch in stored.batches(file, names, ROWS):
             columns = [batch.column(name).to_pylist() for name in names]
             out.writerows(map(escaped, row) for row in zip(*columns, strict=True))
             yield text.getvalue().encode()
@@ -59,7 +60,7 @@ def as_json_lines(stream: IO[bytes]) -> Iterator[bytes]:
     with stream:
         file = pq.ParquetFile(stream)
         names = [name for name in file.schema_arrow.names if name not in MEDIA]
-        for batch in file.iter_batches(batch_size=ROWS, columns=names):
+        for batch in stored.batches(file, names, ROWS):
             lines = [json.dumps(row, ensure_ascii=False) for row in batch.to_pylist()]
             yield ("\n".join(lines) + "\n").encode(errors="replace") if lines else b""
 
@@ -71,7 +72,7 @@ def as_files(
     folders = _folders(labels)
     names = ["row_id", "split", "label", column]
     with stream:
-        for batch in pq.ParquetFile(stream).iter_batches(batch_size=100, columns=names):
+        for batch in stored.batches(pq.ParquetFile(stream), names, 100):
             for row in batch.to_pylist():
                 yield _path(row, column, folders), _opener(row[column])
 

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from distillhub.lib.errors import Invalid
 from distillhub.lib.later import Later
-from projects.ingest import issues, making
+from projects.ingest import issues, making, stored
 from projects.models import DatasetVersion
 
 pq = Later("pyarrow.parquet")
@@ -52,7 +52,7 @@ class Parent:
 
     def rows(self) -> Iterator[StoredRow]:
         file = pq.ParquetFile(str(self.path))
-        for batch in file.iter_batches(batch_size=BATCH):
+        for batch in stored.batches(file, rows=BATCH):
             yield from batch.to_pylist()
 
 

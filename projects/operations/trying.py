@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from distillhub.lib import storage
 from distillhub.lib.later import Later
+from projects.ingest import stored
 from projects.models import DatasetVersion
 from projects.operations.operation import Operation, Parent, StoredRow
 
@@ -65,7 +66,7 @@ class Glimpse(Parent):
         self.met.clear()
         done = size = 0
         with self.open() as stream:
-            for batch in pq.ParquetFile(stream).iter_batches(batch_size=BATCH):
+            for batch in stored.batches(pq.ParquetFile(stream), rows=BATCH):
                 for row in batch.to_pylist():
                     if self.most is not None and done >= self.most:
                         return

@@ -207,8 +207,9 @@ def column(path: Path, name: str, rows_at_once: int = 2000) -> Iterator[list[Any
     file = pq.ParquetFile(path)
     if name not in file.schema_arrow.names:
         raise DataError(f"The dataset has no column {name!r}, which this task reads.")
-    for piece in file.iter_batches(batch_size=rows_at_once, columns=[name]):
-        yield piece.column(0).to_pylist()
+    for group in range(file.num_row_groups):  # over all at once pyarrow keeps some of each
+        for piece in file.iter_batches(rows_at_once, row_groups=[group], columns=[name]):
+            yield piece.column(0).to_pylist()
 
 
 def columns(path: Path, *names: str) -> Iterator[tuple[list[Any], ...]]:

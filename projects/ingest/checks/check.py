@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from distillhub.lib.later import Later, np
-from projects.ingest import issues
+from projects.ingest import issues, stored
 from projects.ingest.formats import Plan, Row
 from projects.ingest.labels import Labels
 
@@ -47,7 +47,7 @@ class Found:
         """What these rows hold in a column; they are increasing."""
         done = 0
         file = pq.ParquetFile(str(self.path))
-        for batch in file.iter_batches(batch_size=500, columns=[column]):
+        for batch in stored.batches(file, [column], 500):
             here = rows[np.searchsorted(rows, done) : np.searchsorted(rows, done + batch.num_rows)]
             self.beat()
             if len(here):
