@@ -1,5 +1,6 @@
 """Teachers label the rows of a dataset: models with weights, and services behind APIs."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -149,3 +150,144 @@ def test_a_model_with_weights_labels_them_and_is_not_asked_again(
     assert newest().soft_labels == {label: f"p_{label}" for label in dataset.labels}
     assert newest().statistics["operation"]["stored"] == 30
     assert TeacherOutputs.objects.filter(split="validation").exists()
+
+
+@pytest.mark.django_db
+def test_when_the_budget_is_spent_the_rest_waits_and_nothing_is_paid_for_twice(
+    project: Project, client: APIClient, service: Service
+) -> None:
+    api_teacher(project, service, concurrency=1)
+    asked = {"teacher": ModelVersion.objects.get().reference, "version": 1}
+    annotate(client, budget="0.0015", **asked)
+    first = newest()
+    report = first.statistics["operation"]
+    assert report["stopped"]["reason"] == "budget"
+    assert 0 < report["labelled"] < 15
+    assert float(report["cost"]) <= 0.0015
+    issues = {one["code"]: one["count"] for one in first.issues}
+    assert issues["not_asked"] == issues["missing_label"] == 15 - report["labelled"]
+    paid = len(service.seen)
+
+    annotate(client, **asked)
+    assert newest().statistics["operation"]["labelled"] == 15
+    assert newest().statistics["operation"]["cached"] >= report["labelled"]
+    assert set(service.charges.values()) == {1}
+    assert len(service.seen) - paid == newest().statistics["operation"]["requests"]
+    estimate = client.post(
+        VERSIONS.replace("versions", "estimate"), {"operation": "annotate", **asked}, format="json"
+    ).json()
+    assert (estimate["rows"], estimate["asked"], estimate["cost"]) == (15, 0, "0.000000")
+
+
+@pytest.mark.django_db
+def test_a_key_that_is_not_accepted_fails_the_version_with_its_reason(
+    project: Project, client: APIClient, service: Service
+) -> None:
+    service.key = "sk-other"
+    api_teacher(project, service)
+    annotate(client, teacher=ModelVersion.objects.get().reference)
+    made = DatasetVersion.objects.order_by("-number")[0]
+    assert (made.number, made.status) == (2, "failed")
+    assert "key" in (made.error or {})["detail"]
+
+
+@pytest.mark.django_db
+def test_reasons_stand_beside_and_what_was_given_stays(
+    project: Project, client: APIClient, service: Service
+) -> None:
+    def explains(body: Body) -> str:
+        said = {"rationale": "It names the thing."}
+        if "The right answer is" not in prompt_of(body):
+            said["label"] = knows(body)
+        return json.dumps(said)
+
+    service.answer = explains
+    api_teacher(project, service)
+    before = rows_of(client, newest())
+    annotate(
+        client,
+        teacher=ModelVersion.objects.get().reference,
+        write=["label", "rationale"],
+        unlabelled=False,
+    )
+    for was, row in zip(before, rows_of(client, newest()), strict=True):
+        assert row["teacher_rationale"] == "It names the thing."
+        assert row["label"] == (was["label"] or knows({"prompt": row["text"]}))
+    assert newest().statistics["operation"]["labelled"] == 15
+
+
+@pytest.mark.django_db
+def test_rows_of_which_the_teacher_is_not_sure_stay_without_a_label(
+    project: Project, client: APIClient, service: Service
+) -> None:
+    """The service tells no probabilities, so nobody knows how sure it is."""
+    api_teacher(project, service)
+    annotate(client, teacher=ModelVersion.objects.get().reference, confidence=0.7)
+    issues = {one["code"]: one["count"] for one in newest().issues}
+    assert issues["not_confident"] == issues["missing_label"] == 15
+
+
+@pytest.mark.django_db
+def test_several_labels_and_numbers_are_asked_for_as_what_they_are(
+    project: Project, erin: User, service: Service
+) -> None:
+    client = api_of(erin)
+    tables = {
+        "several": ("multi_label", "a|b", "c", '{"label": ["c", "a"]}', "a|c"),
+        "numbers": ("regression", "1.5", "2", '{"label": 3.5}', "3.5"),
+    }
+    api_teacher(project, service)
+    for name, (problem, one, two, said, stored) in tables.items():
+        lines = [f"text {n},{one if n % 2 else two}" for n in range(20)]
+        table = "\n".join(["text,label", *lines, "text twenty,", "text twentyone,"])
+        body = {"file": file_of(table.encode()), "name": name, "problem": problem,
+                "columns": '{"text": "text", "label": "label"}'}  # fmt: skip
+        made = client.post("/api/v1/projects/intents/datasets/", body, format="multipart")
+        assert made.status_code == 201, made.data
+        make_all()
+        service.answer = lambda body, said=said: said  # type: ignore[misc]
+        address = f"/api/v1/projects/intents/datasets/{name}/versions/"
+        asked = {"operation": "annotate", "teacher": ModelVersion.objects.get().reference}
+        made = client.post(address, asked, format="json")
+        assert made.status_code == 201, made.data
+        make_all()
+        rows = client.get(f"{address}2/rows/?limit=100").json()["results"]
+        assert [row["label"] for row in rows if "twenty" in row["text"]] == [stored, stored]
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"teacher": "nobody"}, "teacher"),
+    ({"teacher": "run/7"}, "teacher"),
+    ({}, "teacher"),
+    ({"write": []}, "write"),
+    ({"write": ["poems"]}, "write.0"),
+    ({"write": ["probabilities", "rationale"]}, "write"),
+    ({"confidence": 2}, "confidence"),
+    ({"confidence": 0.5, "write": ["rationale"]}, "confidence"),
+    ({"into": "text"}, "into"),
+    ({"label": "billing"}, "unlabelled"),
+    ({"text": "{label}"}, "text"),
+    ({"text": "{nothing}"}, "text"),
+    ({"labels": ["only"]}, "labels"),
+    ({"budget": "0"}, "budget"),
+    ({"split": "nowhere"}, "split"),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("asked", "field"), WRONG)
+def test_what_cannot_be_is_refused_at_its_field(
+    project: Project, client: APIClient, service: Service, asked: dict[str, Any], field: str
+) -> None:
+    known = {} if field == "teacher" else {"teacher": api_teacher(project, service).reference}
+    for made in (
+        annotate(client, **known, **asked),
+        client.post(
+            VERSIONS.replace("versions", "estimate"),
+            {"operation": "annotate", **known, **asked},
+            format="json",
+        ),
+    ):
+        assert made.status_code == 400, made.data
+        assert field in made.data["fields"], made.data
+    assert not service.seen

@@ -68,9 +68,12 @@ class Asking(conditions.Conditions):
     )
 
     def get_fields(self) -> dict[str, Any]:
-        """The teacher first."""
+        """Who is asked for what, then about which rows, then how."""
         fields = super().get_fields()
-        return {"teacher": fields.pop("teacher"), **fields}
+        which = [name for name in fields if name in conditions.Conditions().fields]
+        how = [name for name in ("budget", "template", "text") if name in fields]
+        first = [name for name in fields if name not in {*which, *how}]
+        return {name: fields[name] for name in (*first, "budget", *which, *how[1:])}
 
 
 def resolved(version: DatasetVersion, reference: str) -> ModelVersion:
