@@ -91,7 +91,7 @@ class Tally:
         self.counts: Counter[str] = Counter()
         self.rows: dict[str, list[int]] = {}
         self.places: dict[str, list[str]] = {}
-        self.better: dict[str, list[int]] = {}  # classes, beside rows
+        self.more: dict[str, dict[str, list[int]]] = {}  # of each row of an issue; see `many`
 
     def row(self, code: str, row_id: int) -> None:
         self.counts[code] += 1
@@ -116,14 +116,23 @@ class Tally:
         self,
         code: str,
         row_ids: np.ndarray[Any, Any],
+        *,
         better: np.ndarray[Any, Any] | None = None,
+        beside: np.ndarray[Any, Any] | None = None,
     ) -> None:
-        """All rows of an issue at once, and which class each of them should perhaps have."""
+        """All rows of an issue at once; `better`: which class each of them should perhaps have;
+        `beside`: the row that each of them is to be compared with."""
         if len(row_ids):
             self.counts[code] += len(row_ids)
             self.rows[code] = [int(one) for one in row_ids[:FILTERED]]
-            if better is not None:
-                self.better[code] = [int(one) for one in better[:FILTERED]]
+            given = {"better": better, "beside": beside}
+            more = {
+                name: [int(one) for one in values[:FILTERED]]
+                for name, values in given.items()
+                if values is not None
+            }
+            if more:
+                self.more[code] = more
 
     def take(self, other: Tally) -> None:
         """What another one has met of other kinds."""
@@ -132,13 +141,12 @@ class Tally:
         self.places |= other.places
 
     def beyond(self) -> dict[str, dict[str, list[int]]]:
-        """{code: {"rows", "better"}} of the issues for which `report` does not say all that is
-        known: up to FILTERED rows."""
+        """{code: {"rows", "better"?, "beside"?}} of the issues for which `report` does not say all
+        that is known: up to FILTERED rows."""
         found: dict[str, dict[str, list[int]]] = {}
         for code, rows in self.rows.items():
-            if len(rows) > LISTED or code in self.better:
-                better = self.better.get(code)
-                found[code] = {"rows": rows} | ({} if better is None else {"better": better})
+            if len(rows) > LISTED or code in self.more:
+                found[code] = {"rows": rows} | self.more.get(code, {})
         return found
 
     def report(self) -> list[dict[str, Any]]:

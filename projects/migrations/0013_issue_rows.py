@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='datasetversion',
             name='issue_rows',
-            field=models.JSONField(default=dict, help_text='{code: {"rows", "better"?}} of issues with more than are named.'),
+            field=models.JSONField(default=dict, help_text='{code: {"rows", "better"?, "beside"?}}: more than is named.'),
         ),
         migrations.AlterField(
             model_name='datasetversion',

@@ -154,7 +154,7 @@ class DatasetVersion(Leased):
         default=list, help_text='[{"code", "severity", "count", "rows", "places", "detail"}]'
     )
     issue_rows = models.JSONField(
-        default=dict, help_text='{code: {"rows", "better"?}} of issues with more than are named.'
+        default=dict, help_text='{code: {"rows", "better"?, "beside"?}}: more than is named.'
     )
 
     parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True)

@@ -1,5 +1,7 @@
 """Datasets and their versions, for reading."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from django.core.paginator import Paginator
@@ -11,10 +13,13 @@ from django.views.decorators.http import require_safe
 
 from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.later import np
 from distillhub.templatetags import ui
 from projects import permissions
+from projects.ingest import page as stored_rows
 from projects.ingest import restored, words
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
+from projects.ingest.issues import FILTERED
 from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets, operations, removal, written
@@ -41,7 +46,16 @@ UNITS = {
     "milliseconds": "ms",
     "rate": "samples a second",
 }
+LANGUAGES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
+    "es": "Spanish", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi",
+    "hu": "Hungarian", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "nl": "Dutch", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sv": "Swedish", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian",
+    "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
 CHARTED_COLUMNS = 12
+MOST_TALLIED = 12
 MOST_LINEAGE = 100  # versions
 MOST_TAGGED = 20_000  # characters of a row of words with tags
 TABS = ("rows", "labels", "statistics", "issues", "details")
@@ -222,16 +236,15 @@ def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[st
             "words_per_label": version.statistics.get("words_per_label"),
         }
     if tab == "statistics":
-        kinds = version.statistics.get("kinds", {}).items()
         return {
             "measures": _measures(version),
-            "missing": _missing(version),
-            "kinds": [(MODES.get(mode, mode), rows) for mode, rows in kinds],
+            "facts": _facts(version),
+            "tallies": _tallies(version),
             **_columns(version),
         }
     if tab == "issues":
         return {
-            "issues": [issue | {"shown": _issue_rows(version, issue)} for issue in version.issues],
+            "issues": [issue | _issue_rows(version, issue) for issue in version.issues],
             "remedies": operations.remedies(version),
             "following": f"{version.dataset.name}@{version.dataset.next_number()}",
         }
@@ -358,18 +371,75 @@ def _summed_up(facts: dict[str, Any]) -> list[str]:
     return [_written(value) for value in (*shown, facts["deviation"])]
 
 
-def _missing(version: DatasetVersion) -> list[tuple[str, int, float]]:
-    """(column, rows without a value, their share) of the kept columns."""
-    missing = version.statistics.get("missing", {})
-    return [(name, rows, rows / max(1, version.rows)) for name, rows in missing.items()]
+def _facts(version: DatasetVersion) -> list[tuple[str, str, str]]:
+    """(what, figure, more about it) of what statistics say in one number each."""
+    told = version.statistics
+    facts = []
+    if balance := told.get("balance"):
+        most, least = balance["commonest"], balance["rarest"]
+        words = (
+            f"{most[0]} has {ui.grouped(most[1])} rows of train, {least[0]} {ui.grouped(least[1])}"
+        )
+        facts.append(("Imbalance", f"{balance['ratio']:g} : 1", words))
+        words = f"of {balance['labels']} labels: as many even ones say as much"
+        facts.append(("Effective labels", f"{balance['effective']:g}", words))
+    if (length := told.get("measures", {}).get("milliseconds")) and length:
+        seconds = round(length["mean"] * version.rows / 1000)
+        facts.append(("In all", ui.duration(seconds), "of sound"))
+    if near := told.get("near"):
+        words = f"in {ui.grouped(near['groups'])} groups" if near["groups"] else "none"
+        words = words if near["complete"] else f"{words}, of those that were compared"
+        facts.append(("Near duplicates", ui.grouped(near["rows"]), words))
+    if quick := told.get("label_errors"):
+        words = f"a {quick['model']}" + (
+            "" if quick["usable"] else ": too little to suspect labels"
+        )
+        facts.append(("A quick model is right", f"{quick['accuracy']:.0%}", words))
+    return facts
 
 
-def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> list[dict[str, Any]]:
-    """The first rows that an issue lists."""
+def _tallies(version: DatasetVersion) -> list[dict[str, Any]]:
+    """What is counted by name: languages, shapes and kinds, values that are missing."""
+    told, found = version.statistics, []
+    if languages := told.get("languages"):
+        looked = f"of {ui.grouped(languages['sample'])} rows"
+        counts = {LANGUAGES.get(code, code): many for code, many in languages["counts"].items()}
+        counts |= {"not sure": languages["unsure"]} if languages["unsure"] else {}
+        found.append(_tally("Languages", looked, counts, languages["sample"]))
+    if shapes := told.get("shapes"):
+        found.append(_tally("Shapes", "width : height", shapes, version.rows))
+    if kinds := told.get("kinds"):
+        title = "Kinds of sounds" if version.input_column == "audio" else "Kinds of pictures"
+        named = {MODES.get(mode, mode): many for mode, many in kinds.items()}
+        found.append(_tally(title, "", named, version.rows))
+    if missing := told.get("missing"):
+        found.append(_tally("Kept columns", "rows without a value", missing, version.rows))
+    return found
+
+
+def _tally(title: str, note: str, counts: dict[str, int], of: int) -> dict[str, Any]:
+    lines = [(name, many, many / max(1, of)) for name, many in counts.items()]
+    left = len(lines) - MOST_TALLIED
+    return {"title": title, "note": note, "lines": lines[:MOST_TALLIED], "left": max(0, left)}
+
+
+def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> dict[str, Any]:
+    """The first rows that an issue lists, each with the row it is to be compared with and the label
+    that it should perhaps have, and how many a list of rows finds."""
     if not issue["rows"]:
-        return []
-    rows, _ = datasets.rows_and_total(version=version, issue=issue["code"], limit=ISSUE_ROWS)
-    return _shown(version, rows)
+        return {}
+    code, first = issue["code"], issue["rows"][:ISSUE_ROWS]
+    more = version.issue_rows.get(code, {})
+    beside = more.get("beside", [])[: len(first)]
+    with datasets.open_file(version=version) as stream:
+        asked = np.array([*first, *beside], dtype=np.int64)
+        rows = _shown(version, stored_rows.these(stream, asked, without=("image", "audio")))
+    shown, others = rows[: len(first)], rows[len(first) :]
+    better = [version.labels[place] for place in more.get("better", [])[: len(first)]]
+    for name, values in (("beside", others), ("better", better)):
+        for row, value in zip(shown, values, strict=False):
+            row[name] = value
+    return {"shown": shown, "findable": min(issue["count"], FILTERED)}
 
 
 def _shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

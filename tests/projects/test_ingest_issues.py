@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from distillhub.lib.errors import Invalid
 from projects.ingest import confident, issues, near, statistics
 from projects.ingest.checks import label_errors, personal, plain_pictures, registry, unusual
 from projects.models import DatasetVersion, Project, User
-from projects.services import datasets
-from tests.conftest import api_of
+from projects.services import datasets, suspicions
+from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of, issues_of, table_of, uploaded
 from tests.projects.test_ingest_images import archive
 from tests.projects.test_operations import change, latest
@@ -321,6 +322,38 @@ def test_a_sounds_spectrogram_has_one_shape_however_long_it_is() -> None:
         soundfile.write(out, noise, 8000, format="WAV")
         shapes.add(label_errors.spectrogram(out.getvalue()).shape)
     assert len(shapes) == 1
+
+
+def test_probabilities_of_a_run_say_which_labels_are_suspected(project: Project) -> None:
+    lines = [f"words number {n},{'ab'[n % 2]}" for n in range(40)] + ["words without,"]
+    version = uploaded(project, ("text,label\n" + "\n".join(lines)).encode())
+    probabilities = np.array([[0.9, 0.1] if n % 2 == 0 else [0.2, 0.8] for n in range(41)])
+    probabilities[4], probabilities[7] = [0.05, 0.95], [0.97, 0.03]
+    rows = np.arange(41)
+    asked = {"version": version, "row_ids": rows, "probabilities": probabilities}
+    assert suspicions.suspected(**asked) == {4: "b", 7: "a"}
+    with pytest.raises(Invalid, match="no such row"):
+        suspicions.suspected(**asked | {"row_ids": rows + 1})
+    with pytest.raises(Invalid, match="each label"):
+        suspicions.suspected(**asked | {"probabilities": probabilities[:, :1]})
+
+
+def test_pages_show_what_a_row_is_like_and_which_label_it_should_have(
+    erin: User, project: Project
+) -> None:
+    rng = np.random.default_rng(9)
+    texts = sentences(rng, 40)
+    lines = [f"{text},{'ac'[n % 2]},train" for n, text in enumerate(texts)]
+    lines += [f"{text} now,b,test" for text in texts[:3]]
+    version = uploaded(project, ("text,label,split\n" + "\n".join(lines)).encode())
+    client = signed_in(erin)
+    address = f"/p/{project.slug}/datasets/words/{version.number}/"
+    issues_page = client.get(f"{address}?tab=issues").content.decode()
+    assert "like 0 " in issues_page
+    assert "Leave near duplicates out" in issues_page
+    statistics_page = client.get(f"{address}?tab=statistics").content.decode()
+    assert "Effective labels" in statistics_page
+    assert "Near duplicates" in statistics_page
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ class LabelErrors(Check):
         }
         if usable:
             places, better = confident.suspected(told, given)
-            found.tally.many("suspected_label", chosen[places], enough[better])
+            found.tally.many("suspected_label", chosen[places], better=enough[better])
             found.tally.remark("suspected_label", _said(found.told[self.key]))
 
 

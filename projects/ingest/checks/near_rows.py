@@ -64,11 +64,15 @@ class NearRows(Check):
         rows = np.arange(len(keys))
         of_key, first = equal_keys.grouped(keys)
         similar = (first[of_key] == rows) & (groups != rows)
-        tally.many("similar_input", np.flatnonzero(similar))
+        tally.many("similar_input", np.flatnonzero(similar), beside=groups[similar])
         leak = issues.leaking(found.splits, groups) & ~issues.leaking(found.splits, of_key)
-        tally.many("similar_leak", np.flatnonzero(leak))
+        earliest = np.full(len(keys), -1)
+        order = np.lexsort((rows, found.splits))[::-1]  # of each group the last one written holds
+        earliest[groups[order]] = order
+        tally.many("similar_leak", np.flatnonzero(leak), beside=earliest[groups[leak]])
         conflict = issues.conflicting(labels, groups) & ~issues.conflicting(labels, of_key)
-        tally.many("similar_conflict", np.flatnonzero(conflict))
+        other = _otherwise(labels, groups)
+        tally.many("similar_conflict", np.flatnonzero(conflict), beside=other[conflict])
         sizes = np.bincount(groups[first])
         found.told[self.key] = {
             "groups": int((sizes > 1).sum()),
@@ -78,6 +82,17 @@ class NearRows(Check):
 
     def close(self) -> None:
         self.nearness.close()
+
+
+def _otherwise(labels: check.Rows, groups: check.Rows) -> check.Rows:
+    """`[rows]`: the first row of the group with another label; -1 where there is none."""
+    known = np.flatnonzero(labels >= 0)[::-1]
+    lead, other = np.full(len(groups), -1), np.full(len(groups), -1)
+    lead[groups[known]] = known
+    unlike = known[labels[known] != labels[lead[groups[known]]]]
+    other[groups[unlike]] = unlike
+    lead, other = lead[groups], other[groups]
+    return np.where(labels == labels[lead], other, lead)
 
 
 def compared(given: Any, *, has_prompt: bool) -> Any:
