@@ -60,7 +60,8 @@ def completion_detail(request: HttpRequest, project_slug: str, key: str) -> Http
     context = {
         "project": project,
         "section": "inbox",
-        "title": found.key,
+        "title": found.asked[:80] or "A call",
+        "crumb": found.key,
         "crumbs": [("Inbox", reverse("projects:completion_list", args=[project.slug]))],
         "one": found,
         "said": [_shown(message) for message in asked.get("messages") or [asked.get("prompt")]],
@@ -68,7 +69,7 @@ def completion_detail(request: HttpRequest, project_slug: str, key: str) -> Http
         "settings": [
             (name, json.dumps(value))
             for name, value in asked.items()
-            if name not in ("messages", "prompt")
+            if name not in ("messages", "prompt", "model", "metadata")
         ],
     }
     return render(request, "projects/completion_detail.html", context)
