@@ -9,7 +9,9 @@ from django.conf import LazySettings
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from distillhub.lib import leases
 from projects import jobs
+from projects.ingest import ingestion
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests.conftest import api_of
 from tests.projects.test_dataset_versions import file_of
@@ -18,6 +20,7 @@ from tests.training.conftest import launch, sentences
 from tests.training.test_asking_apis import teacher as api_teacher
 from training.answering import asker
 from training.models import TeacherOutputs
+from training.operations import asking
 from training.worker import runs as executing
 
 VERSIONS = "/api/v1/projects/intents/datasets/tickets/versions/"
@@ -291,3 +294,64 @@ def test_what_cannot_be_is_refused_at_its_field(
         assert made.status_code == 400, made.data
         assert field in made.data["fields"], made.data
     assert not service.seen
+
+
+@pytest.mark.django_db
+def test_a_worker_that_has_to_leave_gives_it_back_and_another_goes_on(
+    project: Project, client: APIClient, service: Service
+) -> None:
+    def leaves(body: Body) -> str:
+        if len(service.seen) == 5:
+            leases.stopping.set()
+        return knows(body)
+
+    service.answer = leaves
+    api_teacher(project, service, concurrency=1)
+    try:
+        annotate(client, teacher=ModelVersion.objects.get().reference)
+    finally:
+        leases.stopping.clear()
+    waiting = DatasetVersion.objects.get(number=2)
+    assert (waiting.status, waiting.lease_until) == ("ingesting", None)
+
+    make_all()
+    report = newest().statistics["operation"]
+    assert (report["labelled"], report["cached"]) == (15, 5)
+    assert set(service.charges.values()) == {1}
+    assert len(service.seen) == 15
+
+
+@pytest.mark.parametrize(
+    ("left", "done", "seconds", "said"),
+    [
+        (100, 0, 5.0, ""),
+        (0, 100, 5.0, ""),
+        (4588, 412, 16.2, ", about 3 minutes left"),
+        (10, 412, 16.2, ", about a minute left"),
+        (100_000, 412, 41.2, ", about 3 hours left"),
+    ],
+)
+def test_how_long_it_will_take_is_told_from_what_was_asked(
+    left: int, done: int, seconds: float, said: str
+) -> None:
+    assert asking.left_words(left, done, seconds) == said
+
+
+@pytest.mark.django_db
+def test_how_far_it_is_is_told_while_it_asks(
+    project: Project, client: APIClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "TELLS", 0.0)
+    told: set[str] = set()
+
+    beat = ingestion.Turn.beat
+
+    def heard(turn: ingestion.Turn, stage: str, fraction: float) -> None:
+        told.add(stage)
+        beat(turn, stage, fraction)
+
+    monkeypatch.setattr(ingestion.Turn, "beat", heard)
+    api_teacher(project, service)
+    annotate(client, teacher=ModelVersion.objects.get().reference)
+    assert "0 of 15 rows answered" in told
+    assert "15 of 15 rows answered" in told
