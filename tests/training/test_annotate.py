@@ -116,6 +116,8 @@ def test_a_service_labels_the_rows_without_a_label(
     assert len(service.seen) == len({row["text"] for row in rows[::2]})
     report = version.statistics["operation"]
     assert (report["rows"], report["labelled"], report["stopped"]) == (15, 15, None)
+    (issue,) = [one for one in version.issues if one["code"] == "teacher_scores"]
+    assert [row["split"] != "train" for row in rows[::2]].count(True) == issue["count"] > 0
     assert float(report["cost"]) > 0
 
 

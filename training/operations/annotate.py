@@ -19,6 +19,7 @@ from projects.ingest.formats import (
     SINGLE,
     TABLE_TASK,
     TOKENS_TASK,
+    TRAIN,
     BadFile,
 )
 from projects.ingest.numbers import written
@@ -40,12 +41,20 @@ MOST_REASON = 4000  # characters of a rationale
 #: Columns that say where a label comes from.
 WHO, SURE, HOW = "teacher", "teacher_confidence", "teacher_method"
 NOT_CONFIDENT = "not_confident"
+SCORES = "teacher_scores"
 
 issues.know(
     NOT_CONFIDENT,
     issues.INFO,
     "Rows of which the teacher was less sure than asked for, or did not say how sure it is. They "
     "stay as they were; its answer stands in no column of labels.",
+)
+
+issues.know(
+    SCORES,
+    issues.WARNING,
+    "Rows of validation or test whose label a teacher gave: scores on them say how like the "
+    "teacher a student is, not how right. Label rows of train alone, or have people check these.",
 )
 
 SYSTEM = (
@@ -373,6 +382,8 @@ class _Writing:
         elif said.label is not None:
             row[self.into] = said.label
             self.report["labelled"] += 1
+            if self.into == LABEL and row["split"] != TRAIN:
+                row[REMARKS] = (SCORES,)
 
 
 # -- models with weights ---------------------------------------------------------------------------
