@@ -1,6 +1,6 @@
 """The form of an operation, made from its Options: the serializer is the one declaration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -60,7 +60,8 @@ class OperationForm(forms.Form):
                     self.initial[name] = field.default
                 given = self.initial.get(name)
                 if isinstance(given, list) and not isinstance(made, forms.MultipleChoiceField):
-                    self.initial[name] = ", ".join(map(str, given))
+                    between = "\n" if field.style.get("lines") else ", "
+                    self.initial[name] = between.join(map(str, given))
                 self.fields[name] = made
 
     def options(self) -> dict[str, Any]:
@@ -170,7 +171,8 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         widget = forms.NumberInput({"step": "1" if whole else "any", **limits})
         return forms.CharField(required=required, widget=widget)
     if isinstance(field, serializers.ListField):
-        attrs = {"rows": 2, "placeholder": "12, 40, 41"}
+        example = "channel:is:app" if field.style.get("lines") else "12, 40, 41"
+        attrs = {"rows": 2, "placeholder": example}
         return forms.CharField(required=required, widget=forms.Textarea(attrs))
     if isinstance(field, serializers.CharField):
         return forms.CharField(required=required, max_length=field.max_length)
@@ -190,6 +192,9 @@ def _read(data: QueryDict, name: str, field: Any, version: DatasetVersion) -> An
     if isinstance(field, serializers.ListField):
         if field.style.get("of"):
             return data.getlist(name) or None
+        if field.style.get("lines"):  # from an address, one each; from a page, one a line
+            lines = [one for text in data.getlist(name) for one in text.splitlines()]
+            return [one for one in lines if one.strip()] or None
         return [one for one in data.get(name, "").replace(",", " ").split() if one] or None
     text = data.get(name, "")
     if field.style.get("as") == "template":  # browsers end lines with CR and LF
@@ -347,10 +352,13 @@ _LINES: dict[str, Any] = {
 }
 
 
-def initial_from(query: QueryDict, shape: Sequence[str]) -> dict[str, Any]:
+def initial_from(query: QueryDict, shape: Mapping[str, Any]) -> dict[str, Any]:
     """What an address prefills: `?label=refund&leave_out=true`."""
-    return {
-        name: query[name] == "true" if query[name] in {"true", "false"} else query[name][:2000]
-        for name in shape
-        if name in query
-    }
+    found: dict[str, Any] = {}
+    for name, field in shape.items():
+        if name in query and isinstance(field, serializers.ListField):
+            found[name] = [one[:2000] for one in query.getlist(name)]
+        elif name in query:
+            text = query[name]
+            found[name] = text == "true" if text in {"true", "false"} else text[:2000]
+    return found

@@ -5,6 +5,7 @@ from projects.views import (
     completions,
     dataset_changes,
     dataset_diffs,
+    dataset_rows,
     dataset_uploads,
     datasets,
     projects,
@@ -125,6 +126,26 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/try-again/",
         dataset_uploads.dataset_try_again,
         name="dataset_try_again",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/",
+        dataset_rows.dataset_edits,
+        name="dataset_edits",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/apply/",
+        dataset_rows.dataset_edits_apply,
+        name="dataset_edits_apply",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/discard/",
+        dataset_rows.dataset_edits_discard,
+        name="dataset_edits_discard",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/",
+        dataset_rows.dataset_row,
+        name="dataset_row",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/image/",

@@ -12,6 +12,7 @@ from rest_framework.exceptions import ParseError
 from distillhub.lib.rest import SafeJSONParser
 from projects.ingest.formats import PROBLEMS
 from projects.models import Dataset, DatasetVersion
+from projects.operations.conditions import Conditions
 from projects.services import written
 from projects.services.datasets import MOST_FILES
 
@@ -330,14 +331,15 @@ class EstimateSerializer(serializers.Serializer[Any]):
 
 
 class RowsQuerySerializer(serializers.Serializer[Any]):
-    split = serializers.CharField(max_length=20, required=False)
-    label = serializers.CharField(max_length=200, required=False)  # type: ignore[assignment]
-    unlabelled = serializers.BooleanField(default=False, help_text="Only rows without a label.")
-    q = serializers.CharField(
-        max_length=200, required=False, help_text="Stands in the text, in upper or lower case."
-    )
-    issue = serializers.CharField(
-        max_length=50, required=False, help_text="Only the listed rows of one issue, by its code."
+    """The conditions of operations/conditions.py, and which page in which order."""
+
+    sort = serializers.CharField(
+        max_length=200,
+        required=False,
+        help_text="A column, or `length` of the text; a minus before it turns the order round.",
     )
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
     offset = serializers.IntegerField(min_value=0, max_value=2**53, default=0)
+
+    def get_fields(self) -> dict[str, Any]:
+        return Conditions().get_fields() | super().get_fields()

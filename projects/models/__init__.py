@@ -1,6 +1,7 @@
 from projects.models.api_key import ApiKey
 from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
+from projects.models.pending import PendingEdits
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
 from projects.models.prompts import PromptTemplate, PromptTemplateVersion
@@ -16,6 +17,7 @@ __all__ = [
     "Membership",
     "ModelAlias",
     "ModelVersion",
+    "PendingEdits",
     "Project",
     "PromptTemplate",
     "PromptTemplateVersion",

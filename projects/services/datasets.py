@@ -17,6 +17,7 @@ from projects.ingest import audio_folder, image_folder, page, registry, waveform
 from projects.ingest import reading as readings
 from projects.ingest.formats import SPLIT_WORDS, TEST, TRAIN, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
+from projects.operations import conditions as row_conditions
 from projects.services import upload_files
 
 FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
@@ -322,37 +323,19 @@ def rows(
 def rows_and_total(
     *,
     version: DatasetVersion,
-    split: str | None = None,
-    label: str | None = None,
-    unlabelled: bool = False,
-    q: str | None = None,
-    issue: str | None = None,
+    sort: str | None = None,
     offset: int = 0,
     limit: int = 50,
+    **conditions: Any,
 ) -> tuple[list[dict[str, Any]], int]:
-    """(rows, how many match). `issue` keeps the rows of one of the version's issues, at most
-    10 000.
+    """(rows, how many match the conditions; see operations/conditions.py). Pictures and sounds are
+    not read.
 
-    Raises NotReady, and Invalid for a split, label or issue that the version does not have.
+    Raises NotReady, and Invalid for conditions that the version does not know, or an order.
     """
     require_ready(version)
-    if split and split not in version.splits:
-        has = ", ".join(version.splits)
-        raise Invalid(f"There is no split {split!r}; there are {has}.", fields={"split": [has]})
-    row_ids = None
-    if issue:
-        listed = version.rows_of_issue(issue)
-        if listed is None:
-            raise Invalid("This version has no such issue.", fields={"issue": ["Unknown."]})
-        row_ids = tuple(listed)
-    wanted = page.Filter(
-        split=split or None,
-        label=label or None,
-        unlabelled=unlabelled,
-        q=q or None,
-        row_ids=row_ids,
-        separator=version.separator,
-    )
+    wanted = row_conditions.filter_of(version, conditions)
+    order = row_conditions.sort_of(version, sort)
     if wanted.label and wanted.label not in version.labels:
         return [], 0
     with open_file(version=version) as stream:
@@ -362,7 +345,50 @@ def rows_and_total(
             offset=max(0, offset),
             limit=max(0, min(limit, MOST_ROWS)),
             without=("image", "audio"),
+            sort=order,
+            key=version.file_sha256,
         )
+
+
+def beside(
+    *,
+    version: DatasetVersion,
+    row_id: int,
+    conditions: Mapping[str, Any],
+    sort: str | None = None,
+) -> tuple[int | None, int | None, int, int]:
+    """(the row before, the row after, its place counted from 1, how many there are) among the rows
+    that match. A row that does not match has place 0, and no neighbours but the first one after.
+
+    Raises NotReady and Invalid.
+    """
+    require_ready(version)
+    wanted = row_conditions.filter_of(version, conditions)
+    order = row_conditions.sort_of(version, sort)
+    if wanted.is_empty and order is None:
+        last = version.rows - 1
+        before, after = row_id - 1, row_id + 1
+        before_it = before if before >= 0 else None
+        return before_it, after if after <= last else None, row_id + 1, version.rows
+    with open_file(version=version) as stream:
+        ids = page.matching(stream, wanted, sort=order, key=version.file_sha256)
+    places = (ids == row_id).nonzero()[0]
+    if not len(places):
+        return None, int(ids[0]) if len(ids) else None, 0, len(ids)
+    at = int(places[0])
+    before_it = int(ids[at - 1]) if at else None
+    after_it = int(ids[at + 1]) if at + 1 < len(ids) else None
+    return before_it, after_it, at + 1, len(ids)
+
+
+def count(*, version: DatasetVersion, conditions: Mapping[str, Any]) -> int:
+    """How many rows match. Raises NotReady and Invalid."""
+    require_ready(version)
+    wanted = row_conditions.filter_of(version, conditions)
+    if wanted.is_empty:
+        return version.rows
+    with open_file(version=version) as stream:
+        return len(page.matching(stream, wanted, key=version.file_sha256))
 
 
 def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:

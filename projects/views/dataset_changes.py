@@ -36,8 +36,9 @@ def dataset_change(
     if found is None or not found.has_form:
         raise Missing(f"There is no page for an operation {operation}.")
     if request.method != "POST":
-        form = OperationForm(found, version, initial=_initial(request, version, found))
-        return _page(request, project, form, _look(form, dict(form.initial)))
+        initial = _initial(request, version, found)
+        form = OperationForm(found, version, initial=initial)
+        return _page(request, project, form, _look(form, {**form.initial, **initial}))
     form = OperationForm(found, version, request.POST)
     looking = bool(request.headers.get("HX-Request")) or "look" in request.POST
     if looking:
@@ -61,7 +62,7 @@ def _initial(request: HttpRequest, version: DatasetVersion, found: Operation) ->
         asked = (failed.operation if failed else None) or {}
         if asked.get("operation") == found.key:
             return dict(asked["options"])
-    return initial_from(request.GET, list(found.Options().get_fields()))
+    return initial_from(request.GET, found.Options().get_fields())
 
 
 def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:

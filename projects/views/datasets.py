@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.paginator import Paginator
 from django.db.models import Count, Prefetch
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,22 +11,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from distillhub.lib import downloads
-from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.errors import Missing
 from distillhub.lib.later import np
 from distillhub.templatetags import ui
 from projects import permissions
 from projects.ingest import page as stored_rows
-from projects.ingest import restored, words
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.ingest.issues import FILTERED
-from projects.ingest.plain_text import PlainText
 from projects.models import Dataset, DatasetVersion, Project
 from projects.services import datasets, operations, removal, written
-from projects.views import dataset_charts
+from projects.views import dataset_charts, dataset_rows
 
-PAGE_ROWS = 50
-PAGE_PICTURES = 60
-SELECTABLE_LABELS = 500  # beyond, a label is typed
 ISSUE_ROWS = 5  # shown with each issue
 THUMBNAIL, MOST_PIXELS = 112, 1024
 MODES = {
@@ -57,7 +51,6 @@ LANGUAGES = {
 CHARTED_COLUMNS = 12
 MOST_TALLIED = 12
 MOST_LINEAGE = 100  # versions
-MOST_TAGGED = 20_000  # characters of a row of words with tags
 TABS = ("rows", "labels", "statistics", "issues", "details")
 
 
@@ -113,7 +106,10 @@ def dataset_version(
         context["tabs"] = _tabs(project, version)
     fragment = request.headers.get("HX-Target") == "rows" and version.is_ready
     template = "projects/_dataset_rows.html" if fragment else "projects/dataset_version.html"
-    return render(request, template, context)
+    answer = render(request, template, context)
+    if fragment:
+        answer.headers["HX-Push-Url"] = request.path + context["address"]
+    return answer
 
 
 @require_safe
@@ -169,7 +165,6 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,
         "about_label": _about_label(version),
-        "source_title": _source_title(version),
         "operations": operations.offered(version) if version.is_ready else [],
         "forms": written.forms(version),
         "worst": next((one["severity"] for one in version.issues), ""),
@@ -184,13 +179,6 @@ def _about_label(version: DatasetVersion) -> str:
     if version.problem == MULTI:
         return "any number of them a row"
     return f"from {columns} column" + ("" if columns == 1 else "s") if columns else ""
-
-
-def _source_title(version: DatasetVersion) -> str:
-    """What is told of where a row came from."""
-    if version.input_column in ("image", "audio"):
-        return "File"
-    return "Characters" if version.format == PlainText.key else "Line"
 
 
 def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str, str | None]]:
@@ -215,7 +203,7 @@ def _tabs_of(version: DatasetVersion) -> tuple[str, ...]:
 
 def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[str, Any]:
     if tab == "rows":
-        return _rows(request, version)
+        return dataset_rows.table(request, version)
     if tab == "labels" and version.problem == REGRESSION:
         facts = version.statistics["label"]
         return {
@@ -262,56 +250,6 @@ def _lineage(version: DatasetVersion) -> list[DatasetVersion]:
     while (parent := every.get(found[-1].parent_id)) is not None and len(found) < MOST_LINEAGE:
         found.append(parent)
     return found
-
-
-def _rows(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
-    asked = {name: request.GET.get(name, "").strip()[:200] for name in ("split", "label", "q")}
-    issue = request.GET.get("issue", "")[:50]
-    unlabelled = asked["label"] == "" and "unlabelled" in request.GET
-    size = PAGE_PICTURES if version.input_column == "image" else PAGE_ROWS
-    number = _whole(request.GET.get("page"))
-    try:
-        rows, total = _page_of(version, asked, issue, unlabelled, number, size)
-        page = Paginator(range(total), size).get_page(number)
-        if page.number != number:
-            rows, _ = _page_of(version, asked, issue, unlabelled, page.number, size)
-        refused = ""
-    except DomainError as error:
-        rows, page, refused = [], Paginator([], size).get_page(1), error.detail
-    extras = [one["name"] for one in version.columns if one["role"] in restored.KEPT]
-    for row in rows:
-        row["extras"] = [row.get(name) for name in extras]
-    return {
-        "rows": _shown(version, rows),
-        "features": list(version.features),
-        "page": page,
-        "asked": asked,
-        "issue": issue,
-        "refused": refused,
-        "filtered": any(asked.values()) or bool(issue),
-        "extras": extras,
-        "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
-    }
-
-
-def _page_of(
-    version: DatasetVersion,
-    asked: dict[str, str],
-    issue: str,
-    unlabelled: bool,
-    number: int,
-    size: int,
-) -> tuple[list[dict[str, Any]], int]:
-    return datasets.rows_and_total(
-        version=version,
-        split=asked["split"] or None,
-        label=asked["label"] or None,
-        unlabelled=unlabelled,
-        q=asked["q"] or None,
-        issue=issue or None,
-        offset=(number - 1) * size,
-        limit=size,
-    )
 
 
 def _label_lines(version: DatasetVersion) -> list[tuple[str, int, list[int]]]:
@@ -368,7 +306,7 @@ def _summed_up(facts: dict[str, Any]) -> list[str]:
         return [""] * 7
     low, middle, high = (facts["quantiles"][percent] for percent in ("5", "50", "95"))
     shown = [facts["minimum"], low, middle, facts["mean"], high, facts["maximum"]]
-    return [_written(value) for value in (*shown, facts["deviation"])]
+    return [dataset_rows.written(value) for value in (*shown, facts["deviation"])]
 
 
 def _facts(version: DatasetVersion) -> list[tuple[str, str, str]]:
@@ -433,35 +371,12 @@ def _issue_rows(version: DatasetVersion, issue: dict[str, Any]) -> dict[str, Any
     beside = more.get("beside", [])[: len(first)]
     with datasets.open_file(version=version) as stream:
         asked = np.array([*first, *beside], dtype=np.int64)
-        rows = _shown(version, stored_rows.these(stream, asked, without=("image", "audio")))
+        rows = dataset_rows.shown(
+            version, stored_rows.these(stream, asked, without=("image", "audio"))
+        )
     shown, others = rows[: len(first)], rows[len(first) :]
     better = [version.labels[place] for place in more.get("better", [])[: len(first)]]
     for name, values in (("beside", others), ("better", better)):
         for row, value in zip(shown, values, strict=False):
             row[name] = value
     return {"shown": shown, "findable": min(issue["count"], FILTERED)}
-
-
-def _shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with their labels one by one, and their features in order."""
-    separator, features = version.separator, list(version.features)
-    by_word = version.dataset.task == TOKENS_TASK
-    kinds = words.types(version.labels) if by_word else []
-    for row in rows:
-        if by_word:
-            row["pieces"] = words.pieces(row["text"][:MOST_TAGGED], row["label"], kinds)
-        label = row["label"]
-        several = [] if label is None else [label]
-        row["labels"] = label.split(separator) if label is not None and separator else several
-        row["values"] = [_written(row[name]) for name in features]
-    return rows
-
-
-def _written(value: float | str | None) -> str:
-    if not isinstance(value, float):
-        return value or "–"
-    return ui.grouped(round(value)) if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"
-
-
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1

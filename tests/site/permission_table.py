@@ -71,6 +71,10 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:dataset_upload_sound": {"GET": EDITOR},
     "projects:dataset_upload_waveform": {"GET": EDITOR},
     "projects:dataset_waveform": READ,
+    "projects:dataset_row": {"GET": VIEWER, "POST": EDITOR},
+    "projects:dataset_edits": EDIT_FORM,
+    "projects:dataset_edits_apply": EDIT,
+    "projects:dataset_edits_discard": EDIT,
     # Models
     "training:teacher_list": READ,
     "training:student_list": READ,

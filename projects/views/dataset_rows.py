@@ -1,0 +1,490 @@
+"""The rows of a version as a table that is filtered, sorted and curated, and each row by itself.
+
+What is asked for stands in the address, under the names that REST and operations have for it.
+"""
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST
+from rest_framework.serializers import ValidationError
+
+from distillhub.lib.errors import DomainError, Invalid
+from distillhub.templatetags import ui
+from projects import permissions
+from projects.ingest import restored, words
+from projects.ingest.formats import SPLITS, TOKENS_TASK, UNLABELLED
+from projects.ingest.plain_text import PlainText
+from projects.models import DatasetVersion, Project, Role
+from projects.operation_forms import refusal
+from projects.operations import conditions
+from projects.permissions import person
+from projects.services import datasets, operations, pending
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+PAGE_ROWS = 50
+PAGE_PICTURES = 60
+SELECTABLE_LABELS = 500  # beyond, a label is typed
+MOST_TAGGED = 20_000  # characters of a row of words with tags
+MOST_ADDRESS = 4000  # characters of what an address asks for
+TESTS = {
+    "is": "is",
+    "not": "is not",
+    "contains": "holds",
+    "from": "is at least",
+    "to": "is at most",
+    "missing": "is missing",
+}
+FLAGS = ("unlabelled", "match_case", "whole_word", "regex")
+NAMED = ("split", "label", "q", "length_from", "length_to", "issue")
+ACTIONS = {
+    "leave_out": "Leave out",
+    "label": "Give the label",
+    "split": "Move to the split",
+    "tag": "Tag",
+    "untag": "Take the tag",
+}
+
+
+class Asked:
+    """What an address asks of the table: conditions, order, columns."""
+
+    def __init__(self, version: DatasetVersion, given: QueryDict) -> None:
+        self.version = version
+        raw: dict[str, Any] = {name: given.get(name, "").strip()[:200] for name in NAMED}
+        raw = {name: text for name, text in raw.items() if text}
+        if "row_ids" in given:
+            raw["row_ids"] = given.getlist("row_ids")[:100]
+        raw |= {name: True for name in FLAGS if given.get(name, "") not in ("", "false", "0")}
+        if "label" in raw:
+            raw.pop("unlabelled", None)
+        if "q" not in raw:
+            for name in ("match_case", "whole_word", "regex"):
+                raw.pop(name, None)
+        where = [one[:1000] for one in given.getlist("where") if one.strip()]
+        column, test = given.get("column", ""), given.get("test", "is")
+        self.drafted = bool(column and test in TESTS) and (
+            test == "missing" or bool(given.get("value", ""))
+        )
+        if self.drafted:
+            where.append(f"{column}:{test}:{given.get('value', '')}"[:1000])
+        if where:
+            raw["where"] = list(dict.fromkeys(where))
+        self.raw = raw
+        self.sort = given.get("sort", "").strip()[:200]
+        self.every_column = columns_of(version)
+        show = [name for name in given.getlist("show") if name in self.every_column]
+        self.show = show or self.every_column
+
+    def address(self, **more: Any) -> QueryDict:
+        """The same as an address, as short as can be."""
+        found = QueryDict(mutable=True)
+        for name, value in self.raw.items():
+            values = value if isinstance(value, list) else [value]
+            found.setlist(name, ["true" if one is True else str(one) for one in values])
+        if self.sort:
+            found["sort"] = self.sort
+        if self.show != self.every_column:
+            found.setlist("show", self.show)
+        for name, value in more.items():
+            found[name] = str(value)
+        return found
+
+    def conditions(self) -> dict[str, Any]:
+        """As services take them. Raises Invalid."""
+        shape = conditions.Conditions(data=self.raw)
+        try:
+            shape.is_valid(raise_exception=True)
+        except ValidationError as error:
+            raise refusal(error) from None
+        found: dict[str, Any] = shape.validated_data
+        return found
+
+
+def columns_of(version: DatasetVersion) -> list[str]:
+    """The columns of the table that may be shown or not, in their order."""
+    by_word = version.dataset.task == TOKENS_TASK
+    labelled = not by_word and version.dataset.task not in UNLABELLED
+    kept = [one["name"] for one in version.columns if one["role"] in restored.KEPT]
+    return ["split", *(["label"] if labelled else []), *version.features, *kept, "source"]
+
+
+def table(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
+    """What the rows tab shows of what the address asks for."""
+    asked, draft = Asked(version, request.GET), {}
+    if not asked.drafted:
+        draft = {name: request.GET.get(name, "")[:200] for name in ("column", "test", "value")}
+    size = PAGE_PICTURES if version.input_column == "image" else PAGE_ROWS
+    number = _whole(request.GET.get("page"))
+    try:
+        given = asked.conditions()
+        rows, total = _page(version, given, asked.sort, number, size)
+        page = Paginator(range(total), size).get_page(number)
+        if page.number != number:
+            rows, _ = _page(version, given, asked.sort, page.number, size)
+        refused = ""
+    except DomainError as error:
+        rows, page, refused = [], Paginator([], size).get_page(1), error.detail
+    extras = [
+        one["name"]
+        for one in version.columns
+        if one["role"] in restored.KEPT and one["name"] in asked.show
+    ]
+    features = [name for name in version.features if name in asked.show]
+    for row in rows:
+        row["extras"] = [written(row.get(name)) for name in extras]
+    address = asked.address(tab="rows")
+    request.GET = address  # type: ignore[assignment]  # links on the page are made of it
+    kept = pending.of(version=version, by=person(request))
+    by_row = kept.by_row()
+    rows = shown(version, rows)
+    for row in rows:
+        row["values"] = [written(row[name]) for name in features]
+        row["pending"] = by_row.get(row["row_id"])
+    return {
+        "rows": rows,
+        "features": features,
+        "page": page,
+        "asked": asked.raw,
+        "where": [
+            (one, conditions.said(one), _without(asked, one)) for one in asked.raw.get("where", [])
+        ],
+        "issue": asked.raw.get("issue", ""),
+        "refused": refused,
+        "filtered": bool(asked.raw),
+        "extras": extras,
+        "heads": _heads(asked, features, extras),
+        "orders": _orders(version),
+        "show": asked.show,
+        "every_column": asked.every_column,
+        "sort": asked.sort,
+        "tests": TESTS,
+        "comparable": list(conditions.comparable(version)),
+        "actions": ACTIONS,
+        "among": address.urlencode(),
+        "pending": kept,
+        "draft": draft,
+        "row_query": asked.address().urlencode(),
+        "sought": bool(asked.sort or asked.raw.get("where") or draft.get("column"))
+        or bool(asked.raw.keys() & {*FLAGS, "length_from", "length_to"}),
+        "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
+        "address": f"?{address.urlencode()}",
+    }
+
+
+def _without(asked: Asked, one: str) -> str:
+    """The address with one condition less."""
+    address = asked.address(tab="rows")
+    address.setlist("where", [other for other in asked.raw["where"] if other != one])
+    return address.urlencode()
+
+
+def _heads(asked: Asked, features: list[str], extras: list[str]) -> list[dict[str, Any]]:
+    """The heads of the table, each with what a click on it does to the order."""
+    version, known = asked.version, conditions.comparable(asked.version)
+    titles: list[tuple[str, str]] = [("row_id", "Row")]
+    titles += [(name, name.capitalize()) for name in ("split", "label") if name in asked.show]
+    if version.input_column == "audio":
+        titles += [("audio", "Sound"), ("seconds", "Length")]
+    elif version.input_column == "text":
+        titles.append(("text", "Text"))
+    titles += [(name, name) for name in (*features, *extras)]
+    if "source" in asked.show:
+        titles.append(("source", _source_title(version)))
+    found = []
+    for name, title in titles:
+        up = asked.sort == name or (name == "row_id" and not asked.sort)
+        down = asked.sort == f"-{name}"
+        found.append(
+            {
+                "title": title,
+                "number": known.get(name, False),
+                "sortable": name in known and name != "source",  # lines are no words
+                "sort": f"-{name}" if up else None if name == "row_id" or down else name,
+                "aria": "ascending" if up else "descending" if down else "none",
+            }
+        )
+    return found
+
+
+def _source_title(version: DatasetVersion) -> str:
+    """What is told of where a row came from."""
+    if version.input_column in ("image", "audio"):
+        return "File"
+    return "Characters" if version.format == PlainText.key else "Line"
+
+
+def _orders(version: DatasetVersion) -> list[tuple[str, str]]:
+    names = list(conditions.comparable(version))
+    if version.input_column == "text":
+        names.insert(0, "length")
+    both = [(name, f"-{name}") for name in names if name not in ("row_id", "source")]
+    ups = [(up, f"{up}, rising") for up, _ in both]
+    downs = [(down, f"{down[1:]}, falling") for _, down in both]
+    return sorted([*ups, *downs], key=lambda one: names.index(one[0].removeprefix("-")))
+
+
+def _page(
+    version: DatasetVersion, given: dict[str, Any], sort: str, number: int, size: int
+) -> tuple[list[dict[str, Any]], int]:
+    return datasets.rows_and_total(
+        version=version, sort=sort or None, offset=(number - 1) * size, limit=size, **given
+    )
+
+
+@get_or_post
+def dataset_row(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int, row_id: int
+) -> HttpResponse:
+    """One row; POST keeps what is to be changed of it."""
+    least = Role.EDITOR if request.method == "POST" else Role.VIEWER
+    project = permissions.project_for(request.user, project_slug, at_least=least)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    row = datasets.row(version=version, row_id=row_id)
+    asked = Asked(version, request.GET)
+    sort = asked.sort or None
+    refused = ""
+    try:
+        before, after, place, count = datasets.beside(
+            version=version, row_id=row_id, conditions=asked.conditions(), sort=sort
+        )
+    except DomainError as error:
+        before, after, place, count, refused = None, None, 0, 0, error.detail
+    address = asked.address()
+    here = _row_url(project, version, row_id, address)
+    if request.method == "POST":
+        try:
+            change = _change_of(request.POST, row)
+            whole = {"row_id": row_id, **change}
+            if change:
+                pending.add(version=version, change=whole, by=person(request))
+            else:
+                pending.restore(version=version, row_id=row_id, by=person(request))
+        except (DomainError, ValidationError) as error:
+            refused = refusal(error).detail
+        else:
+            on = after if "next" in request.POST and after is not None else row_id
+            return redirect(_row_url(project, version, on, address))
+    kept = pending.of(version=version, by=person(request))
+    beside = [one["name"] for one in version.columns if one["type"] != version.input_column]
+    own = {"row_id", "split", "label", "text", "prompt", version.input_column}
+    row = shown(version, [row])[0]
+    change = kept.by_row().get(row_id, {})
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": f"Row {row_id} of {version.reference}",
+        "crumb": f"Row {row_id}",
+        "crumbs": [
+            ("Datasets", reverse("projects:dataset_list", args=[project.slug])),
+            (version.reference, _rows_url(project, version, asked.address(tab="rows"))),
+        ],
+        "dataset": version.dataset,
+        "version": version,
+        "row": row,
+        "columns": [(name, written(row.get(name))) for name in beside if name not in own],
+        "issues": [
+            one for one in version.issues if row_id in (version.rows_of_issue(one["code"]) or ())
+        ],
+        "better": version.better_labels.get(row_id, ""),
+        "change": change,
+        "pending": kept,
+        "refused": refused,
+        "before": _row_url(project, version, before, address) if before is not None else "",
+        "after": _row_url(project, version, after, address) if after is not None else "",
+        "here": here,
+        "place": place,
+        "count": count,
+        "filtered": bool(asked.raw or asked.sort),
+        "back": _rows_url(project, version, asked.address(tab="rows")),
+        "by_word": version.dataset.task == TOKENS_TASK,
+        "unlabelled": version.dataset.task in UNLABELLED,
+        "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
+        "tags": ", ".join(_tags_then(row, change)),
+        "splits": SPLITS,
+        "new_split": change.get("split", row["split"]),
+    }
+    status = 400 if request.method == "POST" else 200
+    return render(request, "projects/dataset_row.html", context, status=status)
+
+
+@get_or_post
+def dataset_edits(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    """The changes that are no version yet, and what comes of them. POST adds one of many rows."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    if request.method == "POST":
+        return _add(request, project, version)
+    kept = pending.of(version=version, by=person(request))
+    refused, tried = "", None
+    if kept.changes:
+        try:
+            tried = operations.tried(
+                version=version, operation="edit", options={"changes": kept.changes}
+            )
+        except (DomainError, ValidationError) as error:
+            refused = refusal(error).detail
+    context = {
+        "project": project,
+        "section": "datasets",
+        "title": f"Changes of {version.reference}",
+        "crumb": "Changes",
+        "crumbs": [
+            ("Datasets", reverse("projects:dataset_list", args=[project.slug])),
+            (
+                version.reference,
+                reverse(
+                    "projects:dataset_version",
+                    args=[project.slug, version.dataset.name, version.number],
+                ),
+            ),
+        ],
+        "dataset": version.dataset,
+        "version": version,
+        "pending": kept,
+        "lines": list(enumerate(kept.lines()))[: pending.MOST_SHOWN],
+        "tried": tried,
+        "refused": refused,
+        "following": f"{version.dataset.name}@{version.dataset.next_number()}",
+    }
+    return render(request, "projects/dataset_edits.html", context)
+
+
+@require_POST
+def dataset_edits_apply(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    """The next version of what was changed; the changes are then no longer pending."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    try:
+        made = pending.apply(version=version, by=person(request))
+    except (DomainError, ValidationError) as error:
+        messages.error(request, refusal(error).detail)
+        return redirect("projects:dataset_edits", project.slug, dataset_name, number)
+    messages.success(request, f"{made.reference} is being made. {version.reference} stays.")
+    return redirect("projects:dataset_version", project.slug, dataset_name, made.number)
+
+
+@require_POST
+def dataset_edits_discard(
+    request: HttpRequest, project_slug: str, dataset_name: str, number: int
+) -> HttpResponse:
+    """Forget one change, by its place, or all of them."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    version = datasets.version_of(project=project, name=dataset_name, number=number)
+    text = request.POST.get("place", "")
+    place = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+    if text and place is None:
+        raise Invalid("There is no such change.")
+    pending.discard(version=version, by=person(request), place=place)
+    if place is not None:
+        return redirect("projects:dataset_edits", project.slug, dataset_name, number)
+    messages.success(request, "The changes are discarded.")
+    return redirect("projects:dataset_version", project.slug, dataset_name, number)
+
+
+def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> HttpResponse:
+    among = request.POST.get("among", "")[:MOST_ADDRESS]
+    back = _rows_url(project, version, QueryDict(among))
+    what, value = request.POST.get("what", ""), request.POST.get("value", "").strip()
+    try:
+        change = _bulk_change(what, value)
+        asked = Asked(version, QueryDict(among))
+        if "every" in request.POST:
+            change["where"] = asked.conditions()
+        else:
+            ids = [one for one in request.POST.getlist("row_id") if one.isdigit()]
+            if not ids:
+                raise Invalid("Choose rows first, or all that match.")
+            change["row_ids"] = [int(one) for one in ids[: conditions.MOST_ROW_IDS]]
+        pending.add(version=version, change=change, by=person(request))
+    except (DomainError, ValidationError) as error:
+        messages.error(request, refusal(error).detail)
+    else:
+        messages.success(request, "Kept. It becomes a version when you make one of your changes.")
+    return redirect(back)
+
+
+def _bulk_change(what: str, value: str) -> dict[str, Any]:
+    """Raises Invalid."""
+    if what not in ACTIONS:
+        raise Invalid("Say what is to be done with these rows.")
+    if what == "leave_out":
+        return {"leave_out": True}
+    if what in {"tag", "untag"}:
+        return {"tags" if what == "tag" else "untag": pending.split_tags(value)}
+    return {what: value}
+
+
+def _change_of(posted: QueryDict, row: dict[str, Any]) -> dict[str, Any]:
+    """What a form says otherwise than the row; empty when that is nothing."""
+    change: dict[str, Any] = {}
+    if "leave_out" in posted:
+        return {"leave_out": True}
+    said = {name: str(posted.get(name, "")) for name in ("label", "split", "text", "tags")}
+    if "label" in posted and said["label"].strip() != (row.get("label") or ""):
+        change["label"] = said["label"].strip()
+    if "split" in posted and said["split"] != row["split"]:
+        change["split"] = said["split"]
+    text = said["text"].replace("\r\n", "\n")  # browsers end lines with CR and LF
+    if "text" in posted and text != str(row.get("text") or "").replace("\r\n", "\n"):
+        change["text"] = text
+    if "tags" in posted:
+        now, were = pending.split_tags(said["tags"], few=0), pending.tags_of(row)
+        if added := [one for one in now if one not in were]:
+            change["tags"] = added
+        if taken := [one for one in were if one not in now]:
+            change["untag"] = taken
+    return change
+
+
+def _tags_then(row: dict[str, Any], change: dict[str, Any]) -> list[str]:
+    """The row's tags as they are to be."""
+    gone = change.get("untag", ())
+    kept = [one for one in pending.tags_of(row) if one not in gone]
+    return list(dict.fromkeys([*kept, *change.get("tags", ())]))
+
+
+def _row_url(project: Project, version: DatasetVersion, row_id: int, address: QueryDict) -> str:
+    parts = [project.slug, version.dataset.name, version.number, row_id]
+    query = address.urlencode()
+    return reverse("projects:dataset_row", args=parts) + (f"?{query}" if query else "")
+
+
+def _rows_url(project: Project, version: DatasetVersion, address: QueryDict) -> str:
+    parts = [project.slug, version.dataset.name, version.number]
+    query = address.urlencode()
+    return reverse("projects:dataset_version", args=parts) + (f"?{query}" if query else "")
+
+
+def shown(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with their labels one by one, and their features in order."""
+    separator, features = version.separator, list(version.features)
+    by_word = version.dataset.task == TOKENS_TASK
+    kinds = words.types(version.labels) if by_word else []
+    for row in rows:
+        if by_word:
+            row["pieces"] = words.pieces(row["text"][:MOST_TAGGED], row["label"], kinds)
+        label = row["label"]
+        several = [] if label is None else [label]
+        row["labels"] = label.split(separator) if label is not None and separator else several
+        row["values"] = [written(row[name]) for name in features]
+    return rows
+
+
+def written(value: float | str | None) -> str:
+    if not isinstance(value, float):
+        return "–" if value is None or value == "" else str(value)
+    return ui.grouped(round(value)) if 1e5 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def _whole(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 1
