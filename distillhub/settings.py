@@ -391,6 +391,7 @@ SPECTACULAR_SETTINGS = {
             *("id", "split", "label", "input", "feature", "measure", "source", "extra"),
         ],
         "Problem": ["single_label", "multi_label", "regression"],
+        "ReviewKind": "projects.models.review.ReviewQueue.Kind",
         "RunStatus": "training.models.run.Run.Status",
         "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
         "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",

@@ -10,6 +10,7 @@ from projects.views import (
     datasets,
     projects,
     prompts,
+    reviews,
 )
 
 app_name = "projects"
@@ -162,5 +163,39 @@ urlpatterns: list[URLPattern] = [
         "waveform/",
         datasets.dataset_waveform,
         name="dataset_waveform",
+    ),
+    path("p/<slug:project_slug>/reviews/", reviews.review_list, name="review_list"),
+    path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/", reviews.review_detail, name="review_detail"
+    ),
+    path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/rows/",
+        reviews.review_work,
+        name="review_work",
+    ),
+    path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/close/",
+        reviews.review_close,
+        name="review_close",
+    ),
+    path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/delete/",
+        reviews.review_delete,
+        name="review_delete",
+    ),
+    path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/preferences/",
+        reviews.review_preferences,
+        name="review_preferences",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/review/",
+        reviews.review_new,
+        name="review_new",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/preferences/",
+        reviews.dataset_preferences,
+        name="dataset_preferences",
     ),
 ]

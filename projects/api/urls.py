@@ -8,6 +8,7 @@ from projects.api import (
     projects,
     prompts,
     resumable,
+    reviews,
     tokens,
 )
 
@@ -124,5 +125,47 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/templates/<str:prompt_name>/versions/",
         prompts.PromptVersionList.as_view(),
         name="api_prompt_versions",
+    ),
+    path("projects/<slug:project_slug>/reviews/", reviews.ReviewList.as_view(), name="api_reviews"),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/",
+        reviews.ReviewDetail.as_view(),
+        name="api_review",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/take/",
+        reviews.ReviewTake.as_view(),
+        name="api_review_take",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/verdicts/",
+        reviews.VerdictList.as_view(),
+        name="api_review_verdicts",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/undo/",
+        reviews.ReviewUndo.as_view(),
+        name="api_review_undo",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/close/",
+        reviews.ReviewClose.as_view(),
+        name="api_review_close",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/agreement/",
+        reviews.ReviewAgreement.as_view(),
+        name="api_review_agreement",
+    ),
+    path(
+        "projects/<slug:project_slug>/reviews/<int:queue_id>/preferences/",
+        reviews.ReviewPreferences.as_view(),
+        name="api_review_preferences",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/"
+        "preferences/",
+        reviews.VersionPreferences.as_view(),
+        name="api_dataset_preferences",
     ),
 ]

@@ -7,6 +7,7 @@ from projects.models.project import Membership, Project, Role
 from projects.models.prompts import PromptTemplate, PromptTemplateVersion
 from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from projects.models.resumable import ResumableUpload, UploadedPiece
+from projects.models.review import Review, ReviewItem, ReviewQueue
 
 __all__ = [
     "ApiKey",
@@ -23,6 +24,9 @@ __all__ = [
     "PromptTemplateVersion",
     "RegisteredModel",
     "ResumableUpload",
+    "Review",
+    "ReviewItem",
+    "ReviewQueue",
     "Role",
     "SignInLink",
     "StagedUpload",

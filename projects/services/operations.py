@@ -17,14 +17,21 @@ from projects.services import datasets
 
 
 def change(
-    *, version: DatasetVersion, operation: str, options: Mapping[str, Any], by: User
+    *,
+    version: DatasetVersion,
+    operation: str,
+    options: Mapping[str, Any],
+    by: User,
+    told: str = "",
 ) -> DatasetVersion:
-    """The next version of the dataset, which a worker then makes of `version`.
+    """The next version of the dataset, which a worker then makes of `version`. `told` says better
+    than the operation itself what was done.
 
     Raises NotReady for a version that has no rows (yet), Invalid with `fields` for an operation
     or options that cannot be, Missing for a version that was deleted meanwhile.
     """
     asked = prepared(version=version, operation=operation, options=options)
+    asked["told"] = told or asked["told"]
     with transaction.atomic():
         Dataset.objects.select_for_update().filter(pk=version.dataset_id).first()
         sources = {version.pk, *asked["others"]}

@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from projects.models import Dataset, Project, RegisteredModel, StagedUpload, StoredCompletion, User
-from projects.services import accounts, datasets, prompts, resumable
+from projects.services import accounts, datasets, prompts, resumable, reviews
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
@@ -105,6 +105,13 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     StoredCompletion.objects.create(
         project=project, key="chatcmpl-1", called_at=timezone.now(), request={}, response={}
     )
+    queue = reviews.create(
+        version=project.datasets.get(name="messages").versions.get(),
+        name="Look",
+        kind="ratings",
+        how="random",
+        by=erin,
+    )
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -136,6 +143,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "key": "chatcmpl-1",
             "operation": "filter",
             "prompt_name": "asking",
+            "queue_id": queue.pk,
         },
     )
 
@@ -201,6 +209,7 @@ SPECIAL = {
     ("api_upload", "GET"): {"missing", "allowed"},  # only one's own uploads exist
     ("api_upload", "PATCH"): {"missing", "allowed"},
     ("api_upload", "DELETE"): {"missing", "allowed"},
+    ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
@@ -245,6 +254,9 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "api_member": {"role": "viewer"},
     "api_run": {"name": "mine now"},
     "api_prompt_versions": {"text": "{text}!"},
+    "api_review_take": {"many": 1},
+    "api_review_verdicts": {"row_id": 0, "verdict": "skip"},
+    "api_review_close": {"winner": "majority"},
     "api_model": {"description": "mine now"},
     "api_model_alias": {"version": 1},
     "api_model_versions": {"source": {"kind": "architecture", "architecture": "mlp"}},
