@@ -15,7 +15,7 @@ from projects.ingest.issues import INFO
 
 langid = Later("py3langid.langid")
 
-SAMPLE = 2000  # rows
+SAMPLE = 1000  # rows
 SHORTEST = 40  # characters: of less, a language can hardly be told
 READ = 1000  # characters of a row
 SURE = 0.95
