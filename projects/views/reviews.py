@@ -26,7 +26,7 @@ get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 MOST_LISTED = 200
 MOST_VERSIONS = 200
-AHEAD = 2  # rows on the page: the one that is shown, and the next
+AHEAD = 3  # rows on the page: the one that is shown, and the next ones
 MOST_SHOWN = 20_000  # characters of a text
 SIDES = {"left": 0, "right": 1}
 KINDS = {

@@ -5,6 +5,7 @@
   const box = document.querySelector("[data-review]");
   if (!box) return;
   let since = performance.now(); // when the shown row came up
+  const underWay = new Set(); // rows that are decided here, and not there yet
   let sending = Promise.resolve(); // one after the other, so that undo takes back the last one
 
   const forms = () => [...box.querySelectorAll("form[data-row]")];
@@ -24,13 +25,13 @@
     came.innerHTML = html;
     box.querySelector("[data-review-progress]").replaceWith(came.content.querySelector("[data-review-progress]"));
     box.querySelector("[data-review-end]")?.remove();
-    const here = new Set(forms().map((form) => form.dataset.row));
+    const here = new Set([...underWay, ...forms().map((form) => form.dataset.row)]);
     const rows = [...came.content.querySelectorAll("form[data-row]")].filter((form) => !here.has(form.dataset.row));
     if (first) box.querySelector("[data-review-progress]").after(...rows);
     else box.append(...rows);
     const end = came.content.querySelector("[data-review-end]");
     if (end && !forms().length) box.append(end);
-    if (first || !shown()) show(forms()[0]);
+    if (forms().length && (first || !shown())) show(forms()[0]);
   };
   const send = async (body) => {
     const answer = await fetch(box.dataset.address, {
@@ -53,12 +54,17 @@
     refuse("");
     if (!undo && form.dataset.row) {
       form.remove();
+      underWay.add(form.dataset.row);
       if (forms().length) show(forms()[0]);
     }
     sending = sending
       .then(() => send(body))
-      .then((html) => html && arrive(html, undo))
+      .then((html) => {
+        if (!undo) underWay.delete(form.dataset.row);
+        if (html) arrive(html, undo);
+      })
       .catch((error) => {
+        if (!undo) underWay.delete(form.dataset.row);
         if (!undo && form.dataset.row) {
           box.querySelector("[data-review-end]")?.remove();
           box.querySelector("[data-review-progress]").after(form);
