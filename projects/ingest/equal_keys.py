@@ -3,11 +3,12 @@ millions of rows is most of what their version costs."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distillhub.lib.later import np
 
-Rows = np.ndarray[Any, Any]
+if TYPE_CHECKING:  # numpy itself comes with the first rows
+    Rows = np.ndarray[Any, Any]
 
 
 def grouped(keys: Rows) -> tuple[Rows, Rows]:
