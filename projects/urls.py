@@ -6,6 +6,7 @@ from projects.views import (
     dataset_changes,
     dataset_diffs,
     dataset_rows,
+    dataset_slices,
     dataset_uploads,
     datasets,
     projects,
@@ -127,6 +128,16 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/try-again/",
         dataset_uploads.dataset_try_again,
         name="dataset_try_again",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/slices/",
+        dataset_slices.dataset_slices,
+        name="dataset_slices",
+    ),
+    path(
+        "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/slices/delete/",
+        dataset_slices.dataset_slice_delete,
+        name="dataset_slice_delete",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/",

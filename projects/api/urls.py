@@ -9,6 +9,7 @@ from projects.api import (
     prompts,
     resumable,
     reviews,
+    slices,
     tokens,
 )
 
@@ -85,6 +86,21 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/",
         datasets.VersionDetail.as_view(),
         name="api_dataset_version",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/slices/",
+        slices.SliceList.as_view(),
+        name="api_dataset_slices",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/slices/<str:slice_name>/",
+        slices.SliceDetail.as_view(),
+        name="api_dataset_slice",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/slices/",
+        slices.VersionSlices.as_view(),
+        name="api_dataset_version_slices",
     ),
     path(
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/rows/",

@@ -41,5 +41,9 @@ class Recent:
                 self._finds.popitem(last=False)
         return found
 
+    def forget(self) -> None:
+        with self._lock:
+            self._finds.clear()
+
 
 recent = Recent()

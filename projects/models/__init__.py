@@ -8,6 +8,7 @@ from projects.models.prompts import PromptTemplate, PromptTemplateVersion
 from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from projects.models.resumable import ResumableUpload, UploadedPiece
 from projects.models.review import Review, ReviewItem, ReviewQueue
+from projects.models.slices import Slice
 
 __all__ = [
     "ApiKey",
@@ -29,6 +30,7 @@ __all__ = [
     "ReviewQueue",
     "Role",
     "SignInLink",
+    "Slice",
     "StagedUpload",
     "StoredCompletion",
     "UploadedPiece",

@@ -106,6 +106,15 @@ class Asked:
         return found
 
 
+def address_of(version: DatasetVersion, kept: dict[str, Any]) -> str:
+    """Saved conditions as the end of an address."""
+    given = QueryDict(mutable=True)
+    for name, value in kept.items():
+        values = value if isinstance(value, list) else [value]
+        given.setlist(name, ["true" if one is True else str(one) for one in values])
+    return Asked(version, given).address(tab="rows").urlencode()
+
+
 def columns_of(version: DatasetVersion) -> list[str]:
     """The columns of the table that may be shown or not, in their order."""
     by_word = version.dataset.task == TOKENS_TASK
@@ -282,7 +291,7 @@ def dataset_row(
         "crumb": f"Row {row_id}",
         "crumbs": [
             ("Datasets", reverse("projects:dataset_list", args=[project.slug])),
-            (version.reference, _rows_url(project, version, asked.address(tab="rows"))),
+            (version.reference, rows_url(project, version, asked.address(tab="rows"))),
         ],
         "dataset": version.dataset,
         "version": version,
@@ -301,7 +310,7 @@ def dataset_row(
         "place": place,
         "count": count,
         "filtered": bool(asked.raw or asked.sort),
-        "back": _rows_url(project, version, asked.address(tab="rows")),
+        "back": rows_url(project, version, asked.address(tab="rows")),
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,
         "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
@@ -393,7 +402,7 @@ def dataset_edits_discard(
 
 def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> HttpResponse:
     among = request.POST.get("among", "")[:MOST_ADDRESS]
-    back = _rows_url(project, version, QueryDict(among))
+    back = rows_url(project, version, QueryDict(among))
     what, value = request.POST.get("what", ""), request.POST.get("value", "").strip()
     try:
         change = _bulk_change(what, value)
@@ -459,7 +468,7 @@ def _row_url(project: Project, version: DatasetVersion, row_id: int, address: Qu
     return reverse("projects:dataset_row", args=parts) + (f"?{query}" if query else "")
 
 
-def _rows_url(project: Project, version: DatasetVersion, address: QueryDict) -> str:
+def rows_url(project: Project, version: DatasetVersion, address: QueryDict) -> str:
     parts = [project.slug, version.dataset.name, version.number]
     query = address.urlencode()
     return reverse("projects:dataset_version", args=parts) + (f"?{query}" if query else "")

@@ -50,6 +50,10 @@ def test_rows_are_found_chosen_changed_and_made_into_a_version(visitor: Page) ->
     visitor.get_by_label("Search in texts").fill("card (1|2)$")
     visitor.get_by_label("Regular expression").check()
     expect(table.locator(".filters [role=status]")).to_have_text("2 rows")
+    visitor.get_by_label("Save these conditions as a slice").fill("few")
+    visitor.get_by_role("button", name="Save slice").click()
+    expect(visitor.locator("#slices")).to_contain_text("few")
+    expect(visitor.get_by_role("link", name="few 2")).to_be_visible()
     look(visitor, "rows")
 
     visitor.keyboard.press("Escape")

@@ -151,7 +151,7 @@ def test_the_address_tells_what_the_table_shows_and_is_as_short_as_can_be(site: 
 def test_a_row_has_a_page_with_the_rows_beside_it_among_those_that_match(site: Client) -> None:
     among = "where=channel%3Ais%3Aweb&sort=text"
     ids = shown(site.get(f"{PAGE}?{among}").content)
-    page = site.get(f"{PAGE}rows/{ids[1]}/?{among}").content.decode()
+    page = " ".join(site.get(f"{PAGE}rows/{ids[1]}/?{among}").content.decode().split())
     assert "2 of 3 that match" in page
     assert f'rel="prev" href="{PAGE}rows/{ids[0]}/?{among.replace("&", "&amp;")}"' in page
     assert f'rel="next" href="{PAGE}rows/{ids[2]}/?{among.replace("&", "&amp;")}"' in page
@@ -274,3 +274,54 @@ def test_the_table_asks_the_database_as_often_for_many_rows_as_for_few(
         site.get(f"{PAGE}?where=channel:is:web&sort=-length")
     with django_assert_max_num_queries(14):
         site.get(f"{PAGE}rows/1/?where=channel:is:web&sort=-length")
+
+
+def test_slices_are_conditions_by_name_with_their_rows_in_every_version(
+    client: APIClient, site: Client
+) -> None:
+    url = f"{BASE}shop/slices/"
+    site.post(f"{PAGE}slices/", {"name": "web", "among": "tab=rows&where=channel:is:web&sort=text"})
+    body = {"name": "roses", "conditions": {"q": "rose", "length_to": 7}}
+    made = client.post(url, body, format="json")
+    assert made.status_code == 201
+    assert made.json()["conditions"] == {"q": "rose", "length_to": 7}
+    assert [one["name"] for one in client.get(url).json()] == ["roses", "web"]
+    change(client, "shop", operation="edit", changes=[{"where": {"q": "axb"}, "leave_out": True}])
+    for number, web in ((1, 3), (2, 2)):
+        counted = client.get(f"{BASE}shop/versions/{number}/slices/").json()
+        assert [one["rows"] for one in counted] == [1, web]
+        assert counted[1]["told"] == "with channel = web"
+    listed = site.get(f"{PAGE}slices/").content.decode()
+    assert "?where=channel%3Ais%3Aweb&amp;tab=rows" in listed
+    assert client.delete(f"{url}roses/").status_code == 204
+    site.post(f"{PAGE}slices/delete/", {"name": "web"})
+    assert client.get(url).json() == []
+
+
+def test_a_slice_whose_column_is_gone_has_no_rows_to_tell(client: APIClient) -> None:
+    body = {"name": "web", "conditions": {"where": ["channel:is:web"]}}
+    client.post(f"{BASE}shop/slices/", body, format="json")
+    change(client, "shop", operation="columns", drop=["channel"])
+    (counted,) = client.get(f"{BASE}shop/versions/2/slices/").json()
+    assert counted["rows"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        ({"name": "a b", "conditions": {"q": "x"}}, 400, "name"),
+        ({"name": "x", "conditions": {}}, 400, "conditions"),
+        ({"name": "x", "conditions": {"row_ids": [1]}}, 400, "row_ids"),
+        ({"name": "x", "conditions": {"q": "(", "regex": True}}, 400, "q"),
+        ({"name": "web", "conditions": {"q": "x"}}, 409, None),
+    ],
+)
+def test_what_is_no_slice_is_refused(
+    client: APIClient, body: dict[str, Any], status: int, field: str | None
+) -> None:
+    url = f"{BASE}shop/slices/"
+    client.post(url, {"name": "web", "conditions": {"q": "y"}}, format="json")
+    answer = client.post(url, body, format="json")
+    assert answer.status_code == status, answer.data
+    assert field is None or field in answer.json()["fields"]
+    assert len(client.get(url).json()) == 1

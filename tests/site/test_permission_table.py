@@ -17,7 +17,15 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from distillhub.lib import storage
-from projects.models import Dataset, Project, RegisteredModel, StagedUpload, StoredCompletion, User
+from projects.models import (
+    Dataset,
+    Project,
+    RegisteredModel,
+    Slice,
+    StagedUpload,
+    StoredCompletion,
+    User,
+)
 from projects.services import accounts, datasets, prompts, resumable, reviews
 from tests import make
 from tests.conftest import signed_in
@@ -112,6 +120,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
         how="random",
         by=erin,
     )
+    dataset = project.datasets.get(name="messages")
+    Slice.objects.create(dataset=dataset, name="short", conditions={"q": "x"}, created_by=erin)
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -143,6 +153,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "key": "chatcmpl-1",
             "operation": "filter",
             "prompt_name": "asking",
+            "slice_name": "short",
             "queue_id": queue.pk,
         },
     )
