@@ -35,7 +35,9 @@ BANDS, BAND = 16, 5
 MOST_WORDS = 20_000  # of a text, from its beginning
 MOST_PAIRS = 4_000_000  # that are compared
 BATCH_WORDS = 100_000
-BATCH_PAIRS = 50_000
+BATCH_PAIRS = 50_000  # of pictures
+BATCH_COMPARED = 2_000_000  # word pairs of both sides: 16 MB, some five times over
+MOST_IN_ALL = 25_000_000  # words; what comes later is compared with nothing
 CACHED_WORDS = 200_000
 WIDE = 20  # characters a word: with more, a text is one of a script without blanks
 HASH = (1 << 40) - 1
@@ -79,6 +81,7 @@ class Texts(Nearness):
         self._odd = rng.integers(0, 1 << 63, BANDS * BAND, dtype=np.uint64) * np.uint64(2) + (
             np.uint64(1)
         )
+        self._met = 0  # words
         self.is_complete = True  # whether all candidates were compared
 
     def add(self, given: str) -> None:
@@ -86,6 +89,8 @@ class Texts(Nearness):
         if len(words) * WIDE < len(given):
             words = list("".join(words))
         known = self._known
+        if self._met > MOST_IN_ALL:
+            words, self.is_complete = [], False
         for word in words[:MOST_WORDS]:
             code = known.get(word)
             if code is None:
@@ -93,6 +98,7 @@ class Texts(Nearness):
                 code = known[word] = int.from_bytes(digest, "little")
             self._words.append(code)
         self._lengths.append(min(len(words), MOST_WORDS))
+        self._met += self._lengths[-1]
         if len(self._words) >= BATCH_WORDS:
             self._flush()
 
@@ -157,8 +163,8 @@ class Texts(Nearness):
                 if len(one) > left:
                     one, two, self.is_complete = one[:left], two[:left], False
                 left -= len(one)
-                for begin in range(0, len(one), BATCH_PAIRS):
-                    a, b = one[begin : begin + BATCH_PAIRS], two[begin : begin + BATCH_PAIRS]
+                for here in _batches(sizes[one] + sizes[two]):
+                    a, b = one[here], two[here]
                     near = _jaccard(pairs, starts, sizes, a, b) >= NEAR
                     sets.join(a[near], b[near])
         return _with_equal(sets, keys)
@@ -250,6 +256,17 @@ def _equal(band: Rows, rows: Rows) -> tuple[Rows, Rows]:
     beyond = later[lead[later] < later - 1]
     one = np.concatenate([rows[later - 1], rows[lead[beyond]]])
     return one, np.concatenate([rows[later], rows[beyond]])
+
+
+def _batches(weights: Rows) -> Iterator[slice]:
+    """Slices of at least one place, and of BATCH_COMPARED together where that can be."""
+    reached = np.cumsum(weights)
+    begin = 0
+    while begin < len(weights):
+        before = int(reached[begin - 1]) if begin else 0
+        end = int(np.searchsorted(reached, before + BATCH_COMPARED, side="right"))
+        yield slice(begin, max(end, begin + 1))
+        begin = max(end, begin + 1)
 
 
 def _neighbours(hashes: Rows) -> Iterator[tuple[Rows, Rows]]:

@@ -372,3 +372,25 @@ def test_what_is_known_of_real_data_is_found(project: Project, shared_data: Path
     assert issues_of(uploaded(project, tiles, name="tiles"))["unbalanced_labels"] == 1
     digits = uploaded(project, shared_data / "fsdd" / "fsdd_small.zip", name="spoken")
     assert digits.statistics["label_errors"]["accuracy"] > 0.7
+
+
+def test_long_texts_are_compared_a_few_at_a_time_and_too_many_words_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def groups() -> tuple[list[int], bool]:
+        texts = near.Texts()
+        for n in range(40):
+            texts.add(" ".join(f"word{n // 2}of{k}" for k in range(30)))
+        found = texts.groups(np.arange(40)).tolist()
+        texts.close()
+        return found, texts.is_complete
+
+    whole = groups()
+    assert whole == ([n // 2 * 2 for n in range(40)], True)
+    monkeypatch.setattr(near, "BATCH_COMPARED", 100)
+    assert groups() == whole
+    monkeypatch.setattr(near, "MOST_IN_ALL", 300)
+    found, complete = groups()
+    assert not complete
+    assert found[:10] == whole[0][:10]
+    assert found[12:] == list(range(12, 40))
