@@ -19,7 +19,7 @@ from projects.ingest import page as stored_rows
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.ingest.issues import FILTERED
 from projects.models import Dataset, DatasetVersion, Project
-from projects.services import datasets, operations, removal, written
+from projects.services import datasets, operations, preferences, removal, written
 from projects.views import dataset_charts, dataset_rows
 
 ISSUE_ROWS = 5  # shown with each issue
@@ -167,6 +167,7 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "about_label": _about_label(version),
         "operations": operations.offered(version) if version.is_ready else [],
         "forms": written.forms(version),
+        "has_pairs": preferences.has_pairs(version),
         "worst": next((one["severity"] for one in version.issues), ""),
     }
 
