@@ -12,13 +12,15 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing
+from distillhub.lib.later import Later
 from projects import jobs
 from projects.ingest import audio_folder, image_folder, page, registry, waveforms
 from projects.ingest import reading as readings
 from projects.ingest.formats import SPLIT_WORDS, TEST, TRAIN, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
-from projects.operations import conditions as row_conditions
 from projects.services import upload_files
+
+row_conditions = Later("projects.operations.conditions")  # brings REST's serializers, 11 MB
 
 FORGOTTEN = timedelta(days=2)  # after which an upload that nobody confirmed is dropped
 MOST_ROWS = 1000  # of one page

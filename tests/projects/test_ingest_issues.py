@@ -330,7 +330,9 @@ def test_probabilities_of_a_run_say_which_labels_are_suspected(project: Project)
     probabilities = np.array([[0.9, 0.1] if n % 2 == 0 else [0.2, 0.8] for n in range(41)])
     probabilities[4], probabilities[7] = [0.05, 0.95], [0.97, 0.03]
     rows = np.arange(41)
-    asked = {"version": version, "row_ids": rows, "probabilities": probabilities}
+    asked: dict[str, Any] = {
+        "version": version, "row_ids": rows, "probabilities": probabilities,
+    }  # fmt: skip
     assert suspicions.suspected(**asked) == {4: "b", 7: "a"}
     with pytest.raises(Invalid, match="no such row"):
         suspicions.suspected(**asked | {"row_ids": rows + 1})
