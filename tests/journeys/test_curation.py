@@ -80,3 +80,24 @@ def test_rows_are_found_chosen_changed_and_made_into_a_version(visitor: Page) ->
     visitor.get_by_role("button", name="Make mails@2").click()
     made(visitor, 2)
     expect(visitor.locator("#rows th").filter(has_text="tags")).to_be_visible()
+
+
+def test_pictures_are_chosen_and_looked_at_one_by_one(visitor: Page, pictures: bytes) -> None:
+    make_project(visitor, "Digits")
+    zipped: FilePayload = {"name": "d.zip", "mimeType": "application/zip", "buffer": pictures}
+    bring_data(visitor, "digits", zipped)
+    visitor.goto(re.sub(r"\?.*", "", visitor.url) + "?label=3")
+    boxes = visitor.locator("[data-choose]")
+    boxes.nth(1).click()
+    boxes.nth(4).click(modifiers=["Shift"])
+    expect(visitor.locator("[data-chosen]")).to_have_text("4 chosen")
+    look(visitor, "pictures")
+    visitor.get_by_label("What to do").select_option("split")
+    visitor.get_by_label("Label, split or tag").fill("test")
+    visitor.get_by_role("button", name="Add change").click()
+    expect(visitor.get_by_role("link", name="1 change, not yet a version")).to_be_visible()
+    expect(visitor.locator(".is-pending")).to_have_count(4)
+    visitor.locator(".picture a").nth(1).click()
+    expect(visitor.locator(".large-picture")).to_be_visible()
+    expect(visitor.get_by_label("Split")).to_have_value("test")
+    look(visitor, "picture")

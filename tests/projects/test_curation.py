@@ -4,11 +4,13 @@ import re
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
+from projects.ingest.found import Recent
 from projects.models import PendingEdits, Project, User
 from tests.conftest import api_of, signed_in
 from tests.projects.test_operations import BASE, change, latest, make_all, rows, upload
@@ -325,3 +327,22 @@ def test_what_is_no_slice_is_refused(
     assert answer.status_code == status, answer.data
     assert field is None or field in answer.json()["fields"]
     assert len(client.get(url).json()) == 1
+
+
+def test_what_was_found_is_known_until_there_is_no_room_for_it() -> None:
+    looks: list[str] = []
+
+    def find(key: str, recent: Recent) -> int:
+        def look() -> np.ndarray[Any, Any]:
+            looks.append(key)
+            return np.arange(100)
+
+        return len(recent.find(key, look))
+
+    few = Recent(most_finds=2)
+    assert [find(key, few) for key in "abacab"] == [100] * 6
+    assert looks == ["a", "b", "c", "b"]
+    looks.clear()
+    small = Recent(most_bytes=2 * 800)
+    assert [find(key, small) for key in "abca"] == [100] * 4
+    assert looks == ["a", "b", "c", "a"]
