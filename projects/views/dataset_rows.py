@@ -164,6 +164,7 @@ def table(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
             (one, conditions.said(one), _without(asked, one)) for one in asked.raw.get("where", [])
         ],
         "issue": asked.raw.get("issue", ""),
+        "findable": [one["code"] for one in version.issues if one["rows"]],
         "refused": refused,
         "filtered": bool(asked.raw),
         "extras": extras,

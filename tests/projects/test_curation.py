@@ -346,3 +346,24 @@ def test_what_was_found_is_known_until_there_is_no_room_for_it() -> None:
     small = Recent(most_bytes=2 * 800)
     assert [find(key, small) for key in "abca"] == [100] * 4
     assert looks == ["a", "b", "c", "a"]
+
+
+def test_the_page_of_an_operation_takes_conditions_from_its_address(site: Client) -> None:
+    url = f"{PAGE}change/filter/"
+    page = site.get(f"{url}?where=channel:is:web&where=label:is:place").content.decode()
+    assert "channel:is:web\nlabel:is:place" in page
+    assert "<b>2</b>" in page
+    body = {"where": "channel:is:web\r\nlabel:is:place\r\n", "row_ids": ""}
+    looked = site.post(url, body, headers={"HX-Request": "true"}).content.decode()
+    assert "<b>2</b>" in looked
+    refused = site.post(url, {"where": "colour:is:red"}, headers={"HX-Request": "true"})
+    assert "There is no column" in refused.content.decode()
+
+
+def test_the_rows_of_an_issue_are_one_condition_among_others(site: Client) -> None:
+    upload(api_of(User.objects.get(username="erin")), TABLE + '"axb","drink","app","1"\n', "twice")
+    url = "/p/intents/datasets/twice/1/?issue=conflicting_labels"
+    page = site.get(url).content.decode()
+    assert '<option value="conflicting_labels" selected>' in page
+    assert "2 rows" in page
+    assert "1 row" in site.get(f"{url}&label=drink").content.decode()
