@@ -194,7 +194,7 @@ def decide(
         raise refuse("verdict", f"A review of {queue.kind} knows {fit}.")
     said: dict[str, Any] = {"label": None, "rating": None, "chosen": ""}
     if verdict == Verdict.CORRECT:
-        said["label"] = _corrected(queue.version, label or "")
+        said["label"] = _corrected(queue.version, row_id, label or "")
     if verdict == Verdict.RATE:
         if rating is None or not 1 <= rating <= 5:
             raise refuse("rating", "Rate from 1 to 5.")
@@ -227,8 +227,8 @@ def decide(
     return review
 
 
-def _corrected(version: DatasetVersion, text: str) -> str:
-    """The label as it is stored. Raises Invalid."""
+def _corrected(version: DatasetVersion, row_id: int, text: str) -> str:
+    """The label as it is stored. Raises Invalid and Missing."""
     try:
         label = label_values.stored(version, text)
     except label_values.NoLabel as error:
@@ -239,8 +239,13 @@ def _corrected(version: DatasetVersion, text: str) -> str:
     if version.problem == REGRESSION:
         return label
     if version.dataset.task == TOKENS_TASK:
-        return " ".join(label.split())
-    single = label.split(version.separator) if version.separator else [label]
+        single = label.split()
+        label = " ".join(single)
+        many = len(str(datasets.row(version=version, row_id=row_id)["text"]).split())
+        if len(single) != many:
+            raise refuse("label", f"The row has {many} words, and these are {len(single)} tags.")
+    else:
+        single = label.split(version.separator) if version.separator else [label]
     for one in single:
         if known and one not in known:
             raise refuse("label", f"There is no label {one[:50]!r} in this dataset.")

@@ -45,7 +45,14 @@
       return null;
     }
     if (answer?.ok) return answer.text();
-    throw new Error(answer ? (await answer.text()).slice(0, 300) : "The server does not answer; say it again in a moment.");
+    const sentence = answer ? (await answer.text()).slice(0, 300) : "The server does not answer; say it again in a moment.";
+    throw Object.assign(new Error(sentence), { isOver: answer?.status === 409 || answer?.status === 404 });
+  };
+  // What is left, after a row that is no longer asked for.
+  const look = async () => {
+    const answer = await fetch(box.dataset.address, { headers: { "HX-Target": "review" }, redirect: "manual" }).catch(() => null);
+    if (answer?.ok) arrive(await answer.text(), false);
+    else window.location.reload();
   };
   const decide = (form, button) => {
     const body = new FormData(form, button);
@@ -65,7 +72,8 @@
       })
       .catch((error) => {
         if (!undo) underWay.delete(form.dataset.row);
-        if (!undo && form.dataset.row) {
+        if (error.isOver) look();
+        else if (!undo && form.dataset.row) {
           box.querySelector("[data-review-end]")?.remove();
           box.querySelector("[data-review-progress]").after(form);
           show(form);

@@ -206,6 +206,28 @@ def test_a_verdict_fits_what_was_asked(
     assert field in refused.json()["fields"]
 
 
+def test_words_get_a_tag_each(client: APIClient) -> None:
+    tagged = "".join(f"Ada{n} B-PER\nwrote O\n\n" for n in range(12))
+    body = {
+        "file": SimpleUploadedFile("tags.conll", tagged.encode()),
+        "name": "tags",
+        "task": "token-classification",
+    }
+    made = client.post("/api/v1/projects/intents/datasets/", body, format="multipart")
+    assert made.status_code == 201, made.data
+    make_all()
+    queue = begin(client, dataset="tags", many=1)["id"]
+    (row,) = ids(take(client, queue))
+    short = say(client, queue, row, "correct", label="O")
+    assert short.json()["fields"]["label"] == ["The row has 2 words, and these are 1 tags."]
+    unknown = say(client, queue, row, "correct", label="B-DOG O")
+    assert "no label 'B-DOG'" in unknown.json()["fields"]["label"][0]
+    assert say(client, queue, row, "correct", label="O  B-PER").json()["label"] == "O B-PER"
+    assert client.post(f"{BASE}{queue}/close/").json()["made"] == "tags@2"
+    make_all()
+    assert rows(client, latest("tags"))[row]["label"] == "O B-PER"
+
+
 def test_a_blind_review_tells_no_label(client: APIClient) -> None:
     queue = begin(client, many=1, blind=True)["id"]
     (item,) = take(client, queue)
