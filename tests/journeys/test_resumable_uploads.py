@@ -48,7 +48,8 @@ def test_what_arrived_before_the_connection_was_cut_is_kept(
         cut.sendall(
             f"PATCH {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nTus-Resumable: 1.0.0\r\n"
             f"Authorization: Bearer {token}\r\nUpload-Offset: 0\r\nContent-Length: {size}\r\n"
-            "Content-Type: application/offset+octet-stream\r\n\r\n".encode() + content
+            "Content-Type: application/offset+octet-stream\r\n\r\n".encode()
+            + content
         )
     for _ in range(100):
         if arrived := uploader.get_offset():

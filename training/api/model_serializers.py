@@ -75,7 +75,6 @@ class VersionShape(serializers.ModelSerializer[ModelVersion]):
     def get_aliases(self, version: ModelVersion) -> list[str]:
         return [alias.name for alias in version.aliases.all()]
 
-
     @extend_schema_field(KeyShape(allow_null=True))
     def get_key(self, version: ModelVersion) -> Any:
         kept = api_teachers.key_of(version)
