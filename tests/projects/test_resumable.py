@@ -9,7 +9,6 @@ import pytest
 from django.conf import LazySettings
 from django.utils import timezone
 from rest_framework.response import Response
-from rest_framework.test import APIClient
 
 from distillhub.lib import storage
 from projects import jobs
@@ -27,7 +26,7 @@ def metadata(**told: str) -> str:
     return ",".join(f"{key} {base64.b64encode(told[key].encode()).decode()}" for key in told)
 
 
-def begin(client: APIClient, size: int = len(TABLE), **told: str) -> str:
+def begin(client: Any, size: int = len(TABLE), **told: str) -> str:
     told = {"filename": "words.csv"} | told
     made = client.post(
         BASE, HTTP_UPLOAD_LENGTH=str(size), HTTP_UPLOAD_METADATA=metadata(**told), **TUS
@@ -36,7 +35,7 @@ def begin(client: APIClient, size: int = len(TABLE), **told: str) -> str:
     return str(made["Location"]).removeprefix("http://testserver")
 
 
-def send(client: APIClient, url: str, offset: int, content: bytes, **headers: str) -> Response:
+def send(client: Any, url: str, offset: int, content: bytes, **headers: str) -> Response:
     sent: Response = client.generic(
         "PATCH", url, content, BYTES, HTTP_UPLOAD_OFFSET=str(offset), **TUS, **headers
     )
@@ -44,7 +43,7 @@ def send(client: APIClient, url: str, offset: int, content: bytes, **headers: st
 
 
 def test_a_file_arrives_in_pieces_and_becomes_a_dataset(project: Project, erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     url = begin(client, sha256=hashlib.sha256(TABLE).hexdigest())
     assert send(client, url, 0, TABLE[:100])["Upload-Offset"] == "100"
     standing = client.head(url, **TUS)
@@ -71,7 +70,7 @@ def test_a_file_arrives_in_pieces_and_becomes_a_dataset(project: Project, erin: 
 def test_several_files_become_one_dataset_and_their_names_say_the_splits(
     project: Project, erin: User
 ) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     ids = []
     for name in ("words-train.csv", "words-valid.csv", "words_test.csv"):
         url = begin(client, filename=name)
@@ -86,7 +85,7 @@ def test_several_files_become_one_dataset_and_their_names_say_the_splits(
 def test_of_two_that_send_the_same_piece_one_is_told_to_look_again(
     project: Project, erin: User
 ) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     url = begin(client)
     send(client, url, 0, TABLE[:100])
     again = send(client, url, 0, TABLE[:100])
@@ -97,7 +96,7 @@ def test_of_two_that_send_the_same_piece_one_is_told_to_look_again(
 
 
 def test_a_piece_that_arrives_otherwise_than_it_was_sent_is_not_kept(erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     url = begin(client)
     for name in ("sha256", "sha1"):
         digest = base64.b64encode(hashlib.new(name, TABLE[:50]).digest()).decode()
@@ -111,7 +110,7 @@ def test_a_piece_that_arrives_otherwise_than_it_was_sent_is_not_kept(erin: User)
 
 
 def test_a_file_that_is_not_the_one_announced_becomes_nothing(project: Project, erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     url = begin(client, sha256="0" * 64)
     send(client, url, 0, TABLE)
     body = {"name": "words", "upload": url.split("/")[-2]}
@@ -123,7 +122,7 @@ def test_a_file_that_is_not_the_one_announced_becomes_nothing(project: Project, 
 def test_an_upload_is_there_for_its_owner_alone(project: Project, erin: User, alice: User) -> None:
     url = begin(api_of(erin))
     send(api_of(erin), url, 0, TABLE)
-    other = api_of(alice)
+    other: Any = api_of(alice)
     assert other.get(url).status_code == 404
     assert other.head(url, **TUS).status_code == 404
     assert send(other, url, 0, b"x").status_code == 404
@@ -135,7 +134,7 @@ def test_an_upload_is_there_for_its_owner_alone(project: Project, erin: User, al
 
 
 def test_it_is_discarded_or_forgotten_after_a_day(erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     first, second = begin(client), begin(client)
     for url in (first, second):
         send(client, url, 0, TABLE[:9])
@@ -151,7 +150,7 @@ def test_it_is_discarded_or_forgotten_after_a_day(erin: User) -> None:
 def test_what_is_under_way_is_bounded(erin: User, settings: LazySettings) -> None:
     settings.DISTILLHUB_MAX_UPLOAD_MIB = 1
     settings.DISTILLHUB_UPLOAD_QUOTA_MIB = 2
-    client = api_of(erin)
+    client: Any = api_of(erin)
     mib = 1 << 20
 
     def asked(size: Any, **headers: str) -> int:
@@ -167,7 +166,7 @@ def test_what_is_under_way_is_bounded(erin: User, settings: LazySettings) -> Non
 
 
 def test_another_version_of_the_protocol_is_refused_and_this_one_named(erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     for headers in ({}, {"HTTP_TUS_RESUMABLE": "0.2.2"}):
         answer = client.post(BASE, HTTP_UPLOAD_LENGTH="5", **headers)
         assert (answer.status_code, answer["Tus-Version"]) == (412, "1.0.0")
@@ -178,7 +177,7 @@ def test_another_version_of_the_protocol_is_refused_and_this_one_named(erin: Use
 
 
 def test_bytes_may_come_with_the_creation_and_methods_in_a_header(erin: User) -> None:
-    client = api_of(erin)
+    client: Any = api_of(erin)
     made = client.generic("POST", BASE, b"abc", BYTES, HTTP_UPLOAD_LENGTH="6", **TUS)
     assert (made.status_code, made["Upload-Offset"]) == (201, "3")
     url = str(made["Location"]).removeprefix("http://testserver")
