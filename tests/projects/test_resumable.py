@@ -89,7 +89,7 @@ def test_of_two_that_send_the_same_piece_one_is_told_to_look_again(
     url = begin(client)
     send(client, url, 0, TABLE[:100])
     again = send(client, url, 0, TABLE[:100])
-    assert (again.status_code, again.json()["code"]) == (409, "wrong_offset")
+    assert (again.status_code, again.data["code"]) == (409, "wrong_offset")
     assert client.head(url, **TUS)["Upload-Offset"] == "100"
     assert send(client, url, 100, TABLE[100:] + b"more").status_code == 400
     assert client.head(url, **TUS)["Upload-Offset"] == "100"
