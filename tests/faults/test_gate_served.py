@@ -77,7 +77,7 @@ def test_one_message_delivered_five_times_is_one_training(
     served: Struck, chance: random.Random
 ) -> None:
     assert served.stack.broker is not None
-    app = celery.Celery(broker=served.stack.broker.address)
+    app = celery.Celery(broker=served.stack.broker.address, set_as_current=False)
     run = served.stack.launch()
     for _ in range(5):
         app.send_task("training.execute_run", kwargs={"run_id": run.pk}, queue="default")

@@ -147,7 +147,10 @@ def test_a_training_that_hangs_is_noticed_ended_and_goes_on(
 def test_garbage_in_the_queue_stops_nobody(served: Struck, chance: random.Random) -> None:
     stack = served.stack
     assert stack.broker is not None
-    with celery.Celery(broker=stack.broker.address) as app, app.connection() as link:
+    with (
+        celery.Celery(broker=stack.broker.address, set_as_current=False) as app,
+        app.connection() as link,
+    ):
         app.send_task("no.such.job", kwargs={"x": 1}, queue="default")
         app.send_task("training.execute_run", kwargs={"run_id": "one"}, queue="default")
         app.send_task("training.execute_run", args=[1, 2, 3], queue="default")

@@ -83,7 +83,8 @@ def test_no_garbage_ends_a_worker_and_none_of_it_is_executed(tmp_path: Path) -> 
                 until(taken, what=lambda: worker.said[-3000:])  # each by itself may end it
             for item in garbage(canary):
                 store.publish("/0.celery.pidbox", item)
-            with celery.Celery(broker=server.address) as app:
+            # Not the current one: tests after this would send their messages to that Redis.
+            with celery.Celery(broker=server.address, set_as_current=False) as app:
                 app.send_task("no.such.job", queue="default")  # the last one that comes through
                 until(lambda: worker.said.count("'no.such.job'") > 0, what=lambda: worker.said)
                 until(lambda: app.control.ping(timeout=3), what=lambda: worker.said[-6000:])
