@@ -1,5 +1,7 @@
 """A training that hangs is noticed by itself; one that is slow is let be."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -58,7 +60,8 @@ def begun(tmp_path: Path) -> Iterator[Begun]:
 
     yield begin
     for process in started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and what it has begun itself
         process.wait()
 
 
