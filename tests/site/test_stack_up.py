@@ -120,7 +120,7 @@ def test_a_training_run_goes_on_where_it_was_when_started_again(home: Path) -> N
     with ended(up):
         up.ready()
         token = make_token(home)
-        run = trained.launch(up.address, token, epochs=120)
+        run = trained.launch(up.address, token, epochs=900)
         until(lambda: run()["progress"]["step"] > 40, what=lambda: json.dumps(run()))
         assert any("training.engine" in one.cmdline() for one in family(home))
         up.stop(signal.SIGINT)
