@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.engine import data, spans
+from training.engine import data, reliability, spans
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.errors import Stopped
 from training.engine.job_config import Problem
@@ -17,7 +17,6 @@ from training.engine.networks import Network, Place
 
 Logits = NDArray[np.float32]
 Values = NDArray[np.float64]
-BINS = 15  # of the reliability diagram, as Guo et al. 1706.04599 use
 AT_ONCE = 256  # rows asked together
 
 
@@ -67,7 +66,7 @@ def in_batches(
     """Logits batch by batch, each with the places within `rows` of the rows it answers."""
     (module or network.module).eval()
     lengths = inputs.lengths[rows] if inputs.lengths is not None else None
-    size = _fitting(inputs, rows)
+    size = fitting(inputs, rows)
     for which in data.steady_order(np.arange(len(rows)), lengths, size):
         with quietly(module or network.module):
             logits = place.logits(network, inputs.batch(rows[which]), module)
@@ -79,7 +78,7 @@ def quietly(module: nn.Module) -> AbstractContextManager[None]:
     return torch.no_grad() if hasattr(module, "unshard") else torch.inference_mode()
 
 
-def _fitting(inputs: Inputs, rows: Indices) -> int:
+def fitting(inputs: Inputs, rows: Indices) -> int:
     """Rows asked together: fewer large images, about 16 million numbers."""
     if inputs.lengths is not None or not len(rows):
         return AT_ONCE
@@ -200,29 +199,10 @@ def _rates(counts: Indices) -> tuple[Values, Values, Values]:
 
 
 def calibration(logs: Values, truth: Indices) -> tuple[float, list[dict[str, float]]]:
-    """Expected calibration error, and the reliability diagram's bins (Guo et al. 1706.04599,
-    equation 3): does an answer given with 80 % confidence hold in 80 % of the cases?"""
+    """Expected calibration error, and the bins of the reliability diagram, of the likeliest."""
     confidence = np.exp(logs.max(axis=1))
     right = (logs.argmax(axis=1) == truth).astype(np.float64)
-    edges = np.linspace(0.0, 1.0, BINS + 1)
-    which = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, BINS - 1)
-    error, bins = 0.0, []
-    for place in range(BINS):
-        inside = which == place
-        count = int(inside.sum())
-        sure = float(confidence[inside].mean()) if count else 0.0
-        held = float(right[inside].mean()) if count else 0.0
-        error += abs(sure - held) * count / len(truth)
-        bins.append(
-            {
-                "low": float(edges[place]),
-                "high": float(edges[place + 1]),
-                "count": count,
-                "confidence": sure,
-                "accuracy": held,
-            }
-        )
-    return error, bins
+    return reliability.diagram(confidence, right)
 
 
 def per_class(

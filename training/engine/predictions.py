@@ -114,6 +114,7 @@ def write(path: Path, dataset: Dataset, split: str, student: Said, teacher: Said
     """One row per row of the split: what is true, and what both say how surely."""
     rows = dataset.splits[split]
     nothing: list[None] = [None] * len(rows)
+    absent = pa.array(nothing, pa.float64())
     table = pa.table(
         {
             "row_id": pa.array(dataset.row_ids[rows], pa.int64()),
@@ -122,11 +123,11 @@ def write(path: Path, dataset: Dataset, split: str, student: Said, teacher: Said
             "student": pa.array(student.answers, pa.string()),
             "student_confidence": _numbers(student.confidence),
             "teacher": pa.array(nothing if teacher is None else teacher.answers, pa.string()),
-            "teacher_confidence": (
-                pa.array(nothing, pa.float64()) if teacher is None else _numbers(teacher.confidence)
-            ),
+            "teacher_confidence": absent if teacher is None else _numbers(teacher.confidence),
             "student_nll": _numbers(student.nll),
             "student_value": _numbers(student.value),
+            "teacher_nll": absent if teacher is None else _numbers(teacher.nll),
+            "teacher_value": absent if teacher is None else _numbers(teacher.value),
         }
     )
     pq.write_table(table, path, compression="zstd")

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.engine.data import Indices
-
+Indices = NDArray[np.int64]
 Values = NDArray[np.float64]
 METRICS = ("span_f1", "span_precision", "span_recall")
 OUTSIDE = "O"

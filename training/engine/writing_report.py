@@ -181,13 +181,15 @@ def write_predictions(path: Path, dataset: Dataset, split: str, outcome: Outcome
     """One row per row of the file: how well the student, and the teacher, foresaw it.
 
     student_nll: nats a token; student_value: bits a character, by which two students are compared
-    whatever their tokenizers; tokens and characters: how much each row weighs in that.
+    whatever their tokenizers; tokens and characters: how much each row weighs in that; the same of
+    the teacher; agreeing_tokens: at how many both foresee the same.
     """
     ours = outcome.student
     assert ours is not None
     size = len(ours.rows)
     nothing: list[None] = [None] * size
     theirs = _per_token(outcome.teacher, ours.rows) if outcome.teacher else None
+    said = _a_character(outcome.teacher, ours.rows) if outcome.teacher else None
     bits = ours.nll / math.log(2)
     with np.errstate(divide="ignore", invalid="ignore"):
         a_character = np.where(ours.characters > 0, bits / ours.characters, np.nan)
@@ -203,9 +205,11 @@ def write_predictions(path: Path, dataset: Dataset, split: str, outcome: Outcome
             "student_nll": pa.array(ours.nll / ours.units, pa.float64()),
             "student_value": pa.array(a_character, pa.float64(), mask=np.isnan(a_character)),
             "teacher_nll": pa.array(nothing if theirs is None else theirs, pa.float64()),
+            "teacher_value": pa.array(nothing if said is None else said, pa.float64()),
             "tokens": pa.array(ours.units.astype(np.int64), pa.int64()),
             "characters": pa.array(ours.characters.astype(np.int64), pa.int64()),
             "right_tokens": pa.array(ours.right.astype(np.int64), pa.int64()),
+            "agreeing_tokens": pa.array(ours.agrees, pa.float64(), mask=np.isnan(ours.agrees)),
         }
     )
     pq.write_table(table, path, compression="zstd")
@@ -213,6 +217,14 @@ def write_predictions(path: Path, dataset: Dataset, split: str, outcome: Outcome
 
 def _per_token(judged: Judged, rows: Indices) -> list[float | None]:
     known = dict(zip(judged.rows.tolist(), (judged.nll / judged.units).tolist(), strict=True))
+    return [known.get(row) for row in rows.tolist()]
+
+
+def _a_character(judged: Judged, rows: Indices) -> list[float | None]:
+    """Bits, of the rows that have characters."""
+    there = judged.characters > 0
+    bits = judged.nll[there] / math.log(2) / judged.characters[there]
+    known = dict(zip(judged.rows[there].tolist(), bits.tolist(), strict=True))
     return [known.get(row) for row in rows.tolist()]
 
 
