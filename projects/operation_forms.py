@@ -89,8 +89,8 @@ class PromptTextForm(forms.Form):
     text = forms.CharField(
         max_length=MOST_TEMPLATE,
         strip=False,
-        help_text="Names of columns in braces, as in {question}. A brace that is meant is written "
-        "twice.",
+        help_text="Names of columns in braces, as in {question}; {choices | list} has the items of "
+        "a list one a line. A brace that is meant is written twice.",
         widget=forms.Textarea({"rows": 10, "spellcheck": "false", "class": "mono"}),
     )
 
@@ -151,7 +151,7 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
             boxes = forms.CheckboxSelectMultiple({"class": "form-check-input"})
             return forms.MultipleChoiceField(choices=choices, required=False, widget=boxes)
         if choices is not None:
-            nothing = "choose …" if required else "none" if source == "prompts" else "any"
+            nothing = "choose …" if required else field.style.get("nothing", "any")
             return forms.ChoiceField(choices=[("", nothing), *choices], required=required)
     if isinstance(field, serializers.BooleanField):
         return forms.BooleanField(required=False)
@@ -172,7 +172,7 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         return forms.CharField(required=required, widget=widget)
     if isinstance(field, serializers.ListField):
         example = "channel:is:app" if field.style.get("lines") else "12, 40, 41"
-        attrs = {"rows": 2, "placeholder": example}
+        attrs = {"rows": 2, "placeholder": field.style.get("example", example)}
         return forms.CharField(required=required, widget=forms.Textarea(attrs))
     if isinstance(field, serializers.CharField):
         return forms.CharField(required=required, max_length=field.max_length)
@@ -221,16 +221,20 @@ def _labels(version: DatasetVersion) -> Choices | None:
     return [(name, name) for name in version.labels]
 
 
-def _versions(version: DatasetVersion) -> Choices:
-    """Ready versions of the project's datasets of the same task, the newest first."""
+def _all_versions(version: DatasetVersion, **which: str) -> Choices:
+    """Ready versions of the project's datasets, the newest first."""
     found = (
         DatasetVersion.objects.ready()
         .select_related("dataset")
-        .filter(dataset__project=version.dataset.project_id, dataset__task=version.dataset.task)
+        .filter(dataset__project=version.dataset.project_id, **which)
         .exclude(pk=version.pk)
         .order_by("-created_at")[:MOST_CHOICES]
     )
     return [(one.reference, f"{one.reference}: {one.told}") for one in found]
+
+
+def _versions(version: DatasetVersion) -> Choices:
+    return _all_versions(version, dataset__task=version.dataset.task)
 
 
 def _prompts(version: DatasetVersion) -> Choices:
@@ -254,6 +258,7 @@ _CHOICES: dict[str, Any] = {
         (one["code"], one["code"].replace("_", " ")) for one in version.issues if one["rows"]
     ],
     "versions": _versions,
+    "all_versions": _all_versions,
     "prompts": _prompts,
     "columns": _droppable,
 }

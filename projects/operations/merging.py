@@ -33,6 +33,14 @@ class Merge(operation.Operation):
     def others(self, options: Mapping[str, Any]) -> list[str]:
         return list(options["versions"])
 
+    def naming(self, options: Mapping[str, Any], references: list[str]) -> dict[str, Any]:
+        return {**options, "versions": references}
+
+    def check_other(
+        self, version: DatasetVersion, other: DatasetVersion, options: Mapping[str, Any]
+    ) -> None:
+        _refuse_unlike(version, other)
+
     def told(self, options: Mapping[str, Any]) -> str:
         return f"Added the rows of {', '.join(options['versions'])}"
 
@@ -55,7 +63,7 @@ class Merge(operation.Operation):
             yield from parent.rows()
 
 
-def refuse_unlike(version: DatasetVersion, other: DatasetVersion) -> None:
+def _refuse_unlike(version: DatasetVersion, other: DatasetVersion) -> None:
     """Raises Invalid for a version whose rows cannot stand among those of the first."""
     if other.dataset.task != version.dataset.task or other.problem != version.problem:
         raise operation.refuse(

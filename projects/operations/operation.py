@@ -27,7 +27,7 @@ class Options(serializers.Serializer[Any]):
     """What an operation is told. A key that is none of its fields is refused by name.
 
     `style` says what a page offers for a field: `{"of": "splits"}` (or labels, issues, columns,
-    versions, prompts) those of the version, `{"as": "labels"}` a table with a line for each.
+    versions, prompts ...) those of the version, `{"as": "labels"}` a table with a line for each.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -103,6 +103,15 @@ class Operation(ABC):
 
     def check(self, version: DatasetVersion, options: Mapping[str, Any]) -> None:  # noqa: B027
         """Refuse at once, before a worker begins, what cannot work. Raises Invalid."""
+
+    def naming(self, options: Mapping[str, Any], references: list[str]) -> dict[str, Any]:
+        """The options with those further versions as they are called, with their numbers."""
+        return dict(options)
+
+    def check_other(  # noqa: B027
+        self, version: DatasetVersion, other: DatasetVersion, options: Mapping[str, Any]
+    ) -> None:
+        """Refuse a further version that cannot be read beside this one. Raises Invalid."""
 
     @abstractmethod
     def told(self, options: Mapping[str, Any]) -> str:

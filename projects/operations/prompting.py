@@ -1,9 +1,11 @@
 """Make the text or the prompt of several columns, by a template such as `{question} {context}`.
 
 A template holds text and names of columns in braces, nothing else: no attributes, no formats, no
-expressions. A brace that is meant is written twice.
+expressions. A brace that is meant is written twice. `{choices | list}` puts a column that holds a
+JSON list, such as the choices of a question, into the text with one item a line.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -21,6 +23,7 @@ MOST_PARTS = 200  # names of columns in a template
 MOST_TEXT = 4 << 20  # characters of a text that is made
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_LIST = re.compile(r"\s*\|\s*list$")
 _MEDIA = frozenset({"image", "audio", "binary"})
 
 
@@ -35,7 +38,8 @@ class Template:
         """Raises BadTemplate."""
         if len(text) > MOST_TEMPLATE:
             raise BadTemplate(f"A template has at most {MOST_TEMPLATE:,} characters.")
-        self.pieces: list[tuple[str, str]] = []  # (text, the name behind it or nothing)
+        #: (text, the name behind it or nothing, whether as a list)
+        self.pieces: list[tuple[str, str, bool]] = []
         plain, done = "", 0
         for found in _PART.finditer(text):
             plain += text[done : found.start()]
@@ -49,12 +53,13 @@ class Template:
                     "meant, or name a column: {text}."
                 )
             else:
-                name = found[1].strip()
+                given = found[1].strip()
+                name = _LIST.sub("", given)
                 if not name:
                     raise BadTemplate("There is no name of a column between { and }.")
-                self.pieces.append((plain, name))
+                self.pieces.append((plain, name, name != given))
                 plain = ""
-        self.pieces.append((plain + text[done:], ""))
+        self.pieces.append((plain + text[done:], "", False))
         if len(self.pieces) > MOST_PARTS:
             raise BadTemplate(f"A template names at most {MOST_PARTS} columns.")
         if not self.names:
@@ -63,18 +68,37 @@ class Template:
     @property
     def names(self) -> list[str]:
         """The columns it reads, each once."""
-        return list(dict.fromkeys(name for _, name in self.pieces if name))
+        return list(dict.fromkeys(name for _, name, _ in self.pieces if name))
 
     def of(self, row: Mapping[str, Any]) -> str:
         """The text of one row; a value that is missing is nothing. Raises BadFile."""
         parts = []
-        for plain, name in self.pieces:
+        for plain, name, is_list in self.pieces:
             value = row[name] if name else ""
-            parts += [plain, written(value) if isinstance(value, float) else value or ""]
+            text = written(value) if isinstance(value, float) else value or ""
+            parts += [plain, _lines(text) if is_list else text]
         if sum(map(len, parts)) > MOST_TEXT:
             where = f"Row {row['row_id']} ({row['source']})"
             raise BadFile(f"{where} would have a text of more than {MOST_TEXT:,} characters.")
         return "".join(parts)
+
+
+def _lines(text: str) -> str:
+    """A JSON list with an item a line, of objects their values; anything else as it is."""
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(items, list):
+        return text
+    return "\n".join(
+        ": ".join(map(_said, one.values())) if isinstance(one, dict) else _said(one)
+        for one in items
+    )
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 @registry.register
@@ -87,7 +111,7 @@ class FromTemplate(operation.Operation):
         template = serializers.CharField(
             max_length=100 + MOST_LABEL,
             required=False,
-            style={"of": "prompts"},
+            style={"of": "prompts", "nothing": "none"},
             help_text="Of this project, as `name@2`, or `name` for the newest.",
         )
         text = serializers.CharField(
@@ -96,8 +120,8 @@ class FromTemplate(operation.Operation):
             trim_whitespace=False,
             style={"as": "template"},
             label="Or write one",
-            help_text="Names of columns in braces, as in {question}. A brace that is meant is "
-            "written twice.",
+            help_text="Names of columns in braces, as in {question}; {choices | list} has the "
+            "items of a list one a line. A brace that is meant is written twice.",
         )
         into = serializers.ChoiceField(
             choices=[("text", "the text"), ("prompt", "the prompt")],

@@ -11,7 +11,7 @@ from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects import jobs
 from projects.models import Dataset, DatasetVersion, User
-from projects.operations import merging, registry, trying
+from projects.operations import registry, trying
 from projects.operations.operation import Operation
 from projects.services import datasets
 
@@ -81,8 +81,9 @@ def prepared(
         datasets.resolve(project=version.dataset.project, reference=reference)
         for reference in found.others(complete)
     ]
+    complete = found.naming(complete, [other.reference for other in others])
     for other in others:
-        merging.refuse_unlike(version, other)
+        found.check_other(version, other, complete)
     found.check(version, complete)
     return {
         "operation": found.key,
@@ -166,5 +167,6 @@ def remedies(version: DatasetVersion) -> dict[str, list[Remedy]]:
 
 def _reading(version: DatasetVersion, asked: Mapping[str, Any]) -> dict[str, Any]:
     """How the next version is to be understood: as its parent, but of no file of its own."""
-    reading = {key: value for key, value in version.reading.items() if key != "files"}
+    own = ("files", "hub", "classes")
+    reading = {key: value for key, value in version.reading.items() if key not in own}
     return reading | registry.get(asked["operation"]).reading(version, asked["options"])

@@ -29,8 +29,10 @@ def client(project: Project, erin: User) -> APIClient:
     return client
 
 
-def upload_as(client: APIClient, content: str, name: str, columns: dict[str, Any]) -> None:
-    body = {"file": file_of(content.encode()), "name": name, "columns": json.dumps(columns)}
+def upload_as(
+    client: APIClient, content: str, name: str, columns: dict[str, Any], **more: str
+) -> None:
+    body = {"file": file_of(content.encode()), "name": name, "columns": json.dumps(columns)} | more
     made = client.post(BASE, body, format="multipart")
     assert made.status_code == 201, made.data
     make_all()

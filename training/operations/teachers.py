@@ -53,7 +53,7 @@ class Asking(conditions.Conditions):
     template = serializers.CharField(
         max_length=100 + MOST_LABEL,
         required=False,
-        style={"of": "prompts"},
+        style={"of": "prompts", "nothing": "none"},
         label="Template of the prompt",
         help_text="Of this project, as `name@2`, or `name` for the newest. A service is asked with "
         "it; what is wanted of it is added.",
