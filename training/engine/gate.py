@@ -1,7 +1,8 @@
 """Asking a teacher before it teaches: `python -m training.engine gate JOB_DIR`.
 
 `config.json`: {"format": 1, "task", "model": {"name", "path"}, "dataset" (as in a training job),
-"teacher_outputs"?: {"mode", "k", "store"}, "threads"}; paths relative to the folder.
+"teacher_outputs"?: {"mode", "k", "store"}, "threads"}; paths relative to the folder. One that is
+recorded in the dataset's columns has "recorded" (recorded.py) instead of "path"; it is not asked.
 
 `result.json` is {"report"}, or {"failed": {"code", "sentence"}} with exit status 1. What the
 teacher says of every split is stored on the way, so that a run with it asks nothing again. It is
@@ -37,6 +38,7 @@ from training.engine.job_config import DatasetInput
 from training.engine.journal import Journal
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.networks import Place
+from training.engine.recorded import Recorded
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
 
@@ -71,6 +73,8 @@ def gate(
     task, model, described = read(raw)
     torch.set_num_threads(max(1, int(raw.get("threads") or 1)))
 
+    if model.get("recorded"):
+        return _of_recorded(folder, task, model, described, stage)
     stage("reading the model")
     home = folder / str(model["path"])
     network = networks.load(str(model["name"]), home, task)
@@ -91,6 +95,32 @@ def gate(
 
     stage("scoring")
     found = _judged(teacher, folder) | {"stored": asked, "rows_per_second": asked.pop("speed")}
+    return {"report": finite(found | verdict(found, dataset.names))}
+
+
+def _of_recorded(
+    folder: Path, task: str, model: JSON, described: DatasetInput, stage: Callable[[str], None]
+) -> JSON:
+    """The same of a teacher that is nothing but columns of the dataset."""
+    stage("reading its answers")
+    if TASKS[task].unit != "row":
+        raise ModelError(f"{model['name']} is recorded labels of rows; here words have them.")
+    dataset = data.open_dataset(folder, described, TASKS[task].unit)
+    prepared, separator = folder / "prepared", described.separator
+    said = Recorded(str(model["name"]), 1.0, model["recorded"], dataset, prepared, separator)
+
+    stage("scoring")
+    rows = dataset.splits["validation"]
+    rows = rows[said.spoken[rows]]
+    if not len(rows):
+        raise ModelError(f"{said.name} said nothing of any validation row.")
+    logits, truth = said.logits(rows).numpy(), dataset.labels[rows]
+    heading: JSON = {"split": "validation", "rows": len(rows), "problem": dataset.problem}
+    least = softness.baseline(dataset.labels[dataset.splits["train"]], truth, dataset.problem)
+    found = heading | _of_rows(task, logits, truth, dataset, None, least)
+    every = sum(len(one) for one in dataset.splits.values())
+    kept = {"asked": 0, "found": int(said.spoken.sum()), "lacking": every - int(said.spoken.sum())}
+    found |= {"stored": kept, "rows_per_second": None}
     return {"report": finite(found | verdict(found, dataset.names))}
 
 
@@ -156,20 +186,41 @@ def _judged(teacher: Teacher, folder: Path) -> JSON:
         assert teacher.inputs is not None
         scores = teacher.judged("validation").scores(teacher.inputs.form)
         logits = teacher.some_logits("validation", folder / "prepared")
-        least, labelled, details = None, len(rows), {}
-    else:
-        truth, training = (_truths(teacher, split) for split in ("validation", "train"))
-        logits = teacher.answer(rows, "validation", NOTHING).logits.numpy()
-        starts = None if teacher.inputs is None else evaluate.word_starts(teacher.inputs, rows)
-        scores = evaluate.score(logits, truth, dataset.problem, names=dataset.names, starts=starts)
-        least = softness.baseline(training, truth, dataset.problem)
-        known = truth >= 0 if truth.ndim == 1 else ~np.isnan(truth).any(axis=1)
-        labelled = int(known.sum())
-        details = _details(logits, truth, dataset, starts) if labelled else {}
+        return found | _told(network.task, scores, logits, dataset, None, len(rows), {})
+    truth, training = (_truths(teacher, split) for split in ("validation", "train"))
+    logits = teacher.answer(rows, "validation", NOTHING).logits.numpy()
+    starts = None if teacher.inputs is None else evaluate.word_starts(teacher.inputs, rows)
+    least = softness.baseline(training, truth, dataset.problem)
+    return found | _of_rows(network.task, logits, truth, dataset, starts, least)
+
+
+def _of_rows(
+    task: str,
+    logits: Any,
+    truth: Targets,
+    dataset: Dataset,
+    starts: Indices | None,
+    least: JSON | None,
+) -> JSON:
+    scores = evaluate.score(logits, truth, dataset.problem, names=dataset.names, starts=starts)
+    known = truth >= 0 if truth.ndim == 1 else ~np.isnan(truth).any(axis=1)
+    labelled = int(known.sum())
+    details = _details(logits, truth, dataset, starts) if labelled else {}
+    return _told(task, scores, logits, dataset, least, labelled, details)
+
+
+def _told(
+    task: str,
+    scores: dict[str, float],
+    logits: Any,
+    dataset: Dataset,
+    least: JSON | None,
+    labelled: int,
+    details: JSON,
+) -> JSON:
     soft = softness.by_temperature(logits, dataset.problem)
-    headline = TASKS[network.task].metrics[dataset.problem][0]
+    headline = TASKS[task].metrics[dataset.problem][0]
     return {
-        **found,
         "labelled": labelled,
         "metric": headline,
         "metrics": scores,

@@ -36,6 +36,7 @@ class NetworkInput:
     path: str | None = None
     weight: float = 1.0
     inputs_of: str | None = None  # a model's folder whose way of reading it takes over
+    recorded: JSON | None = None  # of a teacher: the columns that hold its answers (recorded.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,8 @@ def _network(raw: Any, at: str, task: str, methods: Methods, faults: list[Fault]
         faults.append(Fault(at, "It must be an object."))
         raw = {}
     options, architecture = dict(raw.get("config") or {}), str(raw.get("architecture") or "")
-    if not raw.get("path"):
+    recorded = raw.get("recorded") if at != "student" else None
+    if not raw.get("path") and not recorded:
         options, found = config.check_architecture(task, architecture, options, methods)
         faults += [Fault(f"{at}.{fault.field}", fault.sentence) for fault in found]
     return NetworkInput(
@@ -157,4 +159,5 @@ def _network(raw: Any, at: str, task: str, methods: Methods, faults: list[Fault]
         path=raw.get("path"),
         weight=float(raw.get("weight", 1.0)),
         inputs_of=raw.get("inputs_of"),
+        recorded=dict(recorded) if recorded else None,
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.engine import (
@@ -25,10 +26,12 @@ from training.engine.augmentation import View
 from training.engine.data import Batch, Dataset, Indices, Inputs
 from training.engine.errors import ConfigError, DataError, Fault
 from training.engine.heads import TopK, Unmultiplied, taught
-from training.engine.job_config import JobConfig, Problem
+from training.engine.job_config import JobConfig, NetworkInput, Problem
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.losses import LOSSES, Loss
 from training.engine.networks import Network, Place
+from training.engine.options import JSON
+from training.engine.recorded import Recorded
 from training.engine.schemes import SCHEMES, Plan, Scheme, Total
 from training.engine.schemes.joining import names
 from training.engine.tasks import TASKS
@@ -66,7 +69,8 @@ class Lesson:
         for _, loss in self.terms:
             self.wanted = self.wanted | loss.wants
         self.is_joint = any(loss.is_joint for _, loss in self.terms)
-        self.teachers: list[Teacher] = []
+        self.teachers: list[Teacher | Recorded] = []
+        self.heard: NDArray[np.bool_] | None = None  # rows of which one speaks; None: of all
         self.own = nn.ModuleDict()  # weights of the terms, such as projections
         self.all_labelled = bool(dataset.labelled.all()) and TASKS[config.task].unit == "row"
         changes = config.training.augmentation != "none"
@@ -155,6 +159,8 @@ class Lesson:
         teacher speaks about all of them.
         """
         rows = self.dataset.splits["train"]
+        if self.heard is not None and self.needs_teacher:
+            return self._heard_or_labelled(rows)
         if self.needs_teacher or any(not loss.needs_labels for _, loss in self.terms):
             return rows
         labelled = rows[self.dataset.labelled[rows]]
@@ -162,35 +168,79 @@ class Lesson:
             raise DataError("No training row has a label, and there is no teacher to speak.")
         return np.resize(labelled, len(rows))
 
+    def _heard_or_labelled(self, rows: Indices) -> Indices:
+        """Those of which the teachers speak, or whose label a term learns from; they come around,
+        too."""
+        assert self.heard is not None
+        speak = self.heard[rows]
+        if not speak.any():
+            who = " and ".join(one.name for one in self.teachers)
+            raise DataError(f"{who} said nothing of any training row.")
+        if any(not loss.needs_teacher for _, loss in self.terms):
+            speak = speak | self.dataset.labelled[rows]
+        return np.resize(rows[speak], len(rows))
+
     # -- teachers --------------------------------------------------------------------------------
 
     def enter(self, folder: Path, place: Place, previous: Path | None) -> None:
         """Load the teachers: the given ones, or the student that the stage before has left."""
         self.bfloat16 = place.half is torch.bfloat16
-        asked: list[tuple[str, Path, float]] = []
         if self.plan.teacher == "previous":
             assert previous is not None
-            asked = [(f"generation of {self.config.student.name}", previous, 1.0)]
-        elif self.plan.teacher == "given":
-            for one in self.config.teachers:
-                assert one.path is not None
-                asked.append((one.name, folder / one.path, one.weight))
-        for name, path, weight in asked:
-            network = networks.load(name, path, self.config.task)
-            if network.problem != self.dataset.problem:
-                raise DataError(
-                    f"{name} answers {terms.PROBLEMS[network.problem]}, and this dataset has "
-                    f"{terms.PROBLEMS[self.dataset.problem]}."
-                )
-            kind = LanguageTeacher if self.writes else Teacher
-            networks.read_rationales(network, self.dataset)
-            teacher = kind(network, path, weight, self.dataset, place)
-            self.teachers.append(teacher)
-            if self.asks_live or self.wanted or TASKS[self.config.task].unit != "row":
-                teacher.prepare(folder / "prepared")
+            self._load(f"generation of {self.config.student.name}", previous, 1.0, folder, place)
+        for one in self.config.teachers if self.plan.teacher == "given" else ():
+            if one.recorded is not None:
+                self._read(one, one.recorded, folder / "prepared")
+                continue
+            assert one.path is not None
+            self._load(one.name, folder / one.path, one.weight, folder, place)
         if len(self.teachers) > 1 and self.wanted:
             sentence = "Layers are compared with one teacher's; choose one."
             raise ConfigError([Fault("teachers", sentence)])
+        if self.teachers and not self.live:
+            spoken = np.any([one.spoken for one in self.recorded], axis=0)
+            self.heard = None if spoken.all() else spoken
+
+    def _load(self, name: str, path: Path, weight: float, folder: Path, place: Place) -> None:
+        """A teacher that is a network, from its model folder. Raises DataError."""
+        network = networks.load(name, path, self.config.task)
+        if network.problem != self.dataset.problem:
+            raise DataError(
+                f"{name} answers {terms.PROBLEMS[network.problem]}, and this dataset has "
+                f"{terms.PROBLEMS[self.dataset.problem]}."
+            )
+        kind = LanguageTeacher if self.writes else Teacher
+        networks.read_rationales(network, self.dataset)
+        teacher = kind(network, path, weight, self.dataset, place)
+        self.teachers.append(teacher)
+        if self.asks_live or self.wanted or TASKS[self.config.task].unit != "row":
+            teacher.prepare(folder / "prepared")
+
+    def _read(self, asked: NetworkInput, recorded: JSON, home: Path) -> None:
+        """A teacher whose answers stand in columns of the dataset. Raises ConfigError and
+        DataError."""
+        if TASKS[self.config.task].unit != "row":
+            sentence = f"{asked.name} is recorded labels of rows; here words and tokens have them."
+            raise ConfigError([Fault("teachers", sentence)])
+        separator = self.config.dataset.separator
+        one = Recorded(asked.name, asked.weight, recorded, self.dataset, home, separator)
+        refused = [why for _, loss in self.terms if (why := one.refusal(loss))]
+        if refused:
+            raise ConfigError([Fault("losses", refused[0])])
+        self.teachers.append(one)
+
+    @property
+    def live(self) -> list[Teacher]:
+        """The teachers that are networks, and can be asked."""
+        return [one for one in self.teachers if isinstance(one, Teacher)]
+
+    @property
+    def recorded(self) -> list[Recorded]:
+        return [one for one in self.teachers if isinstance(one, Recorded)]
+
+    def heard_of(self, rows: Indices) -> Tensor | None:
+        """`[rows]` of bool: of which of these rows a teacher speaks; None where of all."""
+        return None if self.heard is None else torch.from_numpy(self.heard[rows])
 
     def divide(self, inputs: Inputs) -> Dataset:
         """Long texts become windows, which are the rows from here on; the student's and, where it
@@ -199,7 +249,7 @@ class Lesson:
             return self.dataset
         self.inputs = inputs
         whole, self.dataset = self.dataset, inputs.divided(self.dataset)
-        for teacher in self.teachers:
+        for teacher in self.live:
             assert isinstance(teacher, LanguageTeacher)
             teacher.seat(whole)
         return self.dataset
@@ -208,7 +258,7 @@ class Lesson:
         """Raises ConfigError when the terms compare places of different inputs."""
         if not self.shares_inputs:
             return
-        for teacher in self.teachers:
+        for teacher in self.live:
             if teacher.network.preprocessing.digest != student.preprocessing.digest:
                 sentence = (
                     f"{teacher.network.name} reads its inputs in another way (tokens or size) than "
@@ -235,7 +285,7 @@ class Lesson:
         """The labels of these rows' units."""
         if TASKS[self.config.task].unit == "row":
             return self.dataset.labels[rows]
-        inputs = self.teachers[0].inputs
+        inputs = self.live[0].inputs
         assert inputs is not None
         return evaluate.truths(self.dataset, inputs, rows)
 
@@ -248,9 +298,9 @@ class Lesson:
         if self.dataset.source is not None:
             every = self.dataset.source
         values = data.values(self.dataset.path, column, every)
-        self.route = names(values, [one.network.name for one in self.teachers])
+        self.route = names(values, [one.name for one in self.teachers])
         if not bool((self.route >= 0).any()):
-            known = ", ".join(one.network.name for one in self.teachers)
+            known = ", ".join(one.name for one in self.teachers)
             raise DataError(f"No row's {column} names a teacher; they are {known}.")
 
     def target(
@@ -276,17 +326,35 @@ class Lesson:
             one.answer(rows, split, wanted, given, view=seen, reads=reads) for one in self.teachers
         ]
         if len(said) > 1 or self.route is not None:
-            route = None if self.route is None else self.route[torch.from_numpy(rows)]
-            weights = [teacher.weight for teacher in self.teachers]
-            joined = self.scheme.join([one.logits for one in said], weights, labels, route)
-            return Answer(joined)
+            return Answer(self.join([one.logits for one in said], rows, labels))
         return said[0]
+
+    def join(self, said: Sequence[Tensor], rows: Indices, labels: Tensor) -> Tensor:
+        """`[units, classes]`: every teacher's logits of these rows as one, as the scheme joins
+        them; of a row those of the teachers that speak of it, NaN where none does."""
+        route = None if self.route is None else self.route[torch.from_numpy(rows)]
+        weights = [teacher.weight for teacher in self.teachers]
+        if all(bool(one.spoken.all()) for one in self.recorded):
+            return self.scheme.join(said, weights, labels, route)
+        spoke = torch.stack([~one.isnan().any(dim=1) for one in said])  # [teachers, units]
+        joined = torch.full_like(said[0], torch.nan)
+        for speakers in torch.unique(spoke, dim=1).T:
+            who = speakers.nonzero().flatten().tolist()
+            units = (spoke == speakers.unsqueeze(1)).all(dim=0)
+            theirs = None
+            if route is not None:  # numbered anew; who says nothing of a row is not its teacher
+                number = torch.full((len(said) + 1,), -1, dtype=torch.int64)
+                number[torch.tensor(who, dtype=torch.int64)] = torch.arange(len(who))
+                theirs = number[route[units]]
+            if who:
+                some = [said[one][units] for one in who]
+                shares = [weights[one] for one in who]
+                joined[units] = self.scheme.join(some, shares, labels[units], theirs)
+        return joined
 
     def said_of(self, inputs: LanguageInputs, split: str) -> generation.Target:
         """What the teachers say of a split's windows; nothing where they cut texts otherwise."""
-        same = all(
-            teacher.network.preprocessing.digest == inputs.digest for teacher in self.teachers
-        )
+        same = all(teacher.network.preprocessing.digest == inputs.digest for teacher in self.live)
 
         def target(rows: Indices, labels: Tensor) -> Answer | None:
             return self.target(rows, split, labels)
@@ -331,14 +399,17 @@ class Lesson:
             for one, loss in self.terms
             if counts[one.kind] and not (loss.needs_teacher and teacher is None)
         ]
+        heard = None if self.heard is None or teacher is None else _there(teacher)
         if spoken and worth is None and isinstance(student, Unmultiplied):
             found = self._in_chunks(student, teacher, labels, spoken, counts)
             if found is not None:
                 return found
         for kind, weight, loss in spoken:
-            values = loss.values(student, teacher, labels)
-            if worth is not None:
-                values = worth.of(values)
+            if heard is not None and loss.needs_teacher:
+                values = _of_heard(loss, student, teacher, labels, worth, heard)
+            else:
+                values = loss.values(student, teacher, labels)
+                values = values if worth is None else worth.of(values)
             whole = values.numel() == counts[kind]  # the same number with one operation less
             part = values.mean() if whole else values.sum() / counts[kind]
             weighted = part if weight == 1.0 else part * weight
@@ -382,15 +453,44 @@ class Lesson:
     def _scaled(self, answer: Answer) -> Answer:
         return replace(answer, logits=self._unit(answer.logits))
 
-    def counts(self, labels: Tensor, rows: int) -> dict[str, int]:
+    def counts(self, labels: Tensor, rows: int, heard: Tensor | None = None) -> dict[str, int]:
         """The units that each term speaks about, of the given labels; the rows for terms about
-        layers."""
-        if self.all_labelled:
+        layers. `heard` are those of which a teacher speaks; None: all."""
+        if self.all_labelled and heard is None:
             return {one.kind: rows for one, _ in self.terms}
         return {
-            one.kind: rows if loss.wants else int(loss.speaks(labels).sum())
+            one.kind: rows if loss.wants else int(_spoken_of(loss, labels, heard).sum())
             for one, loss in self.terms
         }
+
+
+def _spoken_of(loss: Loss, labels: Tensor, heard: Tensor | None) -> Tensor:
+    """`[units]` of bool: those that a term counts."""
+    speaks = loss.speaks(labels)
+    return speaks & heard if heard is not None and loss.needs_teacher else speaks
+
+
+def _there(teacher: Answer) -> Tensor:
+    """`[units]` of bool: where the teachers said something."""
+    return ~teacher.logits.isnan().any(dim=1)
+
+
+def _of_heard(
+    loss: Loss,
+    student: Answer,
+    teacher: Answer | None,
+    labels: Tensor,
+    worth: Worth | None,
+    heard: Tensor,
+) -> Tensor:
+    """A term's values, weighed, of the rows that the teachers speak of; none where there are
+    none."""
+    assert teacher is not None
+    if not bool(heard.any()):
+        return student.logits[:0, 0]
+    answers = Answer(student.logits[heard]), Answer(teacher.logits[heard])
+    values = loss.values(*answers, labels[heard])
+    return values if worth is None else Worth(worth.rows[heard], worth.units[heard]).of(values)
 
 
 def silent(student: Answer) -> Tensor:

@@ -39,6 +39,7 @@ from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
 from training.engine.progress import Clock
 from training.engine.questions import Questions
+from training.engine.recorded import Recorded
 from training.engine.tasks import TASKS
 from training.engine.trainer import Trainer, identity
 from training.engine.windows import LanguageInputs
@@ -103,8 +104,8 @@ def _distill(
     with crowd.in_turn():
         lesson.enter(folder, place, _left_by(folder, state.stage - 1))
         shared = None
-        if lesson.teachers and lessons.takes_inputs(config, dataset, scheme, plans):
-            shared = lesson.teachers[0].network.preprocessing
+        if lesson.live and lessons.takes_inputs(config, dataset, scheme, plans):
+            shared = lesson.live[0].network.preprocessing
         if shared is None and config.student.inputs_of is not None:
             shared = networks.preprocessing_of(folder / config.student.inputs_of, config.task)
         if task.trains_tokenizer and config.student.path is None and shared is None:
@@ -242,6 +243,7 @@ def finish(
     labels = evaluate.truths(dataset, inputs, rows)
     ours: report.Scored | None = None
     theirs: report.Scored | None = None
+    beside: tuple[report.Scored, report.Scored] | None = None  # on rows the teachers spoke of
     if config.evaluate:
         speed = report.speed_of(student, inputs, rows, place, trainer.asked_to_stop, config.machine)
         logits = evaluate.predict(student, inputs, rows, place, asked_to_stop=trainer.asked_to_stop)
@@ -251,7 +253,8 @@ def finish(
         values = {f"test/{name}": ours.summary[name] for name in judged if name in ours.summary}
         if lesson.teachers:
             theirs = _teachers_scored(folder, lesson, split, labels, place, trainer.asked_to_stop)
-            close = evaluate.fidelity(ours.logits, theirs.logits, dataset.problem)
+            beside = report.beside(ours, theirs, labels, dataset)
+            close = evaluate.fidelity(beside[0].logits, beside[1].logits, dataset.problem)
             values |= {f"test/{name}": value for name, value in close.items()}
         if split == "test":
             yield Measured(state.step, float(state.epochs), values)
@@ -259,16 +262,18 @@ def finish(
     summary |= {
         "student": ours.summary if ours else None,
         "teacher": theirs.summary if theirs else None,
-        **(report.compared(ours, theirs, dataset.problem, summary["headline"]) if ours else {}),
     }
+    if ours:
+        pair = beside or (ours, None)
+        summary |= report.compared(pair[0], pair[1], dataset.problem, summary["headline"])
     starts = data.offsets(inputs, rows)
     if ours and theirs and dataset.problem in ("single_label", "multi_label"):
-        pair = [
+        values_of = [
             predictions.Said.of(dataset, split, one.logits, labels, starts).value
             for one in (ours, theirs)
         ]
-        known = ~np.isnan(pair[0])
-        sure = paired.retention(pair[0][known], pair[1][known])
+        known = ~np.isnan(values_of).any(axis=0)
+        sure = paired.retention(values_of[0][known], values_of[1][known])
         summary |= {name: sure[name] for name in ("retention_interval", "mcnemar_p")}
     yield Stage("saving")
     column = TASKS[config.task].column
@@ -345,6 +350,11 @@ def _teachers_scored(
     rows, truth = dataset.splits[split], torch.from_numpy(labels)
     each, words = [], None
     for teacher in lesson.teachers:
+        if isinstance(teacher, Recorded):
+            said = teacher.logits(rows).numpy()
+            more = {"recorded": True}
+            each.append(report.judged(teacher.name, said, labels, dataset, more, gaps=True))
+            continue
         teacher.prepare(folder / "prepared")
         assert teacher.inputs is not None
         speed = report.speed_of(
@@ -354,8 +364,16 @@ def _teachers_scored(
         words = evaluate.word_starts(teacher.inputs, rows)
         each.append(report.scored(teacher.network, logits, labels, dataset, speed, words))
     joined = lesson.target(rows, split, truth).logits.cpu().numpy()
-    whole = report.scored(lesson.teachers[0].network, joined, labels, dataset, {}, words)
-    sizes = report.combined(lesson.teachers, each)
-    judged = (*TASKS[lesson.config.task].metrics[dataset.problem], "accuracy_interval")
+    whole = report.judged(
+        lesson.teachers[0].name,
+        joined,
+        labels,
+        dataset,
+        {},
+        words,
+        gaps=lesson.heard is not None,
+    )
+    sizes = report.combined(each)
+    judged = (*TASKS[lesson.config.task].metrics[dataset.problem], "accuracy_interval", "rows")
     summary = {**sizes, **{name: whole.summary[name] for name in judged if name in whole.summary}}
     return report.Scored(np.asarray(joined), summary, whole.details)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -69,7 +70,7 @@ class MicroBatches:
         ]
         labels = [self._labels(piece, one) for piece, one in zip(pieces, batches, strict=True)]
         every = labels[0] if len(labels) == 1 else self._together(labels)
-        counts = self.lesson.counts(every, sum(map(len, pieces)))
+        counts = self.lesson.counts(every, sum(map(len, pieces)), self._heard(pieces))
         counts = self.ranks.sum_counts(counts)
         weights = self.lesson.weights_at(done)
         if idle:
@@ -120,6 +121,11 @@ class MicroBatches:
             return Worth(worth, worth)
         units = (targets != data.NO_UNIT).sum(dim=1).to(worth.device)
         return Worth(worth, torch.repeat_interleave(worth, units))
+
+    def _heard(self, pieces: Sequence[Indices]) -> Tensor | None:
+        if self.lesson.heard is None or not self.lesson.needs_teacher:
+            return None
+        return self.lesson.heard_of(np.concatenate(pieces) if pieces else self.dataset.place[:0])
 
     def _together(self, labels: Sequence[Tensor]) -> Tensor:
         return torch.cat(list(labels)) if labels else torch.from_numpy(self.dataset.labels[:0])

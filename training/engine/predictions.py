@@ -1,6 +1,6 @@
 """What networks said of a split, row by row: the file of predictions, and telling examples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +28,7 @@ class Said:
     """
 
     truths: list[str | None]
-    answers: list[str]
+    answers: list[str | None]  # None where nothing was said
     confidence: Values
     value: Values
     nll: Values
@@ -37,7 +37,12 @@ class Said:
     def of(
         cls, dataset: Dataset, split: str, logits: Any, labels: Targets, starts: Indices
     ) -> Self:
-        """From the logits and labels of the split's units; a row's units begin at `starts`."""
+        """From the logits and labels of the split's units; a row's units begin at `starts`. Rows of
+        NaN are without an answer."""
+        there = ~np.isnan(logits).any(axis=1)
+        if not there.all():
+            said = cls.of(dataset, split, np.where(there[:, None], logits, 0.0), labels, starts)
+            return said._only(there)
         if dataset.problem == "embedding":
             nothing = np.full(len(logits), np.nan)
             return cls([None] * len(logits), [""] * len(logits), nothing, nothing, nothing)
@@ -46,6 +51,16 @@ class Said:
         if dataset.problem == "multi_label":
             return cls._of_several(dataset.names, logits.astype(np.float64), labels)
         return cls._of_classes(dataset.names, logits, labels, starts)
+
+    def _only(self, there: NDArray[np.bool_]) -> Self:
+        """The same, having said nothing of the other rows."""
+        return replace(
+            self,
+            answers=[said if one else None for said, one in zip(self.answers, there, strict=True)],
+            confidence=np.where(there, self.confidence, np.nan),
+            value=np.where(there, self.value, np.nan),
+            nll=np.where(there, self.nll, np.nan),
+        )
 
     @classmethod
     def _of_classes(
@@ -152,7 +167,7 @@ def examples(
     else:
         theirs = _wrong(teacher, numbers)
         kinds = {
-            "lost": ours & ~theirs & known,
+            "lost": ours & ~theirs & known & ~np.isnan(teacher.value),
             "beat": ~ours & theirs & known,
             "both_wrong": ours & theirs & known,
         }

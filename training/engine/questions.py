@@ -12,6 +12,7 @@ from training.engine.events import Event, Logged
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.lesson import Lesson
 from training.engine.progress import Clock
+from training.engine.recorded import Recorded
 from training.engine.teacher_outputs import Teacher
 
 CLOSE = 0.02  # of the logits' range: how far stored answers may lie from live ones
@@ -35,7 +36,9 @@ class Questions:
         lesson, config = self.lesson, self.lesson.config
         splits = [one for one in data.SPLITS if len(lesson.dataset.splits[one])]
         asks_live = lesson.asks_live or not lesson.needs_teacher
-        for teacher in lesson.teachers:
+        for one in lesson.recorded:
+            yield from self._told(one, splits)
+        for teacher in lesson.live:
             if isinstance(teacher, LanguageTeacher):
                 teacher.choose(
                     config.teacher_outputs, config.top_k, lesson.temperatures, self.store
@@ -48,12 +51,12 @@ class Questions:
             if sentence:
                 yield Logged(sentence)
         yield from self._written()
-        if lesson.needs_teacher and lesson.augments and not lesson.views:
+        if lesson.live and lesson.needs_teacher and lesson.augments and not lesson.views:
             yield Logged(
                 "Live: rows change in every epoch. With frozen views (augmentation_views) the "
                 "teacher could be asked once."
             )
-        for teacher in lesson.teachers:
+        for teacher in lesson.live:
             if not asks_live:
                 yield from self._decide(teacher)
             stored = not asks_live and lesson.decisions[-1].stored
@@ -61,6 +64,25 @@ class Questions:
         lesson.read_route()
         if lesson.plan.teacher == "given" and first:
             yield from teacher_scores.told(lesson, self.folder)
+
+    def _told(self, teacher: Recorded, splits: Sequence[str]) -> Iterator[Event]:
+        """Of how many rows it has an answer, and what follows for the others."""
+        lesson = self.lesson
+        counted = {split: teacher.counted(split) for split in splits}
+        shown = ", ".join(f"{said:,} of {all_:,} {one}" for one, (said, all_) in counted.items())
+        yield Logged(f"{teacher.name} is recorded: answers to {shown} rows.")
+        said, every = counted["train"]
+        if lesson.needs_teacher and said < every:
+            yield Logged(
+                f"{every - said:,} training rows have no answer of {teacher.name}: they learn from "
+                "other teachers, or from their label where a term does; else they are left out."
+            )
+        if lesson.augments:
+            yield Logged(
+                f"{teacher.name} said what it said of rows as they were; they are changed now, and "
+                "it is taken to say the same.",
+                "warning",
+            )
 
     def _decide(self, teacher: Teacher) -> Iterator[Event]:
         """Whether its answers to training rows are stored."""
@@ -118,8 +140,8 @@ class Questions:
         if wanted is None:
             return
         rows = lesson.dataset.splits["train"]
-        clock.rows_left = len(lesson.teachers) * len(rows) * wanted.samples
-        for teacher in lesson.teachers:
+        clock.rows_left = len(lesson.live) * len(rows) * wanted.samples
+        for teacher in lesson.live:
             assert isinstance(teacher, LanguageTeacher)
             before = clock.rows_left
             assert lesson.inputs is not None

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
 from training.engine.job_config import Machine, Problem
 from training.engine.networks import Network, Place
-from training.engine.teacher_outputs import Teacher
+from training.engine.recorded import spoke
 
 JSON = dict[str, Any]
 MOST_POINTS = 1000  # of a scatter of numbers
@@ -38,22 +38,53 @@ def scored(
     speed: JSON,
     words: Indices | None = None,
 ) -> Scored:
-    """The contract's description of one network: summary for tables, details for its page. Where
-    units are words, each row's begin at `words`; they stand in sentences, so the interval of a
-    share, which wants rows apart from each other, is told of rows alone."""
-    scores = evaluate.score(logits, labels, dataset.problem, names=dataset.names, starts=words)
-    rows = _labelled(labels, dataset.problem)
+    """The contract's description of one network: summary for tables, details for its page."""
+    sizes = {"parameters": network.parameters, "size_bytes": size_bytes(network)}
+    return judged(network.name, logits, labels, dataset, sizes | speed, words)
+
+
+def judged(
+    name: str,
+    logits: Any,
+    labels: Targets,
+    dataset: Dataset,
+    more: JSON,
+    words: Indices | None = None,
+    *,
+    gaps: bool = False,
+) -> Scored:
+    """The same of answers, whoever gave them. Where there may be `gaps`, units without an answer
+    (NaN) do not count, and `rows` says how many have one. Where units are words, each row's begin
+    at `words`; they stand in sentences, so the interval of a share, which wants rows apart from
+    each other, is told of rows alone."""
+    there = spoke(logits) if gaps else np.ones(len(logits), dtype=bool)
+    said, truth = (logits, labels) if there.all() else (logits[there], labels[there])
+    scores = evaluate.score(said, truth, dataset.problem, names=dataset.names, starts=words)
+    rows = _labelled(truth, dataset.problem)
     sure = rows and words is None and "accuracy" in scores
     summary = {
-        "name": network.name,
+        "name": name,
         **scores,
         **({"accuracy_interval": shares.wilson(scores["accuracy"], rows)} if sure else {}),
-        "parameters": network.parameters,
-        "size_bytes": size_bytes(network),
-        **speed,
+        **({} if there.all() else {"rows": int(there.sum())}),
+        **more,
     }
-    found = details(logits, labels, dataset.names, dataset.problem, words)
-    return Scored(logits, summary, found)
+    return Scored(logits, summary, details(said, truth, dataset.names, dataset.problem, words))
+
+
+def beside(
+    student: Scored, teacher: Scored, labels: Targets, dataset: Dataset
+) -> tuple[Scored, Scored]:
+    """Both on the units of which the teacher says something."""
+    there = spoke(teacher.logits)
+    if there.all():
+        return student, teacher
+    said = student.logits[there]
+    scores = evaluate.score(said, labels[there], dataset.problem, names=dataset.names)
+    return (
+        replace(student, logits=said, summary=student.summary | scores),
+        replace(teacher, logits=teacher.logits[there]),
+    )
 
 
 def _labelled(labels: Targets, problem: Problem) -> int:
@@ -110,11 +141,15 @@ def speed_of(
     return latency.measure(network, inputs, rows, place, asked_to_stop, machine)
 
 
-def combined(teachers: list[Teacher], scored_teachers: list[Scored]) -> JSON:
-    """Several teachers answer together: their sizes and times add up."""
+def combined(scored_teachers: list[Scored]) -> JSON:
+    """Several teachers answer together: their sizes and times add up. Recorded answers have
+    neither, so that nobody knows the sum."""
     first = scored_teachers[0].summary
-    if len(teachers) == 1:
+    if len(scored_teachers) == 1:
         return first
+    name = " + ".join(one.summary["name"] for one in scored_teachers)
+    if any(one.summary.get("recorded") for one in scored_teachers):
+        return {"name": name}
     times = {
         size: {
             name: round(sum(one.summary["latency_ms"][size][name] for one in scored_teachers), 4)
@@ -124,7 +159,7 @@ def combined(teachers: list[Teacher], scored_teachers: list[Scored]) -> JSON:
     }
     return {
         **first,
-        "name": " + ".join(one.network.name for one in teachers),
+        "name": name,
         "parameters": sum(one.summary["parameters"] for one in scored_teachers),
         "size_bytes": sum(one.summary["size_bytes"] for one in scored_teachers),
         "latency_ms": times,
@@ -146,13 +181,14 @@ def compared(student: Scored, teacher: Scored | None, problem: Problem, headline
     if teacher is None:
         return {"agreement": None, "kl": None, "retention": None, "compression": None}
     best = teacher.summary.get(headline)
-    rises = problem != "regression"
+    best = best if best is not None and np.isfinite(best) else None
+    rises, size = problem != "regression", teacher.summary.get("parameters")
     return {
         "agreement": None,
         "kl": None,
         **evaluate.fidelity(student.logits, teacher.logits, problem),
         "retention": student.summary[headline] / best if best and rises else None,
-        "compression": teacher.summary["parameters"] / student.summary["parameters"],
+        "compression": size / student.summary["parameters"] if size else None,
     }
 
 

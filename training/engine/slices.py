@@ -67,9 +67,11 @@ def of(
     by_row = not numbers and paired.is_binary(student.value[known])
 
     def worth(said: Said | None, where: Indices) -> float | None:
-        if said is None:
+        values = np.array([]) if said is None else said.value[where]
+        values = values[~np.isnan(values)]  # a recorded teacher may have said nothing of a row
+        if not len(values):
             return None
-        mean = float(said.value[where].mean())
+        mean = float(values.mean())
         return mean**0.5 if numbers else mean
 
     def sure(where: Indices) -> list[float]:

@@ -63,6 +63,10 @@ class Teacher:
         network.module.requires_grad_(False).eval()
         place.settle(network)
 
+    @property
+    def name(self) -> str:
+        return self.network.name
+
     def answer(
         self,
         rows: data.Indices,

@@ -10,6 +10,7 @@ from training.engine.answers import NOTHING
 from training.engine.events import Event, Logged, Measured
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.lesson import Lesson
+from training.engine.recorded import spoke
 from training.engine.tasks import TASKS
 
 
@@ -22,6 +23,10 @@ def told(lesson: Lesson, folder: Path) -> Iterator[Event]:
         return
     truth = None if lesson.writes else lesson.truths(rows)
     logits = _heard(lesson, "validation", truth, folder)
+    if lesson.heard is not None:
+        assert truth is not None
+        there = spoke(logits)
+        logits, truth = logits[there], truth[there]
     problem = lesson.dataset.problem
     soft = softness.softness(logits, lesson.temperature, problem)
     yield Measured(0, 0.0, values | {f"teacher/val/{one}": soft[one] for one in soft})
@@ -40,7 +45,7 @@ def told(lesson: Lesson, folder: Path) -> Iterator[Event]:
 
 
 def _who(lesson: Lesson) -> str:
-    return " and ".join(teacher.network.name for teacher in lesson.teachers)
+    return " and ".join(teacher.name for teacher in lesson.teachers)
 
 
 def _heard(lesson: Lesson, split: str, truth: data.Targets | None, folder: Path) -> evaluate.Logits:
@@ -52,9 +57,7 @@ def _heard(lesson: Lesson, split: str, truth: data.Targets | None, folder: Path)
     assert truth is not None
     said = [one.answer(rows, split, NOTHING).logits for one in lesson.teachers]
     if len(said) > 1 or lesson.route is not None:
-        route = None if lesson.route is None else lesson.route[torch.from_numpy(rows)]
-        weights = [teacher.weight for teacher in lesson.teachers]
-        return lesson.scheme.join(said, weights, torch.from_numpy(truth), route).cpu().numpy()
+        return lesson.join(said, rows, torch.from_numpy(truth)).cpu().numpy()
     return said[0].cpu().numpy()
 
 
@@ -68,7 +71,10 @@ def _scores(lesson: Lesson) -> dict[str, float]:
                 continue
             truth = lesson.truths(rows)
             said = _heard(lesson, split, truth, Path())
-            inputs = lesson.teachers[0].inputs
+            if lesson.heard is not None:
+                there = spoke(said)
+                said, truth = said[there], truth[there]
+            inputs = lesson.live[0].inputs if lesson.live else None
             scores = evaluate.score(
                 said,
                 truth,

@@ -25,6 +25,7 @@ from training.engine import (
 )
 from training.engine.answers import Answer
 from training.engine.checkpoint import State
+from training.engine.config import OF_A_TEACHER
 from training.engine.data import Dataset, Indices, Inputs
 from training.engine.energy import Meter
 from training.engine.errors import AskedToStop, DataError, DivergedError
@@ -335,10 +336,10 @@ class Trainer:
         yield Measured(state.step, self._epoch(), values)
         value = values.get(metric, math.nan)
         if math.isnan(value) and metric != "val/loss":
-            raise DataError(
-                f"{metric} cannot be measured: no validation row has a "
-                "label. Label some, or select by val/agreement with a teacher."
-            )
+            lacks = "has a label. Label some, or select by val/agreement with a teacher."
+            if metric.removeprefix("val/") in OF_A_TEACHER:
+                lacks = "has an answer of the teacher. Record some, or select by another metric."
+            raise DataError(f"{metric} cannot be measured: no validation row {lacks}")
         better = validation.better(metric, value, state.best_value)
         if better or not self.lesson.trains_answers:
             state.best_value, state.best_step, state.stale_epochs = value, state.step, 0

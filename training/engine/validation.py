@@ -10,6 +10,7 @@ from training.engine.answers import Answer
 from training.engine.data import Dataset, Inputs
 from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
+from training.engine.recorded import spoke
 from training.engine.windows import LanguageInputs
 
 CPU = torch.device("cpu")
@@ -52,17 +53,25 @@ class Judge:
         teacher: Answer | None = None
         if self.lesson.teachers:
             teacher = self.lesson.target(rows, "validation", truth).to(CPU)
-            values |= evaluate.fidelity(logits, teacher.logits.numpy(), problem)
+            said = teacher.logits.numpy()
+            there = slice(None) if self.lesson.heard is None else spoke(said)
+            values |= evaluate.fidelity(logits[there], said[there], problem)
         if problem != "embedding":  # whose terms all look at vectors as training's own do
-            values["loss"] = self._loss(logits, teacher, truth, done)
+            heard = self.lesson.heard_of(rows)
+            values["loss"] = self._loss(logits, teacher, truth, done, heard)
         return {f"val/{name}": value for name, value in values.items()}
 
     def _loss(
-        self, logits: evaluate.Logits, teacher: Answer | None, truth: Tensor, done: float
+        self,
+        logits: evaluate.Logits,
+        teacher: Answer | None,
+        truth: Tensor,
+        done: float,
+        heard: Tensor | None,
     ) -> float:
         """The total of the terms that compare answers; those about layers are training's own."""
         answer = Answer(torch.from_numpy(logits))
-        counts = self.lesson.counts(truth, len(truth))
+        counts = self.lesson.counts(truth, len(truth), heard)
         counts = {
             one.kind: 0 if loss.wants else counts[one.kind] for one, loss in self.lesson.terms
         }

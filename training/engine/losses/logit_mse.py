@@ -17,6 +17,7 @@ class LogitMSE(Loss):
     formula = "mean over classes of (s − t)²"
     paper = "Ba, Caruana: Do Deep Nets Really Need to be Deep?, 1312.6184, p. 3, equation 1"
     needs_teacher = True
+    of_logits = True
     is_divergence = True
     tasks = (*CLASSIFICATION, "text-generation")
     problems = ("single_label", "multi_label", "regression", "embedding")

@@ -35,6 +35,7 @@ class StandardisedLogits(Loss):
     formula = "T² · KL(softmax(z(t)/T) ‖ softmax(z(s)/T)), z(x) = (x − mean) / deviation"
     paper = "Sun et al.: Logit Standardization in Knowledge Distillation, 2403.01427, algorithm 1"
     needs_teacher = True
+    of_logits = True
     is_divergence = True
     tasks = (*CLASSIFICATION, "text-generation")
     Options: ClassVar[type] = Options
