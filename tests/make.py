@@ -124,6 +124,21 @@ def run(project: Project, **fields: Any) -> Run:
     return Run.objects.create(project=project, number=number, **defaults | fields)
 
 
+def tracked(project: Project, **fields: Any) -> Run:
+    """A run that is trained elsewhere, in training."""
+    number = fields.pop("number", None) or project.runs.count() + 1
+    defaults: dict[str, Any] = {
+        "name": f"run {number}",
+        "status": Run.Status.TRAINING,
+        "origin": Run.Origin.TRACKED,
+        "config": {"params": {}},
+        "created_by": project.created_by,
+        "started_at": timezone.now(),
+        "heard_at": timezone.now(),
+    }
+    return Run.objects.create(project=project, number=number, **defaults | fields)
+
+
 def distillation(project: Project, *, accuracy: float = 0.88, control: float = 0.85) -> Run:
     """A finished distillation with its control, scores, verdict, curves, console and timeline."""
     version = dataset_version(project)

@@ -264,6 +264,9 @@ def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World)
 GOOD_BODIES: dict[str, dict[str, Any]] = {
     "api_member": {"role": "viewer"},
     "api_run": {"name": "mine now"},
+    "api_run_end": {"status": "finished"},
+    "api_run_metrics": {"points": []},
+    "api_run_logs": {"lines": []},
     "api_prompt_versions": {"text": "{text}!"},
     "api_review_take": {"many": 1},
     "api_review_verdicts": {"row_id": 0, "verdict": "skip"},

@@ -502,7 +502,7 @@ def test_lineage_leads_back_to_the_data(client: APIClient, project: Project) -> 
     second.teachers.add(made)
     graph = client.get(f"{RUNS}{second.number}/lineage/").json()
     kinds = {node["id"]: node["kind"] for node in graph["nodes"]}
-    assert kinds[first.dataset_version.reference] == "dataset"
+    assert kinds[first.data.reference] == "dataset"
     assert {"run/1", "run/2", "big@1"} <= set(kinds)
     assert {"from": "run/1", "to": "big@1", "as": "output"} in graph["edges"]
     assert {"from": "big@1", "to": "run/2", "as": "teacher"} in graph["edges"]

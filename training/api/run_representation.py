@@ -19,9 +19,10 @@ REPORTED = ("code", "detail", "cause", "title", "step", "steps", "attempt", "mem
 
 #: Columns that are answered, or tell what is.
 OWN = (
-    "number", "name", "status", "stage", "task", "config", "metrics", "summary", "comparison",
-    "attempt", "error", "notes", "tags", "priority", "queue", "fraction", "step", "steps",
-    "eta_seconds", "pause_requested_at", "created_at", "started_at", "finished_at",
+    "number", "name", "status", "origin", "stage", "task", "config", "metrics", "summary",
+    "comparison", "attempt", "error", "notes", "tags", "priority", "queue", "fraction", "step",
+    "steps", "eta_seconds", "pause_requested_at", "created_at", "started_at", "finished_at",
+    "heard_at",
 )  # fmt: skip
 #: What is answered of other rows: names and numbers, joined in, where the rows themselves would be
 #: read again for each run.
@@ -81,6 +82,7 @@ def _represented(
         "number": run.number,
         "name": run.name,
         "status": run.status,
+        "origin": run.origin,
         "stage": run.stage,
         "progress": {
             "fraction": run.fraction,
@@ -90,11 +92,13 @@ def _represented(
         },
         "task": run.task,
         "config": config,
-        "dataset": f"{run.dataset_name}@{run.dataset_number}",
+        "dataset": f"{run.dataset_name}@{run.dataset_number}" if run.dataset_number else None,
         "student": f"{run.student_name}@{run.student_number}"
         if run.student_number
-        else config["student"],
-        "teachers": [one if isinstance(one, str) else one["model"] for one in config["teachers"]],
+        else config.get("student"),
+        "teachers": [
+            one if isinstance(one, str) else one["model"] for one in config.get("teachers", [])
+        ],
         "output": f"{run.output_name}@{run.output_number}" if run.output_number else None,
         "metrics": run.metrics,
         "summary": run.summary,
@@ -105,6 +109,7 @@ def _represented(
         "created_at": _time(run.created_at),
         "started_at": _time(run.started_at),
         "finished_at": _time(run.finished_at),
+        "heard_at": _time(run.heard_at),
         "created_by": run.username,
         "notes": run.notes,
         "tags": run.tags,

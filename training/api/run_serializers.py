@@ -10,6 +10,7 @@ from training.models import Artifact, Run, RunEvent
 from training.services import queue, runs
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
+MOST_LINES = 5000  # sent at once
 PRIORITIES = [one.label for one in Run.Priority]
 
 
@@ -70,8 +71,17 @@ class RunShape(serializers.ModelSerializer[Run]):
 
     progress = ProgressShape(source="*", read_only=True)
     config = ObjectField(help_text="Complete, every reference pinned to a version.")
-    dataset = serializers.CharField(source="dataset_version.reference")
-    student = serializers.CharField(read_only=True, help_text="A version, or run/12 while waiting.")
+    origin = serializers.CharField(
+        help_text="launched: a worker trains it; tracked: it is trained elsewhere."
+    )
+    dataset = serializers.CharField(
+        source="dataset_version.reference", allow_null=True, help_text="Null of a tracked run."
+    )
+    student = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="A version, or run/12 while waiting; null of a tracked run.",
+    )
     teachers = serializers.ListField(child=serializers.CharField(), read_only=True)
     output = serializers.CharField(
         source="output.reference", allow_null=True, help_text="The version that this run made."
@@ -107,9 +117,10 @@ class RunShape(serializers.ModelSerializer[Run]):
     class Meta:
         model = Run
         fields: ClassVar = [
-            "number", "name", "status", "stage", "progress", "task", "config", "dataset", "student",
-            "teachers", "output", "metrics", "summary", "comparison", "attempt", "worker", "error",
-            "created_at", "started_at", "finished_at", "created_by", "notes", "tags", "study",
+            "number", "name", "status", "origin", "stage", "progress", "task", "config", "dataset",
+            "student", "teachers", "output", "metrics", "summary", "comparison", "attempt",
+            "worker", "error", "created_at", "started_at", "finished_at", "heard_at", "created_by",
+            "notes", "tags", "study",
             "control_of", "control", "waits_for", "priority", "queue", "pausing", "actions",
         ]  # fmt: skip
 
@@ -176,6 +187,12 @@ class ConfigurationShape(serializers.Serializer[Any]):
     )
 
 
+def as_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise serializers.ValidationError("It must be an object.")
+    return value
+
+
 class EditShape(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=runs.LONGEST_NAME, required=False)
     notes = serializers.CharField(
@@ -187,6 +204,18 @@ class EditShape(serializers.Serializer[Any]):
         required=False,
     )
     priority = serializers.ChoiceField(PRIORITIES, required=False)
+    params = ObjectField(
+        required=False, help_text="Of a tracked run: laid over the parameters that it has."
+    )
+    steps = serializers.IntegerField(
+        min_value=1, max_value=2**53, required=False, help_text="Of a tracked run: it will take."
+    )
+    stage = serializers.CharField(
+        max_length=100, required=False, allow_blank=True, help_text="Of a tracked run: it is at."
+    )
+
+    def validate_params(self, value: Any) -> dict[str, Any]:
+        return as_object(value)
 
 
 class RetryShape(serializers.Serializer[Any]):
@@ -270,6 +299,44 @@ class SeriesShape(serializers.Serializer[Any]):
 
 class MetricsShape(serializers.Serializer[Any]):
     series = serializers.DictField(child=SeriesShape())
+
+
+class SentLineShape(serializers.Serializer[Any]):
+    text = serializers.CharField(allow_blank=True, max_length=20_000, trim_whitespace=False)
+    level = serializers.ChoiceField(["info", "warning", "error", "output"], default="output")
+    time = serializers.DateTimeField(required=False, help_text="Now, where it is left out.")
+
+
+class SentLinesShape(serializers.Serializer[Any]):
+    lines = serializers.ListField(child=SentLineShape(), max_length=MOST_LINES)
+
+
+class SentShape(serializers.Serializer[Any]):
+    received = serializers.IntegerField(help_text="Points of the batch.")
+
+
+class SentSeriesShape(serializers.Serializer[Any]):
+    steps = serializers.ListField(child=serializers.IntegerField(min_value=0))
+    values = serializers.ListField(
+        child=serializers.JSONField(help_text="A number, or NaN, Infinity, -Infinity as words.")
+    )
+    times = serializers.ListField(child=serializers.DateTimeField(), required=False)
+
+
+class SentPointShape(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200)
+    step = serializers.IntegerField(min_value=0, required=False, help_text="0 if left out.")
+    value = serializers.JSONField(help_text="A number, or NaN, Infinity, -Infinity as words.")
+    time = serializers.DateTimeField(
+        required=False, help_text="Or seconds since the epoch; now, where it is left out."
+    )
+
+
+class SentPointsShape(serializers.Serializer[Any]):
+    """Points one by one, or by series; `sent_points` reads them."""
+
+    points = SentPointShape(many=True, required=False)
+    series = serializers.DictField(child=SentSeriesShape(), required=False)
 
 
 class LogsQuery(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """Runs: launched, listed, changed, ended; and what they measured, said and left."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor, LateCursor, checked_query
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import Role
-from training.api import run_representation
+from training.api import run_representation, sent_points
 from training.api.run_serializers import (
     EXAMPLES,
     ArtifactShape,
@@ -34,9 +35,22 @@ from training.api.run_serializers import (
     RetryShape,
     RunShape,
     SearchShape,
+    SentLinesShape,
+    SentPointsShape,
+    SentShape,
 )
 from training.models import Artifact, Run, RunEvent
-from training.services import artifacts, logs, metrics, queue, run_removal, run_search, runs
+from training.services import (
+    artifacts,
+    logs,
+    metrics,
+    queue,
+    run_removal,
+    run_search,
+    runs,
+    tracking,
+)
+from training.worker.logs import Line
 
 EVALUATION = {"type": "object", "additionalProperties": True}
 
@@ -113,7 +127,9 @@ class RunDetail(RunView):
         return self.answer(self.run())
 
     @extend_schema(
-        request=EditShape, responses=RunShape, summary="Change its name, notes, tags or priority"
+        request=EditShape,
+        responses=RunShape,
+        summary="Change its name, notes, tags or priority",
     )
     @transaction.atomic
     def patch(self, request: Request, project_slug: str, number: int) -> Response:
@@ -122,7 +138,10 @@ class RunDetail(RunView):
         body.is_valid(raise_exception=True)
         said = dict(body.validated_data)
         priority = said.pop("priority", None)
+        told = {name: said.pop(name) for name in ("params", "steps", "stage") if name in said}
         runs.edit(run=run, **said, by=person(request))
+        if told:
+            tracking.describe(project=self.project(), number=number, **told)
         if priority is not None:
             queue.prioritise(run=run, priority=priority, by=person(request))
         return self.answer(run)
@@ -215,6 +234,18 @@ class RunMetrics(RunView):
             series["times"] = [_time(moment) for moment in series["times"]]
         return Response(read)
 
+    @extend_schema(
+        request=SentPointsShape,
+        responses=SentShape,
+        summary="Send what a run measured that is trained elsewhere",
+        description="In any order; what was sent before changes nothing, so a batch without an "
+        "answer is sent again.",
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        points = sent_points.read(request.data)
+        received = tracking.record(project=self.project(), number=number, points=points)
+        return Response({"received": received})
+
 
 class RunLogs(RunView):
     @extend_schema(parameters=[LogsQuery], responses=LogsShape, summary="Its console")
@@ -223,6 +254,22 @@ class RunLogs(RunView):
         for line in read["lines"]:
             line["time"] = _time(line["time"])
         return Response(read)
+
+    @extend_schema(
+        request=SentLinesShape,
+        responses=SentShape,
+        summary="Send console lines of a run that is trained elsewhere",
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        body = SentLinesShape(data=request.data)
+        body.is_valid(raise_exception=True)
+        now = time.time()
+        lines = [
+            Line(one["time"].timestamp() if "time" in one else now, one["level"], one["text"])
+            for one in body.validated_data["lines"]
+        ]
+        tracking.say(project=self.project(), number=number, lines=lines)
+        return Response({"received": len(lines)})
 
 
 class RunLogsDownload(RunView):

@@ -41,6 +41,7 @@ class ProjectUseShape(serializers.Serializer[Any]):
     models_bytes = serializers.IntegerField(source="parts.models")
     exports_bytes = serializers.IntegerField(source="parts.exports")
     artifacts_bytes = serializers.IntegerField(source="parts.artifacts")
+    maps_bytes = serializers.IntegerField(source="parts.maps", help_text="Of maps of rows.")
     checkpoints_bytes = serializers.IntegerField(source="checkpoints")
     freeable_checkpoints_bytes = serializers.IntegerField(
         source="freeable_checkpoints", help_text="Of failed and cancelled runs."

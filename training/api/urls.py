@@ -7,9 +7,11 @@ from training.api import (
     models,
     queue,
     recipes,
+    run_slices,
     runs,
     storage,
     teacher_outputs,
+    tracking,
     workers,
 )
 
@@ -38,6 +40,8 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),
     path(f"{RUNS}/preview/", runs.RunPreview.as_view(), name="api_run_preview"),
     path(f"{RUNS}/preflight/", runs.RunPreflight.as_view(), name="api_run_preflight"),
+    path(f"{RUNS}/track/", tracking.RunTrack.as_view(), name="api_run_track"),
+    path(f"{RUN}/end/", tracking.RunEnd.as_view(), name="api_run_end"),
     path(f"{RUN}/", runs.RunDetail.as_view(), name="api_run"),
     path(f"{RUN}/cancel/", runs.RunCancel.as_view(), name="api_run_cancel"),
     path(f"{RUN}/pause/", runs.RunPause.as_view(), name="api_run_pause"),
@@ -56,6 +60,7 @@ urlpatterns: list[URLPattern] = [
         name="api_run_artifact",
     ),
     path(f"{RUN}/evaluation/", runs.RunEvaluation.as_view(), name="api_run_evaluation"),
+    path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),

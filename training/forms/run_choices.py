@@ -158,7 +158,8 @@ def score(version: ModelVersion) -> float | None:
 
 def _coming(project: Project, task: str) -> list[ModelChoice]:
     runs = (
-        Run.objects.unfinished()
+        Run.objects.launched()
+        .unfinished()
         .filter(project=project, task=task, control_of=None)
         .select_related("student__model", "dataset_version")
         .order_by("-number")[:10]
@@ -171,7 +172,7 @@ def _coming(project: Project, task: str) -> list[ModelChoice]:
             parameters=run.student.parameters if run.student else None,
             is_trained=True,
             has_weights=True,
-            labels=run.dataset_version.labels,
+            labels=run.data.labels,
             note=f"when {run.name or 'it'} is finished",
         )
         for run in runs

@@ -36,7 +36,7 @@ class Points:
     values: NDArray[np.float64]
     times: NDArray[np.float64]  # seconds since the epoch
 
-    def __getitem__(self, part: slice | NDArray[np.int64]) -> Points:
+    def __getitem__(self, part: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Points:
         return Points(self.steps[part], self.values[part], self.times[part])
 
     def __len__(self) -> int:

@@ -13,6 +13,10 @@ from training.models.worker import Worker
 
 
 class RunQuerySet(LeasedQuerySet["Run"]):
+    def launched(self) -> "RunQuerySet":
+        """Trained here, by a worker; the others are tracked."""
+        return self.filter(origin=Run.Origin.LAUNCHED)
+
     def visible_to(self, user: User) -> "RunQuerySet":
         return self.filter(project__memberships__user=user.pk)
 
@@ -46,6 +50,10 @@ class Run(Leased):
         FAILED = "failed"
         CANCELLED = "cancelled"
 
+    class Origin(models.TextChoices):
+        LAUNCHED = "launched"  # here: a worker trains it
+        TRACKED = "tracked"  # trained elsewhere: what trains it sends what it measures
+
     class Priority(models.IntegerChoices):
         LOW = -1, "low"
         NORMAL = 0, "normal"
@@ -62,16 +70,24 @@ class Run(Leased):
     number = models.PositiveIntegerField()
     name = models.CharField(max_length=200)
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.QUEUED)
+    origin = models.CharField(
+        max_length=8,
+        choices=Origin.choices,
+        default=Origin.LAUNCHED,
+        db_default=Origin.LAUNCHED,  # for processes of the version before, in a rolling upgrade
+    )
     notes = models.TextField(max_length=20_000, blank=True)
     tags = models.JSONField(default=list)
 
-    # What is asked: frozen at launch, every reference pinned to a version.
+    # What is asked: frozen at launch, every reference pinned to a version. Of a tracked run it is
+    # {"params": {...}}, what was told of it, and neither data nor models are ours.
     config = models.JSONField()
-    task = models.CharField(max_length=50)
+    task = models.CharField(max_length=50, blank=True)
     dataset_version = models.ForeignKey(
-        DatasetVersion, on_delete=models.PROTECT, related_name="runs"
+        DatasetVersion, on_delete=models.PROTECT, related_name="runs", null=True
     )
-    # Null only while `waiting` for the run that will make it (its reference is in `config`).
+    # Of a launched run null only while `waiting` for the run that will make it (its reference is in
+    # `config`).
     student = models.ForeignKey(
         ModelVersion, on_delete=models.PROTECT, related_name="runs_as_student", null=True
     )
@@ -134,6 +150,7 @@ class Run(Leased):
     queued_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    heard_at = models.DateTimeField(null=True, help_text="When a tracked run last sent anything.")
 
     objects = RunQuerySet.as_manager()
 
@@ -166,6 +183,22 @@ class Run(Leased):
     def is_pausing(self) -> bool:
         """It was asked to pause, and has not left yet."""
         return self.pause_requested_at is not None and self.status in self.WORKING
+
+    @property
+    def is_tracked(self) -> bool:
+        return self.origin == self.Origin.TRACKED
+
+    @property
+    def data(self) -> DatasetVersion:
+        """That a launched run is trained on; a tracked one has none."""
+        assert self.dataset_version is not None
+        return self.dataset_version
+
+    @property
+    def problem(self) -> str:
+        """What a label of its rows is: `single_label`, … Empty where nobody said."""
+        said = str(self.summary.get("problem") or "")
+        return said or (self.dataset_version.problem if self.dataset_version else "")
 
     @property
     def is_distillation(self) -> bool:

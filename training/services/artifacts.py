@@ -31,8 +31,9 @@ def open_file(*, artifact: Artifact) -> IO[bytes]:
 
 
 def evaluation(*, run: Run) -> dict[str, Any]:
-    """The engine's `evaluation.json`, with `comparison` (against the control, or null) and
-    `control` (the summary of the control's own evaluation, or null).
+    """The engine's `evaluation.json`, with `comparison` (against the control, or null), `control`
+    (the summary of the control's own evaluation, or null) and `saved_slices`, what is known of the
+    slices that the run keeps.
 
     Raises NotEvaluated before the run has been evaluated.
     """
@@ -44,6 +45,7 @@ def evaluation(*, run: Run) -> dict[str, Any]:
     control = run.controls.order_by("number").first()
     return found | {
         "comparison": run.comparison,
+        "saved_slices": list(run.slices.values("name", "conditions", "told", "scores")),
         "control": None
         if control is None
         else {"run": control.number, "status": control.status, **control.summary},
@@ -88,13 +90,14 @@ def lineage(*, run: Run) -> dict[str, Any]:
             "status": one.status,
         }
         data = one.dataset_version
-        nodes[data.reference] = {
-            "id": data.reference,
-            "kind": "dataset",
-            "rows": data.rows,
-            "fingerprint": data.fingerprint,
-        }
-        edges.append({"from": data.reference, "to": here, "as": "dataset"})
+        if data is not None:
+            nodes[data.reference] = {
+                "id": data.reference,
+                "kind": "dataset",
+                "rows": data.rows,
+                "fingerprint": data.fingerprint,
+            }
+            edges.append({"from": data.reference, "to": here, "as": "dataset"})
         used = [("teacher", version) for version in one.teachers.select_related("model")]
         if one.student is not None:
             used.insert(0, ("student", one.student))

@@ -161,7 +161,7 @@ def _like(asked: _Asked) -> list[_Measured]:
         rank = (
             not here or run.worker is None or _kind(run.worker) in here,
             version is not None and run.student.model_id == version.model_id,
-            run.dataset_version.dataset_id == asked.dataset.dataset_id,
+            run.data.dataset_id == asked.dataset.dataset_id,
             _kind_of(run.config) == _kind_of(asked.config),
             run.is_distillation == bool(asked.teachers),
         )
@@ -205,7 +205,7 @@ def _harder(asked: _Asked, run: Run) -> float:
     step takes whatever it computes. Small networks of any size take the same."""
     assert run.student is not None
     student = schedule.There(run.student)
-    then = _Asked(run.config, run.dataset_version, student, (), asked.epoch)
+    then = _Asked(run.config, run.data, student, (), asked.epoch)
     speed = ON_GPU if run.worker is not None and run.worker.machine.get("gpus") else ON_CPU
     mine, its = (
         schedule.students(one.config) * (A_STEP + _work(one) / speed) for one in (asked, then)

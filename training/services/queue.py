@@ -305,7 +305,8 @@ def whole(*, by: User, queue: str = "") -> Whole:
 
 def _unqueued(by: User, queue: str) -> list[tuple[int, str]]:
     """What is neither over nor in line, of the projects that a person sees, oldest first."""
-    runs = Run.objects.visible_to(by).unfinished().exclude(status=Run.Status.QUEUED)
+    runs = Run.objects.launched().visible_to(by).unfinished()
+    runs = runs.exclude(status=Run.Status.QUEUED)
     if queue:
         runs = runs.filter(queue=queue)
     return list(runs.order_by("created_at", "pk").values_list("pk", "status"))

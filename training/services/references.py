@@ -54,7 +54,7 @@ class Network:
         if self.version is not None:
             return list(self.version.labels)
         assert self.awaited is not None
-        return list(self.awaited.dataset_version.labels)
+        return list(self.awaited.data.labels)
 
     @property
     def problem(self) -> str:
@@ -62,7 +62,7 @@ class Network:
         if self.version is not None:
             return self.version.problem
         assert self.awaited is not None
-        return _problem(self.awaited.dataset_version)
+        return _problem(self.awaited.data)
 
     @property
     def is_trained(self) -> bool:
@@ -157,6 +157,8 @@ def model(*, project: Project, reference: str) -> Network:
     )
     if run is None:
         raise Invalid(f"There is no run {match[1]} in this project.")
+    if run.is_tracked:
+        raise Invalid(f"Run {run.number} is trained elsewhere: its model is not here.")
     if run.control_of_id is not None:
         raise Invalid(f"Run {run.number} is a control: its model is not kept as a version.")
     if run.output is not None:

@@ -5,8 +5,8 @@
     name contains "small" and dataset = banking77@1
 
 `metrics.` compares the latest value of a series, `config.` what was asked (a loss is named by its
-kind). An expression becomes a `Q` over annotations with names of our own: nothing typed ever names
-a column or a lookup.
+kind), `params.` what was told of a tracked run. An expression becomes a `Q` over annotations with
+names of our own: nothing typed ever names a column or a lookup.
 """
 
 import re
@@ -58,7 +58,7 @@ LOOKUPS = {"=": "exact", "==": "exact", "!=": "exact", ">": "gt", ">=": "gte", "
     "contains": "icontains",
 }
 SEGMENT = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
-METRIC = re.compile(r"[A-Za-z0-9_./ -]{1,200}", re.ASCII)
+METRIC = re.compile(r"[A-Za-z0-9_./ :-]{1,200}", re.ASCII)
 
 #: What else can be compared: the field, and what its value is read as.
 COLUMNS: dict[str, tuple[str, type]] = {
@@ -212,6 +212,9 @@ class _Reading:
         kind, _, rest = field.partition(".")
         if kind == "metrics" and METRIC.fullmatch(rest):
             return self._measured(rest, lookup, _number(field, value))
+        if kind == "params" and METRIC.fullmatch(rest):
+            params = KeyTransform("params", "config")
+            return self._on(KeyTransform(rest, params), lookup, value)
         if kind == "config":
             return self._config(field, rest.split("."), lookup, value)
         if field == "tag":
@@ -219,7 +222,9 @@ class _Reading:
         if field in ("dataset", "student"):
             return self._on(KeyTransform(field, "config"), lookup, str(value))
         if field not in COLUMNS:
-            known = ", ".join([*COLUMNS, "tag", "dataset", "student", "metrics.…", "config.…"])
+            known = ", ".join(
+                [*COLUMNS, "tag", "dataset", "student", "metrics.…", "config.…", "params.…"]
+            )
             raise _wrong(f"There is no field {field}; there are {known}.")
         column, kind_of = COLUMNS[field]
         read: Callable[[], Any] = {int: lambda: _number(field, value), str: lambda: str(value)}[

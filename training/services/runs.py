@@ -18,7 +18,7 @@ from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
 from training.models import Run
-from training.services import preflight, references
+from training.services import preflight, references, run_slices
 from training.services.references import Asked
 from training.worker import checkpoints, dispatch, waiting
 
@@ -134,19 +134,24 @@ def launch(*, project: Project, configuration: Any, by: User, clone_of: Run | No
     configuration, priority = _priority(configuration)
     asked = references.understand(project=project, asked=configuration)
     needs, of_control = _needs(asked)
-    # Two launches at the same moment get two numbers: the project's row is locked for the choice.
-    deleted = Project.objects.select_for_update().get(pk=project.pk).last_deleted_run
-    newest = Run.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
-    newest = max(newest, deleted)
+    number = next_number(project)
     told = f"Launched by {by.display_name}"
     if clone_of is not None:
         told += f" as a clone of run {clone_of.number}"
     shared: dict[str, Any] = {"by": by, "told": told, "priority": priority}
-    run = _create(project, newest + 1, asked, asked.config, needs=needs, **shared)
+    run = _create(project, number, asked, asked.config, needs=needs, **shared)
     if asked.config["control"]:
         alone = _control(asked.config)
-        _create(project, newest + 2, asked, alone, needs=of_control, control_of=run, **shared)
+        _create(project, number + 1, asked, alone, needs=of_control, control_of=run, **shared)
     return run
+
+
+def next_number(project: Project) -> int:
+    """Of the project's next run; call it inside a transaction. Two launches at the same moment get
+    two numbers: the project's row is locked for the choice."""
+    deleted = Project.objects.select_for_update().get(pk=project.pk).last_deleted_run
+    newest = Run.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
+    return max(newest, deleted) + 1
 
 
 def configuration_of(*, run: Run) -> dict[str, Any]:
@@ -156,7 +161,9 @@ def configuration_of(*, run: Run) -> dict[str, Any]:
 
 def clone(*, run: Run, changes: Mapping[str, Any] | None = None, by: User) -> Run:
     """Launch it again, with `changes` laid over its configuration (those under `training` and
-    `resources` key by key; another scheme drops the stages). Raises like `launch`."""
+    `resources` key by key; another scheme drops the stages). Raises like `launch`, and Conflict of
+    a tracked run."""
+    _refuse_tracked(run, "cloned")
     config = configuration_of(run=run)
     if "scheme" in (changes or {}):
         config.pop("stages", None)
@@ -168,6 +175,10 @@ def clone(*, run: Run, changes: Mapping[str, Any] | None = None, by: User) -> Ru
 
 def actions(run: Run) -> list[str]:
     """What may be asked of it now."""
+    if run.is_tracked:  # of what is trained elsewhere only the record ends, and opens again
+        if run.status == Run.Status.CANCELLED:
+            return ["resume"]
+        return [] if run.is_final else ["cancel"]
     if run.is_pausing:
         return ["resume", "cancel"]
     found = [name for name, statuses in ACTIONS.items() if run.status in statuses]
@@ -177,7 +188,8 @@ def actions(run: Run) -> list[str]:
 
 
 def cancel(*, run: Run, by: User) -> Run:
-    """A run that waits is cancelled at once; one that trains is asked to leave, within seconds.
+    """A run that waits is cancelled at once; one that trains is asked to leave, within seconds; of
+    a tracked one the record ends, and what trains it is refused when it next sends anything.
 
     Of a cancellation and a completion at the same moment exactly one wins. Raises Conflict when the
     run is over; cancelling twice is no fault.
@@ -196,6 +208,14 @@ def cancel(*, run: Run, by: User) -> Run:
                 run.tell("cancelled", f"Cancelled by {by.display_name} while {was}{at}.", by=by)
                 waiting.settle(run)
                 return run
+            if run.is_tracked and run.move_to(
+                Run.Status.CANCELLED,
+                among=Run.WORKING,
+                cancel_requested_at=Now(),
+                finished_at=Now(),
+            ):
+                run.tell("cancelled", f"Cancelled by {by.display_name} at step {run.step}.", by=by)
+                return run
             if run.move_to(Run.Status.CANCELLING, among=Run.WORKING, cancel_requested_at=Now()):
                 run.tell("cancelling", f"{by.display_name} asked it to stop.", by=by)
                 return run
@@ -213,6 +233,7 @@ def pause(*, run: Run, by: User) -> Run:
     Of a pause and a completion at the same moment exactly one wins. Raises Conflict when the run is
     over or being cancelled; pausing twice is no fault.
     """
+    _refuse_tracked(run, "paused")
     for _ in range(TRIES):
         before = run.status
         with transaction.atomic():
@@ -245,8 +266,12 @@ def resume(*, run: Run, by: User) -> Run:
     """Let a paused, failed or cancelled run go on from its last checkpoint, as the same run; of one
     that is to pause and has not yet, the wish is withdrawn.
 
+    A tracked run that is over takes again what it is sent.
+
     Raises Conflict when it is in another state, would fail again, or what it waits for has failed.
     """
+    if run.is_tracked:
+        return _reopen(run, by=by)
     kept_on = Run.objects.filter(
         pk=run.pk, status__in=Run.WORKING, pause_requested_at__isnull=False
     )
@@ -272,6 +297,7 @@ def retry(*, run: Run, beginning: bool = False, by: User) -> Run:
 
     Raises Conflict when it has not failed, would fail again, or what it waits for has failed.
     """
+    _refuse_tracked(run, "tried again")
     start = "the beginning" if beginning else "its newest checkpoint"
     told = f"Tried again by {by.display_name} from {start}"
     changes: dict[str, Any] = {}
@@ -361,6 +387,20 @@ def edit(
     return run
 
 
+def _reopen(run: Run, *, by: User) -> Run:
+    opened = {"cancel_requested_at": None, "error": None, "finished_at": None, "fraction": 0.0}
+    with transaction.atomic():
+        if run.move_to(Run.Status.TRAINING, among=Run.FINAL, **opened):
+            run.tell("training", f"Resumed by {by.display_name} at step {run.step}.", by=by)
+    return run
+
+
+def _refuse_tracked(run: Run, done: str) -> None:
+    if run.is_tracked:
+        sentence = f"Run {run.number} is trained elsewhere; it cannot be {done} here."
+        raise Conflict(sentence, code="trained_elsewhere")
+
+
 def _create(
     project: Project,
     number: int,
@@ -398,6 +438,8 @@ def _create(
     run.refresh_from_db(fields=["queued_at"])
     run.teachers.set([one.version for one in teachers if one.version is not None])
     run.waits_for.set(awaited.values())
+    if control_of is None:  # a control is told beside its run
+        run_slices.keep(run)
     if awaited:
         numbers = ", ".join(str(one.number) for one in awaited.values())
         run.tell("waiting", f"{told}; waits for run {numbers}.", by=by)

@@ -95,7 +95,7 @@ def of_run(run: Run) -> int:
     taken = run.summary.get("steps")
     if isinstance(taken, int) and taken > 0:
         return taken
-    rows = training_rows(run.dataset_version)
+    rows = training_rows(run.data)
     return passes(run.config) * -(-rows // at_once(run.config))
 
 

@@ -12,8 +12,15 @@ from training.models import Run
 
 def headline(run: Run) -> str:
     """The metric that a run is judged by first: `accuracy`, `rmse`, `perplexity`, …"""
-    problem = run.summary.get("problem") or run.dataset_version.problem
-    return str(run.summary.get("headline") or catalog.metrics_of(run.task, problem)[0])
+    if run.is_tracked:
+        return tracked_headline(run.metrics)
+    return str(run.summary.get("headline") or catalog.metrics_of(run.task, run.problem)[0])
+
+
+def tracked_headline(metrics: Iterable[str]) -> str:
+    """Of a run whose task nobody may have told: accuracy where that is measured, else the loss."""
+    names = {name.rsplit("/", 1)[-1] for name in metrics}
+    return "accuracy" if "accuracy" in names else "loss"
 
 
 def of_validation(run: Run, name: str) -> float | None:

@@ -12,7 +12,7 @@ from training import catalog
 from training.charts import curves, fidelity
 from training.models import Run
 from training.services import artifacts as files
-from training.services import metrics
+from training.services import metrics, scores
 
 CHART_POINTS = 1000
 
@@ -21,13 +21,12 @@ Chart = dict[str, Any]
 
 def headline(run: Run) -> str:
     """The metric that a run is judged by first: `accuracy`, `rmse`, `perplexity`, …"""
-    return str(run.summary.get("headline") or judged(run)[0])
+    return scores.headline(run)
 
 
 def judged(run: Run) -> list[str]:
     """All that it is judged by."""
-    problem = run.summary.get("problem") or run.dataset_version.problem
-    return catalog.metrics_of(run.task, problem)
+    return catalog.metrics_of(run.task, run.problem)
 
 
 def terms_of(config: Mapping[str, Any]) -> list[str]:
@@ -40,7 +39,7 @@ def units(run: Run, terms: Sequence[str]) -> dict[str, str]:
     """What the loss of each term is counted in. Of numbers, terms of answers are squared errors,
     and not the nats that they are of classes."""
     found = {term: str((catalog.find("losses", term) or {}).get("unit") or "") for term in terms}
-    if run.dataset_version.problem == "regression":
+    if run.problem == "regression":
         found = {term: "squared error" if one == "nats" else one for term, one in found.items()}
     return found
 

@@ -46,7 +46,7 @@ def _begin(request: HttpRequest, project: Project) -> RunDraft:
     cloned = None
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 10:
         cloned = Run.objects.filter(project=project, number=int(wanted)).first()
-    if cloned is None:
+    if cloned is None or cloned.is_tracked:
         raise Missing("There is no such run to clone.")
     return RunDraft.from_configuration(project, cloned.config)
 

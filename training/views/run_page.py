@@ -144,7 +144,7 @@ def configuration(run: Run) -> dict[str, Any]:
 
 def _sums(run: Run) -> list[dict[str, Any]]:
     """What is minimised: one sum, or one a stage, each term with its options and its formula."""
-    problem = catalog.problem_of(run.task, run.dataset_version.problem)
+    problem = catalog.problem_of(run.task, run.data.problem)
     sums = []
     for stage in run.config.get("stages") or [run.config]:
         losses = [run_terms.written(loss) for loss in stage.get("losses", [])]

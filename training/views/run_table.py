@@ -56,9 +56,10 @@ ELSEWHERE = {"name", "task", "dataset", "student", "teachers", "control", "resou
 
 #: What is read of a run, and names of other rows that are joined in.
 SHOWN = (
-    "project", "number", "name", "status", "tags", "fraction", "config", "summary", "metrics",
-    "comparison", "task", "queue", "dataset_version", "control_of", "started_at", "finished_at",
-    "created_at", "created_by__username", "created_by__first_name", "created_by__last_name",
+    "project", "number", "name", "status", "origin", "tags", "fraction", "config", "summary",
+    "metrics", "comparison", "task", "queue", "dataset_version", "control_of", "started_at",
+    "finished_at", "created_at", "created_by__username", "created_by__first_name",
+    "created_by__last_name",
 )  # fmt: skip
 JOINED = {
     "student_name": F("student__model__name"),
@@ -176,7 +177,7 @@ def flat(config: dict[str, Any], at: str = "") -> dict[str, Any]:
             kept = {name: one for name, one in value.items() if name != "kind"}
             flattened |= {"scheme": value.get("kind")}
             flattened |= {f"scheme.{name}": one for name, one in kept.items()}
-        elif key == "training":
+        elif key in ("training", "params"):
             flattened |= {name: one for name, one in value.items() if not isinstance(one, dict)}
         elif _plain(value):
             flattened[key] = value
@@ -244,7 +245,8 @@ def _rows(runs: list[Any]) -> list[Row]:
             elapsed=ended - run.started_at if run.started_at and ended else None,
             student=f"{run.student_name}@{run.student_number}" if run.student_number else "",
             teachers=[
-                one if isinstance(one, str) else one["model"] for one in run.config["teachers"]
+                one if isinstance(one, str) else one["model"]
+                for one in run.config.get("teachers", [])
             ],
             place=places.get(run.pk),
         )

@@ -52,7 +52,7 @@ def queue(run: Run, version: ModelVersion) -> None:
             version=version,
             format=key,
             options={one["name"]: one["default"] for one in catalog.options("exporters", key)},
-            dataset_version=run.dataset_version,
+            dataset_version=run.data,
             created_by=run.created_by,
         )
         WORK.wake(export)

@@ -45,7 +45,7 @@ def prepare(run: Run) -> Path:
             "format": FORMAT,
             "run": f"{run.project.slug}/{run.number}",
             "task": run.task,
-            "dataset": place_dataset(run.dataset_version, folder),
+            "dataset": place_dataset(run.data, folder),
             "student": _network(folder, run.student, "inputs/student")
             | _taken_over(folder, run, run.student),
             "teachers": _teachers(folder, run),

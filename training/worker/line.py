@@ -214,7 +214,8 @@ def shares(queued: Iterable[Queued]) -> dict[int, Share]:
     """What the people who wait have had until now."""
     people = {one.by for one in queued}
     rows = (
-        Run.objects.filter(created_by__in=people)
+        Run.objects.launched()
+        .filter(created_by__in=people)
         .order_by()
         .values("created_by")
         .annotate(has=Count("pk", filter=Q(status__in=Run.LEASED)), served=Max("taken_at"))

@@ -51,8 +51,8 @@ def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
     fresh = _by_series(measured)
     if not fresh:
         return {}
-    series = _series(run, fresh)
-    tails = _in_progress(MetricChunk, [row for row in series.values() if row.count % POINTS])
+    series = series_of(run, fresh)
+    tails = in_progress(MetricChunk, [row for row in series.values() if row.count % POINTS])
     outlines: list[MetricOutline] = []
     written: list[MetricChunk] = []
     filled: list[MetricChunk] = []
@@ -69,14 +69,14 @@ def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
             filled += [chunk for chunk in chunks if chunk.count == POINTS]
         changed.append(row)
     if filled:
-        outlines = _outlines(filled)  # reads by the counts that are stored
+        outlines = outlines_of(filled)  # reads by the counts that are stored
     for row in changed:
         points = fresh[row.name].after(row.last_step)
         row.count += len(points)
-        latest[row.name] = _advance(row, points)
-    _put(MetricSeries, changed, SERIES_FIELDS, at_once=1000)
-    _put(MetricChunk, written, PACKED_FIELDS)
-    _put(MetricOutline, outlines, PACKED_FIELDS)
+        latest[row.name] = advance(row, points)
+    put(MetricSeries, changed, SERIES_FIELDS, at_once=1000)
+    put(MetricChunk, written, PACKED_FIELDS)
+    put(MetricOutline, outlines, PACKED_FIELDS)
     return latest
 
 
@@ -100,9 +100,9 @@ def truncate(run: Run, *, after: int) -> dict[str, float | str]:
                 tail.points = tail.points.until(after)
             row.count = tail.index * POINTS + tail.count
             row.is_outlined = row.is_outlined or row.count < POINTS
-            _advance(row, tail.points)
-        _put(MetricChunk, list(tails.values()), PACKED_FIELDS)
-        _put(MetricSeries, rows, SERIES_FIELDS, at_once=1000)
+            advance(row, tail.points)
+        put(MetricChunk, list(tails.values()), PACKED_FIELDS)
+        put(MetricSeries, rows, SERIES_FIELDS, at_once=1000)
         _cut_outlines(rows, tails)
     return latest(run)
 
@@ -178,7 +178,7 @@ def _by_series(measured: Iterable[Measured]) -> dict[str, Points]:
     return grouped
 
 
-def _series(run: Run, names: Mapping[str, Points]) -> dict[str, MetricSeries]:
+def series_of(run: Run, names: Mapping[str, Points]) -> dict[str, MetricSeries]:
     """The stored and, not stored yet, the new ones."""
     known = {row.name: row for row in MetricSeries.objects.filter(run=run, name__in=names)}
     return {
@@ -187,7 +187,7 @@ def _series(run: Run, names: Mapping[str, Points]) -> dict[str, MetricSeries]:
     }
 
 
-def _in_progress(model: type[Row], series: Sequence[MetricSeries], each: int = 1) -> dict[int, Row]:
+def in_progress(model: type[Row], series: Sequence[MetricSeries], each: int = 1) -> dict[int, Row]:
     """The row of each series that holds, or would hold, its next point (a chunk) or its next
     full chunk (an outline, of `each` chunks), where there is one."""
     if not series:
@@ -224,10 +224,10 @@ def _chunks(row: MetricSeries, tail: MetricChunk | None, points: Points) -> Iter
         index += 1
 
 
-def _outlines(filled: Sequence[MetricChunk]) -> list[MetricOutline]:
+def outlines_of(filled: Sequence[MetricChunk]) -> list[MetricOutline]:
     """The outlines of chunks that have become full, in order of series."""
     begun = [chunk.series for chunk in filled if chunk.series.pk and chunk.index % CHUNKS]
-    known = _in_progress(MetricOutline, begun, CHUNKS)
+    known = in_progress(MetricOutline, begun, CHUNKS)
     made = []
     for (_, index), chunks in groupby(filled, lambda one: (id(one.series), one.index // CHUNKS)):
         pieces = [(chunk.series, chunk.points.thinned(KEPT)) for chunk in chunks]
@@ -250,16 +250,16 @@ def _cut_outlines(rows: Sequence[MetricSeries], tails: Mapping[int, MetricChunk]
     beyond = MetricOutline.objects.filter(series__in=rows).annotate(covered=covered)
     beyond.filter(covered__gte=F("series__count") / POINTS).delete()
     cut = []
-    for outline in _in_progress(MetricOutline, rows, CHUNKS).values():
+    for outline in in_progress(MetricOutline, rows, CHUNKS).values():
         tail = tails[outline.series_id]
         last = tail.last_step if tail.count == POINTS else tail.first_step - 1
         if outline.last_step > last:
             outline.points = outline.points.until(last)
             cut.append(outline)
-    _put(MetricOutline, cut, PACKED_FIELDS)
+    put(MetricOutline, cut, PACKED_FIELDS)
 
 
-def _put(
+def put(
     model: type[models.Model],
     rows: Sequence[models.Model],
     fields: list[str],
@@ -282,7 +282,7 @@ def _put(
         )
 
 
-def _advance(row: MetricSeries, points: Points) -> float | str:
+def advance(row: MetricSeries, points: Points) -> float | str:
     """Note the last of the points as the series' latest."""
     last = float(points.values[-1])
     row.last_step = int(points.steps[-1])

@@ -24,6 +24,7 @@ from training.worker import (
     failures,
     folders,
     logs,
+    run_slices,
     teacher_store,
     waiting,
 )
@@ -80,6 +81,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
     folders.clear(folder)
     checkpoints.free(run)
     compare(run)
+    tell_slices(run)
     if run.config.get("teachers"):
         teacher_store.tell()  # at once, not within a minute: people look now
 
@@ -268,6 +270,17 @@ def compare(run: Run) -> None:
         target.tell("compared", found["sentence"])
 
 
+def tell_slices(run: Run) -> None:
+    """Score the slices of a run that finished, and again once its control has. Whoever opens the
+    evaluation may ask for what could not be scored now."""
+    target = run.control_of if run.control_of_id is not None else run
+    assert target is not None
+    try:
+        run_slices.score(target)
+    except Exception:  # it is over, and stays so
+        log.exception("The slices of run %s could not be scored.", target.pk)
+
+
 def _add_version(run: Run, folder: Path) -> ModelVersion:
     """The next version of the student's model, made of the files this run saved."""
     assert run.student is not None
@@ -284,8 +297,8 @@ def _add_version(run: Run, folder: Path) -> ModelVersion:
         source={"kind": "run", "run": run.number},
         architecture=described.get("architecture") or run.student.architecture,
         config=described.get("config") or run.student.config,
-        labels=described.get("labels") or run.dataset_version.labels,
-        problem=described.get("problem") or run.dataset_version.problem,
+        labels=described.get("labels") or run.data.labels,
+        problem=described.get("problem") or run.data.problem,
         tokenizer=described.get("tokenizer") or run.student.tokenizer,
         parameters=described.get("parameters") or told.get("parameters"),
         size_bytes=told.get("size_bytes") or size,

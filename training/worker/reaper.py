@@ -20,6 +20,7 @@ from training.worker import (
     gates,
     line,
     machine,
+    maps,
     networks,
     outcomes,
     waiting,
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 SAME = 2.0  # seconds: two readings of when a process began
 
 #: What workers do besides runs.
-WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK)
+WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK, maps.WORK)
 
 
 CALLS = 20  # of a queue at a time: any of them wakes a worker, which takes whose turn it is

@@ -24,7 +24,7 @@ from distillhub.lib import storage, sweeping
 from distillhub.lib.places import place
 from distillhub.lib.sweeping import Count, Swept
 from projects.models import Project
-from training.models import Checkpoint, Export, Run, StorageUse
+from training.models import Checkpoint, Export, RowMap, Run, StorageUse
 from training.worker import checkpoints, dispatch, folders, machine
 from training.worker.tender import Tender
 
@@ -197,6 +197,7 @@ def sweep_storage(*, dry: bool = False, even_so: bool = False) -> Swept:
     if not dry:
         _free_ended()
         _remove_exports()
+        _remove_maps()
         place().drop_unfinished(time.time() - DAY)
     swept = sweeping.look(storage.BLOBS, sweeping.named(skipping=NAMELESS))
     kept = sweeping.look("checkpoints", _names_of_checkpoints())
@@ -248,6 +249,14 @@ def _remove_exports() -> None:
         Export.objects.filter(finished_at__lt=before).exclude(
             status__in=[Export.CLAIMABLE, *Export.LEASED]
         ).delete()
+
+
+def _remove_maps() -> None:
+    """Maps that nobody looked at for long enough. They are made again in a moment."""
+    days = settings.DISTILLHUB_MAP_DAYS
+    if days:
+        before = timezone.now() - timedelta(days=days)
+        RowMap.objects.ready().filter(last_used__lt=before).delete()
 
 
 def _names_of_checkpoints() -> set[bytes]:
