@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from distillhub.lib import told
-from projects.ingest import ingestion
+from projects.ingest import hub, ingestion
 from projects.models import DatasetVersion, ResumableUpload
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,10 @@ def requeue_ingestions(**later: Any) -> None:
 
 @shared_task(name="projects.forget_uploads")  # type: ignore[untyped-decorator]
 def forget_uploads(**later: Any) -> None:
-    """Discard uploads that nobody has added to for a day."""
+    """Discard uploads that nobody has added to for a day, and files that came in part only."""
     for upload in ResumableUpload.objects.expired()[:MOST_AT_ONCE]:
         upload.discard()
+    hub.forget_old()
 
 
 def send_ingestion(version_id: int) -> None:

@@ -15,6 +15,7 @@ from projects.models import Dataset, DatasetVersion
 from projects.operations.conditions import Conditions
 from projects.services import written
 from projects.services.datasets import MOST_FILES
+from projects.services.likeness import MOST_WORDS
 
 
 class IssueSerializer(serializers.Serializer[Any]):
@@ -244,6 +245,38 @@ class Uploads(serializers.ListField):
         return super().to_internal_value([data] if isinstance(data, str) else data)
 
 
+class HubSerializer(serializers.Serializer[Any]):
+    """A dataset of the Hugging Face hub, or of the mirror that HF_ENDPOINT names."""
+
+    id = serializers.CharField(max_length=200, help_text="Such as `PolyAI/banking77`.")
+    revision = serializers.CharField(
+        max_length=200,
+        required=False,
+        help_text="A branch, a tag or a commit; `main` if left out. What is fetched is the commit "
+        "that it means now.",
+    )
+    config = serializers.CharField(
+        max_length=200, required=False, allow_blank=True, help_text="Where there are several."
+    )
+    splits = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        max_length=20,
+        help_text="Those called train, validation and test if left out; of these names with more "
+        "words, such as `train_sft`, too.",
+    )
+
+
+@extend_schema_field(HubSerializer)
+class HubPart(JSONPart):
+    """The same as a part of a multipart body, or as an object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        shape = HubSerializer(data=super().to_internal_value(data))
+        shape.is_valid(raise_exception=True)
+        return shape.validated_data
+
+
 class NextVersionSerializer(serializers.Serializer[Any]):
     """An upload that becomes a version."""
 
@@ -258,6 +291,11 @@ class NextVersionSerializer(serializers.Serializer[Any]):
         max_length=MOST_FILES,
         help_text="In place of `file`: the id of a finished resumable upload (`uploads/`), or "
         "several of them. They are used up by it.",
+    )
+    hub = HubPart(
+        required=False,
+        help_text="In place of `file`: a dataset of the Hugging Face hub, which a worker fetches. "
+        "A new dataset needs a `task`.",
     )
     test_file = serializers.FileField(
         required=False, help_text="A second file of the same kind: the split `test`."
@@ -286,8 +324,12 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if bool(attrs.get("file")) == bool(attrs.get("upload")):
-            raise serializers.ValidationError({"file": ["Send a file, or name an upload."]})
+        if sum(bool(attrs.get(name)) for name in ("file", "upload", "hub")) != 1:
+            sentence = "Send a file, or name an upload or a dataset of the hub."
+            raise serializers.ValidationError({"file": [sentence]})
+        if attrs.get("hub") and attrs.get("test_file"):
+            sentence = "A dataset of the hub has its own test split."
+            raise serializers.ValidationError({"test_file": [sentence]})
         return attrs
 
 
@@ -337,6 +379,24 @@ class RowsQuerySerializer(serializers.Serializer[Any]):
         max_length=200,
         required=False,
         help_text="A column, or `length` of the text; a minus before it turns the order round.",
+    )
+    like = serializers.IntegerField(
+        min_value=0,
+        max_value=2**53,
+        required=False,
+        help_text="A row: those nearest to it in meaning come first, itself among them, and each "
+        "has its `similarity`, a cosine. The version needs a map.",
+    )
+    meaning = serializers.CharField(
+        max_length=MOST_WORDS,
+        required=False,
+        help_text="Words: likewise, of texts, by the built-in map.",
+    )
+    map = serializers.CharField(
+        max_length=200,
+        required=False,
+        help_text="By which map: a model such as `minilm@2`, or `built-in`; the newest if left "
+        "out.",
     )
     limit = serializers.IntegerField(min_value=1, max_value=1000, default=100)
     offset = serializers.IntegerField(min_value=0, max_value=2**53, default=0)

@@ -32,7 +32,15 @@ from projects.api.dataset_serializers import (
     VersionSummarySerializer,
 )
 from projects.models import Dataset, DatasetVersion, Project, Role
-from projects.services import datasets, operations, removal, resumable, written
+from projects.services import (
+    datasets,
+    hub_datasets,
+    likeness,
+    operations,
+    removal,
+    resumable,
+    written,
+)
 
 MOST_PIXELS = 1024  # on the longer side of a served picture
 
@@ -180,7 +188,12 @@ class RowList(OfVersion):
         query = RowsQuerySerializer(data=request.query_params)
         query.is_valid(raise_exception=True)
         asked = query.validated_data
-        rows, count = datasets.rows_and_total(version=version, **asked)
+        like = likeness.asked(
+            like=asked.pop("like", None),
+            meaning=asked.pop("meaning", ""),
+            by=asked.pop("map", ""),
+        )
+        rows, count = datasets.rows_and_total(version=version, like=like, **asked)
         served = {"image": "api_dataset_image", "audio": "api_dataset_sound"}
         if route := served.get(version.input_column):
             for row in rows:
@@ -232,18 +245,24 @@ class Download(OfVersion):
 
 
 def _brings_a_file(request: Request) -> bool:
-    return str(request.content_type).startswith("multipart/") or "upload" in request.data
+    multipart = str(request.content_type).startswith("multipart/")
+    return multipart or "upload" in request.data or "hub" in request.data
 
 
 def _uploaded(
     request: Request, body: NextVersionSerializer, project: Project, **known: Any
 ) -> DatasetVersion:
-    """The version that a file in the body, or uploads named there, become."""
+    """The version that a file in the body becomes, or what is named there."""
     if not _brings_a_file(request):
-        detail = "Send the file as multipart/form-data, in the part `file`, or name an `upload`."
+        detail = (
+            "Send the file as multipart/form-data, in the part `file`, or name an `upload`, or a "
+            "dataset of the `hub`."
+        )
         raise Invalid(detail, fields={"file": [detail]})
     body.is_valid(raise_exception=True)
     asked = known | body.validated_data
+    if asked.get("hub"):
+        return hub_datasets.take(project=project, **asked, by=person(request))
     upload_ids = asked.pop("upload", None)
     if not upload_ids:
         return datasets.upload(project=project, **asked, by=person(request))

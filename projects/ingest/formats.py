@@ -123,6 +123,7 @@ class Plan:
     problem: str = SINGLE
     separator: str = ""  # between the labels of one row, where there may be several
     tag_names: tuple[str, ...] = ()  # of words' tags that are numbers
+    classes: dict[str, list[str]] = field(default_factory=dict)  # names of numbered ones, by column
     shares: dict[str, float] = field(default_factory=dict)  # of splits that are made here
     file_split: str | None = None  # what the file that is being read is given as
     has_test: bool = False  # whether another file is given as the test split

@@ -21,7 +21,7 @@ from django.db.models.functions import Now
 
 from distillhub.lib import leases, storage
 from distillhub.lib.leases import Fenced, GivenBack, Held
-from projects.ingest import compressed, issues, making, reading, registry, splits, stored
+from projects.ingest import compressed, hub, issues, making, reading, registry, splits, stored
 from projects.ingest.formats import (
     BadFile,
     Format,
@@ -64,6 +64,10 @@ class Turn:
             logger.warning("The database is away; reading goes on. %s", error)
             connection.close()
 
+    def note(self, **columns: Any) -> None:
+        """Write columns of the version, which is not ready yet. Raises Fenced."""
+        self.held.write(**columns)
+
 
 def claim(version_id: int) -> Turn | None:
     """Take the version; None when it is not to be had."""
@@ -97,6 +101,8 @@ def _outcome(turn: Turn, source_of: SourceOf) -> dict[str, Any]:
         return _failed("killed", f"{died}, probably out of memory.")
     try:
         with tempfile.TemporaryDirectory(dir=storage.working_folder("ingesting")) as folder:
+            if hub.awaits(turn.version):
+                hub.bring(turn)
             turn.beat(making.READING, 0.0)
             source = source_of(turn.version, Path(folder))
             made = making.made(source, Path(folder), turn.beat)

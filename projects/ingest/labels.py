@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from distillhub.lib.later import np
@@ -299,6 +300,25 @@ def parts(text: str, separator: str) -> list[str]:
         if all(isinstance(one, str | int | float) for one in listed):
             return [one if isinstance(one, str) else json.dumps(one) for one in listed]
     return text.split(separator)
+
+
+def named(text: str, names: Sequence[str]) -> str:
+    """A cell that holds the number of a class, or a list of them, with their names; -1 is none."""
+    number = text.strip()
+    if number == "-1":
+        return ""
+    if number.isascii() and number.isdigit():
+        return names[int(number)] if int(number) < len(names) else text
+    if not (number.startswith("[") and number.endswith("]")):
+        return text
+    try:
+        listed = json.loads(number)
+    except (ValueError, RecursionError):
+        return text
+    return json.dumps(
+        [names[one] if type(one) is int and 0 <= one < len(names) else one for one in listed],
+        ensure_ascii=False,
+    )
 
 
 def several(text: str, separator: str) -> list[str]:

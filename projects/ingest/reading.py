@@ -7,7 +7,8 @@
      "columns": {"text", "label", "split", "ignored": [...]} or, of a table that is learned from,
                 {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]},
      "feature_order": [names of features as the file has them: PostgreSQL keeps none of objects],
-     "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0}
+     "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0,
+     "hub": {...}, "classes": {column: [names of numbered classes]} (of what hub.py fetched)}
 
 This is what a version keeps, so that everybody can see how its rows came about.
 """
@@ -43,6 +44,7 @@ KEYS = {
     *("files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"),
     "tag_names",
 }
+FETCHED = ("hub", "classes")  # where a reading of fetched files says where they come from
 BESIDE = ("id", "group")  # roles of columns that are kept as they are, under their own names
 TABLES = ("layout", "sheet", "at")  # which table of a file is read: each has columns of its own
 DIALECT = ("delimiter", "encoding", "quoting", "header", *TABLES)
@@ -105,6 +107,7 @@ def plan_of(reading: dict[str, Any]) -> Plan:
         problem=reading.get("problem", SINGLE),
         separator=reading.get("separator", ""),
         tag_names=tuple(reading.get("tag_names") or ()),
+        classes=reading.get("classes") or {},
         shares=reading.get("splits") or dict(splits.DEFAULT),
         has_test=any(file.get("split") == TEST for file in reading.get("files", [])),
     )
@@ -155,6 +158,7 @@ def corrected(
         "ragged": ragged,
         "splits": _proportions(changes.get("splits", reading["splits"])),
         "seed": _seed(changes.get("seed", reading["seed"])),
+        **{name: reading[name] for name in FETCHED if name in reading},
     }
     before = {} if _is_another(reading["files"], files) else reading["columns"]
     columns = changes.get("columns", before)

@@ -100,7 +100,7 @@ def _divide(
         members = members[np.argsort(leaders[members])]
         rng.shuffle(members)
         owed += np.array(shares) * len(members)
-        counts = np.floor(owed).astype(int)
+        counts = np.floor(owed).astype(int).clip(0)  # train may be ahead by many labels of one row
         while counts.sum() < len(members):
             counts[int(np.argmax(owed - counts))] += 1
         while counts.sum() > len(members):  # what earlier labels could not take

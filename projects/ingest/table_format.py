@@ -77,13 +77,18 @@ class TableFormat(Format):
     ) -> Iterator[Row | LeftOut]:
         names, found = self.cells(file, name, dialect, plan)
         read: Reader | None = None
+        label = plan.columns.get("label")
+        classes = plan.classes.get(label or "", ())
+        place: int | None = None  # of a label that is the number of a class
         for one in found:
             if isinstance(one, LeftOut):
                 yield one
                 continue
             if read is None:
+                if classes and label in names:
+                    place = names.index(label)
                 read = Reader(names, plan, name, comma=self.comma(dialect), noun=self.noun)
-            yield read(*one)
+            yield read(*(_with_name(one, place, classes) if place is not None else one))
 
     def look(self, file: IO[bytes], name: str, dialect: dict[str, Any]) -> Look:
         head = self.head(file, name, dialect)
@@ -164,7 +169,10 @@ class TableFormat(Format):
         label, problem = reading["columns"].get("label"), reading.get("problem")
         if problem == REGRESSION:
             return {}
+        classes = (reading.get("classes") or {}).get(label or "", ())
         for text, rows in look.values.get(label or "", Counter()).items():
+            if classes:
+                text = labels.named(text, classes)
             if reading.get("task") == TOKENS_TASK:
                 names = reading.get("tag_names") or ()
                 counts.update(words.told(words.listed(text) or (), names) * rows)
@@ -176,6 +184,12 @@ class TableFormat(Format):
 
     def row_size(self, row: Row) -> int:
         return 4 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
+
+
+def _with_name(one: Cells, place: int, classes: Sequence[str]) -> Cells:
+    cells = list(one[1])
+    cells[place] = labels.named(cells[place], classes)
+    return one[0], cells
 
 
 def no_rows(detail: str) -> dict[str, Any]:

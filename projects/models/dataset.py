@@ -223,8 +223,12 @@ class DatasetVersion(Leased):
     @property
     def told(self) -> str:
         """What it is, for the history of versions."""
-        said = (self.operation or {}).get("told")
-        return str(said) if said else f"Uploaded {self.source_name}"
+        if said := (self.operation or {}).get("told"):
+            return str(said)
+        hub = self.reading.get("hub")
+        if hub is None:
+            return f"Uploaded {self.source_name}"
+        return f"From the hub: {hub['id']} at {hub.get('commit', hub['revision'])[:12]}"
 
     @property
     def separator(self) -> str:

@@ -1,5 +1,7 @@
 """Datasets: uploads are staged, understood, corrected, confirmed; workers make the versions."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -12,13 +14,14 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing
-from distillhub.lib.later import Later
+from distillhub.lib.later import Later, np
 from projects import jobs
 from projects.ingest import audio_folder, image_folder, page, registry, waveforms
 from projects.ingest import reading as readings
 from projects.ingest.formats import SPLIT_WORDS, TEST, TRAIN, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
-from projects.services import upload_files
+from projects.services import likeness, upload_files
+from projects.services.likeness import Like
 
 row_conditions = Later("projects.operations.conditions")  # brings REST's serializers, 11 MB
 
@@ -86,7 +89,7 @@ def stage(
         raise Invalid(
             f"{sentence} {dataset.task}.", fields={"file": [f"{sentence} {dataset.task}."]}
         )
-    task, problem = _earlier(dataset)
+    task, problem = earlier(dataset)
     reading = readings.first(form, files, storage.open_blob, task=task, problem=problem)
     return StagedUpload.objects.create(
         project=project,
@@ -140,7 +143,7 @@ def confirm(
         locked = StagedUpload.objects.select_for_update().get(pk=upload.pk)
         if made := locked.understood.get("version"):
             return DatasetVersion.objects.select_related("dataset__project").get(pk=made)
-        dataset = locked.dataset or _dataset_called(
+        dataset = locked.dataset or dataset_called(
             project=locked.project, name=name, task=task, description=description, by=by
         )
         if dataset.task != task:
@@ -188,17 +191,7 @@ def upload(
     """
     if dataset is None:
         _refuse_taken(project, name)  # before the work of reading a large file
-    changes: dict[str, Any] = dict(reading or {})
-    if columns is not None:
-        changes["columns"] = dict(columns)
-    if splits is not None:
-        shares = dict(splits)
-        if "seed" in shares:
-            changes["seed"] = shares.pop("seed")
-        if shares:
-            changes["splits"] = shares
-    if chosen := problem or _earlier(dataset)[1]:
-        changes.setdefault("problem", chosen)
+    changes = changes_of(dataset, columns, splits, problem, reading)
     with transaction.atomic():
         staged = stage(
             project=project,
@@ -219,10 +212,39 @@ def upload(
         )
 
 
+def changes_of(
+    dataset: Dataset | None,
+    columns: Mapping[str, Any] | None,
+    splits: Mapping[str, Any] | None,
+    problem: str,
+    reading: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What an upload says of how it is to be read, as changes of what would be guessed."""
+    changes: dict[str, Any] = dict(reading or {})
+    if columns is not None:
+        changes["columns"] = dict(columns)
+    if splits is not None:
+        shares = dict(splits)
+        if "seed" in shares:
+            changes["seed"] = shares.pop("seed")
+        if shares:
+            changes["splits"] = shares
+    if chosen := problem or earlier(dataset)[1]:
+        changes.setdefault("problem", chosen)
+    return changes
+
+
 def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
-    """The upload of a failed version, to be read differently. Raises Conflict unless it failed."""
-    if version.status != DatasetVersion.Status.FAILED or version.operation is not None:
-        raise Conflict("Only an upload that failed can be read again.")
+    """The upload of a version, to be read differently; what comes of it is the next version. Raises
+    Conflict of one that is being read, or that no file was uploaded for."""
+    if version.operation is not None or not version.reading.get("files"):
+        raise Conflict("Only what was uploaded can be read differently.")
+    if version.status == DatasetVersion.Status.INGESTING:
+        raise Conflict(f"{version.reference} is still being read.")
+    reading = dict(version.reading)
+    if "hub" in reading:
+        told = reading["hub"].items()
+        reading["hub"] = {name: value for name, value in told if name != "asked"}
     return StagedUpload.objects.create(
         project=version.dataset.project,
         dataset=version.dataset,
@@ -231,7 +253,7 @@ def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
         source_sha256=version.source_sha256,
         source_bytes=version.source_bytes,
         format=version.format,
-        understood={"reading": version.reading, "failed": (version.error or {}).get("detail")},
+        understood={"reading": reading, "failed": (version.error or {}).get("detail")},
     )
 
 
@@ -241,7 +263,7 @@ def discard(*, upload: StagedUpload, by: User) -> None:
     upload.delete()
 
 
-def _earlier(dataset: Dataset | None) -> tuple[str, str]:
+def earlier(dataset: Dataset | None) -> tuple[str, str]:
     """(task, problem) of the version before, empty where there is none."""
     if dataset is None:
         return "", ""
@@ -275,7 +297,7 @@ def _refuse_taken(project: Project, name: str) -> Dataset | None:
     return existing
 
 
-def _dataset_called(
+def dataset_called(
     *, project: Project, name: str, task: str, description: str, by: User
 ) -> Dataset:
     """A new dataset, or the one of that name whose uploads all failed."""
@@ -328,12 +350,15 @@ def rows_and_total(
     sort: str | None = None,
     offset: int = 0,
     limit: int = 50,
+    like: Like | None = None,
     **conditions: Any,
 ) -> tuple[list[dict[str, Any]], int]:
     """(rows, how many match the conditions; see operations/conditions.py). Pictures and sounds are
-    not read.
+    not read. With `like` the nearest to it come first, each with its `similarity`, and `sort` says
+    nothing.
 
-    Raises NotReady, and Invalid for conditions that the version does not know, or an order.
+    Raises NotReady, Invalid for conditions that the version does not know, or an order, and what
+    likeness.scores does.
     """
     require_ready(version)
     wanted = row_conditions.filter_of(version, conditions)
@@ -349,6 +374,7 @@ def rows_and_total(
             without=("image", "audio"),
             sort=order,
             key=version.file_sha256,
+            scores=None if like is None else likeness.scores(version=version, like=like),
         )
 
 
@@ -358,6 +384,7 @@ def beside(
     row_id: int,
     conditions: Mapping[str, Any],
     sort: str | None = None,
+    like: Like | None = None,
 ) -> tuple[int | None, int | None, int, int]:
     """(the row before, the row after, its place counted from 1, how many there are) among the rows
     that match. A row that does not match has place 0, and no neighbours but the first one after.
@@ -367,13 +394,14 @@ def beside(
     require_ready(version)
     wanted = row_conditions.filter_of(version, conditions)
     order = row_conditions.sort_of(version, sort)
-    if wanted.is_empty and order is None:
+    if wanted.is_empty and order is None and like is None:
         last = version.rows - 1
         before, after = row_id - 1, row_id + 1
         before_it = before if before >= 0 else None
         return before_it, after if after <= last else None, row_id + 1, version.rows
     with open_file(version=version) as stream:
-        ids = page.matching(stream, wanted, sort=order, key=version.file_sha256)
+        scores = None if like is None else likeness.scores(version=version, like=like)
+        ids = page.matching(stream, wanted, sort=order, key=version.file_sha256, scores=scores)
     places = (ids == row_id).nonzero()[0]
     if not len(places):
         return None, int(ids[0]) if len(ids) else None, 0, len(ids)
@@ -391,6 +419,16 @@ def count(*, version: DatasetVersion, conditions: Mapping[str, Any]) -> int:
         return version.rows
     with open_file(version=version) as stream:
         return len(page.matching(stream, wanted, key=version.file_sha256))
+
+
+def matching(
+    *, version: DatasetVersion, conditions: Mapping[str, Any]
+) -> np.ndarray[Any, Any]:
+    """The ids of all rows that match, increasing. Raises NotReady and Invalid."""
+    require_ready(version)
+    wanted = row_conditions.filter_of(version, conditions)
+    with open_file(version=version) as stream:
+        return page.matching(stream, wanted, key=version.file_sha256)
 
 
 def row(*, version: DatasetVersion, row_id: int) -> dict[str, Any]:

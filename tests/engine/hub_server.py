@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +16,20 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """`repositories`: id to folder. Every repository has one commit, on the branch main."""
+    """`repositories` and `datasets`: id to folder. Every repository has one commit, on the branch
+    main. Files of datasets but the README are large ones, of which the hub tells the sha256.
 
-    def __init__(self, repositories: dict[str, Path]) -> None:
+    `cut`: after so many bytes a file's connection ends, as often as `cuts` says.
+    """
+
+    def __init__(
+        self, repositories: dict[str, Path], datasets: dict[str, Path] | None = None
+    ) -> None:
         self.asked: list[str] = []
+        self.cut, self.cuts = 0, 0
+        self.sha256 = _sha256
+        self.away = " "  # what stands in addresses that are answered 503
+        self.met: Callable[[str], None] = lambda line: None  # told of everything that is asked
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -33,10 +44,18 @@ class Hub:
             def do_GET(self) -> None:
                 path = unquote(urlsplit(self.path).path)
                 hub.asked.append(f"{self.command} {path}")
-                api = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(revision|tree)/([^/]+)", path)
-                file = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+                hub.met(hub.asked[-1])
+                if hub.away in path:
+                    return self._answer(503, b"", {})
+                kind, named = "models", repositories
+                if path.startswith(("/api/datasets/", "/datasets/")):
+                    kind, named = "datasets", datasets or {}
+                api = re.fullmatch(rf"/api/{kind}/([^/]+/[^/]+)/(revision|tree)/(.+)", path)
+                file = re.fullmatch(
+                    r"(?:/datasets)?/([^/]+/[^/]+)/resolve/(refs/[^/]+/[^/]+|[^/]+)/(.+)", path
+                )
                 found = api or file
-                folder = repositories.get(found.group(1)) if found else None
+                folder = named.get(found.group(1)) if found else None
                 if folder is None:
                     return self._answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
                 assert found is not None
@@ -54,6 +73,7 @@ class Hub:
                 if api:
                     siblings = [
                         {"rfilename": str(one.relative_to(folder)), "size": one.stat().st_size}
+                        | ({"lfs": _large(one, hub.sha256(one))} if _is_large(kind, one) else {})
                         for one in files
                     ]
                     said = {"id": found.group(1), "sha": COMMIT, "siblings": siblings,
@@ -62,9 +82,14 @@ class Hub:
                 path_ = folder / found.group(3)
                 if not path_.is_file():
                     return self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
-                return self._answer(
-                    200, path_.read_bytes(), {"ETag": f'"{_etag(path_)}"', "X-Repo-Commit": COMMIT}
-                )
+                headers = {"ETag": f'"{_etag(path_)}"', "X-Repo-Commit": COMMIT}
+                content = path_.read_bytes()
+                if begun := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+                    begin, whole = int(begun.group(1)), len(content)
+                    hub.asked[-1] += f" from {begin}"
+                    headers["Content-Range"] = f"bytes {begin}-{whole - 1}/{whole}"
+                    return self._answer(206, content[begin:], headers)
+                return self._answer(200, content, headers)
 
             def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
                 self.send_response(status)
@@ -72,8 +97,13 @@ class Hub:
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
+                if self.command == "HEAD":
+                    return
+                if hub.cuts and len(body) > hub.cut > 0 and status in (200, 206) and headers:
+                    hub.cuts -= 1
+                    self.close_connection = True
+                    body = body[: hub.cut]
+                self.wfile.write(body)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -94,3 +124,15 @@ class Hub:
 
 def _etag(path: Path) -> str:
     return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_large(kind: str, path: Path) -> bool:
+    return kind == "datasets" and path.name != "README.md"
+
+
+def _large(path: Path, sha256: str) -> dict[str, object]:
+    return {"sha256": sha256, "size": path.stat().st_size, "pointerSize": 130}

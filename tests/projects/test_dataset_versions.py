@@ -120,6 +120,13 @@ def test_a_split_column_is_kept_as_given(project: Project) -> None:
     assert table_of(version)["split"].to_pylist() == ["train", "validation", "test", "train"]
 
 
+def test_many_labels_of_one_row_each_are_divided_too() -> None:
+    """Train gets each of them, and once owed other splits more than it had."""
+    keys = np.arange(100)
+    assigned, _ = splits.assign(np.full(100, splits.NONE), keys, keys, splits.DEFAULT, 0)
+    assert (assigned == 0).all()
+
+
 def test_equal_inputs_never_come_into_different_splits(project: Project) -> None:
     rows = b"".join(b"words %d,%s\n" % (n % 40, b"ab"[n % 2 : n % 2 + 1]) for n in range(400))
     version = uploaded(project, b"text,label\n" + rows)
