@@ -67,6 +67,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/retry/", run_actions.run_retry, name="run_retry"),
     path(f"{RUN}/move/", run_actions.run_move, name="run_move"),
     path(f"{RUN}/priority/", run_actions.run_priority, name="run_priority"),
+    path(f"{RUN}/slices/", run_actions.run_slices, name="run_slices"),
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),

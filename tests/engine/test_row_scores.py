@@ -90,7 +90,7 @@ def test_all_rows_score_as_the_whole_evaluation_does(
     assert set(told["student"]) & {"accuracy", "rmse", "perplexity"} <= set(
         row_scores.score(pair[0], form, told["labels"]).metrics  # type: ignore[union-attr]
     )
-    close = row_scores.closeness(*pair, form, told["labels"])
+    close = row_scores.closeness(pair[0], pair[1], form, told["labels"])
     for name, value in close.items():
         assert value == pytest.approx(told[name], rel=1e-4, abs=1e-6)
     gap = row_scores.difference(pair[0].value[pair[0].known], pair[0].value[pair[0].known], first)

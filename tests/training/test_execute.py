@@ -16,6 +16,7 @@ from django.db import connection
 
 from distillhub.lib import leases, storage
 from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.services import slices
 from tests import make
 from tests.training.conftest import SMALL, launch
 from training import jobs
@@ -88,7 +89,10 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
     """One wake-up call carries out everything that waits, in the right order; others that come
     while the only slot is taken end at once."""
     first = launch(project, name="teacher", student="big", training={"epochs": 20})
+    wanted = {"label": "delivery"}
+    slices.create(version=dataset, name="delivery", conditions=wanted, by=project.created_by)
     second = launch(project, name="small", teachers=["run/1"], training={"epochs": 8})
+    slices.delete(dataset=dataset.dataset, name="delivery")  # the run keeps it
     control = second.controls.get()
     assert (first.status, second.status, control.status) == ("queued", "waiting", "queued")
     thread = execute(first)
@@ -126,6 +130,12 @@ def test_a_teacher_is_trained_and_distilled_with_its_control(
     report = artifacts.evaluation(run=second)
     assert report["control"]["run"] == control.number
     assert report["comparison"] == compared
+    (part,) = report["saved_slices"]
+    assert (part["name"], part["conditions"]) == ("delivery", wanted)
+    for who in ("student", "teacher", "control"):
+        assert {"accuracy", "macro_f1", "log_loss", "ece"} <= set(part["scores"][who])
+    assert part["scores"]["difference"]["answer"] in ("helped", "no_evidence", "hurt")
+    assert not control.slices.exists()
     told = [event.kind for event in second.events.all()]
     assert told == [
         "waiting", "queued", "started", "training", "evaluating", "finished", "compared",

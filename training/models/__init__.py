@@ -5,6 +5,7 @@ from training.models.export import Export
 from training.models.gate import TeacherGate
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
 from training.models.run import Run, RunEvent
+from training.models.run_slice import RunSlice
 from training.models.storage_use import StorageUse
 from training.models.teacher_answer import TeacherAnswer
 from training.models.teacher_outputs import TeacherOutputs
@@ -12,6 +13,6 @@ from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Run", "RunConsole", "RunEvent", "StorageUse", "TeacherAnswer",
+    "MetricSeries", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse", "TeacherAnswer",
     "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from distillhub.lib import downloads
@@ -13,6 +14,7 @@ from projects import permissions
 from projects.models import Role, User
 from training.models import Run
 from training.services import artifacts, queue, run_removal, runs
+from training.services import run_slices as slices
 
 
 @require_POST
@@ -71,6 +73,21 @@ def run_priority(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         return f"Its priority is {run.get_priority_display()}."
 
     return _done(request, project_slug, number, prioritise)
+
+
+@require_POST
+def run_slices(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    """Have it evaluated on slices that were saved since."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    run = runs.find(project=project, number=number)
+    try:
+        told = slices.evaluate(run=run)
+    except DomainError as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, f"It is told by {len(told)} slices." if told else "No slices.")
+    address = reverse("training:run_detail", args=[project.slug, run.number])
+    return redirect(f"{address}?tab=evaluation")
 
 
 @require_POST

@@ -13,7 +13,7 @@ from projects import permissions
 from projects.models import ModelVersion, Role
 from training.charts import machines
 from training.models import Run
-from training.services import logs, machine, metrics, queue, runs
+from training.services import logs, machine, metrics, queue, run_slices, runs
 from training.services.machine import MACHINE
 from training.views import run_charts, run_evaluation, run_page, run_table
 
@@ -135,14 +135,20 @@ def _tab(
             return {"charts": run_charts.charts(run, control=control, teachers=teachers)}
         case "evaluation":
             return {
+                "by_slice": run_evaluation.by_slice(run, run_slices.of(run)),
                 "evaluation": run_evaluation.evaluation(run),
                 "cast": run_page.cast(run, control=control, teachers=teachers),
                 **run_page.judged_by(run),
             }
         case "logs":
+            kept = run_slices.of(run)
+            shown = run_evaluation.saved_slices(run, kept)
             return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
         case "machine":
             taken = machine.read(run=run, max_points=run_charts.CHART_POINTS)
+                "saved_slices": shown,
+                "slice_metrics": run_evaluation.slice_metrics(shown),
+                "further_slices": run_slices.further(run, kept),
             return {
                 "charts": machines.of_run(taken["series"]),
                 "machine_after": taken["after"],
