@@ -1,6 +1,7 @@
 """What is typed when data is brought: the files, and the corrected mapping."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from projects.ingest.formats import (
     NUMERIC,
     SPLIT_WORDS,
     TABLE_TASK,
+    TEXT_TASK,
     TOKENS_TASK,
 )
 from projects.ingest.reading import BESIDE
@@ -49,6 +51,56 @@ class FilesForm(forms.Form):
         if not cleaned.get("file") and not cleaned.get("upload") and not self.errors:
             self.add_error("file", "Choose a file.")
         return cleaned
+
+
+class HubForm(forms.Form):
+    """A dataset of the hub; what it asks for is checked by the service."""
+
+    hub_id = forms.CharField(
+        label="Id of the dataset",
+        max_length=200,
+        help_text="As its page on the hub is called, such as PolyAI/banking77.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    task = forms.ChoiceField(label="What it is for", help_text="Columns are guessed for it.")
+    name = forms.CharField(
+        label="Name", max_length=100, required=False, help_text="Like the id, if left out."
+    )
+    hub_config = forms.CharField(
+        label="Configuration", max_length=200, required=False, help_text="Where it has several."
+    )
+    hub_splits = forms.CharField(
+        label="Splits",
+        max_length=1000,
+        required=False,
+        help_text="With commas between them. Else those called train, validation and test.",
+    )
+    hub_revision = forms.CharField(
+        label="Revision",
+        max_length=200,
+        required=False,
+        help_text="A branch, a tag or a commit; main if left out. It is pinned to its commit.",
+    )
+
+    def __init__(self, *args: Any, tasks: Sequence[str], next_version: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choice = self.fields["task"]
+        assert isinstance(choice, forms.ChoiceField)
+        choice.choices = [(one, one.replace("-", " ")) for one in tasks]
+        choice.initial = TEXT_TASK
+        if next_version:
+            del self.fields["task"], self.fields["name"]
+
+    @property
+    def hub(self) -> dict[str, Any]:
+        """As services.hub_datasets takes it."""
+        said = self.cleaned_data
+        return {
+            "id": said["hub_id"],
+            "config": said["hub_config"],
+            "revision": said["hub_revision"],
+            "splits": said["hub_splits"].split(","),
+        }
 
 
 class MappingForm(forms.Form):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
 from distillhub.templatetags import ui
 from projects import permissions
-from projects.dataset_forms import FilesForm, MappingForm, reading_from, suggested_name
+from projects.dataset_forms import FilesForm, HubForm, MappingForm, reading_from, suggested_name
 from projects.ingest import compressed, encodings, splits
 from projects.ingest import reading as readings
 from projects.ingest import registry as formats
@@ -38,9 +39,9 @@ from projects.ingest.formats import (
 from projects.ingest.layouts import LAYOUTS
 from projects.ingest.plain_text import PlainText
 from projects.ingest.record_format import RecordFormat
-from projects.models import Dataset, Project, Role, StagedUpload
+from projects.models import Dataset, DatasetVersion, Project, Role, StagedUpload
 from projects.permissions import person
-from projects.services import datasets, operations, resumable
+from projects.services import datasets, hub_datasets, operations, resumable
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -172,6 +173,9 @@ def dataset_try_again(
     if version.operation is not None:
         made = operations.again(version=version, by=person(request))
         return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
+    if hub_datasets.was_not_fetched(version):
+        made = hub_datasets.again(version=version, by=person(request))
+        return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
     upload = datasets.try_again(version=version, by=person(request))
     return redirect("projects:dataset_mapping", project.slug, upload.pk)
 
@@ -179,9 +183,26 @@ def dataset_try_again(
 def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None) -> HttpResponse:
     """The script of the page sends the form itself, to show how far it is, and wants JSON."""
     by_script = request.headers.get("X-Requested-With") == "XMLHttpRequest"
-    posted = request.method == "POST"  # with a file alone there are no fields, and yet a form
+    from_hub = request.method == "POST" and "hub_id" in request.POST
+    hub_form = HubForm(
+        request.POST if from_hub else None,
+        tasks=hub_datasets.tasks(),
+        next_version=dataset is not None,
+    )
+    if from_hub and hub_form.is_valid():
+        try:
+            version = _taken(request, project, dataset, hub_form)
+        except DomainError as error:
+            fields = {name.replace("hub.", "hub_"): told for name, told in error.fields.items()}
+            form_errors.show(type(error)(error.detail, fields=fields), hub_form)
+        else:
+            return redirect(
+                "projects:dataset_version", project.slug, version.dataset.name, version.number
+            )
+    # With a file alone there are no fields, and yet a form.
+    posted = request.method == "POST" and not from_hub
     form = FilesForm(request.POST if posted else None, request.FILES if posted else None)
-    if request.method == "POST" and form.is_valid():
+    if posted and form.is_valid():
         try:
             upload = _staged(request, project, dataset, form.cleaned_data)
         except DomainError as error:
@@ -204,6 +225,8 @@ def _upload_page(request: HttpRequest, project: Project, dataset: Dataset | None
         "crumb": "New version" if dataset else "New dataset",
         "crumbs": crumbs,
         "form": form,
+        "hub_form": hub_form,
+        "hub": urlsplit(settings.HF_ENDPOINT).netloc,
         "dataset": dataset,
         "endings": ",".join(_endings()),
         "most_bytes": settings.DISTILLHUB_MAX_UPLOAD_MIB << 20,
@@ -229,6 +252,18 @@ def _staged(
         return datasets.stage(
             file=first, name=first.name or "upload", more=more, test_file=test, **asked
         )
+
+
+def _taken(
+    request: HttpRequest, project: Project, dataset: Dataset | None, form: HubForm
+) -> DatasetVersion:
+    """The version that a worker makes of a dataset of the hub."""
+    asked: dict[str, Any] = {"hub": form.hub, "by": person(request)}
+    if dataset is None:
+        own = form.hub["id"].rstrip("/").rpartition("/")[2]
+        name = form.cleaned_data["name"] or suggested_name(own, project.slug)
+        asked |= {"name": name, "task": form.cleaned_data["task"]}
+    return hub_datasets.take(project=project, dataset=dataset, **asked)
 
 
 def _endings() -> list[str]:

@@ -3,6 +3,7 @@ and a headless Chromium that asks no other host for anything."""
 
 import csv
 import io
+import json
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from PIL import Image
 from playwright.sync_api import ConsoleMessage, Page
 
 from tests.conftest import DATA
+from tests.engine.hub_server import Hub
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_WITHIN = 120.0  # seconds, on a busy machine with an empty home
@@ -74,7 +76,26 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """A small hub on the loopback with one dataset, `some/words`: two splits as JSON Lines."""
+    folder = tmp_path_factory.mktemp("hub")
+    names = ["lost card", "top up"]
+    told = "\n".join(f"          '{place}': {name}" for place, name in enumerate(names))
+    (folder / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n"
+        f"        names:\n{told}\n---\n"
+    )
+    for split, rows in (("train", 80), ("test", 20)):
+        lines = [
+            json.dumps({"text": f"{split} words number {n}", "label": n % 2}) for n in range(rows)
+        ]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines))
+    with Hub({}, {"some/words": folder}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, hub: Hub) -> Iterator[Stack]:
     home = tmp_path_factory.mktemp("stack") / "home"
     output = home.parent / "up.log"
     with output.open("w") as out:
@@ -82,7 +103,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             [sys.executable, "-m", "distillhub.cli", "up", "--home", str(home), "--port", "8700",
              "--no-demo"],
             cwd=ROOT,
-            env=_environment(),
+            env=_environment() | {"HF_ENDPOINT": hub.address},
             stdout=out,
             stderr=subprocess.STDOUT,
         )  # fmt: skip

@@ -79,3 +79,27 @@ def test_a_bad_file_says_where_and_can_be_read_differently(visitor: Page) -> Non
     visitor.get_by_role("button", name="Make the next version").click()
     expect(visitor.locator("[data-status=ready]").first).to_be_visible(timeout=SOON)
     expect(visitor.locator(".stats")).to_contain_text("80\u202f000")
+
+
+def test_a_dataset_of_the_hub_is_fetched_and_read_differently(visitor: Page) -> None:
+    make_project(visitor, "From a hub")
+    visitor.goto(visitor.url + "datasets/new/")
+    hub = visitor.get_by_role("form", name="From a hub")
+    hub.get_by_label("Id of the dataset").fill("some/none")
+    hub.get_by_role("button", name="Fetch it").click()
+    expect(visitor.get_by_text("The hub has no public dataset called some/none.")).to_be_visible(
+        timeout=SOON
+    )
+    visitor.get_by_role("link", name="Ask for another one").click()
+    hub.get_by_label("Id of the dataset").fill("some/words")
+    hub.get_by_role("button", name="Fetch it").click()
+    expect(visitor.locator("[data-status=ready]").first).to_be_visible(timeout=SOON)
+    expect(visitor.locator(".stats")).to_contain_text("100")
+
+    tabs = visitor.get_by_role("navigation", name="About this version")
+    tabs.get_by_role("link", name="Labels").click()
+    expect(visitor.get_by_text("lost card").first).to_be_visible()
+    tabs.get_by_role("link", name="Details").click()
+    expect(visitor.get_by_text("0123456789abcdef0123456789abcdef01234567")).to_be_visible()
+    visitor.get_by_role("button", name="Read it differently").click()
+    expect(visitor.locator("#role-label")).to_have_value("label")

@@ -17,7 +17,7 @@ from projects.ingest.formats import BadFile
 from projects.ingest.hub_files import Listed
 from projects.models import DatasetVersion, Project, User
 from projects.services import datasets, hub_datasets
-from tests.conftest import api_of
+from tests.conftest import api_of, signed_in
 from tests.engine.hub_server import COMMIT, Hub
 from tests.projects.test_dataset_versions import error_of, table_of
 
@@ -293,6 +293,58 @@ def test_what_came_in_part_is_dropped_after_days(
     monkeypatch.setattr(hub, "FORGOTTEN", -60)
     hub.forget_old()
     assert not (room / "half").exists()
+
+
+# On pages -------------------------------------------------------------------------------------
+
+NEW = "/p/intents/datasets/new/"
+
+
+def test_the_page_takes_a_dataset_by_its_id(project: Project, erin: User, served: Hub) -> None:
+    client = signed_in(erin)
+    page = client.get(NEW).content.decode()
+    assert served.address.removeprefix("http://") in page
+    asked = {"hub_id": "some/words", "task": TEXT, "hub_splits": "train, test"}
+    answer = client.post(NEW, asked)
+    version = DatasetVersion.objects.get()
+    assert answer.headers["Location"] == "/p/intents/datasets/words/1/"
+    assert version.reading["hub"]["splits"] == ["train", "test"]
+    assert "From the hub: some/words at main" in client.get("/p/intents/datasets/words/1/").text
+    ingestion.ingest(version_id=version.pk)
+    page = client.get("/p/intents/datasets/words/1/?tab=details").content.decode()
+    assert COMMIT in page
+    answer = client.post("/p/intents/datasets/words/new-version/", {"hub_id": "some/words"})
+    assert answer.headers["Location"] == "/p/intents/datasets/words/2/"
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"hub_id": ""}, "This field is required."),
+        ({"hub_id": "a/b/c"}, "Give the id of a dataset, such as PolyAI/banking77."),
+        ({"hub_id": "a/b", "task": "juggling"}, "juggling is not one of the available choices."),
+        ({"hub_id": "a/b", "hub_revision": "a b"}, "Give a branch, a tag or a commit"),
+        ({"hub_id": "a/b", "name": "a@b"}, "Use letters, digits, dots"),
+    ],
+)
+def test_what_the_page_cannot_take_is_said_at_its_field(
+    project: Project, erin: User, asked: dict[str, str], sentence: str
+) -> None:
+    answer = signed_in(erin).post(NEW, {"task": TEXT} | asked)
+    assert answer.status_code == 400
+    assert sentence in answer.content.decode()
+    assert not DatasetVersion.objects.exists()
+
+
+def test_what_could_not_be_fetched_is_asked_for_again(
+    project: Project, erin: User, served: Hub
+) -> None:
+    client = signed_in(erin)
+    taken(project, {"id": "some/none"})
+    page = client.get("/p/intents/datasets/words/1/").content.decode()
+    assert "The hub has no public dataset called some/none." in page
+    answer = client.post("/p/intents/datasets/words/1/try-again/")
+    assert answer.headers["Location"] == "/p/intents/datasets/words/2/"
 
 
 # Which files hold the rows --------------------------------------------------------------------
