@@ -58,11 +58,33 @@ class OperationForm(forms.Form):
                 made.help_text = str(field.help_text or "").replace("`", "")
                 if field.default is not serializers.empty and name not in self.initial:
                     self.initial[name] = field.default
+                    # A field that holds something from the start is not one to be left empty.
+                    made.required = made.required or _may_be_required(made, field.default)
                 given = self.initial.get(name)
                 if isinstance(given, list) and not isinstance(made, forms.MultipleChoiceField):
                     between = "\n" if field.style.get("lines") else ", "
                     self.initial[name] = between.join(map(str, given))
                 self.fields[name] = made
+
+    def groups(self) -> list[tuple[str, list[str], bool]]:
+        """(the words that others are folded under, names of fields, whether open): first those that
+        are always seen, under no words."""
+        found: dict[str, list[str]] = {"": []}
+        for name in self.fields:
+            found.setdefault(self.shape[name].style.get("fold", ""), []).append(name)
+        told = self.told()
+        return [(words, names, bool(told & set(names))) for words, names in found.items()]
+
+    def told(self) -> set[str]:
+        """Fields that say something else than if they were left alone, or are refused."""
+        given = self.options() if self.is_bound else self.initial
+        plain = {name: field.default for name, field in self.shape.items()}
+        said = {
+            name
+            for name, value in given.items()
+            if value not in (None, "", False) and str(value) != str(plain.get(name))
+        }
+        return said | set(self.errors if self.is_bound else ())
 
     def options(self) -> dict[str, Any]:
         """What was posted, as the operation is told; whatever is wrong with it says the operation,
@@ -159,7 +181,7 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
         choices = list(field.choices.items())
         if not required and may_lack:
             choices = [("", "any"), *choices]
-        return forms.ChoiceField(choices=choices, required=False)
+        return forms.ChoiceField(choices=choices, required=required)
     if isinstance(
         field, serializers.IntegerField | serializers.FloatField | serializers.DecimalField
     ):
@@ -177,6 +199,11 @@ def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
     if isinstance(field, serializers.CharField):
         return forms.CharField(required=required, max_length=field.max_length)
     return None
+
+
+def _may_be_required(made: forms.Field, default: Any) -> bool:
+    kinds = forms.BooleanField | forms.MultipleChoiceField | TableField
+    return default not in (None, "") and not isinstance(made, kinds)
 
 
 def _read(data: QueryDict, name: str, field: Any, version: DatasetVersion) -> Any:

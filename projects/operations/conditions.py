@@ -23,6 +23,9 @@ COMPARED = {"string", "category", "number", "integer"}
 NUMBERS = {"number", "integer"}
 
 
+MORE = {"fold": "More conditions"}
+
+
 class Conditions(Options):
     """Every condition that is given must hold."""
 
@@ -40,28 +43,41 @@ class Conditions(Options):
         help_text="Stands in the text, in upper or lower case.",
     )
     match_case = serializers.BooleanField(
-        default=False, help_text="Upper and lower case of the words count."
+        default=False,
+        style=MORE,
+        help_text="Upper and lower case of the words count.",
     )
     whole_word = serializers.BooleanField(
-        default=False, help_text="No letter or digit stands beside the words."
+        default=False,
+        style=MORE,
+        help_text="No letter or digit stands beside the words.",
     )
     regex = serializers.BooleanField(
         default=False,
         label="Regular expression",
+        style=MORE,
         help_text="The words are a regular expression, as RE2 reads it.",
     )
     length_from = serializers.IntegerField(
-        min_value=0, max_value=MOST_LENGTH, required=False, help_text="Characters of the text."
+        min_value=0,
+        max_value=MOST_LENGTH,
+        required=False,
+        style=MORE,
+        help_text="Characters of the text.",
     )
     length_to = serializers.IntegerField(
-        min_value=0, max_value=MOST_LENGTH, required=False, help_text="Characters of the text."
+        min_value=0,
+        max_value=MOST_LENGTH,
+        required=False,
+        style=MORE,
+        help_text="Characters of the text.",
     )
     where = serializers.ListField(
         child=serializers.CharField(max_length=1000, trim_whitespace=False),
         required=False,
         max_length=MOST_WHERE,
         label="Columns",
-        style={"lines": True},
+        style=MORE | {"lines": True},
         help_text="`column:test:value`, the test being is, not, contains, from, to or missing.",
     )
     issue = serializers.CharField(
@@ -75,6 +91,7 @@ class Conditions(Options):
         required=False,
         max_length=MOST_ROW_IDS,
         label="Rows",
+        style=MORE,
         help_text="Only these rows, by their numbers.",
     )
 

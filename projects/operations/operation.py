@@ -27,7 +27,8 @@ class Options(serializers.Serializer[Any]):
     """What an operation is told. A key that is none of its fields is refused by name.
 
     `style` says what a page offers for a field: `{"of": "splits"}` (or labels, issues, columns,
-    versions, prompts ...) those of the version, `{"as": "labels"}` a table with a line for each.
+    versions, prompts ...) those of the version, `{"as": "labels"}` a table with a line for each,
+    `{"fold": "More"}` that it stands with others under these words, which open when clicked.
     """
 
     def to_internal_value(self, data: Any) -> Any:
@@ -83,6 +84,8 @@ class Operation(ABC):
     can_be_tried: ClassVar[bool] = False
     #: What it mends with one click: {an issue's code: (what the button says, options)}.
     mends: ClassVar[Mapping[str, tuple[str, Mapping[str, Any]]]] = {}
+    #: What it left undone, and does with one more click: {an issue's code: what the button says}.
+    goes_on: ClassVar[Mapping[str, str]] = {}
 
     def suits(self, version: DatasetVersion) -> bool:
         """Whether it makes sense for this version, so that a page offers it."""

@@ -1,6 +1,6 @@
 """Operations on versions: checked and written down here, carried out by a worker."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -8,7 +8,7 @@ from django.db import transaction
 from rest_framework.exceptions import ValidationError
 
 from distillhub.lib import storage
-from distillhub.lib.errors import Conflict, Invalid, Missing
+from distillhub.lib.errors import Conflict, DomainError, Invalid, Missing
 from projects import jobs
 from projects.models import Dataset, DatasetVersion, User
 from projects.operations import registry, trying
@@ -162,7 +162,32 @@ def remedies(version: DatasetVersion) -> dict[str, list[Remedy]]:
                 continue
             remedy = Remedy(one.key, words, asked["told"], dict(options))
             found.setdefault(code, []).append(remedy)
+    for code, remedy in _going_on(version):
+        found.setdefault(code, []).insert(0, remedy)
     return found
+
+
+def _going_on(version: DatasetVersion) -> Iterator[tuple[str, Remedy]]:
+    """With the rows that the operation which made this version left undone."""
+    done = version.operation
+    if done is None:
+        return
+    left = registry.operations()[done["operation"]].goes_on
+    for code in {one["code"] for one in version.issues} & left.keys():
+        try:
+            asked = prepared(
+                version=version, operation=done["operation"], options=rest_of(version, code)
+            )
+        except (DomainError, ValidationError):  # its teacher is gone
+            continue
+        again = {"again": version.number, "issue": code}
+        yield code, Remedy(done["operation"], left[code], asked["told"], again)
+
+
+def rest_of(version: DatasetVersion, issue: str) -> dict[str, Any]:
+    """The options of the operation that made a version, for the rows that an issue of it lists."""
+    done: dict[str, Any] = (version.operation or {}).get("options", {})
+    return {name: value for name, value in done.items() if name != "row_ids"} | {"issue": issue}
 
 
 def _reading(version: DatasetVersion, asked: Mapping[str, Any]) -> dict[str, Any]:

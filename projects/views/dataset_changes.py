@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
@@ -43,9 +43,10 @@ def dataset_change(
     looking = bool(request.headers.get("HX-Request")) or "look" in request.POST
     if looking:
         return _page(request, project, form, _look(form, form.options()))
+    options = _again(request.POST, version, found) or form.options()
     try:
         made = operations.change(
-            version=version, operation=found.key, options=form.options(), by=person(request)
+            version=version, operation=found.key, options=options, by=person(request)
         )
     except (DomainError, ValidationError) as error:
         form_errors.show(refusal(error), form)
@@ -55,14 +56,23 @@ def dataset_change(
 
 
 def _initial(request: HttpRequest, version: DatasetVersion, found: Operation) -> dict[str, Any]:
-    """What the address prefills; of `again`, a version that failed, what that was told."""
-    again = request.GET.get("again", "")
-    if again.isascii() and again.isdigit() and len(again) < 10:
-        failed = version.dataset.versions.filter(number=int(again)).first()
-        asked = (failed.operation if failed else None) or {}
-        if asked.get("operation") == found.key:
-            return dict(asked["options"])
-    return initial_from(request.GET, found.Options().get_fields())
+    """What the address prefills."""
+    told = _again(request.GET, version, found)
+    return told or initial_from(request.GET, found.Options().get_fields())
+
+
+def _again(given: QueryDict, version: DatasetVersion, found: Operation) -> dict[str, Any]:
+    """What the version `again` was told, if this operation made it; with an `issue`, about the rows
+    that it lists."""
+    again = given.get("again", "")
+    if not (again.isascii() and again.isdigit() and len(again) < 10):
+        return {}
+    earlier = version.dataset.versions.filter(number=int(again)).first()
+    asked = (earlier.operation if earlier else None) or {}
+    if earlier is None or asked.get("operation") != found.key:
+        return {}
+    issue = given.get("issue", "")
+    return operations.rest_of(earlier, issue) if issue else dict(asked["options"])
 
 
 def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
@@ -110,9 +120,9 @@ def _page(
         "version": version,
         "operation": found,
         "form": form,
-        "fields": [
-            (form[name], form.lines(name) if isinstance(field, TableField) else None)
-            for name, field in form.fields.items()
+        "groups": [
+            (words, [(form[name], _lines(form, name)) for name in names], is_open)
+            for words, names, is_open in form.groups()
         ],
         "following": f"{dataset.name}@{dataset.next_number()}",
         "others": operations.offered(version),
@@ -123,6 +133,10 @@ def _page(
     template = "projects/_operation_tried.html" if fragment else "projects/dataset_change.html"
     status = 400 if form.is_bound and form.errors and not fragment else 200
     return render(request, template, context, status=status)
+
+
+def _lines(form: OperationForm, name: str) -> list[dict[str, Any]] | None:
+    return form.lines(name) if isinstance(form.fields[name], TableField) else None
 
 
 @require_POST

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from typing import Any
 
@@ -130,6 +131,31 @@ def test_an_address_fills_the_form(client: Client) -> None:
     page = client.get(f"{PAGE}1/change/filter/?label=card&leave_out=true")
     assert page.context["form"].initial["leave_out"] is True
     assert "61</b>" in page.content.decode()
+
+
+def folds(page: str) -> dict[str, tuple[bool, str]]:
+    """{the words of what is folded: (whether it is open, its fields)}"""
+    fold = r'<details class="op-fold"( open)?>\s*<summary>(.*?)</summary>(.*?)</details>'
+    found = re.findall(fold, page, re.DOTALL)
+    return {words: (bool(opened), fields) for opened, words, fields in found}
+
+
+def test_conditions_that_few_need_are_folded_until_one_is_told(client: Client) -> None:
+    page = client.get(f"{PAGE}1/change/filter/").content.decode()
+    opened, fields = folds(page)["More conditions"]
+    assert not opened
+    for name in ("match_case", "regex", "length_from", "where", "row_ids"):
+        assert f'name="{name}"' in fields
+    for name in ("split", "label", "q", "issue", "leave_out"):
+        assert f'name="{name}"' not in fields
+        assert f'name="{name}"' in page or name == "issue"  # this version has none
+    filled = client.get(f"{PAGE}1/change/filter/?length_from=20").content.decode()
+    assert folds(filled)["More conditions"][0]
+    refused = post(client, "filter", where="nonsense").content.decode()  # type: ignore[attr-defined]
+    assert folds(refused)["More conditions"][0]
+    asking = folds(client.get(f"{PAGE}1/change/annotate/").content.decode())
+    assert {"Which rows", "How a service is asked", "Where labels go"} == set(asking)
+    assert not any(opened for opened, _ in asking.values())
 
 
 def test_issues_are_mended_with_one_click(client: Client) -> None:

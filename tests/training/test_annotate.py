@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.urls import reverse
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
@@ -13,7 +14,7 @@ from distillhub.lib import leases
 from projects import jobs
 from projects.ingest import ingestion
 from projects.models import DatasetVersion, ModelVersion, Project, User
-from tests.conftest import api_of
+from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.training.api_server import Body, Service, prompt_of, serving
 from tests.training.conftest import launch, sentences
@@ -182,6 +183,37 @@ def test_when_the_budget_is_spent_the_rest_waits_and_nothing_is_paid_for_twice(
         VERSIONS.replace("versions", "estimate"), {"operation": "annotate", **asked}, format="json"
     ).json()
     assert (estimate["rows"], estimate["asked"], estimate["cost"]) == (15, 0, "0.000000")
+
+
+@pytest.mark.django_db
+def test_rows_that_were_not_asked_about_have_a_button_that_goes_on_with_them(
+    project: Project, client: APIClient, service: Service, erin: User
+) -> None:
+    service.answer = lambda body: json.dumps({"rationale": "So.", "label": knows(body)})
+    api_teacher(project, service, concurrency=1)
+    teacher = ModelVersion.objects.get().reference
+    annotate(client, teacher=teacher, budget="0.004", write=["label", "rationale"])
+    stopped = newest()
+    left = {one["code"]: one["count"] for one in stopped.issues}["not_asked"]
+    pages = signed_in(erin)
+    version = reverse("projects:dataset_version", args=["intents", "tickets", stopped.number])
+    page = pages.get(version, {"tab": "issues"}).content.decode()
+    assert "Go on with these" in page
+    address = reverse(
+        "projects:dataset_change", args=["intents", "tickets", stopped.number, "annotate"]
+    )
+    rest: dict[str, str] = {"again": str(stopped.number), "issue": "not_asked"}
+    first = pages.get(address, rest).content.decode()
+    assert f'<option value="{teacher}" selected>' in first
+    assert '<option value="not_asked" selected>' in first
+    pages.post(address, rest)
+    make_all()
+    went_on = newest()
+    assert went_on.parent == stopped
+    assert went_on.statistics["operation"]["rows"] == left
+    options = (went_on.operation or {})["options"]
+    assert (options["write"], options["issue"]) == (["label", "rationale"], "not_asked")
+    assert (options["teacher"], options["budget"]) == (teacher, "0.004000")
 
 
 @pytest.mark.django_db

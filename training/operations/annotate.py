@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -115,11 +115,14 @@ class Annotate(operation.Operation):
             help_text="From 0 to 1: rows of which the teacher is less sure stay as they are.",
         )
         overwrite = serializers.BooleanField(
-            default=False, help_text="A label that a row has is replaced, too."
+            default=False,
+            style={"fold": "Where labels go"},
+            help_text="A label that a row has is replaced, too.",
         )
         into = serializers.CharField(
             max_length=100,
             default=LABEL,
+            style={"fold": "Where labels go"},
             help_text="Where its labels go: `label`, or the name of a column beside it.",
         )
         labels = serializers.ListField(
@@ -129,6 +132,8 @@ class Annotate(operation.Operation):
             style={"of": lambda version: []},
             help_text="What may be answered; the labels of the version, if left out.",
         )
+
+    goes_on: ClassVar[Mapping[str, str]] = asking.GOES_ON
 
     def suits(self, version: DatasetVersion) -> bool:
         return version.dataset.task != EMBEDDING_TASK

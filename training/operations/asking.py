@@ -13,7 +13,7 @@ from projects.models import ModelVersion
 from projects.operations.operation import Facts, Work
 from training.answering import cache, estimating
 from training.answering.asker import Asker
-from training.answering.faults import REASONS, Fault, Stopped
+from training.answering.faults import REASONS, SAID, Fault, Stopped
 from training.answering.questions import Answer, Prompt, Question
 
 TELLS = 1.0  # seconds between two reports
@@ -31,6 +31,12 @@ issues.know(
     "Rows that were not asked about, because the asking ended before. Do the same again to go on: "
     "what was answered is not paid for twice.",
 )
+#: Rows that the same question, asked again, may bring an answer for.
+GOES_ON = {NOT_ASKED: "Go on with these"} | {
+    f"not_answered_{reason}": "Ask about these again"
+    for reason in REASONS
+    if reason not in SAID | {"malformed"}
+}
 
 
 @dataclass(slots=True)

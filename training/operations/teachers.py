@@ -37,6 +37,8 @@ def offered(version: DatasetVersion) -> list[tuple[str, str]]:
 class Asking(conditions.Conditions):
     """What operations that ask a teacher are told beside which rows they ask about."""
 
+    seen = frozenset({"split", "unlabelled"})  # conditions that are not folded away
+
     teacher = serializers.CharField(
         max_length=220,
         style={"of": offered},
@@ -73,6 +75,10 @@ class Asking(conditions.Conditions):
         which = [name for name in fields if name in conditions.Conditions().fields]
         how = [name for name in ("budget", "template", "text") if name in fields]
         first = [name for name in fields if name not in {*which, *how}]
+        for name in (*which, *how[1:]):
+            if name not in self.seen:
+                words = "How a service is asked" if name in how else "Which rows"
+                fields[name].style = {**fields[name].style, "fold": words}
         return {name: fields[name] for name in (*first, "budget", *which, *how[1:])}
 
 
@@ -85,6 +91,14 @@ def resolved(version: DatasetVersion, reference: str) -> ModelVersion:
     if network.version is None:
         raise refuse("teacher", f"{network.reference} is not finished yet.")
     found = network.version
+    if found.is_recorded:
+        origin = found.source["dataset"]
+        sentence = f"{found.reference} is what was recorded in {origin}; there is nobody to ask."
+        raise refuse("teacher", sentence)
+    if found.is_ensemble:
+        members = " or ".join(found.source["members"])
+        sentence = f"{found.reference} stands for several models. Ask one of them: {members}."
+        raise refuse("teacher", sentence)
     if not found.is_asked and not found.is_trained:
         raise refuse("teacher", f"{found.reference} has not been trained, so it knows nothing.")
     return found
