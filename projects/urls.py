@@ -185,6 +185,11 @@ urlpatterns: list[URLPattern] = [
         name="review_work",
     ),
     path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/rows/<int:row_id>/",
+        reviews.review_row,
+        name="review_row",
+    ),
+    path(
         "p/<slug:project_slug>/reviews/<int:queue_id>/close/",
         reviews.review_close,
         name="review_close",

@@ -11,6 +11,7 @@ from training.views import (
     run_actions,
     run_form,
     runs,
+    run_reviews,
     storage,
     workers,
 )
@@ -72,4 +73,5 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
+    path(f"{RUN}/review/", run_reviews.run_review, name="run_review"),
 ]

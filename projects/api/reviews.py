@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from distillhub.lib.rest import Cursor
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.datasets import OfVersion
-from projects.models import Review, ReviewItem, ReviewQueue, Role
+from projects.models import EarlierReview, Review, ReviewItem, ReviewQueue, Role
 from projects.models.review import MOST_REVIEWS
 from projects.operations.conditions import Conditions
 from projects.services import agreement, datasets, preferences, review_rows, reviews
@@ -67,8 +67,9 @@ class NewReviewSerializer(serializers.Serializer[Any]):
         child=serializers.CharField(max_length=200),
         max_length=500,
         default=list,
-        help_text="Of `disagreement` the two columns; of `uncertain` those of the teacher's "
-        "probabilities, if they are not found by themselves.",
+        help_text="Of `disagreement` the two columns, or two sets of probabilities (`big_*`, "
+        "`other_*`); of `uncertain` those of the teacher's probabilities, if they are not found "
+        "by themselves.",
     )
     conditions = Conditions(required=False, help_text="Only rows that these hold for.")
     pair = serializers.ListField(
@@ -85,15 +86,22 @@ class ItemSerializer(serializers.ModelSerializer[ReviewItem]):
     label = serializers.SerializerMethodField(  # type: ignore[assignment]
         help_text="Null in a blind review."
     )
+    said = serializers.SerializerMethodField(
+        help_text="What the run answered by which rows were chosen; null in a blind review."
+    )
     row = serializers.SerializerMethodField(help_text="The row as `rows/` answers it.")
 
     class Meta:
         model = ReviewItem
-        fields: ClassVar = ["order", "row_id", "priority", "label", "is_swapped", "row"]
+        fields: ClassVar = ["order", "row_id", "priority", "label", "said", "is_swapped", "row"]
         read_only_fields: ClassVar = fields
 
     def get_label(self, item: ReviewItem) -> str | None:
         return None if item.queue.blind else item.label
+
+    def get_said(self, item: ReviewItem) -> dict[str, Any] | None:
+        found: dict[str, Any] | None = item.said
+        return None if item.queue.blind else found
 
     def get_row(self, item: ReviewItem) -> dict[str, Any]:
         found: dict[str, Any] = self.context["rows"][item.row_id]
@@ -110,14 +118,25 @@ class TakenSerializer(serializers.Serializer[Any]):
     results = ItemSerializer(many=True)
 
 
+class EarlierSerializer(serializers.ModelSerializer[EarlierReview]):
+    class Meta:
+        model = EarlierReview
+        fields: ClassVar = ["verdict", "label", "rating", "chosen", "note", "at"]
+        read_only_fields: ClassVar = fields
+
+
 class SaidSerializer(serializers.ModelSerializer[Review]):
     row_id = serializers.IntegerField(source="item.row_id", read_only=True)
     person = serializers.CharField(source="person.username", read_only=True)
+    earlier = EarlierSerializer(
+        many=True, read_only=True, help_text="What this person said before, the oldest first."
+    )
 
     class Meta:
         model = Review
         fields: ClassVar = [
-            *("row_id", "person", "verdict", "label", "rating", "chosen", "note", "seconds", "at")
+            *("row_id", "person", "verdict", "label", "rating", "chosen", "note", "seconds", "at"),
+            "earlier",
         ]
         read_only_fields: ClassVar = fields
 
@@ -204,7 +223,7 @@ class ReviewList(ProjectMixin, generics.ListAPIView[ReviewQueue]):
         asked = dict(body.validated_data)
         version = datasets.resolve(project=self.project(), reference=asked.pop("dataset"))
         made = reviews.create(version=version, **asked, by=person(request))
-        return Response(_whole(made), status=201)
+        return Response(whole(made), status=201)
 
 
 class ReviewDetail(OfQueue):
@@ -212,7 +231,7 @@ class ReviewDetail(OfQueue):
 
     @extend_schema(responses=ReviewSerializer, summary="A review")
     def get(self, request: Request, project_slug: str, queue_id: int) -> Response:
-        return Response(_whole(self.queue()))
+        return Response(whole(self.queue()))
 
     @extend_schema(responses={204: None}, summary="Delete a review with all that was said in it")
     def delete(self, request: Request, project_slug: str, queue_id: int) -> Response:
@@ -250,7 +269,8 @@ class VerdictList(ProjectMixin, generics.ListAPIView[Review]):
     def get_queryset(self) -> QuerySet[Review]:
         if getattr(self, "swagger_fake_view", False):
             return Review.objects.none()
-        return reviews.given(reviews.get(project=self.project(), queue_id=self.kwargs["queue_id"]))
+        queue = reviews.get(project=self.project(), queue_id=self.kwargs["queue_id"])
+        return reviews.given(queue).prefetch_related("earlier")
 
     @extend_schema(
         request=VerdictSerializer,
@@ -284,7 +304,7 @@ class ReviewClose(OfQueue):
         body.is_valid(raise_exception=True)
         queue = self.queue()
         reviews.close(queue=queue, by=person(request), **body.validated_data)
-        return Response(_whole(queue))
+        return Response(whole(queue))
 
 
 class ReviewAgreement(OfQueue):
@@ -314,7 +334,8 @@ class VersionPreferences(OfVersion):
         return preferences.of_version(version=self.version())
 
 
-def _whole(queue: ReviewQueue) -> dict[str, Any]:
+def whole(queue: ReviewQueue) -> dict[str, Any]:
+    """As lists show it."""
     told = reviews.progress(queue)
     queue.rows, queue.given = told["rows"], told["given"]  # type: ignore[attr-defined]
     return dict(ReviewSerializer(queue).data)

@@ -7,7 +7,7 @@ from projects.models.project import Membership, Project, Role
 from projects.models.prompts import PromptTemplate, PromptTemplateVersion
 from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
 from projects.models.resumable import ResumableUpload, UploadedPiece
-from projects.models.review import Review, ReviewItem, ReviewQueue
+from projects.models.review import EarlierReview, Review, ReviewItem, ReviewQueue
 from projects.models.slices import Slice
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ApiToken",
     "Dataset",
     "DatasetVersion",
+    "EarlierReview",
     "IdempotencyKey",
     "Membership",
     "ModelAlias",

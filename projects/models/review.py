@@ -1,6 +1,6 @@
 """Rows that people look at one by one, and what each person said of them."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 
@@ -60,6 +60,11 @@ class ReviewItem(models.Model):
     priority = models.FloatField(default=0.0, help_text="Why it was chosen: more is earlier.")
     label = models.TextField(null=True, blank=True, help_text="When the queue was made.")
     is_swapped = models.BooleanField(default=False, help_text="The second answer stands left.")
+    said: Any = models.JSONField(
+        null=True,
+        blank=True,
+        help_text='What a run answered: {"student", "student_confidence", "teacher", …}.',
+    )
 
     class Meta:
         ordering: ClassVar = ["order"]
@@ -106,3 +111,21 @@ class Review(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verdict or 'taken'} by {self.person_id}"
+
+
+class EarlierReview(models.Model):
+    """What a person said of a row before saying it otherwise, or taking it back."""
+
+    review = models.ForeignKey(Review, on_delete=models.CASCADE, related_name="earlier")
+    verdict = models.CharField(max_length=10, choices=Review.Verdict.choices)
+    label = models.TextField(null=True, blank=True)
+    rating = models.PositiveSmallIntegerField(null=True, blank=True)
+    chosen = models.CharField(max_length=3, choices=Review.Chosen.choices, blank=True)
+    note = models.CharField(max_length=1000, blank=True)
+    at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} before"

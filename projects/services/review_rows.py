@@ -18,9 +18,16 @@ pc, pq = Later("pyarrow.compute"), Later("pyarrow.parquet")
 HOW = {
     "random": "At random",
     "uncertain": "Where the teacher is least sure",
-    "disagreement": "Where two columns disagree",
+    "disagreement": "Where two columns, or two teachers' probabilities, disagree",
     "first": "In their order",
 }
+#: Chosen by what a finished run answered (training's services/run_reviews.py).
+OF_A_RUN = {
+    "student_wrong": "Where the student is wrong",
+    "student_unsure": "Where the student is least sure",
+    "student_teacher": "Where student and teacher disagree",
+}
+ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
 SURE = "teacher_confidence"  # the column that the operation `annotate` writes
 
 
@@ -29,6 +36,7 @@ class Chosen:
     row_id: int
     priority: float
     label: str | None
+    said: dict[str, Any] | None = None  # what a run answered
 
 
 def choose(
@@ -48,7 +56,8 @@ def choose(
         stream.seek(0)
         file = pq.ParquetFile(stream)
         own = ["label"] if "label" in file.schema_arrow.names else []
-        table = file.read(columns=list(dict.fromkeys([*own, *needed]))).take(ids)
+        read = [one for names in needed for one in names]
+        table = file.read(columns=list(dict.fromkeys([*own, *read]))).take(ids)
     priorities = _priorities(table, how, needed)
     if how == "random":
         drawn = Random(seed)  # noqa: S311 - it chooses rows
@@ -65,51 +74,110 @@ def choose(
     ]
 
 
-def _needed(version: DatasetVersion, how: str, columns: list[str]) -> list[str]:
-    """The columns that the order is made from. Raises Invalid."""
+def sets(version: DatasetVersion) -> dict[str, list[str]]:
+    """{`big_*`: its columns}: sets of columns whose names differ in how they begin alone, so that
+    each may be the probabilities of one teacher."""
+    found: dict[str, dict[str, str]] = {}
+    for name in conditions.comparable(version):
+        for place in (at for at, letter in enumerate(name) if letter in "_.-"):
+            found.setdefault(name[: place + 1], {})[name[place + 1 :]] = name
+    ends = [frozenset(one) for one in found.values()]
+    return {
+        f"{start}{ALL}": list(columns.values())
+        for start, columns in sorted(found.items())
+        if len(columns) > 1 and ends.count(frozenset(columns)) > 1
+    }
+
+
+def _needed(version: DatasetVersion, how: str, columns: list[str]) -> list[list[str]]:
+    """The columns that the order is made from: of disagreement what the one says and what the
+    other says, else each by itself. Raises Invalid."""
     types = {one["name"]: one["type"] for one in version.columns}
-    for name in columns:
-        if name not in conditions.comparable(version):
-            raise refuse("columns", f"There is no column {name!r} to compare.")
+    named = [_named(version, name) for name in columns]
     if how == "disagreement":
         if len(columns) != 2 or columns[0] == columns[1]:
             raise refuse("columns", "Name the two columns that are compared.")
-        first, second = (types[name] in conditions.NUMBERS for name in columns)
+        if len(named[0]) > 1 or len(named[1]) > 1:
+            return _same_ends(columns, named)
+        first, second = (types[one[0]] in conditions.NUMBERS for one in named)
         if first != second:
             raise refuse("columns", "One of them holds numbers and the other does not.")
-        return columns
+        return named
     if how != "uncertain":
         if columns:
             raise refuse("columns", "Columns are named for uncertain rows and disagreement only.")
         return []
-    if not columns:
-        columns = list(version.soft_labels.values()) or [one for one in [SURE] if one in types]
-        if not columns:
+    if not named:
+        found = list(version.soft_labels.values()) or [one for one in [SURE] if one in types]
+        if not found:
             raise refuse(
                 "columns",
                 "Nothing says how sure a teacher is. Have a teacher label the rows, or name a "
                 "column of numbers.",
             )
-    return columns
+        named = [[one] for one in found]
+    return named
 
 
-def _priorities(table: Any, how: str, columns: list[str]) -> Any:
+def _named(version: DatasetVersion, name: str) -> list[str]:
+    """The column of this name, or all that begin with what stands before a star."""
+    known = conditions.comparable(version)
+    found = [name] if name in known else []
+    if not found and name.endswith(ALL):
+        found = [one for one in known if one.startswith(name[:-1])]
+    if not found:
+        raise refuse("columns", f"There is no column {name!r} to compare.")
+    return found
+
+
+def _same_ends(columns: list[str], named: list[list[str]]) -> list[list[str]]:
+    """Both sets in one order, by how their names end. Raises Invalid."""
+    ends = [
+        {one.removeprefix(start.removesuffix(ALL)): one for one in found}
+        for start, found in zip(columns, named, strict=True)
+    ]
+    if ends[0].keys() != ends[1].keys():
+        said = ", ".join(sorted(ends[0].keys() ^ ends[1].keys()))[:200]
+        raise refuse("columns", f"Only one of them has a column for {said}.")
+    return [[one[end] for end in ends[0]] for one in ends]
+
+
+def _priorities(table: Any, how: str, columns: list[list[str]]) -> Any:
     """float [rows]: more is earlier; -inf leaves the row out."""
     if how in ("random", "first"):
         return np.zeros(table.num_rows)
     if how == "uncertain":
-        values = np.stack([_numbers(table[name]) for name in columns])
+        named = [one for names in columns for one in names]
+        values = np.stack([_numbers(table[name]) for name in named])
         known = np.isfinite(values).any(axis=0)
         if table.num_rows and not known.any():
-            raise refuse("columns", f"{', '.join(columns)[:200]} holds no numbers.")
+            raise refuse("columns", f"{', '.join(named)[:200]} holds no numbers.")
         best = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
         return np.where(known, 1.0 - best, -np.inf)
-    first, second = (table[name] for name in columns)
+    if len(columns[0]) > 1:
+        return _apart(*(np.stack([_numbers(table[name]) for name in one]) for one in columns))
+    first, second = (table[one[0]] for one in columns)
     if str(first.type) == "string":
         differs = np.asarray(pc.fill_null(pc.not_equal(first, second), False))
         return np.where(differs, 1.0, -np.inf)
     apart = np.abs(_numbers(first) - _numbers(second))
     return np.where(apart > 0, apart, -np.inf)
+
+
+def _apart(first: Any, second: Any) -> Any:
+    """float [rows], of `[labels, rows]` probabilities: where the likeliest labels differ, how far
+    the two are apart: Jensen and Shannon's divergence (Lin 1991, equation 3.4), in nats."""
+    known = np.isfinite(first).all(axis=0) & np.isfinite(second).all(axis=0)
+    pair = [np.where(known, np.maximum(one, 0.0), 1.0) for one in (first, second)]
+    sums = [one.sum(axis=0) for one in pair]
+    known &= (sums[0] > 0) & (sums[1] > 0)
+    pair = [one / np.where(total > 0, total, 1.0) for one, total in zip(pair, sums, strict=True)]
+    middle = (pair[0] + pair[1]) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        parts = [np.where(one > 0, one * np.log(one / middle), 0.0) for one in pair]
+    divergence = (parts[0] + parts[1]).sum(axis=0) / 2
+    differs = pair[0].argmax(axis=0) != pair[1].argmax(axis=0)
+    return np.where(known & differs, divergence, -np.inf)
 
 
 def _numbers(column: Any) -> Any:

@@ -18,7 +18,15 @@ from distillhub.lib.errors import Conflict, Missing
 from distillhub.lib.later import np
 from projects.ingest import page
 from projects.ingest.formats import REGRESSION, TOKENS_TASK, UNLABELLED
-from projects.models import DatasetVersion, Project, Review, ReviewItem, ReviewQueue, User
+from projects.models import (
+    DatasetVersion,
+    EarlierReview,
+    Project,
+    Review,
+    ReviewItem,
+    ReviewQueue,
+    User,
+)
 from projects.operations import label_values
 from projects.operations.operation import refuse
 from projects.services import datasets, operations, review_rows
@@ -83,20 +91,46 @@ def create(
     """A queue with its rows. Raises Invalid with `fields`, NotReady and Missing."""
     datasets.require_ready(version)
     wanted, named, answers = dict(conditions or {}), list(columns), list(pair)
-    _check_kind(version, kind, answers)
+    check_kind(version, kind, answers)
     chosen = review_rows.choose(
         version, how=how, many=many, seed=seed, columns=named, wanted=wanted
     )
-    drawn = Random(seed)  # noqa: S311 - it places answers
     told = {"how": how, "seed": seed, "many": many, "columns": named, "conditions": wanted}
+    return make(
+        version=version,
+        chosen=chosen,
+        told=told,
+        name=name,
+        kind=kind,
+        by=by,
+        pair=answers,
+        blind=blind,
+        reviews_per_row=reviews_per_row,
+    )
+
+
+def make(
+    *,
+    version: DatasetVersion,
+    chosen: Iterable[review_rows.Chosen],
+    told: Mapping[str, Any],
+    name: str,
+    kind: str,
+    by: User,
+    pair: list[str] | None = None,
+    blind: bool = False,
+    reviews_per_row: int = 1,
+) -> ReviewQueue:
+    """A queue of rows that are chosen; `told` says how: at least `how` and `seed`."""
+    drawn = Random(told["seed"])  # noqa: S311 - it places answers
     with transaction.atomic():
         queue = ReviewQueue.objects.create(
             project=version.dataset.project,
             version=version,
             name=name.strip() or version.reference,
             kind=kind,
-            choice=told,
-            pair=answers,
+            choice=dict(told),
+            pair=pair or [],
             blind=blind,
             reviews_per_row=reviews_per_row,
             created_by=by,
@@ -109,6 +143,7 @@ def create(
                     row_id=one.row_id,
                     priority=one.priority,
                     label=one.label,
+                    said=one.said,
                     is_swapped=kind == Kind.COMPARE and drawn.random() < 0.5,
                 )
                 for order, one in enumerate(chosen)
@@ -118,7 +153,8 @@ def create(
     return queue
 
 
-def _check_kind(version: DatasetVersion, kind: str, pair: list[str]) -> None:
+def check_kind(version: DatasetVersion, kind: str, pair: list[str]) -> None:
+    """Raises Invalid."""
     if kind == Kind.LABELS and version.dataset.task in UNLABELLED:
         raise refuse("kind", "Rows of this dataset have no label; rate or compare their texts.")
     if kind != Kind.COMPARE:
@@ -212,19 +248,37 @@ def decide(
         others = item.reviews.exclude(person=by)
         if others.exclude(verdict="").count() >= queue.reviews_per_row:
             raise Conflict(f"Row {row_id} was reviewed by others meanwhile.")
-        review, _ = Review.objects.update_or_create(
-            item=item,
-            person=by,
-            defaults=said
-            | {
-                "verdict": verdict,
-                "note": note.strip(),
-                "seconds": min(max(seconds, 0.0), MOST_SECONDS),
-                "at": now,
-                "taken_until": now,
-            },
-        )
+        review = item.reviews.filter(person=by).first() or Review(item=item, person=by)
+        said |= {"verdict": verdict, "note": note.strip()}
+        if any(getattr(review, name) != value for name, value in said.items()):
+            _remember(review)
+        said |= {"seconds": min(max(seconds, 0.0), MOST_SECONDS), "at": now, "taken_until": now}
+        for name, value in said.items():
+            setattr(review, name, value)
+        review.save()
     return review
+
+
+def _remember(review: Review) -> None:
+    """Keep what is about to be said otherwise; nothing, where nothing was said yet."""
+    if review.verdict:
+        EarlierReview.objects.create(
+            review=review,
+            verdict=review.verdict,
+            label=review.label,
+            rating=review.rating,
+            chosen=review.chosen,
+            note=review.note,
+            at=review.at,
+        )
+
+
+def own(*, queue: ReviewQueue, row_id: int, by: User) -> Review:
+    """What this person said of a row, to be said otherwise. Raises Missing."""
+    found = given(queue).filter(item__row_id=row_id, person=by).first()
+    if found is None:
+        raise Missing(f"You said nothing of row {row_id}.")
+    return found
 
 
 def _corrected(version: DatasetVersion, row_id: int, text: str) -> str:
@@ -265,6 +319,7 @@ def undo(*, queue: ReviewQueue, by: User) -> ReviewItem:
         )
         if newest is None:
             raise Missing("There is no review of yours to take back.")
+        _remember(newest)
         newest.verdict, newest.label, newest.rating, newest.chosen = "", None, None, ""
         newest.taken_until = timezone.now() + LEASE
         newest.save()

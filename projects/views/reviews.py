@@ -17,7 +17,16 @@ from distillhub.lib.errors import DomainError, Invalid
 from projects import permissions
 from projects.ingest import words
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
-from projects.models import DatasetVersion, Project, Review, ReviewItem, ReviewQueue, Role
+from projects.models import (
+    DatasetVersion,
+    EarlierReview,
+    Project,
+    Review,
+    ReviewItem,
+    ReviewQueue,
+    Role,
+    User,
+)
 from projects.models.review import MOST_REVIEWS
 from projects.permissions import person
 from projects.services import agreement, datasets, preferences, review_rows, reviews
@@ -26,6 +35,7 @@ get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 MOST_LISTED = 200
 MOST_VERSIONS = 200
+MOST_OWN = 50  # of one's own reviews that are listed
 AHEAD = 3  # rows on the page: the one that is shown, and the next ones
 MOST_SHOWN = 20_000  # characters of a text
 SIDES = {"left": 0, "right": 1}
@@ -74,8 +84,12 @@ class ReviewForm(forms.Form):
             if one["type"] in {"string", "category", "number", "integer"}
             and one["role"] not in {"id", "split", "source", "measure"}
         ]
+        sets = [
+            (name, f"{name}: probabilities of {len(found)} labels")
+            for name, found in review_rows.sets(version).items()
+        ]
         for name in ("first", "second"):
-            self._choices(name, [("", "–"), *columns])
+            self._choices(name, [("", "–"), *columns, *sets])
         issues = [(one["code"], one["code"].replace("_", " ")) for one in version.issues]
         self._choices("issue", [("", "Any row"), *issues])
         if version.dataset.task in UNLABELLED:
@@ -164,7 +178,8 @@ def review_detail(request: HttpRequest, project_slug: str, queue_id: int) -> Htt
     context = _frame(project, queue.name, inside=True) | {
         "queue": queue,
         "asked": KINDS[queue.kind],
-        "chosen": review_rows.HOW[queue.choice["how"]],
+        "chosen": (review_rows.HOW | review_rows.OF_A_RUN)[queue.choice["how"]],
+        "own": _own(queue, person(request)),
         "progress": reviews.progress(queue, person(request)),
         "agreement": told,
         "people": people,
@@ -275,6 +290,7 @@ def _entry(queue: ReviewQueue, item: ReviewItem, row: dict[str, Any]) -> dict[st
     entry: dict[str, Any] = {
         "item": item,
         "label": None if queue.blind else item.label,
+        "said": [] if queue.blind or not item.said else _said(item.said),
         "text": text[:MOST_SHOWN],
         "prompt": row.get("prompt"),
         "chat": preferences.chat(text),
@@ -294,6 +310,81 @@ def _entry(queue: ReviewQueue, item: ReviewItem, row: dict[str, Any]) -> dict[st
         entry["prompt"] = None if is_chat else found["prompt"]
         entry["text"] = text[:MOST_SHOWN] if "text" not in queue.pair and not is_chat else ""
     return entry
+
+
+def _said(answers: dict[str, Any]) -> list[tuple[str, str, float | None]]:
+    """(who, what it answered, how surely) of the run that the rows were chosen by."""
+    return [
+        (who, answers[who], answers.get(f"{who}_confidence"))
+        for who in ("student", "teacher")
+        if answers.get(who) is not None
+    ]
+
+
+def _own(queue: ReviewQueue, who: User) -> list[dict[str, Any]]:
+    """The newest that a person said, with what was said before it."""
+    found = reviews.given(queue).filter(person=who).prefetch_related("earlier")
+    return [
+        {
+            "review": one,
+            "told": _told(queue, one, one.item),
+            "before": [_told(queue, before, one.item) for before in one.earlier.all()],
+        }
+        for one in found.order_by("-at", "-pk")[:MOST_OWN]
+    ]
+
+
+def _told(queue: ReviewQueue, said: Review | EarlierReview, item: ReviewItem) -> str:
+    match said.verdict:
+        case Review.Verdict.ACCEPT:
+            return f"right: {item.label}"
+        case Review.Verdict.CORRECT:
+            return str(said.label)
+        case Review.Verdict.RATE:
+            return RATINGS.get(said.rating or 0, "")
+        case Review.Verdict.CHOOSE:
+            columns = {"a": queue.pair[0], "b": queue.pair[1], "tie": "as good as each other"}
+            return str(columns[said.chosen])
+        case _:
+            return "skipped"
+
+
+@get_or_post
+def review_row(request: HttpRequest, project_slug: str, queue_id: int, row_id: int) -> HttpResponse:
+    """A row that this person has reviewed, to say it otherwise."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    queue = reviews.get(project=project, queue_id=queue_id)
+    there = reverse("projects:review_detail", args=[project.slug, queue.pk]) + "#own"
+    if not queue.is_open:
+        return redirect(there)
+    review = reviews.own(queue=queue, row_id=row_id, by=person(request))
+    refused = ""
+    if request.method == "POST":
+        try:
+            _decide(request, queue)
+        except DomainError as error:
+            refused = error.detail
+        else:
+            messages.success(request, f"Row {row_id} is reviewed anew.")
+            return redirect(there)
+    item = review.item
+    context = _frame(project, f"Row {row_id}", inside=True) | {
+        "queue": queue,
+        "version": queue.version,
+        "entry": _entry(queue, item, reviews.rows_of(queue, [item])[row_id]),
+        "item": item,
+        "review": review,
+        "told": _told(queue, review, item),
+        "before": [_told(queue, one, item) for one in review.earlier.all()],
+        "keyed": list(enumerate(queue.labels, 1)),
+        "ratings": RATINGS,
+        "shape": _shape(queue.version),
+        "refused": refused,
+        "is_first": True,
+        "again": True,
+    }
+    status = 400 if refused else 200
+    return render(request, "projects/review_row.html", context, status=status)
 
 
 @require_POST

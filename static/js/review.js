@@ -82,7 +82,10 @@
       });
   };
 
+  const once = box.hasAttribute("data-once"); // one row that is said anew: sent as any form is
+
   box.addEventListener("submit", (event) => {
+    if (once) return;
     event.preventDefault();
     event.stopPropagation();
     if (event.submitter) decide(event.target, event.submitter);
@@ -114,7 +117,7 @@
       if (at.closest("input, textarea, select, summary")) return;
       if (event.key === "?") {
         done();
-        document.getElementById("review-keys").showModal();
+        document.getElementById("review-keys")?.showModal();
         return;
       }
       if (event.repeat) return;

@@ -174,3 +174,28 @@ def test_an_owner_deletes_a_review(client: Client, alice: User) -> None:
     assert client.post(f"{PAGE}{queue.pk}/delete/").status_code == 403
     assert signed_in(alice).post(f"{PAGE}{queue.pk}/delete/").status_code == 302
     assert not ReviewQueue.objects.exists()
+
+
+def test_an_answer_is_said_anew_on_a_page_of_its_own(client: Client, erin: User) -> None:
+    address = begin(client, how="first", many="2")
+    (first, _) = rows_on(client.get(address).content.decode())
+    client.post(address, {"row_id": first, "verdict": "accept"})
+    detail = address.removesuffix("rows/")
+    shown = client.get(detail).content.decode()
+    assert "What you said" in shown
+    again = f"{address}{first}/"
+    assert again in shown
+    page = client.get(again).content.decode()
+    assert "you said <b>right: " in page
+    assert "Undo" not in page
+    label = Review.objects.get(item__row_id=first).item.label
+    other = "no" if label == "yes" else "yes"
+    answer = client.post(again, {"row_id": first, "label": other, "note": "looked twice"})
+    assert answer.status_code == 302
+    review = Review.objects.get(item__row_id=first, person=erin)
+    assert (review.verdict, review.label, review.note) == ("correct", other, "looked twice")
+    assert [one.verdict for one in review.earlier.all()] == ["accept"]
+    assert f"right: {label}" in client.get(detail).content.decode()
+    refused = client.post(again, {"row_id": first, "verdict": "rate", "rating": "2"})
+    assert refused.status_code == 400
+    assert client.get(f"{address}999/").status_code == 404

@@ -4,15 +4,17 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
+from scipy.spatial.distance import jensenshannon
 from sklearn.metrics import cohen_kappa_score
 
 from projects.models import DatasetVersion, Project, Review, User
-from projects.services import agreement, preferences
+from projects.services import agreement, preferences, review_rows
 from tests import make
 from tests.conftest import api_of
 from tests.projects.test_operations import change, latest, make_all, rows, upload
@@ -86,6 +88,28 @@ def test_disagreement_is_where_two_columns_differ(client: APIClient) -> None:
     expected = sum((n % 2 == 0) != (n % 3 == 0) for n in range(100))
     assert queue["rows"] == expected
     assert all(one["row"]["label"] != one["row"]["other"] for one in take(client, queue["id"], 20))
+
+
+def test_two_teachers_disagree_where_their_likeliest_labels_differ(client: APIClient) -> None:
+    """Two sets of probabilities, told by how their columns begin; the furthest apart first."""
+    said = [(0.9, 0.1, 0.8, 0.2), (0.9, 0.1, 0.1, 0.9), (0.6, 0.4, 0.4, 0.6), (0.2, 0.8, 0.5, 0.5),
+            (0.3, 0.7, "", 0.3)]  # fmt: skip
+    table = "text,label,big_no,big_yes,other_no,other_yes\n" + "".join(
+        f"t{n},no,{','.join(map(str, one))}\n" for n, one in enumerate(said)
+    )
+    upload(client, table, "two")
+    asked = {"dataset": "two", "how": "disagreement"}
+    queue = begin(client, **asked, columns=["big_*", "other_*"])
+    taken = take(client, queue["id"], 20)
+    assert [one["row"]["text"] for one in taken] == ["t1", "t3", "t2"]
+    first, second = np.array([0.9, 0.1]), np.array([0.1, 0.9])
+    assert taken[0]["priority"] == pytest.approx(jensenshannon(first, second) ** 2)
+    refused = client.post(BASE, asked | {"columns": ["big_*", "text"]}, format="json")
+    assert "Only one of them has a column for" in refused.json()["fields"]["columns"][0]
+    refused = client.post(BASE, asked | {"columns": ["small_*", "text"]}, format="json")
+    assert refused.status_code == 400
+    version = DatasetVersion.objects.get(dataset__name="two")
+    assert list(review_rows.sets(version)) == ["big_*", "other_*"]
 
 
 def test_conditions_and_rows_by_number_narrow_every_choice(client: APIClient) -> None:
@@ -204,6 +228,32 @@ def test_a_verdict_fits_what_was_asked(
     refused = say(client, queue, row, **said)
     assert refused.status_code == 400
     assert field in refused.json()["fields"]
+
+
+def test_what_was_said_before_is_kept_and_the_latest_counts(client: APIClient, alice: User) -> None:
+    queue = begin(client, how="first", many=1, reviews_per_row=2)["id"]
+    (one,) = take(client, queue)
+    row, label = one["row_id"], one["label"]
+    other = "no" if label == "yes" else "yes"
+    say(client, queue, row, "correct", label=other)
+    say(client, queue, row, "correct", label=other)  # the same again is no change
+    say(client, queue, row, "accept", note="looked twice")
+    seen = api_of(alice)
+    take(seen, queue)
+    say(seen, queue, row, "accept")
+    mine, _ = client.get(f"{BASE}{queue}/verdicts/").json()["results"]
+    assert (mine["verdict"], mine["label"]) == ("accept", None)
+    assert [(b["verdict"], b["label"]) for b in mine["earlier"]] == [("correct", other)]
+    assert client.get(f"{BASE}{queue}/agreement/").json()["exact"] == 1.0
+    client.post(f"{BASE}{queue}/undo/")
+    assert client.get(f"{BASE}{queue}/verdicts/").json()["results"][0]["person"] == "alice"
+    say(client, queue, row, "skip")
+    mine = next(
+        one for one in client.get(f"{BASE}{queue}/verdicts/").json()["results"]
+        if one["person"] == "erin"
+    )  # fmt: skip
+    assert [b["verdict"] for b in mine["earlier"]] == ["correct", "accept"]
+    assert mine["earlier"][1]["note"] == "looked twice"
 
 
 def test_words_get_a_tag_each(client: APIClient) -> None:

@@ -223,6 +223,8 @@ SPECIAL = {
     ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
+    ("projects:review_row", "GET"): {"missing", "allowed"},  # likewise
+    ("projects:review_row", "POST"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
     ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
     ("projects:dataset_waveform", "GET"): {"missing", "allowed"},

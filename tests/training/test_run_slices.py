@@ -159,3 +159,69 @@ def test_a_run_without_predictions_says_so(project: Project, erin: User) -> None
     found = api_of(erin).post(f"/api/v1/projects/{project.slug}/runs/{run.number}/slices/")
     assert found.status_code == 409
     assert found.json()["code"] == "not_evaluated"
+
+
+# Reviews -----------------------------------------------------------------------------------------
+
+
+def begin(client: Any, run: Run, **asked: Any) -> Any:
+    address = f"/api/v1/projects/{run.project.slug}/runs/{run.number}/reviews/"
+    return client.post(address, asked, format="json")
+
+
+def test_rows_are_reviewed_by_what_a_run_answered(
+    run: Run, dataset: DatasetVersion, rows: list[dict[str, Any]], erin: User
+) -> None:
+    client = api_of(erin)
+    made = begin(client, run, how="student_wrong").json()
+    assert made["dataset"] == dataset.reference
+    assert made["choice"]["run"] == run.number
+    assert made["rows"] == 3
+    address = f"/api/v1/projects/{run.project.slug}/reviews/{made['id']}"
+    (first,) = client.post(f"{address}/take/", {"many": 1}, format="json").json()["results"]
+    assert first["label"] == "delivery"
+    assert first["said"]["student"] == "?"
+    assert first["said"]["student_confidence"] == 0.9
+    wrong = {one["row_id"] for one in rows if one["label"] == "delivery"}
+    assert first["row_id"] in wrong
+    unsure = begin(client, run, how="student_unsure", many=7).json()
+    assert unsure["rows"] == 7
+    differ = begin(client, run, how="student_teacher", conditions={"label": "billing"}).json()
+    expected = sum(row["label"] == "billing" and at % 5 == 0 for at, row in enumerate(rows))
+    assert differ["rows"] == expected
+    shown = signed_in(erin).get(f"/p/{run.project.slug}/reviews/{differ['id']}/").content.decode()
+    assert "where student and teacher disagree" in shown
+
+
+def test_a_blind_review_tells_no_answers(run: Run, erin: User) -> None:
+    client = api_of(erin)
+    made = begin(client, run, how="student_wrong", blind=True).json()
+    address = f"/api/v1/projects/{run.project.slug}/reviews/{made['id']}/take/"
+    (first,) = client.post(address, {"many": 1}, format="json").json()["results"]
+    assert first["said"] is None
+    work = f"/p/{run.project.slug}/reviews/{made['id']}/rows/"
+    assert 'class="role role-student"' not in signed_in(erin).get(work).content.decode()
+
+
+def test_a_page_begins_a_review_of_a_run(run: Run, erin: User) -> None:
+    client = signed_in(erin)
+    address = reverse("training:run_review", args=[run.project.slug, run.number])
+    assert address in page(client, run, "evaluation")
+    asked = {"how": "student_wrong", "kind": "labels", "many": "2", "reviews_per_row": "1"}
+    answer = client.post(address, asked)
+    assert answer.status_code == 302
+    shown = client.get(answer.headers["Location"]).content.decode()
+    assert 'class="role role-student"' in shown
+    assert "90 % sure" in shown
+    run.artifacts.filter(kind="predictions").delete()
+    refused = client.post(address, asked)
+    assert refused.status_code == 400
+    assert "has left no predictions" in refused.content.decode()
+
+
+def test_what_no_run_can_say_is_refused(run: Run, erin: User) -> None:
+    client = api_of(erin)
+    assert begin(client, run, how="random").status_code == 400
+    run.artifacts.filter(kind="predictions").delete()
+    refused = begin(client, run, how="student_wrong")
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_evaluated")

@@ -15,7 +15,7 @@ from projects.models import Slice
 from projects.operations import conditions as row_conditions
 from projects.services import slices
 from training.models import Run, RunSlice
-from training.worker import run_slices
+from training.worker import predictions, run_slices
 
 MOST_KEPT = 300  # of a run
 
@@ -64,7 +64,7 @@ def evaluate(*, run: Run) -> list[dict[str, Any]]:
 
 
 def _is_judged(run: Run) -> bool:
-    return run.artifacts.filter(kind="predictions").exists()
+    return predictions.file_of(run) is not None
 
 
 def _since(run: Run, kept: list[dict[str, Any]]) -> list[Slice]:

@@ -14,9 +14,9 @@ from distillhub.lib.errors import DomainError
 from distillhub.lib.later import Later, np
 from projects.ingest import page
 from projects.models import DatasetVersion
-from training.models import Artifact, Run, RunSlice
+from training.models import Run, RunSlice
+from training.worker import predictions
 
-parquet = Later("pyarrow.parquet")
 row_scores = Later("training.engine.row_scores")  # brings numpy
 row_conditions = Later("projects.operations.conditions")  # brings REST's serializers
 
@@ -31,25 +31,17 @@ def score(run: Run, slices: Iterable[RunSlice] | None = None) -> int:
     """
     waiting = list(run.slices.all() if slices is None else slices)
     version = run.dataset_version
-    file = _predictions(run)
+    file = predictions.file_of(run)
     if not waiting or file is None or version is None:
         return 0
     control = run.controls.filter(status=Run.Status.FINISHED).order_by("number").first()
-    beside = _predictions(control) if control is not None else None
-    judged = _Judged(run, version, _read(file), _read(beside) if beside is not None else None)
+    beside = predictions.file_of(control) if control is not None else None
+    theirs = predictions.read(beside) if beside is not None else None
+    judged = _Judged(run, version, predictions.read(file), theirs)
     for one in waiting:
         one.scores = judged.on(one.conditions)
     RunSlice.objects.bulk_update(waiting, ["scores"], batch_size=50)
     return len(waiting)
-
-
-def _predictions(run: Run) -> Artifact | None:
-    return run.artifacts.filter(kind="predictions").order_by("-pk").first()
-
-
-def _read(file: Artifact) -> Any:
-    with storage.open_blob(file.sha256) as stream:
-        return parquet.read_table(stream)
 
 
 class _Judged:
