@@ -5,6 +5,7 @@ from projects.api import (
     dataset_diffs,
     datasets,
     me,
+    pending,
     projects,
     prompts,
     resumable,
@@ -101,6 +102,23 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/slices/",
         slices.VersionSlices.as_view(),
         name="api_dataset_version_slices",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/pending/",
+        pending.PendingList.as_view(),
+        name="api_pending",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/pending/"
+        "apply/",
+        pending.PendingApply.as_view(),
+        name="api_pending_apply",
+    ),
+    path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/pending/"
+        "<int:place>/",
+        pending.PendingDetail.as_view(),
+        name="api_pending_change",
     ),
     path(
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/rows/",

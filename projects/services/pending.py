@@ -1,11 +1,11 @@
 """Changes that a person makes row by row, kept until they become one next version."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
 
-from distillhub.lib.errors import Invalid
+from distillhub.lib.errors import Invalid, Missing
 from projects.models import DatasetVersion, PendingEdits, User
 from projects.operations import editing
 from projects.services import datasets, operations
@@ -44,29 +44,26 @@ def of(*, version: DatasetVersion, by: User) -> Pending:
 
 
 @transaction.atomic
-def add(*, version: DatasetVersion, change: Mapping[str, Any], by: User) -> Pending:
-    """One change more, in the shape of the operation `edit`. One of a `row_id` takes the place of
-    the one before.
+def add(*, version: DatasetVersion, changes: Sequence[Mapping[str, Any]], by: User) -> Pending:
+    """More changes, in the shape of the operation `edit`: all of them, or none. One of a `row_id`
+    takes the place of the one before.
 
     Raises NotReady, and Invalid for what cannot be, or is too much.
     """
     datasets.require_ready(version)
     PendingEdits.objects.get_or_create(version=version, by=by)
     kept = PendingEdits.objects.select_for_update().get(version=version, by=by)
-    (made,) = operations.prepared(version=version, operation="edit", options={"changes": [change]})[
-        "options"
-    ]["changes"]
-    changes = list(kept.changes)
-    if "row_id" in made:
-        changes = [one for one in changes if one.get("row_id") != made["row_id"]]
-    changes.append(made)
-    size = sum(len(one.get("text") or "") for one in changes)
-    if len(changes) > MOST_PENDING or size > MOST_CHARACTERS:
+    asked = {"changes": list(changes)}
+    made = operations.prepared(version=version, operation="edit", options=asked)["options"]
+    again = {one["row_id"] for one in made["changes"] if "row_id" in one}
+    found = [one for one in kept.changes if one.get("row_id") not in again] + made["changes"]
+    size = sum(len(one.get("text") or "") for one in found)
+    if len(found) > MOST_PENDING or size > MOST_CHARACTERS:
         raise Invalid("That is too many changes at once. Make a version of those you have.")
-    operations.prepared(version=version, operation="edit", options={"changes": changes})
-    kept.changes = changes
+    operations.prepared(version=version, operation="edit", options={"changes": found})
+    kept.changes = found
     kept.save(update_fields=["changes", "updated_at"])
-    return Pending(changes)
+    return Pending(found)
 
 
 @transaction.atomic
@@ -90,6 +87,16 @@ def discard(*, version: DatasetVersion, by: User, place: int | None = None) -> N
         return
     kept.changes = [one for at, one in enumerate(kept.changes) if at != place]
     kept.save(update_fields=["changes", "updated_at"])
+
+
+@transaction.atomic
+def remove(*, version: DatasetVersion, by: User, place: int) -> Pending:
+    """Forget the change at a place. Raises Missing where there is none."""
+    kept = PendingEdits.objects.select_for_update().filter(version=version, by=by).first()
+    if kept is None or place >= len(kept.changes):
+        raise Missing(f"You have no pending change {place} of {version.reference}.")
+    discard(version=version, by=by, place=place)
+    return of(version=version, by=by)
 
 
 @transaction.atomic

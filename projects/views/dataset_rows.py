@@ -272,7 +272,7 @@ def dataset_row(
             change = _change_of(request.POST, row)
             whole = {"row_id": row_id, **change}
             if change:
-                pending.add(version=version, change=whole, by=person(request))
+                pending.add(version=version, changes=[whole], by=person(request))
             else:
                 pending.restore(version=version, row_id=row_id, by=person(request))
         except (DomainError, ValidationError) as error:
@@ -415,7 +415,7 @@ def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> Htt
             if not ids:
                 raise Invalid("Choose rows first, or all that match.")
             change["row_ids"] = [int(one) for one in ids[: conditions.MOST_ROW_IDS]]
-        pending.add(version=version, change=change, by=person(request))
+        pending.add(version=version, changes=[change], by=person(request))
     except (DomainError, ValidationError) as error:
         messages.error(request, refusal(error).detail)
     else:

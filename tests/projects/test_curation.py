@@ -367,3 +367,52 @@ def test_the_rows_of_an_issue_are_one_condition_among_others(site: Client) -> No
     assert '<option value="conflicting_labels" selected>' in page
     assert "2 rows" in page
     assert "1 row" in site.get(f"{url}&label=drink").content.decode()
+
+
+def test_pending_changes_are_added_taken_away_and_made_a_version_by_rest(
+    client: APIClient, site: Client, alice: User, vera: User
+) -> None:
+    """One list for the page and for REST; everybody has their own, and editors alone have any."""
+    address = f"{BASE}shop/versions/1/pending/"
+    assert client.get(address).json() == {"count": 0, "changes": []}
+    changes = [
+        {"row_id": 0, "label": "place"},
+        {"row_ids": [1, 2], "tags": ["looked at"]},
+        {"where": {"label": "drink"}, "split": "test"},
+    ]
+    kept = client.post(address, {"changes": changes}, format="json").json()
+    assert [one["place"] for one in kept["changes"]] == [0, 1, 2]
+    assert kept["changes"][0]["change"] == {"row_id": 0, "label": "place"}
+    assert (kept["changes"][2]["rows"], kept["changes"][2]["told"]) == (
+        "rows with label drink", "moved to test",
+    )  # fmt: skip
+    again = client.post(address, {"changes": [{"row_id": 0, "label": "flower"}]}, format="json")
+    assert [one["told"] for one in again.json()["changes"]][-1] == "given the label flower"
+    assert again.json()["count"] == 3
+    assert "3 changes" in site.get(PAGE, {"tab": "rows"}).content.decode()
+    assert client.delete(f"{address}1/").json()["count"] == 2
+    assert client.delete(f"{address}9/").status_code == 404
+
+    wrong = [{"row_id": 1, "label": "drink"}, {"row_id": 99, "leave_out": True}]
+    refused = client.post(address, {"changes": wrong}, format="json")
+    assert refused.status_code == 400
+    assert "has no row 99" in refused.json()["fields"]["changes"][0]
+    assert client.get(address).json()["count"] == 2
+    assert api_of(alice).get(address).json()["count"] == 0
+    assert api_of(vera).get(address).status_code == 403
+
+    made = client.post(f"{address}apply/", format="json", headers={"Idempotency-Key": "once"})
+    assert made.status_code == 201
+    assert made.json()["version"] == 2
+    same = client.post(f"{address}apply/", format="json", headers={"Idempotency-Key": "once"})
+    assert same.headers["Idempotent-Replayed"] == "true"
+    assert client.get(address).json()["count"] == 0
+    assert client.post(f"{address}apply/", format="json").status_code == 400
+    make_all()
+    assert {row["label"] for row in rows(client, latest("shop")) if row["row_id"] == 0} == {
+        "flower"
+    }
+
+    client.post(address, {"changes": [{"row_id": 1, "leave_out": True}]}, format="json")
+    assert client.delete(address).status_code == 204
+    assert client.get(address).json()["count"] == 0

@@ -174,6 +174,9 @@ REST: dict[str, dict[str, Needs]] = {
     "api_dataset_rows": READ,
     "api_dataset_image": READ,
     "api_dataset_sound": READ,
+    "api_pending": {"GET": EDITOR, "POST": EDITOR, "DELETE": EDITOR},
+    "api_pending_change": {"DELETE": EDITOR},
+    "api_pending_apply": EDIT,
     "api_dataset_download": READ,
     # Models
     "api_models": {"GET": VIEWER, "POST": EDITOR},

@@ -222,6 +222,7 @@ SPECIAL = {
     ("api_upload", "DELETE"): {"missing", "allowed"},
     ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
+    ("api_pending_change", "DELETE"): {"missing", "allowed"},  # of who changed nothing yet
     ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:review_row", "GET"): {"missing", "allowed"},  # likewise
     ("projects:review_row", "POST"): {"missing", "allowed"},
