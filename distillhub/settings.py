@@ -283,6 +283,8 @@ DISTILLHUB_PRICE_PER_HOUR = env.decimal("DISTILLHUB_PRICE_PER_HOUR", None)
 # no limit.
 DISTILLHUB_TEACHER_OUTPUTS_MIB = env.integer("DISTILLHUB_TEACHER_OUTPUTS_MIB", 20_480)
 DISTILLHUB_TEACHER_OUTPUTS_DAYS = env.integer("DISTILLHUB_TEACHER_OUTPUTS_DAYS", 60)
+# Maps of rows: for how many days unused they stay; 0 for ever.
+DISTILLHUB_MAP_DAYS = env.integer("DISTILLHUB_MAP_DAYS", 60)
 # What this machine keeps of a bucket's files, in MiB; 0 for no limit.
 DISTILLHUB_CACHE_MIB = env.integer("DISTILLHUB_CACHE_MIB", 20_480)
 # Checkpoints in storage, from which another machine goes on (auto, always or off), and the seconds

@@ -16,7 +16,7 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Export, LogChunk, Run, TeacherGate, TeacherOutputs, Worker
+from training.models import Export, LogChunk, RowMap, Run, TeacherGate, TeacherOutputs, Worker
 from training.worker import metrics
 
 _numbers = count(1)
@@ -295,6 +295,16 @@ def gate(
         "created_by": version.created_by,
     }
     return TeacherGate.objects.create(version=version, dataset_version=dataset, **defaults | fields)
+
+
+def row_map(dataset_version: DatasetVersion, **fields: Any) -> RowMap:
+    """A map in the built-in way that waits for a worker, as a row alone."""
+    defaults = {
+        "plane": "principal",
+        "key": f"{next(_numbers):064x}",
+        "created_by": dataset_version.created_by,
+    }
+    return RowMap.objects.create(dataset_version=dataset_version, **defaults | fields)
 
 
 def worker(name: str = "box:1", **fields: Any) -> Worker:

@@ -5,3 +5,4 @@ class TrainingConfig(AppConfig):
     name = "training"
     verbose_name = "What happens to it"
     operations = "training.operations"  # on datasets, found by projects/operations/registry.py
+    likeness = "training.services.likeness"  # of rows, asked by projects/services/likeness.py

@@ -9,6 +9,7 @@ from distillhub.lib import leases, planner
 from training.worker import (
     exports,
     gates,
+    maps,
     metrics,
     networks,
     reaper,
@@ -42,6 +43,11 @@ def make_export(*, export_id: int, **later: Any) -> None:
 @shared_task(name="training.ask_teacher")  # type: ignore[untyped-decorator]
 def ask_teacher(*, gate_id: int, **later: Any) -> None:
     gates.WORK.carry_out(gate_id)
+
+
+@shared_task(name="training.make_map")  # type: ignore[untyped-decorator]
+def make_map(*, map_id: int, **later: Any) -> None:
+    maps.WORK.carry_out(map_id)
 
 
 @shared_task(name="training.tend_teacher_outputs")  # type: ignore[untyped-decorator]

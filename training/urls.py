@@ -4,14 +4,15 @@ from training.views import (
     exports,
     gates,
     home,
+    maps,
     models,
     patterns,
     queue,
     recipes,
     run_actions,
     run_form,
-    runs,
     run_reviews,
+    runs,
     storage,
     workers,
 )
@@ -20,6 +21,7 @@ app_name = "training"
 
 MODEL = "p/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/<int:number>"
+DATASET = "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -57,6 +59,9 @@ urlpatterns: list[URLPattern] = [
         exports.export_download,
         name="export_download",
     ),
+    path(f"{DATASET}/map/", maps.dataset_map, name="dataset_map"),
+    path(f"{DATASET}/map/<int:map_id>/remove/", maps.dataset_map_remove, name="dataset_map_remove"),
+    path(f"{DATASET}/rows/<int:row_id>/neighbours/", maps.row_neighbours, name="row_neighbours"),
     path(f"{VERSION}/key/", models.model_key, name="model_key"),
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
@@ -68,10 +73,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/retry/", run_actions.run_retry, name="run_retry"),
     path(f"{RUN}/move/", run_actions.run_move, name="run_move"),
     path(f"{RUN}/priority/", run_actions.run_priority, name="run_priority"),
+    path(f"{RUN}/review/", run_reviews.run_review, name="run_review"),
     path(f"{RUN}/slices/", run_actions.run_slices, name="run_slices"),
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
-    path(f"{RUN}/review/", run_reviews.run_review, name="run_review"),
 ]

@@ -68,11 +68,17 @@ def read(
     without: tuple[str, ...] = (),
     sort: Sort | None = None,
     key: str = "",
+    scores: np.ndarray[Any, Any] | None = None,
 ) -> tuple[list[dict[str, Any]], int]:
     """(rows, how many match in all). `without` names columns that are not read. `key` names the
-    content of the file, so that what was found there a moment ago is not looked for again."""
+    content of the file, so that what was found there a moment ago is not looked for again. With
+    `scores` of all rows the highest come first, each with its own as `similarity`."""
     file = pq.ParquetFile(stream)
     columns = [name for name in file.schema_arrow.names if name not in without]
+    if scores is not None:
+        ids = by_score(_found(file, wanted, None, key), scores)
+        rows = _in_order(file, ids[offset : offset + limit], columns)
+        return [row | {"similarity": float(scores[row["row_id"]])} for row in rows], len(ids)
     if wanted.is_empty and sort is None:
         total = file.metadata.num_rows
         found = np.arange(min(offset, total), min(offset + limit, total))
@@ -85,13 +91,27 @@ def read(
 
 
 def matching(
-    stream: IO[bytes], wanted: Filter, *, sort: Sort | None = None, key: str = ""
+    stream: IO[bytes],
+    wanted: Filter,
+    *,
+    sort: Sort | None = None,
+    key: str = "",
+    scores: np.ndarray[Any, Any] | None = None,
 ) -> np.ndarray[Any, Any]:
-    """The ids of all rows that match, increasing or as `sort` says."""
+    """The ids of all rows that match, increasing, as `sort` says, or the highest of `scores`
+    first."""
     file = pq.ParquetFile(stream)
+    if scores is not None:
+        return by_score(_found(file, wanted, None, key), scores)
     if wanted.is_empty and sort is None:
         return np.arange(file.metadata.num_rows)
     return _found(file, wanted, sort, key)
+
+
+def by_score(ids: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The highest first; equal ones stay as they are."""
+    found: np.ndarray[Any, Any] = ids[np.argsort(-scores[ids], kind="stable")]
+    return found
 
 
 def check_pattern(pattern: str) -> None:

@@ -421,9 +421,7 @@ def count(*, version: DatasetVersion, conditions: Mapping[str, Any]) -> int:
         return len(page.matching(stream, wanted, key=version.file_sha256))
 
 
-def matching(
-    *, version: DatasetVersion, conditions: Mapping[str, Any]
-) -> np.ndarray[Any, Any]:
+def matching(*, version: DatasetVersion, conditions: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """The ids of all rows that match, increasing. Raises NotReady and Invalid."""
     require_ready(version)
     wanted = row_conditions.filter_of(version, conditions)

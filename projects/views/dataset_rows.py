@@ -23,7 +23,7 @@ from projects.models import DatasetVersion, Project, Role
 from projects.operation_forms import refusal
 from projects.operations import conditions
 from projects.permissions import person
-from projects.services import datasets, operations, pending
+from projects.services import datasets, likeness, operations, pending
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -76,10 +76,26 @@ class Asked:
         if where:
             raw["where"] = list(dict.fromkeys(where))
         self.raw = raw
-        self.sort = given.get("sort", "").strip()[:200]
+        row = given.get("like", "").strip()
+        self.like = int(row) if row.isascii() and row.isdigit() and len(row) < 16 else None
+        self.meaning = given.get("meaning", "").strip()[: likeness.MOST_WORDS]
+        if self.like is not None:
+            self.meaning = ""
+        self.map = given.get("map", "").strip()[:200] if self.is_likened else ""
+        # What is near comes first: no other order makes sense beside it.
+        self.sort = "" if self.is_likened else given.get("sort", "").strip()[:200]
         self.every_column = columns_of(version)
         show = [name for name in given.getlist("show") if name in self.every_column]
         self.show = show or self.every_column
+
+    @property
+    def is_likened(self) -> bool:
+        return self.like is not None or bool(self.meaning)
+
+    @property
+    def likeness(self) -> likeness.Like | None:
+        """What rows are held against, if anything."""
+        return likeness.asked(like=self.like, meaning=self.meaning, by=self.map)
 
     def address(self, **more: Any) -> QueryDict:
         """The same as an address, as short as can be."""
@@ -87,8 +103,11 @@ class Asked:
         for name, value in self.raw.items():
             values = value if isinstance(value, list) else [value]
             found.setlist(name, ["true" if one is True else str(one) for one in values])
-        if self.sort:
-            found["sort"] = self.sort
+        if self.like is not None:
+            found["like"] = str(self.like)
+        for name, value in (("meaning", self.meaning), ("map", self.map), ("sort", self.sort)):
+            if value:
+                found[name] = value
         if self.show != self.every_column:
             found.setlist("show", self.show)
         for name, value in more.items():
@@ -132,10 +151,10 @@ def table(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
     number = _whole(request.GET.get("page"))
     try:
         given = asked.conditions()
-        rows, total = _page(version, given, asked.sort, number, size)
+        rows, total = _page(version, given, asked, number, size)
         page = Paginator(range(total), size).get_page(number)
         if page.number != number:
-            rows, _ = _page(version, given, asked.sort, page.number, size)
+            rows, _ = _page(version, given, asked, page.number, size)
         refused = ""
     except DomainError as error:
         rows, page, refused = [], Paginator([], size).get_page(1), error.detail
@@ -167,6 +186,11 @@ def table(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
         "findable": [one["code"] for one in version.issues if one["rows"]],
         "refused": refused,
         "filtered": bool(asked.raw),
+        "likened": asked.is_likened,
+        "like": asked.like,
+        "meaning": asked.meaning,
+        "like_map": asked.map,
+        "unlikened": _unlikened(asked),
         "extras": extras,
         "heads": _heads(asked, features, extras),
         "orders": _orders(version),
@@ -194,10 +218,20 @@ def _without(asked: Asked, one: str) -> str:
     return address.urlencode()
 
 
+def _unlikened(asked: Asked) -> str:
+    """The address without what rows are held against."""
+    address = asked.address(tab="rows")
+    for name in ("like", "meaning", "map"):
+        address.pop(name, None)
+    return address.urlencode()
+
+
 def _heads(asked: Asked, features: list[str], extras: list[str]) -> list[dict[str, Any]]:
     """The heads of the table, each with what a click on it does to the order."""
     version, known = asked.version, conditions.comparable(asked.version)
     titles: list[tuple[str, str]] = [("row_id", "Row")]
+    if asked.is_likened:
+        titles.append(("similarity", "Likeness"))
     titles += [(name, name.capitalize()) for name in ("split", "label") if name in asked.show]
     if version.input_column == "audio":
         titles += [("audio", "Sound"), ("seconds", "Length")]
@@ -209,12 +243,14 @@ def _heads(asked: Asked, features: list[str], extras: list[str]) -> list[dict[st
     found = []
     for name, title in titles:
         up = asked.sort == name or (name == "row_id" and not asked.sort)
+        up = up and not asked.is_likened
         down = asked.sort == f"-{name}"
         found.append(
             {
                 "title": title,
-                "number": known.get(name, False),
-                "sortable": name in known and name != "source",  # lines are no words
+                "number": known.get(name, name == "similarity"),
+                # Lines are no words; and what is near comes first.
+                "sortable": name in known and name != "source" and not asked.is_likened,
                 "sort": f"-{name}" if up else None if name == "row_id" or down else name,
                 "aria": "ascending" if up else "descending" if down else "none",
             }
@@ -240,10 +276,15 @@ def _orders(version: DatasetVersion) -> list[tuple[str, str]]:
 
 
 def _page(
-    version: DatasetVersion, given: dict[str, Any], sort: str, number: int, size: int
+    version: DatasetVersion, given: dict[str, Any], asked: Asked, number: int, size: int
 ) -> tuple[list[dict[str, Any]], int]:
     return datasets.rows_and_total(
-        version=version, sort=sort or None, offset=(number - 1) * size, limit=size, **given
+        version=version,
+        sort=asked.sort or None,
+        like=asked.likeness,
+        offset=(number - 1) * size,
+        limit=size,
+        **given,
     )
 
 
@@ -261,7 +302,11 @@ def dataset_row(
     refused = ""
     try:
         before, after, place, count = datasets.beside(
-            version=version, row_id=row_id, conditions=asked.conditions(), sort=sort
+            version=version,
+            row_id=row_id,
+            conditions=asked.conditions(),
+            sort=sort,
+            like=asked.likeness,
         )
     except DomainError as error:
         before, after, place, count, refused = None, None, 0, 0, error.detail
@@ -310,7 +355,7 @@ def dataset_row(
         "here": here,
         "place": place,
         "count": count,
-        "filtered": bool(asked.raw or asked.sort),
+        "filtered": bool(asked.raw or asked.sort or asked.is_likened),
         "back": rows_url(project, version, asked.address(tab="rows")),
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,

@@ -51,7 +51,8 @@ LANGUAGES = {
 CHARTED_COLUMNS = 12
 MOST_TALLIED = 12
 MOST_LINEAGE = 100  # versions
-TABS = ("rows", "labels", "statistics", "issues", "details")
+TABS = ("rows", "map", "labels", "statistics", "issues", "details")
+MAP = "map"  # a page of its own, because training makes it
 
 
 @require_safe
@@ -101,7 +102,7 @@ def dataset_version(
     context = _frame(project, version)
     if version.is_ready:
         tab = request.GET.get("tab", "rows")
-        context["tab"] = tab if tab in _tabs_of(version) else "rows"
+        context["tab"] = tab if tab in _tabs_of(version) and tab != MAP else "rows"
         context |= _content(request, version, context["tab"])
         context["tabs"] = _tabs(project, version)
     fragment = request.headers.get("HX-Target") == "rows" and version.is_ready
@@ -150,6 +151,16 @@ def dataset_image(
     return downloads.picture(datasets.picture(version=version, row_id=row_id, size=size))
 
 
+def frame(project: Project, version: DatasetVersion, tab: str) -> dict[str, Any]:
+    """What stands around a tab of a ready version that has a page of its own."""
+    return _frame(project, version) | {"tab": tab, "tabs": _tabs(project, version)}
+
+
+def is_by_word(version: DatasetVersion) -> bool:
+    """Whether every word has a label."""
+    return version.dataset.task == TOKENS_TASK
+
+
 def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
     """What stands around every tab."""
     return {
@@ -190,8 +201,9 @@ def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str
         "labels": ui.grouped(len(version.labels)) if version.labels else None,
         "issues": ui.grouped(version.issue_count),
     }
+    addresses = {MAP: reverse("training:dataset_map", args=parts)}
     return [
-        (key, key.capitalize(), f"{address}?tab={key}", counts.get(key))
+        (key, key.capitalize(), addresses.get(key, f"{address}?tab={key}"), counts.get(key))
         for key in _tabs_of(version)
     ]
 

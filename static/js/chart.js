@@ -76,7 +76,7 @@
     const wanted = {
       ...source, autosize: true, font: { ...FONT, color: ink },
       hoverlabel: { bgcolor: colour("surface"), bordercolor: colour("line-strong"), font: { ...FONT, size: 12, color: colour("ink") } },
-      xaxis: axis(source.xaxis), yaxis: axis(source.yaxis), dragmode: "zoom",
+      xaxis: axis(source.xaxis), yaxis: axis(source.yaxis), dragmode: chart.area.dataset.drag || "zoom",
       shapes: (source.shapes || []).map((one) => named(one, (shape, own) => ({ ...shape, line: { ...shape.line, color: own } }))),
       annotations: (source.annotations || []).map((one) =>
         named(one, (note, own, tone) => ({ ...note, font: { ...note.font, color: tone === "teacher" ? colour("teacher") : own }, bgcolor: faded(colour("surface"), 0.8) }))),
@@ -97,11 +97,13 @@
     const place = chart.root.querySelector("[data-chart-legend]");
     if (!place) return;
     const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
+    drawable.sort((one, other) => Boolean(one.meta.last) - Boolean(other.meta.last));
     place.hidden = !drawable.length;
     place.replaceChildren(...drawable.map((trace) => {
       const button = document.createElement("button");
       const swatch = document.createElement("i");
-      swatch.className = `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
+      swatch.className = trace.mode === "markers" ? "swatch-point" : `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
+      if (trace.mode === "markers") swatch.dataset.symbol = trace.marker.symbol || "circle";
       swatch.style.color = `var(--${trace.meta.tone === "teacher" ? "teacher-line" : trace.meta.tone})`;
       button.type = "button";
       const words = document.createElement("span");

@@ -105,6 +105,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     )
     stored = make.teacher_outputs(project.datasets.get(name="messages").versions.get())
     gate = make.gate(version, project.datasets.get(name="messages").versions.get())
+    row_map = make.row_map(project.datasets.get(name="messages").versions.get())
     worker = make.worker()
     use = StorageUse.objects.create(
         home="here", host="here", kind="ended", project=project, bytes=1, told_at=timezone.now()
@@ -146,6 +147,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "method_kind": "losses",
             "export_id": shipped.pk,
             "gate_id": gate.pk,
+            "map_id": row_map.pk,
             "entry_id": stored.pk,
             "worker_id": worker.pk,
             "use_id": use.pk,
@@ -220,12 +222,12 @@ SPECIAL = {
     ("api_upload", "GET"): {"missing", "allowed"},  # only one's own uploads exist
     ("api_upload", "PATCH"): {"missing", "allowed"},
     ("api_upload", "DELETE"): {"missing", "allowed"},
-    ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
-    ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_pending_change", "DELETE"): {"missing", "allowed"},  # of who changed nothing yet
-    ("api_dataset_image", "GET"): {"missing", "allowed"},
+    ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
     ("projects:review_row", "GET"): {"missing", "allowed"},  # likewise
     ("projects:review_row", "POST"): {"missing", "allowed"},
+    ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
+    ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
     ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
     ("projects:dataset_waveform", "GET"): {"missing", "allowed"},

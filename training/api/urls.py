@@ -3,12 +3,13 @@ from django.urls import URLPattern, path
 from training.api import (
     exports,
     gates,
+    maps,
     methods,
     models,
     queue,
     recipes,
-    run_slices,
     run_reviews,
+    run_slices,
     runs,
     storage,
     teacher_outputs,
@@ -19,6 +20,7 @@ from training.api import (
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
 EXPORT = f"{VERSION}/exports/<int:export_id>"
+DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>"
 RUNS = "projects/<slug:project_slug>/runs"
 RUN = f"{RUNS}/<int:number>"
 
@@ -36,6 +38,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{EXPORT}/download/", exports.ExportDownload.as_view(), name="api_export_download"),
     path(f"{VERSION}/gates/", gates.GateList.as_view(), name="api_gates"),
     path(f"{VERSION}/gates/<int:gate_id>/", gates.GateDetail.as_view(), name="api_gate"),
+    path(f"{DATASET}/maps/", maps.MapList.as_view(), name="api_maps"),
+    path(f"{DATASET}/maps/<int:map_id>/", maps.MapDetail.as_view(), name="api_map"),
+    path(f"{DATASET}/maps/<int:map_id>/points/", maps.MapPoints.as_view(), name="api_map_points"),
     path(f"{MODEL}/aliases/", models.AliasList.as_view(), name="api_model_aliases"),
     path(f"{MODEL}/aliases/<str:alias>/", models.AliasDetail.as_view(), name="api_model_alias"),
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),
@@ -61,12 +66,12 @@ urlpatterns: list[URLPattern] = [
         name="api_run_artifact",
     ),
     path(f"{RUN}/evaluation/", runs.RunEvaluation.as_view(), name="api_run_evaluation"),
+    path(f"{RUN}/reviews/", run_reviews.RunReviews.as_view(), name="api_run_reviews"),
     path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
-    path(f"{RUN}/reviews/", run_reviews.RunReviews.as_view(), name="api_run_reviews"),
     path("queue/", queue.QueueList.as_view(), name="api_queue"),
     path("storage/", storage.Storage.as_view(), name="api_storage"),
     path("storage/<int:use_id>/free/", storage.StorageFree.as_view(), name="api_storage_free"),

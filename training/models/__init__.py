@@ -4,6 +4,7 @@ from training.models.console import RunConsole
 from training.models.export import Export
 from training.models.gate import TeacherGate
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
+from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
 from training.models.storage_use import StorageUse
@@ -13,6 +14,6 @@ from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse", "TeacherAnswer",
-    "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
+    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse",
+    "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

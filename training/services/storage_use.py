@@ -11,13 +11,22 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Forbidden, Invalid, Missing
 from projects.models import DatasetVersion, Membership, ModelVersion, Project, Role, User
-from training.models import Artifact, Checkpoint, Export, Run, StorageUse, TeacherOutputs, Worker
+from training.models import (
+    Artifact,
+    Checkpoint,
+    Export,
+    RowMap,
+    Run,
+    StorageUse,
+    TeacherOutputs,
+    Worker,
+)
 from training.services.workers import FORGOTTEN
 from training.worker import retention
 
 MOST_DAYS = 3650
 #: Kinds of a project's files in storage. A file that is several is counted as the first.
-PARTS = ("datasets", "models", "exports", "artifacts")
+PARTS = ("datasets", "models", "exports", "artifacts", "maps")
 #: What of each kind is missed once it is freed.
 MISSED = {
     "ended": "These runs can then only begin again.",
@@ -183,6 +192,8 @@ def _files(projects: list[int]) -> Iterator[tuple[str, Iterable[tuple[int, str, 
     yield "exports", _listed(exports.values_list("version__model__project", "files"))
     artifacts = Artifact.objects.filter(run__project__in=projects)
     yield "artifacts", artifacts.values_list("run__project", "sha256", "bytes").iterator()
+    maps = RowMap.objects.filter(dataset_version__dataset__project__in=projects)
+    yield "maps", _listed(maps.values_list("dataset_version__dataset__project", "files"))
 
 
 def _listed(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, str, int]]:
