@@ -14,6 +14,7 @@ from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
 from django.core.handlers.asgi import ASGIHandler
 
+from distillhub.lib import lent_threads
 from distillhub.lib.places import Away, taken_by_disk
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -101,7 +102,17 @@ class Handler(ASGIHandler):
     """Keeps a body on the disk of FILE_UPLOAD_TEMP_DIR, not in the system's folder, which may lie
     in memory. Of one that is too large, or too large for the disk, nothing is kept: whoever reads
     it is told why, and a view that reads none answers as ever. Of a body that is cut off a view
-    sees nothing, unless its upload can go on later."""
+    sees nothing, unless its upload can go on later. The view runs in a thread that is lent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        lent_threads.keep_connections()
+
+    async def __call__(
+        self, scope: dict[str, Any], receive: Receive, send: Callable[..., Awaitable[None]]
+    ) -> None:
+        async with lent_threads.lent():
+            await super().__call__(scope, receive, send)
 
     async def handle(
         self, scope: dict[str, Any], receive: Receive, send: Callable[..., Awaitable[None]]

@@ -22,7 +22,7 @@
   const each = (selector, change) => document.querySelectorAll(selector).forEach(change);
   const show = (answer) => {
     for (const [name, text] of Object.entries(answer.values))
-      each(`[data-live="${name}"]`, (element) => {
+      each(`[data-live="${CSS.escape(name)}"]`, (element) => {
         if (element.textContent !== text) element.textContent = text;
       });
     const percent = Math.floor(answer.fraction * 100);
@@ -44,7 +44,8 @@
       if (response.redirected || response.status === 403 || response.status === 404) return location.reload(); // signed out, or gone
       if (!response.ok) throw new Error(String(response.status));
       const answer = await response.json();
-      if (answer.is_final || answer.status !== state.status || String(answer.attempt) !== state.attempt) return location.reload();
+      const isNew = head.dataset.known !== undefined && head.dataset.known !== String(answer.known); // a curve that has no chart
+      if (isNew || answer.is_final || answer.status !== state.status || String(answer.attempt) !== state.attempt) return location.reload();
       show(answer);
       state.since = answer.step;
       state.after = String(answer.cursor);

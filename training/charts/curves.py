@@ -154,6 +154,21 @@ def scores(series: Series, *, names: Mapping[str, str], is_share: bool) -> Figur
     return figure(lines, x=STEP, y=SHARE if is_share else PLAIN)
 
 
+def alike(series: Series, *, names: Sequence[str], is_share: bool) -> Figure:
+    """One measure under several names, such as a loss in training and on held-out rows: as it was
+    called by the program that sent it. Of few points each is marked."""
+    lines = []
+    for place, name in enumerate(names):
+        points = series.get(name)
+        few = points is not None and len(points["steps"]) <= 60
+        tone = "student" if place == 0 else PALETTE[(place - 1) % len(PALETTE)]
+        called = plain(name, longest=40)
+        lines.append(line(points, name=called, series=name, tone=tone, smooth=not few, markers=few))
+    return figure(
+        lines, x=STEP, y=SHARE if is_share else {"hoverformat": ".4~g"}, meta={"log": True}
+    )
+
+
 def with_stages(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:
     """The figure with a line where each stage begins: (step, name)."""
     name = "tone:control"

@@ -15,7 +15,7 @@ from training.charts import machines
 from training.models import Run
 from training.services import logs, machine, metrics, queue, run_slices, runs
 from training.services.machine import MACHINE
-from training.views import run_charts, run_evaluation, run_page, run_table
+from training.views import run_charts, run_evaluation, run_page, run_table, tracked_run
 
 TABS = [
     ("overview", "Overview"),
@@ -54,7 +54,8 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
     project = permissions.project_for(request.user, project_slug)
     run = runs.find(project=project, number=number)
     tab = request.GET.get("tab", "overview")
-    if tab not in dict(TABS):
+    tabs = tracked_run.TABS if run.is_tracked else TABS
+    if tab not in dict(tabs):
         raise Missing("A run has no such tab.")
     control = run.controls.select_related("project", "student__model", "output__model").first()
     teachers = list(run.teachers.select_related("model"))
@@ -70,7 +71,7 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "control": control,
         "teachers": teachers,
         "tab": tab,
-        "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in TABS],
+        "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in tabs],
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "can": runs.actions(run),
         "losses": run_page.losses(run)
@@ -80,7 +81,11 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "place": place,
         "values": run_page.live_values(run, place),
         "failure": run_page.failure(run),
-        **_tab(tab, run, control=control, teachers=teachers),
+        **(
+            _tracked_tab(tab, run)
+            if run.is_tracked
+            else _tab(tab, run, control=control, teachers=teachers)
+        ),
     }
     return render(request, "training/run_detail.html", context)
 
@@ -110,10 +115,12 @@ def run_live(request: HttpRequest, project_slug: str, number: int) -> JsonRespon
         {
             "status": "pausing" if run.is_pausing else run.status,
             "is_final": run.is_final,
+            "known": len(run.metrics) if run.is_tracked else None,
             "attempt": run.attempt,
             "fraction": run.fraction,
             "step": run.step,
-            "values": run_page.live_values(run, queue.places([run]).get(run.pk)),
+            "values": run_page.live_values(run, queue.places([run]).get(run.pk))
+            | (tracked_run.live_values(run) if run.is_tracked else {}),
             "series": series,
             "machine": taken.get("after"),
             "lines": console["lines"],
@@ -129,26 +136,26 @@ def _tab(
         case "overview":
             return run_page.overview(run, control=control, teachers=teachers) | {
                 "calibration": run_evaluation.calibration(run, control),
+                "by_slice": run_evaluation.by_slice(run, run_slices.of(run)),
                 "console": logs.last(run=run, count=60),
             }
         case "curves":
             return {"charts": run_charts.charts(run, control=control, teachers=teachers)}
         case "evaluation":
-            return {
-                "by_slice": run_evaluation.by_slice(run, run_slices.of(run)),
-                "evaluation": run_evaluation.evaluation(run),
-                "cast": run_page.cast(run, control=control, teachers=teachers),
-                **run_page.judged_by(run),
-            }
-        case "logs":
             kept = run_slices.of(run)
             shown = run_evaluation.saved_slices(run, kept)
-            return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
-        case "machine":
-            taken = machine.read(run=run, max_points=run_charts.CHART_POINTS)
+            return {
+                "evaluation": run_evaluation.evaluation(run),
+                "cast": run_page.cast(run, control=control, teachers=teachers),
                 "saved_slices": shown,
                 "slice_metrics": run_evaluation.slice_metrics(shown),
                 "further_slices": run_slices.further(run, kept),
+                **run_page.judged_by(run),
+            }
+        case "logs":
+            return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
+        case "machine":
+            taken = machine.read(run=run, max_points=run_charts.CHART_POINTS)
             return {
                 "charts": machines.of_run(taken["series"]),
                 "machine_after": taken["after"],
@@ -158,6 +165,18 @@ def _tab(
             return {"configuration": run_page.configuration(run)}
         case _:
             return {"artifact_groups": run_page.artifacts(run.artifacts.all())}
+
+
+def _tracked_tab(tab: str, run: Run) -> dict[str, Any]:
+    match tab:
+        case "overview":
+            return tracked_run.overview(run) | {"console": logs.last(run=run, count=60)}
+        case "curves":
+            return tracked_run.charts(run)
+        case "logs":
+            return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
+        case _:
+            return tracked_run.parameters(run)
 
 
 def _whole(text: str | None) -> int | None:

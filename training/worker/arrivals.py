@@ -25,14 +25,13 @@ def record(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
     """Store points; returns the latest value of every series touched, as JSON can hold it: that of
     the greatest step, time and value. Call it in a transaction that holds the run's row.
 
-    Four queries however many series and points, and four more for each series to which points come
+    Three queries however many series and points, and four more for each series to which points come
     late.
     """
     fresh = _by_series(measured)
     if not fresh:
         return {}
-    series = metrics.series_of(run, fresh)
-    tails = metrics.in_progress(MetricChunk, [row for row in series.values() if row.count])
+    series, tails = metrics.opened(run, fresh)
     changed: list[MetricSeries] = []
     written: list[MetricChunk] = []
     filled: list[MetricChunk] = []

@@ -7,10 +7,11 @@ again changes nothing; going on from a checkpoint first cuts off what was measur
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from distillhub.lib.later import np
@@ -45,14 +46,13 @@ class Measured(NamedTuple):
 def append(run: Run, measured: Iterable[Measured]) -> dict[str, float | str]:
     """Store points; returns the latest value of every series touched, as JSON can hold it.
 
-    Four queries however many series and points, and some more where a series begins or a chunk is
+    Three queries however many series and points, and some more where a series begins or a chunk is
     full; call it inside a transaction.
     """
     fresh = _by_series(measured)
     if not fresh:
         return {}
-    series = series_of(run, fresh)
-    tails = in_progress(MetricChunk, [row for row in series.values() if row.count % POINTS])
+    series, tails = opened(run, fresh)
     outlines: list[MetricOutline] = []
     written: list[MetricChunk] = []
     filled: list[MetricChunk] = []
@@ -178,13 +178,25 @@ def _by_series(measured: Iterable[Measured]) -> dict[str, Points]:
     return grouped
 
 
-def series_of(run: Run, names: Mapping[str, Points]) -> dict[str, MetricSeries]:
-    """The stored and, not stored yet, the new ones."""
-    known = {row.name: row for row in MetricSeries.objects.filter(run=run, name__in=names)}
-    return {
+def opened(
+    run: Run, names: Mapping[str, Points]
+) -> tuple[dict[str, MetricSeries], dict[int, MetricChunk]]:
+    """Every series, the stored ones and, not stored yet, the new ones; and of those that have one
+    the chunk that is not full. One query, and another where a series is new or all its chunks are
+    full."""
+    chunks = MetricChunk.objects.select_related("series").order_by()
+    tails = list(
+        chunks.filter(series__run=run, series__name__in=names, index=F("series__count") / POINTS)
+    )
+    known = {chunk.series.name: chunk.series for chunk in tails}
+    rest = [name for name in names if name not in known]
+    if rest:
+        known |= {row.name: row for row in MetricSeries.objects.filter(run=run, name__in=rest)}
+    series = {
         name: known.get(name) or MetricSeries(run=run, project_id=run.project_id, name=name)
         for name in names
     }
+    return series, {chunk.series_id: chunk for chunk in tails}
 
 
 def in_progress(model: type[Row], series: Sequence[MetricSeries], each: int = 1) -> dict[int, Row]:
@@ -266,20 +278,33 @@ def put(
     *,
     at_once: int = WRITTEN,
 ) -> None:
-    """Insert the new ones and change the others, in one statement each."""
+    """Insert the new ones in one statement and change the others in another, which is written by
+    hand: it is the hottest of all, and the ORM takes longer to phrase it than databases to do it.
+    """
     manager = model._default_manager
     new = [row for row in rows if row.pk is None]
     old = [row for row in rows if row.pk is not None]
     if new:
         manager.bulk_create(new, batch_size=at_once)
     if old:
-        manager.bulk_create(
-            old,
-            batch_size=at_once,
-            update_conflicts=True,
-            unique_fields=["id"],
-            update_fields=fields,
-        )
+        wanted = [one for one in model._meta.concrete_fields if one.name in fields]
+        changes = [
+            [
+                *(one.get_db_prep_save(getattr(row, one.attname), connection) for one in wanted),
+                row.pk,
+            ]
+            for row in old
+        ]
+        columns = tuple(one.column for one in wanted)
+        with connection.cursor() as cursor:
+            cursor.executemany(_changing(model._meta.db_table, columns), changes)
+
+
+@cache
+def _changing(table: str, columns: tuple[str, ...]) -> str:
+    name = connection.ops.quote_name
+    changes = ", ".join(f"{name(column)} = %s" for column in columns)
+    return f"UPDATE {name(table)} SET {changes} WHERE {name('id')} = %s"  # noqa: S608 (our names)
 
 
 def advance(row: MetricSeries, points: Points) -> float | str:

@@ -1,0 +1,111 @@
+"""What the page of a tracked run shows: whatever it measures, like beside like."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from distillhub.templatetags import ui
+from training.charts import curves
+from training.models import Run
+from training.services import metrics
+from training.services.machine import MACHINE
+from training.views.run_charts import CHART_POINTS, Chart
+
+TABS = [
+    ("overview", "Overview"),
+    ("curves", "Curves"),
+    ("logs", "Console"),
+    ("configuration", "Parameters"),
+]
+FIRST = ("loss", "accuracy", "perplexity", "f1", "macro_f1", "rmse")  # what people look for
+CHARTS = 4  # of the overview
+MOST_CHARTS = 60
+MOST_LINES = 8  # in a chart
+STATS = 5
+#: What programs put before the name of a metric to say on which rows it was measured.
+SPLIT = re.compile(r"(?:train|training|val|valid|validation|eval|test)[/_.]", re.ASCII)
+
+
+def overview(run: Run) -> dict[str, Any]:
+    groups = grouped(run.metrics)
+    return {
+        "stats": _stats(run, groups),
+        "events": list(run.events.select_related("by")),
+        "charts": _charts(run, list(groups.items())[:CHARTS]),
+        "more_charts": max(0, len(groups) - CHARTS),
+        **parameters(run),
+    }
+
+
+def charts(run: Run) -> dict[str, Any]:
+    groups = list(grouped(run.metrics).items())
+    return {
+        "charts": _charts(run, groups[:MOST_CHARTS]),
+        "more_charts": max(0, len(groups) - MOST_CHARTS),
+    }
+
+
+def grouped(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of one measure on several splits together: `loss` of train/loss and eval_loss; what
+    people look for first."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(names):
+        if not name.startswith(MACHINE):
+            groups.setdefault(bare(name), []).append(name)
+    order = {name: place for place, name in enumerate(FIRST)}
+    return dict(sorted(groups.items(), key=lambda item: (order.get(item[0], len(FIRST)), item[0])))
+
+
+def bare(name: str) -> str:
+    return SPLIT.sub("", name, count=1) or name
+
+
+def _charts(run: Run, groups: Iterable[tuple[str, list[str]]]) -> list[Chart]:
+    """One query for the series of all, and a few for their points."""
+    shown = [(key, names[:MOST_LINES], len(names)) for key, names in groups]
+    wanted = [name for _, names, _ in shown for name in names]
+    if not wanted:
+        return []
+    series = metrics.read(run=run, names=wanted, max_points=CHART_POINTS)["series"]
+    made: list[Chart] = []
+    for key, names, count in shown:
+        is_share = ui.is_share(key) and all(_is_part(run.metrics.get(name)) for name in names)
+        title = key.replace("_", " ").strip()
+        made.append(
+            {
+                "name": key,
+                "title": title[:1].upper() + title[1:],
+                "note": f"{MOST_LINES} of {count}" if count > MOST_LINES else "",
+                "figure": curves.alike(series, names=names, is_share=is_share),
+            }
+        )
+    return made
+
+
+def live_values(run: Run) -> dict[str, str]:
+    return {one["name"]: one["value"] for one in _stats(run, grouped(run.metrics))}
+
+
+def _stats(run: Run, groups: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """The latest of what people look for first, and of what was measured on held-out rows before
+    what was measured in training."""
+    found = []
+    for key, names in list(groups.items())[:STATS]:
+        held_out = [name for name in names if not name.startswith("train")]
+        name = (held_out or names)[0]
+        found.append({"label": name, "value": ui.metric(run.metrics[name], key), "name": name})
+    return found
+
+
+def parameters(run: Run) -> dict[str, Any]:
+    params: Mapping[str, Any] = run.config.get("params", {})
+    plain = {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+        for name, value in params.items()
+    }
+    return {"params": sorted(plain.items())}
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
