@@ -126,10 +126,31 @@ class ModelVersion(Leased):
         return bool(self.source.get("kind") == "api")
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it is nothing but what was recorded in columns of a dataset."""
+        return bool(self.source.get("kind") == "column")
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether it stands for several teachers that speak together."""
+        return bool(self.source.get("kind") == "ensemble")
+
+    @property
+    def has_network(self) -> bool:
+        """Whether there is a network that can be trained, run or shipped here."""
+        return not (self.is_asked or self.is_recorded or self.is_ensemble)
+
+    @property
+    def can_teach(self) -> bool:
+        """Whether a run may have it as its teacher."""
+        return self.is_trained or self.is_recorded or self.is_ensemble
+
+    @property
     def is_upper_bound(self) -> bool:
         """Whether its `parameters` are counted for all the words that its tokenizer may have, which
         is still to be trained and may find fewer."""
-        return not self.files and not (self.tokenizer or {"trained": True}).get("trained")
+        told = (self.tokenizer or {"trained": True}).get("trained")
+        return self.has_network and not self.files and not told
 
     @property
     def is_rounded(self) -> bool:

@@ -1,7 +1,9 @@
 """Who teaches whom: laws that every scheme keeps because it is registered, and each one's own."""
 
 import json
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from tests.engine import jobs
 from training.engine import networks
 from training.engine.errors import ConfigError, DataError
 from training.engine.events import Finished, Halted, Logged, Measured, Stage
+from training.engine.lesson import Lesson
 from training.engine.schemes import SCHEMES
 from training.engine.schemes.joining import Joined, join, names
 
@@ -71,6 +74,32 @@ def test_stopped_and_resumed_it_ends_with_the_same_weights(
     told = jobs.run(broken, resuming=True)
     assert isinstance(told[-1], Finished)
     assert jobs.weights(broken) == jobs.weights(whole)
+
+
+def together(problem: str, *weights: float) -> Lesson:
+    """A lesson of teachers that are never asked, for how it puts together what they said."""
+    scheme = SCHEMES["offline"](Joined())
+    dataset = SimpleNamespace(problem=problem)
+    lesson: Any = SimpleNamespace(scheme=scheme, dataset=dataset, route=None, recorded=[])
+    lesson.teachers = [SimpleNamespace(weight=one) for one in weights]
+    lesson._together = partial(Lesson._together, lesson)
+    return lesson  # type: ignore[no-any-return]
+
+
+def test_several_labels_of_several_teachers_are_each_a_yes_or_a_no() -> None:
+    chance = torch.Generator().manual_seed(0)
+    said = [2 * torch.randn(5, 3, generator=chance) for _ in range(2)]
+    labels = torch.full((5, 3), torch.nan)
+    joined = Lesson.join(together("multi_label", 3.0, 1.0), said, np.arange(5), labels)
+    expected = 0.75 * said[0].sigmoid() + 0.25 * said[1].sigmoid()
+    assert torch.allclose(joined.sigmoid(), expected, atol=1e-6)
+
+
+def test_numbers_of_several_teachers_are_averaged() -> None:
+    said = [torch.tensor([[1.0], [5.0]]), torch.tensor([[3.0], [1.0]])]
+    labels = torch.full((2, 1), torch.nan)
+    joined = Lesson.join(together("regression", 3.0, 1.0), said, np.arange(2), labels)
+    assert torch.allclose(joined, torch.tensor([[1.5], [4.0]]))
 
 
 def test_stages_follow_each_other_with_their_own_terms_epochs_and_rates(

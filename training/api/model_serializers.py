@@ -111,7 +111,8 @@ class ModelShape(serializers.ModelSerializer[RegisteredModel]):
         "initialise_from?}`, `derived {from, method, options, dataset?}`, `export {export}`, "
         "`hub {id, revision}`, `upload` (multipart), `run {run}`, `api {api, base_url, model, key, "
         "region, headers, key_header, input_price, output_price, requests_per_minute, concurrency, "
-        "timeout, temperature, max_tokens}` (docs/teachers.md).",
+        "timeout, temperature, max_tokens}`, `column {dataset, column? | columns?}`, `ensemble "
+        "{members, weights?}` (docs/teachers.md).",
         "required": ["kind"],
     }
 )

@@ -335,7 +335,7 @@ class Lesson:
         route = None if self.route is None else self.route[torch.from_numpy(rows)]
         weights = [teacher.weight for teacher in self.teachers]
         if all(bool(one.spoken.all()) for one in self.recorded):
-            return self.scheme.join(said, weights, labels, route)
+            return self._together(said, weights, labels, route)
         spoke = torch.stack([~one.isnan().any(dim=1) for one in said])  # [teachers, units]
         joined = torch.full_like(said[0], torch.nan)
         for speakers in torch.unique(spoke, dim=1).T:
@@ -349,8 +349,29 @@ class Lesson:
             if who:
                 some = [said[one][units] for one in who]
                 shares = [weights[one] for one in who]
-                joined[units] = self.scheme.join(some, shares, labels[units], theirs)
+                joined[units] = self._together(some, shares, labels[units], theirs)
         return joined
+
+    def _together(
+        self, said: Sequence[Tensor], weights: Sequence[float], labels: Tensor, route: Tensor | None
+    ) -> Tensor:
+        """As the scheme joins the probabilities of classes. Of several labels each is a yes or a no
+        of its own; numbers are averaged."""
+        if self.dataset.problem == "regression":
+            shares = torch.tensor(weights).unsqueeze(1).expand(-1, len(labels))
+            if route is not None:
+                number = torch.arange(len(said)).unsqueeze(1)
+                shares = torch.where(route >= 0, (number == route).float(), shares)
+            shares = shares / shares.sum(dim=0)
+            return (torch.stack([one.float() for one in said]) * shares.unsqueeze(-1)).sum(dim=0)
+        if self.dataset.problem != "multi_label" or len(said) == 1:
+            return self.scheme.join(said, weights, labels, route)
+        classes = said[0].shape[1]
+        answers = [torch.stack((one, torch.zeros_like(one)), -1).reshape(-1, 2) for one in said]
+        truth = torch.where(labels.isnan(), -1.0, (labels < 0.5).float()).long().flatten()
+        routes = None if route is None else route.repeat_interleave(classes)
+        both = self.scheme.join(answers, weights, truth, routes).reshape(-1, classes, 2)
+        return both[..., 0] - both[..., 1]
 
     def said_of(self, inputs: LanguageInputs, split: str) -> generation.Target:
         """What the teachers say of a split's windows; nothing where they cut texts otherwise."""

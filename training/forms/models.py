@@ -10,11 +10,13 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 
 from distillhub.lib.errors import DomainError, Invalid
+from projects.ingest.formats import EMBEDDING_TASK
 from projects.models import DatasetVersion, Project, RegisteredModel
 from training import catalog
-from training.forms import fields, model_api
+from training.forms import fields, model_api, model_together
 from training.forms.model_api import ApiDraft
 from training.forms.model_derivation import DerivationDraft
+from training.forms.model_together import EnsembleDraft, RecordedDraft
 from training.models import Run
 
 Texts = dict[str, str]
@@ -51,6 +53,18 @@ SOURCES: list[Mapping[str, str]] = [
         "summary": "A service, OpenAI-compatible or Bedrock, that labels and writes data.",
     },
     {
+        "key": "column",
+        "label": "Recorded answers",
+        "icon": "columns",
+        "summary": "Soft labels, or labels, that stand in the columns of a dataset.",
+    },
+    {
+        "key": "ensemble",
+        "label": "Several together",
+        "icon": "users",
+        "summary": "Models of yours that teach as one: the mean of their probabilities.",
+    },
+    {
         "key": "run",
         "label": "Result of a run",
         "icon": "activity",
@@ -67,7 +81,7 @@ FAMILIAR = ("distilbert", "bert", "resnet", "mobilenet_v2", "vit")
 #: Fields of the page whose faults stand beside them.
 NAMED = {
     "name", "task", "role", "description", "id", "revision", "file", "run", "more", "architecture",
-    "initialise_from", "from", "method", "dataset", *model_api.NAMED,
+    "initialise_from", "from", "method", "dataset", *model_api.NAMED, *model_together.NAMED,
 }  # fmt: skip
 
 
@@ -88,6 +102,7 @@ class ModelDraft:
         self.more = ""  # JSON of what an open architecture takes beyond its options
         self.initialise_from = self.hub_id = self.revision = self.run = ""
         self.texts: Texts = {}  # all that was sent, for the parts of the form that read their own
+        self.members: list[str] = []  # of an ensemble
 
     @classmethod
     def from_address(
@@ -95,6 +110,7 @@ class ModelDraft:
     ) -> Self:
         draft = cls(project, model)
         draft._take({name: str(value) for name, value in asked.items()})
+        draft.members = asked.getlist("members")
         draft._settle()
         return draft
 
@@ -105,6 +121,7 @@ class ModelDraft:
         draft = cls(project, model)
         texts = {name: str(value) for name, value in posted.items()}
         draft._take(texts)
+        draft.members = posted.getlist("members")
         draft.config = fields.under("config", texts)
         draft.applied_architecture = texts.get("applied.architecture", "")
         draft._settle()
@@ -181,6 +198,10 @@ class ModelDraft:
             return self.derived.source()
         if self.source == "api":
             return self.api.source()
+        if self.source == "column":
+            return self.recorded.source()
+        if self.source == "ensemble":
+            return self.together.source()
         if self.source == "hub":
             return {"kind": "hub", "id": self.hub_id.strip(), "revision": self.revision.strip()}
         if self.source == "upload":
@@ -207,9 +228,12 @@ class ModelDraft:
         return more
 
     def refuse(self, error: DomainError) -> None:
-        named = {
-            name.removeprefix("source."): sentences for name, sentences in error.fields.items()
-        }
+        named: dict[str, list[str]] = {}
+        for name, sentences in error.fields.items():
+            at = name.removeprefix("source.")
+            if at.partition(".")[0] in ("members", "weights"):  # of one of them
+                at = at.partition(".")[0]
+            named.setdefault(at, []).extend(sentences)
         self.faults = named or {"": [error.detail]}
 
     # What the page shows ----------------------------------------------------------------------
@@ -217,6 +241,14 @@ class ModelDraft:
     @property
     def api(self) -> ApiDraft:
         return ApiDraft(self.texts, self.faults, self.model)
+
+    @cached_property
+    def recorded(self) -> RecordedDraft:
+        return RecordedDraft(self.project, self.task, self.texts)
+
+    @cached_property
+    def together(self) -> EnsembleDraft:
+        return EnsembleDraft(self.project, self.task, self.texts, self.members)
 
     @cached_property
     def derived(self) -> DerivationDraft:
@@ -253,8 +285,13 @@ class ModelDraft:
 
     @property
     def sources(self) -> list[Mapping[str, str]]:
-        asked = self.role == "teacher" and self.task in model_api.TASKS
-        return [one for one in SOURCES if asked or one["key"] != "api"]
+        teaches = self.role == "teacher"
+        left_out = {
+            "api": not teaches or self.task not in model_api.TASKS,
+            "column": not teaches or not model_together.may_be_recorded(self.task),
+            "ensemble": not teaches or self.task == EMBEDDING_TASK,
+        }
+        return [one for one in SOURCES if not left_out.get(one["key"])]
 
     @property
     def runs(self) -> list[Run]:

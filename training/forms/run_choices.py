@@ -39,6 +39,8 @@ class ModelChoice:
     score: float | None = None
     metric: str = "accuracy"  # that the score is of
     is_trained: bool = False
+    can_teach: bool = False
+    has_network: bool = True  # else it only teaches
     has_weights: bool = False  # trained ones, or others to begin with
     is_altered: bool = False  # layers that its configuration cannot say, as after low rank
     labels: list[str] = field(default_factory=list)
@@ -124,6 +126,10 @@ def of(
     it will learn."""
     size = sizes.of(version, others=others, labels=labels)
     note = "pretrained, without classes yet" if version.files else "fresh weights"
+    if version.is_recorded:
+        note = f"recorded in {version.source['dataset']}"
+    if version.is_ensemble:
+        note = f"stands for {', '.join(version.source['members'])}"
     if version.source.get("kind") == "derived":
         note = f"made of {version.source.get('from')}, not trained yet"
     return ModelChoice(
@@ -135,6 +141,8 @@ def of(
         score=score(version),
         metric=metric(version),
         is_trained=version.is_trained,
+        can_teach=version.can_teach,
+        has_network=version.has_network,
         has_weights=bool(version.files),
         is_altered=bool(version.config.get("altered")),
         labels=version.labels,
@@ -171,6 +179,7 @@ def _coming(project: Project, task: str) -> list[ModelChoice]:
             architecture=run.student.architecture if run.student else "",
             parameters=run.student.parameters if run.student else None,
             is_trained=True,
+            can_teach=True,
             has_weights=True,
             labels=run.data.labels,
             note=f"when {run.name or 'it'} is finished",

@@ -225,7 +225,7 @@ class Draft:
         picked = [self.student, *self.teachers]
         labels = self.chosen_dataset.labels if self.chosen_dataset else ()
         self.models = run_choices.models(self.project, self.task, picked, labels)
-        self.teacher_choices = [choice for choice in self.models if choice.is_trained]
+        self.teacher_choices = [choice for choice in self.models if choice.can_teach]
         self._settle_preset()
         self._settle_scheme()
         self._settle_models()
@@ -306,12 +306,15 @@ class Draft:
             )
             others = [one.reference for one in first if one.reference not in self.teachers]
             self.teachers += others[: max(0, wanted - len(self.teachers))]
-        if self.student not in known:
+        trainable = {one for one in known if known[one].has_network}
+        if self.student not in trainable:
             role = "student" if self.is_taught or self.teacher_choices else "teacher"
             suited = [
                 choice
                 for choice in self.models
-                if not choice.is_trained and choice.reference not in self.teachers
+                if choice.has_network
+                and not choice.is_trained
+                and choice.reference not in self.teachers
             ]
             suited.sort(key=lambda choice: choice.role != role)
             self.student = suited[0].reference if suited else ""

@@ -99,7 +99,8 @@ def suggested(*, version: ModelVersion) -> tuple[DatasetVersion | None, ModelVer
     run = _maker(version)
     if run is None:
         return None, None
-    return run.dataset_version, run.teachers.select_related("model").first()
+    taught = (one for one in run.teachers.select_related("model") if one.is_trained)
+    return run.dataset_version, next(taught, None)
 
 
 def _maker(version: ModelVersion) -> Run | None:

@@ -12,6 +12,7 @@ from projects.models import DatasetVersion, ModelVersion, User
 from projects.services import datasets
 from training.engine.export_config import FALLING
 from training.models import Run, TeacherGate
+from training.services import recorded_teachers
 from training.worker import gates as working
 
 UNSCORED = "feature-extraction"
@@ -39,7 +40,10 @@ def ask(*, version: ModelVersion, dataset: Any, by: User) -> TeacherGate:
 
     Raises Invalid with the fault at its field.
     """
-    if not version.is_trained or version.status != ModelVersion.Status.READY:
+    if version.is_ensemble:
+        members = ", ".join(version.source["members"])
+        raise Invalid(f"{version.reference} stands for {members}: ask those.")
+    if not version.can_teach or version.status != ModelVersion.Status.READY:
         raise Invalid(f"{version.reference} has not been trained, so there is nothing to ask it.")
     if version.model.task == UNSCORED:
         raise Invalid("Vectors are neither right nor wrong, so there is nothing to score.")
@@ -84,13 +88,15 @@ def suggested(*, version: ModelVersion) -> DatasetVersion | None:
 def choices(*, version: ModelVersion) -> list[DatasetVersion]:
     """Datasets it can be asked about, the newest first."""
     model = version.model
-    found = (
+    found = list(
         DatasetVersion.objects.ready()
         .filter(dataset__project=model.project_id, dataset__task=model.task)
         .select_related("dataset")
         .order_by("-pk")[:100]
     )
-    return [one for one in found if not _misfit(version, one)]
+    if version.is_recorded:
+        found = recorded_teachers.likely(version, found)
+    return [one for one in found if not _unlike(version, one)]
 
 
 def teacher_score(*, version: ModelVersion, dataset: DatasetVersion) -> Known | None:
@@ -222,6 +228,14 @@ def _dataset(version: ModelVersion, reference: Any) -> DatasetVersion:
 
 def _misfit(version: ModelVersion, dataset: DatasetVersion) -> str:
     """Why this version cannot be asked about this dataset; empty when it can."""
+    fault = _unlike(version, dataset)
+    if not fault and version.is_recorded:
+        fault = recorded_teachers.misfit(version, dataset)
+    return fault
+
+
+def _unlike(version: ModelVersion, dataset: DatasetVersion) -> str:
+    """The same, as far as is known without reading the dataset."""
     if not dataset.is_ready:
         return f"{dataset.reference} is not ready."
     if dataset.dataset.task != version.model.task:

@@ -11,9 +11,12 @@ A source is `{"kind": ...}`:
 - `export {export}`: a model folder that was made smaller (an export of form safetensors);
 - `upload`: a zipped model folder, sent beside;
 - `api {api, base_url, model, key, ...}`: a service that is asked over HTTP (api_teachers.py);
-- `run {run}`: what a finished run left.
+- `run {run}`: what a finished run left;
+- `column {dataset, column? | columns?}`: what was recorded in a dataset (recorded_teachers.py);
+- `ensemble {members, weights?}`: several teachers that speak together (ensembles.py).
 
-Everything but `run` is inspected by a worker, which builds the network once, in a child process.
+Everything but the last three is inspected by a worker, which builds the network once, in a child
+process.
 """
 
 import re
@@ -29,7 +32,14 @@ from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from training import catalog
 from training.models import Export, Run
-from training.services import api_teachers, derivations, model_folders
+from training.services import (
+    api_teachers,
+    derivations,
+    ensembles,
+    model_folders,
+    recorded_teachers,
+)
+from training.services.references import TEACHES
 from training.worker import networks as inspection
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
@@ -59,8 +69,7 @@ def register(
         sentence = f"There is no task called {task}."
         raise Invalid(sentence, fields={"task": [sentence]})
     begun = _begin(project, task, source, files)
-    if source["kind"] == "api" and role != RegisteredModel.ModelRole.TEACHER:
-        raise _wrong("kind", "What answers through an API can teach, but not be trained.")
+    _check_role(source, role)
     with transaction.atomic():
         version = registry.register(
             project=project,
@@ -88,11 +97,17 @@ def add_version(
 ) -> ModelVersion:
     """The next version of a model, from any source; raises like `register`."""
     begun = _begin(model.project, model.task, source, files)
+    _check_role(source, model.role)
     with transaction.atomic():
         version = registry.add_version(model=model, by=by, **begun)
         _keep_key(version, source, by)
         _inspect_later(version)
     return version
+
+
+def _check_role(source: Mapping[str, Any], role: str) -> None:
+    if source["kind"] in TEACHES and role != RegisteredModel.ModelRole.TEACHER:
+        raise _wrong("kind", f"What {TEACHES[source['kind']]} can teach, but not be trained.")
 
 
 def inspect_again(*, version: ModelVersion, by: User) -> ModelVersion:
@@ -162,9 +177,17 @@ def _begin(
             {"architecture", "config", "initialise_from"},
             lambda: _from_architecture(project, task, source),
         ),
+        "column": (
+            set(recorded_teachers.FIELDS),
+            lambda: recorded_teachers.begun(project=project, task=task, asked=source),
+        ),
         "derived": (
             derivations.KNOWN,
             lambda: {"source": derivations.source(project=project, task=task, asked=source)},
+        ),
+        "ensemble": (
+            set(ensembles.FIELDS),
+            lambda: ensembles.begun(project=project, task=task, asked=source),
         ),
         "export": ({"export"}, lambda: _from_export(project, task, source)),
         "hub": ({"id", "revision"}, lambda: _from_hub(source)),

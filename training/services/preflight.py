@@ -42,6 +42,8 @@ class Network(Protocol):
     def architecture(self) -> str: ...
     @property
     def has_weights(self) -> bool: ...
+    @property
+    def is_recorded(self) -> bool: ...
 
 
 # -- what cannot go together ----------------------------------------------------------------------
@@ -78,6 +80,12 @@ def _layers(
                 f"{label} compares layers, and layers are compared with one teacher's. Choose one "
                 "teacher, or take a term that compares answers."
             )
+        for teacher in teachers:
+            if teacher.is_recorded:
+                found.setdefault(at, []).append(
+                    f"{label} compares layers, and {teacher.reference} is recorded answers, "
+                    "without any. Take a term that compares answers."
+                )
         for network in (student, *teachers[:1]):
             known = catalog.find("architectures", network.architecture)
             lacks = [one for one in wants if known is not None and one not in known["shows"]]
@@ -141,6 +149,8 @@ def _inputs(
         return
     why = "both must see the same moved inputs" if moved else "the terms compare layers"
     for teacher in teachers:
+        if teacher.is_recorded:
+            continue  # what it said of a row is taken to hold for the row moved
         if sentence := readings.apart(student, teacher):
             found.setdefault("student", []).append(f"{sentence} ({why.capitalize()}.)")
             return
@@ -402,7 +412,11 @@ def _steps(
     what = f"{epoch.windows:,} windows" if epoch.windows else f"{epoch.rows:,} rows"
     many = "epoch" if epochs == 1 else "epochs"
     found.based_on["steps"] = f"{epochs} {many} of {'about ' * bool(epoch.windows)}{what}"
-    stored = [one for one in teachers if _is_stored(one, dataset) and _views(config) is None]
+    stored = [
+        one
+        for one in teachers
+        if one.is_recorded or (_is_stored(one, dataset) and _views(config) is None)
+    ]
     took = durations.estimate(
         config=asked, dataset=dataset, student=student, teachers=teachers, epoch=epoch,
         listens=_listens(config), stored=stored,
@@ -474,7 +488,7 @@ def _disk(
     total = weights * FLOAT * (1 + CHECKPOINTS * (2 + moments))
     counted = f"{CHECKPOINTS} checkpoints and the model"
     for teacher in teachers if _listens(config) else ():
-        if _views(config) is None and _is_stored(teacher, dataset):
+        if teacher.is_recorded or (_views(config) is None and _is_stored(teacher, dataset)):
             counted += f", and nothing of {teacher.reference}, whose answers are stored"
             continue
         answers = _answers(config, dataset, teacher)
@@ -537,6 +551,8 @@ def _mean_length(dataset: DatasetVersion) -> float | None:
 def _is_stored(teacher: Network, dataset: DatasetVersion) -> bool:
     if teacher.version is None:
         return False
+    if teacher.is_recorded:
+        return True
     stored = TeacherOutputs.objects.filter(
         fingerprint=dataset.fingerprint, teacher=digest(teacher.version), split="train"
     )

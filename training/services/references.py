@@ -13,8 +13,14 @@ from training import catalog
 from training.engine.config import MOST_TEACHERS, RunConfig
 from training.engine.errors import ConfigError
 from training.models import Run
-from training.services import preflight
+from training.services import ensembles, preflight, recorded_teachers
 
+#: What a version without a network does, by the kind of its source.
+TEACHES = {
+    "api": "answers through an API",
+    "column": "was recorded in a dataset",
+    "ensemble": "stands for several models",
+}
 RUN = re.compile(r"run/([1-9][0-9]{0,8})", re.ASCII)
 
 Faults = dict[str, list[str]]
@@ -65,8 +71,12 @@ class Network:
         return _problem(self.awaited.data)
 
     @property
-    def is_trained(self) -> bool:
-        return self.version is None or self.version.is_trained
+    def can_teach(self) -> bool:
+        return self.version is None or self.version.can_teach
+
+    @property
+    def is_recorded(self) -> bool:
+        return self.version is not None and self.version.is_recorded
 
     @property
     def has_weights(self) -> bool:
@@ -97,9 +107,60 @@ class Asked:
 
 
 def understand(*, project: Project, asked: Any) -> Asked:
-    """Resolve a run configuration as it was typed or posted. Raises Invalid with every fault."""
+    """Resolve a run configuration as it was typed or posted; the members of an ensemble take its
+    place. Raises Invalid with every fault."""
     if not isinstance(asked, Mapping):
         raise Invalid("A run configuration is a JSON object.")
+    teachers, origins = _expanded(project, _listed(asked.get("teachers")))
+    if not origins:
+        return _understood(project, asked)
+    try:
+        return _understood(project, {**asked, "teachers": teachers})
+    except Invalid as error:
+        fields = {_at(origins, name): said for name, said in error.fields.items()}
+        raise Invalid(error.detail, fields=fields) from None
+
+
+def _expanded(project: Project, asked: list[Any]) -> tuple[list[Any], list[int]]:
+    """Teachers with the members of ensembles in their place, and where each was named; nothing
+    where there is no ensemble. Who is named more than once counts with the sum of its weights."""
+    found: list[Any] = []
+    origins: list[int] = []
+    shares: dict[str, int] = {}
+    several = False
+    for place, one in enumerate(asked):
+        network = _network(project, _reference(one), "", {})
+        weight = one.get("weight", 1.0) if isinstance(one, Mapping) else 1.0
+        known = network is not None and network.version is not None
+        counts = isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+        if not known or not counts:  # the parser says so
+            found.append(one)
+            origins.append(place)
+            continue
+        assert network is not None
+        assert network.version is not None
+        members = [(network.reference, float(weight))]
+        if network.version.is_ensemble:
+            members, several = ensembles.expanded(network.version, float(weight)), True
+        for reference, share in members:
+            if reference in shares:
+                found[shares[reference]]["weight"] += share
+                continue
+            shares[reference] = len(found)
+            found.append({"model": reference, "weight": share})
+            origins.append(place)
+    return (found, origins) if several else ([], [])
+
+
+def _at(origins: list[int], name: str) -> str:
+    """Where a fault of an expanded teacher was typed: `teachers.2.weight`."""
+    parts = name.split(".")
+    if parts[0] == "teachers" and len(parts) > 1 and parts[1].isdigit():
+        parts[1] = str(origins[int(parts[1])])
+    return ".".join(parts)
+
+
+def _understood(project: Project, asked: Mapping[str, Any]) -> Asked:
     faults: Faults = {}
     dataset = _dataset(project, asked.get("dataset"), faults)
     student = _network(project, asked.get("student"), "student", faults)
@@ -223,8 +284,9 @@ def _check_together(
             faults["dataset"] = [f"{dataset.reference} has no rows in its {split} split."]
     if student.task != task:
         faults["student"] = [f"{student.reference} is for {student.task}, not {task}."]
-    elif student.version is not None and student.version.is_asked:
-        faults["student"] = [f"{student.reference} answers through an API: it cannot be trained."]
+    elif student.version is not None and not student.version.has_network:
+        kind = TEACHES[student.version.source["kind"]]
+        faults["student"] = [f"{student.reference} {kind}: it cannot be trained."]
     elif student.version is not None and student.version.is_rounded:
         faults["student"] = [
             f"{student.reference} has weights of few bits, which cannot be trained. Take the "
@@ -240,7 +302,7 @@ def _check_together(
                 f"{teacher.reference} answers through an API. Have it annotate the dataset first: "
                 "students then learn from what it wrote."
             )
-        elif not teacher.is_trained:
+        elif not teacher.can_teach:
             fault = (
                 f"{teacher.reference} has not been trained, so it knows nothing to teach. "
                 "Fine-tune it first (a run with it as the student), or take a trained version."
@@ -252,6 +314,9 @@ def _check_together(
             )
         else:
             fault = _labels_differ(teacher.reference, teacher.labels, dataset)
+            if not fault and teacher.is_recorded:
+                assert teacher.version is not None
+                fault = recorded_teachers.misfit(teacher.version, dataset)
         if fault:
             faults[f"teachers.{place}"] = [fault]
 

@@ -23,10 +23,11 @@ from training.forms import fields, run_choices
 from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
-from training.services import api_teachers, derivations, networks, scores
+from training.services import api_teachers, derivations, networks, recorded_teachers, scores
 from training.views import export_parts, gates
 
 RECENT = 50  # runs listed on a version's page
+SHOWN = 6  # columns of a recorded teacher
 
 
 @require_safe
@@ -198,8 +199,15 @@ def version_page(
         "fault": fault,
         "may_edit": _may_edit(project),
     }
-    if version.is_trained and version.status == ModelVersion.Status.READY:
-        context |= export_parts.context(version, draft) | gates.context(version)
+    if version.is_recorded:
+        context["recorded"] = _recorded(version)
+    if version.is_ensemble:
+        context["members"] = _members(version)
+    ready = version.status == ModelVersion.Status.READY
+    if ready and version.can_teach and not version.is_ensemble:
+        context |= gates.context(version)
+    if ready and version.is_trained:
+        context |= export_parts.context(version, draft)
     live = request.headers.get("HX-Target") == "version"
     return render(
         request, f"training/{'_model_version' if live else 'model_version'}.html", context
@@ -240,6 +248,36 @@ def _derived(version: ModelVersion) -> dict[str, Any]:
         ],
         "size": f"{share} of {source['from']}" if share else "",
     }
+
+
+def _recorded(version: ModelVersion) -> dict[str, Any]:
+    """Where its answers stand, and of how many rows."""
+    source, names = version.source, recorded_teachers.columns(version)
+    counts = [(split, said, source["rows"][split]) for split, said in source["answered"].items()]
+    return {
+        "dataset": recorded_teachers.origin(version),
+        "columns": names[:SHOWN],
+        "more": max(0, len(names) - SHOWN),
+        "splits": sorted(counts, key=lambda one: -one[2]),
+    }
+
+
+def _members(version: ModelVersion) -> list[dict[str, Any]]:
+    """Of an ensemble, with the share of each."""
+    weights = version.source["weights"]
+    found = [
+        registry.find(project=version.model.project, name=name, number=int(number))
+        for name, _, number in (one.partition("@") for one in version.source["members"])
+    ]
+    return [
+        {
+            "reference": member.reference,
+            "version": member,
+            "weight": weight,
+            "share": weight / sum(weights),
+        }
+        for member, weight in zip(found, weights, strict=True)
+    ]
 
 
 def _is_transformers(version: ModelVersion) -> bool:

@@ -56,6 +56,7 @@ def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list
                 "live": run.metrics.get(f"teacher/val/{headline}"),
                 "parameters": measured.get("parameters") or _sum(teachers, "parameters"),
                 "size_bytes": measured.get("size_bytes") or _sum(teachers, "size_bytes"),
+                "said": _said(teachers, summary, split),
             }
         )
     role = "control" if run.control_of_id else "student"
@@ -63,6 +64,16 @@ def cast(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list
     if control is not None:
         players.append(_player("control", control, split, headline) | {"run": control})
     return players
+
+
+def _said(teachers: list[ModelVersion], summary: dict[str, Any], split: str) -> str:
+    """Of teachers that are nothing but recorded answers: where, and of how many rows."""
+    if not all(one.is_recorded for one in teachers):
+        return ""
+    where = " and ".join(dict.fromkeys(one.source["dataset"] for one in teachers))
+    spoken = (summary.get("teacher") or {}).get("rows")
+    of = "" if spoken is None else f"; scored on {spoken} of {summary['rows']} {split} rows"
+    return f"Nobody was asked: recorded in {where}{of}."
 
 
 def _player(role: str, run: Run, split: str, headline: str) -> dict[str, Any]:

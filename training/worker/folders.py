@@ -93,6 +93,13 @@ def place_files(version: ModelVersion, folder: Path) -> None:
         _place(file["sha256"], folder / file["name"])
 
 
+def recorded(version: ModelVersion) -> dict[str, Any]:
+    """Where a recorded teacher's answers stand in the dataset, as the engine reads it."""
+    return {
+        name: version.source[name] for name in ("probabilities", "label") if name in version.source
+    }
+
+
 def store_files(told: Iterable[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """Keep what the engine tells of in a folder: `{"name", "sha256", "bytes"}` of each file."""
     kept = []
@@ -143,7 +150,8 @@ def _taken_over(folder: Path, run: Run, student: ModelVersion) -> dict[str, Any]
     if run.control_of is None or student.files or not catalog.takes_inputs(run.control_of.config):
         return {}
     made = [one.output for one in run.waits_for.select_related("output") if one.output is not None]
-    teacher = run.control_of.teachers.order_by("pk").first() or next(iter(made), None)
+    named = [one for one in run.control_of.teachers.order_by("pk") if one.files]
+    teacher = next(iter([*named, *made]), None)
     if teacher is None:
         return {}
     for file in teacher.files:
@@ -158,7 +166,11 @@ def _teachers(folder: Path, run: Run) -> list[dict[str, Any]]:
     for index, asked in enumerate(run.config["teachers"]):
         reference = asked if isinstance(asked, str) else asked["model"]
         weight = 1.0 if isinstance(asked, str) else asked["weight"]
-        network = _network(folder, by_reference[reference], f"inputs/teachers/{index}")
+        version = by_reference[reference]
+        if version.is_recorded:
+            network = {"name": reference, "recorded": recorded(version)}
+        else:
+            network = _network(folder, version, f"inputs/teachers/{index}")
         placed.append(network | {"weight": weight})
     return placed
 

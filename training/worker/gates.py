@@ -23,11 +23,14 @@ class Asking(Work[TeacherGate]):
     related = ("version__model", "dataset_version")
 
     def prepare(self, row: TeacherGate, folder: Path) -> Columns:
+        model: Columns = {"name": row.version.reference, "path": "inputs/model"}
+        if row.version.is_recorded:
+            model = {"name": row.version.reference, "recorded": folders.recorded(row.version)}
         folders.place_files(row.version, folder / "inputs/model")
         return {
             "format": folders.FORMAT,
             "task": row.version.model.task,
-            "model": {"name": row.version.reference, "path": "inputs/model"},
+            "model": model,
             "dataset": folders.place_dataset(row.dataset_version, folder),
             "teacher_outputs": {"mode": "auto", "store": str(teacher_store.folder())},
             "threads": settings.DISTILLHUB_RUN_THREADS,
