@@ -142,6 +142,8 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
         changes |= {"problem": post["problem"], "separator": post.get("separator", "")[:10]}
     if task == TOKENS_TASK and "tag-names" in post:
         changes["tag_names"] = post["tag-names"]
+    if "label-names" in post:
+        changes["labels"] = post["label-names"]
     if "share-train" in post:
         changes["splits"] = {
             split: _number(post.get(f"share-{split}"), 0) / PERCENT
@@ -165,6 +167,10 @@ def _columns(post: QueryDict, task: str) -> dict[str, Any]:
     for role in needed:  # an empty choice is guessed anew
         if chosen := post.get(f"role-{role}"):
             columns[role] = chosen
+    if "label" in needed and task == post.get("task-was", task) and post.get("role-label") == "":
+        columns["label"] = None
+    if "soft-labels" in post and task == post.get("task-was", task):
+        columns["soft_labels"] = post["soft-labels"] or None
     for role in ("prompt", "rationale"):
         if task == GENERATION_TASK and f"role-{role}" in post:
             columns[role] = post[f"role-{role}"] or None

@@ -302,8 +302,11 @@ class NextVersionSerializer(serializers.Serializer[Any]):
     )
     columns = JSONPart(
         required=False,
-        help_text='JSON: `{"text": "query", "label": "category"}`; also `split` and `ignored`. Of '
-        'a table: `{"label": "income", "features": {"age": "numeric", "work": "categorical"}}`.',
+        help_text='JSON: `{"text": "query", "label": "category"}`; also `split`, `id`, `group`, '
+        "`weight`, `soft_labels` (from labels to columns of their probabilities, or what the "
+        "names of these begin with, such as `p_`) and `ignored`; a `label` of null says that "
+        'there is none. Of a table: `{"label": "income", "features": {"age": "numeric", "work": '
+        '"categorical"}}`.',
     )
     problem = serializers.ChoiceField(
         choices=PROBLEMS,
@@ -320,7 +323,7 @@ class NextVersionSerializer(serializers.Serializer[Any]):
         help_text="JSON, to correct what would be guessed: `delimiter`, `encoding`, `header`, "
         "`quoting`, `layout` (of objects), `sheet` (of a workbook), `at` (the list of a JSON "
         "document), `ragged`, `separator` (between several labels of a row), `tag_names` (of "
-        "words' tags that are numbers), ...",
+        "words' tags that are numbers), `labels` (that rows may come to have), ...",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:

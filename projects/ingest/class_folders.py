@@ -86,7 +86,7 @@ class ClassFolders(Format):
     def placed(self, archive: Archive, name: str) -> tuple[list[Placed], list[LeftOut]]:
         """The files of this kind with what their folders or tables say, and those of other kinds.
 
-        Raises BadFile for unsafe archives, and for those without a file in a class folder.
+        Raises BadFile for unsafe archives, and for those without a file of this kind.
         """
         infos = files_of(archive)
         if office := _office(name, {info.filename for info in infos}):
@@ -104,11 +104,6 @@ class ClassFolders(Format):
         folders = _unwrapped(folders)
         inside = any(len(folder) >= 2 for folder in folders)
         has_splits = inside and all(f and f[0].lower() in SPLIT_WORDS for f in folders)
-        if not any(folders):
-            raise BadFile(
-                f"The {self.noun}s of {name} lie in no class folders. Put the {self.noun}s of "
-                "each class into a folder named after it, and zip the folders."
-            )
         found: list[Placed] = []
         for info, parts in zip(fitting, folders, strict=True):
             split = SPLIT_WORDS[parts[0].lower()] if has_splits else None
@@ -142,10 +137,6 @@ class ClassFolders(Format):
             folder = next((SPLIT_WORDS[part] for part in parts if part in SPLIT_WORDS), None)
             label = said.label if said else None
             found.append(Placed(info, label, (said.split if said else None) or folder))
-        if not any(one.label for one in found):
-            raise BadFile(
-                f"No {self.noun} has a label: {tables[0].filename} should have a column `label`."
-            )
         strangers = [info for info in others if info not in tables]
         return found, [LeftOut(info.filename, self.stranger) for info in strangers]
 
@@ -155,7 +146,13 @@ class ClassFolders(Format):
         look.labels = dict(Counter(one.label for one in placed if one.label is not None))
         look.splits = dict(Counter(one.split or "" for one in placed))
         unlabelled = sum(one.label is None for one in placed)
-        if unlabelled:
+        if unlabelled == len(placed):
+            detail = (
+                f"No {self.noun} lies in a class folder, or has a label in a table: a teacher "
+                "labels them later, and then they can be learned from."
+            )
+            look.problems.append({"severity": "warning", "detail": detail})
+        elif unlabelled:
             detail = f"{unlabelled} {self.noun}s lie in no class folder."
             look.problems.append({"severity": "warning", "detail": detail})
         if left_out:

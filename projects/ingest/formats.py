@@ -73,7 +73,7 @@ class Row:
     key: bytes  # 8, equal for inputs that mean the same: what leaks and conflicts are found by
     label: str | None
     split: str | None  # as the file gives it; None where it does not say
-    others: tuple[str | None, ...]  # the kept columns, in the order of `Plan.others`
+    others: tuple[str | float | None, ...]  # the kept columns, in the order of `Plan.others`
     measures: tuple[int, ...]  # text: characters, words; image: width, height; ...
     values: tuple[Any, ...] = ()  # of the columns of `Format.inputs`, where `input` is not all
     kind: str = ""  # image: its mode; sound: its encoding
@@ -123,6 +123,7 @@ class Plan:
     problem: str = SINGLE
     separator: str = ""  # between the labels of one row, where there may be several
     tag_names: tuple[str, ...] = ()  # of words' tags that are numbers
+    labels: tuple[str, ...] = ()  # told beforehand: rows may come to have them later
     classes: dict[str, list[str]] = field(default_factory=dict)  # names of numbered ones, by column
     shares: dict[str, float] = field(default_factory=dict)  # of splits that are made here
     file_split: str | None = None  # what the file that is being read is given as
@@ -134,6 +135,12 @@ class Plan:
         found: dict[str, str] = self.columns.get("features") or {}
         return found
 
+    @property
+    def soft_labels(self) -> dict[str, str]:
+        """The columns that hold the probabilities of classes: {label: column}."""
+        found: dict[str, str] = self.columns.get("soft_labels") or {}
+        return found
+
 
 class Format(ABC):
     key: ClassVar[str]
@@ -142,6 +149,7 @@ class Format(ABC):
     suffixes: ClassVar[tuple[str, ...]]
     problems: ClassVar[tuple[str, ...]] = (SINGLE,)
     has_columns: ClassVar[bool] = False  # whether roles are given to columns
+    beside: ClassVar[tuple[str, ...]] = ("id", "group")  # roles of columns that are kept
     is_one_text: ClassVar[bool] = False  # whose splits stand one after the other
     delimiters: ClassVar[dict[str, str]] = {}  # what may part values, and in words
 

@@ -34,6 +34,7 @@ from projects.models import DatasetVersion
 logger = logging.getLogger(__name__)
 
 BEAT = 0.5  # seconds between two reports of progress
+BESIDE = {"id": "key", "group": "group", "weight": "weight"}  # roles, and how they are stored
 STEP = 64  # rows between two looks at how far reading is
 MOST_LOSSES = 5  # workers that may die with one
 
@@ -155,8 +156,6 @@ class UploadedRows(making.Source):
         self.shares = version.reading.get("splits") or splits.DEFAULT
         self.seed = version.reading.get("seed", 0)
         self.is_one_text = self.form.is_one_text
-        empty = "The column of the labels is empty." if self.form.has_columns else "No labels."
-        self.unlabelled = f"{empty} {making.Source.unlabelled}"
 
     def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
         return _rows(self.form, self.files, self.plan, tally)
@@ -180,10 +179,15 @@ def columns_of(form: Format, plan: Plan) -> list[dict[str, str]]:
         if isinstance(origin := plan.columns.get(role), str):
             column["from"] = origin
     names = stored.stored_names(plan.others, [one["name"] for one in inputs])
-    roles = {plan.columns.get("id"): "key", plan.columns.get("group"): "group"}
+    roles = {plan.columns.get(role): kept for role, kept in BESIDE.items()}
+    classes = {origin: label for label, origin in plan.soft_labels.items()}
     for name, origin in zip(names, plan.others, strict=True):
-        role = roles.get(origin, "extra")
-        columns.append({"name": name, "type": "string", "role": role, "from": origin})
+        column = {"name": name, "type": "string", "role": roles.get(origin, "extra")}
+        if column["role"] == "weight":
+            column["type"] = "number"
+        if (label := classes.get(origin)) is not None:
+            column |= {"type": "number", "role": "soft", "class": label}
+        columns.append(column | {"from": origin})
     return columns
 
 

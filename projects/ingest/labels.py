@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 from distillhub.lib.later import np
@@ -42,11 +42,6 @@ class Labels(ABC):
         """Rows met."""
 
     @property
-    @abstractmethod
-    def any(self) -> bool:
-        """Whether a row has a label."""
-
-    @property
     def names(self) -> list[str]:
         """The classes, sorted; none of numbers."""
         return []
@@ -75,16 +70,17 @@ class Labels(ABC):
 def of(plan: Plan) -> Labels:
     if plan.task == TOKENS_TASK:
         return Tags()
+    told = (*plan.labels, *plan.soft_labels)
     if plan.problem == MULTI:
-        return Several(plan.separator)
-    return Numbers() if plan.problem == REGRESSION else Classes()
+        return Several(plan.separator, told)
+    return Numbers() if plan.problem == REGRESSION else Classes(told)
 
 
 class Classes(Labels):
-    """One class of several: four bytes a row."""
+    """One class of several: four bytes a row. `told` are classes that need no row."""
 
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
+    def __init__(self, told: Iterable[str] = ()) -> None:
+        self.codes = {name: code for code, name in enumerate(dict.fromkeys(told))}
         self.given = array("i")
 
     def add(self, label: str | None) -> None:
@@ -97,10 +93,6 @@ class Classes(Labels):
 
     def __len__(self) -> int:
         return len(self.given)
-
-    @property
-    def any(self) -> bool:
-        return bool(self.codes)
 
     @property
     def names(self) -> list[str]:
@@ -121,12 +113,12 @@ class Classes(Labels):
 
 
 class Several(Labels):
-    """Any number of classes of each row, told apart by a separator."""
+    """Any number of classes of each row, told apart by a separator; `told` need no row."""
 
-    def __init__(self, separator: str) -> None:
+    def __init__(self, separator: str, told: Iterable[str] = ()) -> None:
         self.separator = separator
         self.whole = Classes()  # all labels of a row as one text
-        self.codes: dict[str, int] = {}
+        self.codes = {name: code for code, name in enumerate(dict.fromkeys(told))}
 
     def add(self, label: str | None) -> None:
         self.whole.add(label)
@@ -135,10 +127,6 @@ class Several(Labels):
 
     def __len__(self) -> int:
         return len(self.whole)
-
-    @property
-    def any(self) -> bool:
-        return self.whole.any
 
     @property
     def names(self) -> list[str]:
@@ -196,10 +184,6 @@ class Tags(Labels):
         return len(self.whole)
 
     @property
-    def any(self) -> bool:
-        return bool(self.codes)
-
-    @property
     def names(self) -> list[str]:
         return sorted(self.codes)
 
@@ -244,10 +228,6 @@ class Numbers(Labels):
         return np.frombuffer(self.given, dtype=np.float64)
 
     @property
-    def any(self) -> bool:
-        return bool(np.isfinite(self.values).any())
-
-    @property
     def same(self) -> Rows:
         values = self.values
         known = np.isfinite(values)
@@ -261,13 +241,15 @@ class Numbers(Labels):
         values = self.values
         known = np.isfinite(values)
         found = np.full(len(values), -1, dtype=np.int64)
+        if not known.any():
+            return found
         edges = np.quantile(values[known], np.linspace(0, 1, STRATA + 1)[1:-1])
         found[known] = np.searchsorted(edges, values[known], side="right")
         return found
 
     def summary(self) -> dict[str, Any]:
-        values = self.values
-        return {"label": statistics.describe_numbers(values[np.isfinite(values)])}
+        known = self.values[np.isfinite(self.values)]
+        return {"label": statistics.describe_numbers(known)} if len(known) else {}
 
 
 def _by_rarest(many: int, names: int, rows: Rows, classes: Rows) -> Rows:

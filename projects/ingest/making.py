@@ -50,7 +50,6 @@ class Source(ABC):
     is_one_text: bool = False
     divides: bool = True  # whether rows whose split is given may still be divided further
     nothing = "Not a single row could be read: every one is empty or was left out."
-    unlabelled = "At least some rows must have a label."
 
     @abstractmethod
     def rows(self, tally: issues.Tally) -> Iterator[tuple[Row, str, float]]:
@@ -107,8 +106,6 @@ def _made(
     draft.close()
     if not len(table):
         raise BadFile(source.nothing)
-    if not table.labels.any and plan.task not in UNLABELLED:
-        raise BadFile(source.unlabelled)
 
     beat(DIVIDING, 0.7)
     told = table.labels

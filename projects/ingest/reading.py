@@ -4,8 +4,10 @@
      "task": "text-classification", "problem": single_label|multi_label|regression,
      "separator": "|" (of several labels in one cell),
      "tag_names": ["O", "B-PER", ...] (of words' tags that are numbers),
+     "labels": [names that rows may come to have] (where they are told beforehand),
      "columns": {"text", "label", "split", "ignored": [...]} or, of a table that is learned from,
-                {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]},
+                {"label", "split", "features": {name: numeric|categorical}, "ignored": [...]};
+                also "id", "group", "weight" and "soft_labels": {label: column},
      "feature_order": [names of features as the file has them: PostgreSQL keeps none of objects],
      "others": [...], "ragged": "refuse"|"skip", "splits": {"train": 0.8, ...}, "seed": 0,
      "hub": {...}, "classes": {column: [names of numbered classes]} (of what hub.py fetched)}
@@ -42,12 +44,15 @@ Opener = Callable[[str], IO[bytes]]  # from a file's sha256 to its bytes
 
 KEYS = {
     *("files", "columns", "ragged", "splits", "seed", "task", "problem", "separator"),
-    "tag_names",
+    *("tag_names", "labels"),
 }
 FETCHED = ("hub", "classes")  # where a reading of fetched files says where they come from
-BESIDE = ("id", "group")  # roles of columns that are kept as they are, under their own names
+BESIDE = ("id", "group", "weight")  # roles of columns that are kept, under their own names
 TABLES = ("layout", "sheet", "at")  # which table of a file is read: each has columns of its own
 DIALECT = ("delimiter", "encoding", "quoting", "header", *TABLES)
+NO_LABEL = (
+    "No column is the label: a teacher labels these rows later, and then they can be learned from."
+)
 SKIPPED = ("ragged_line", "unreadable_row")  # if that was asked for
 HIGHEST_SEED = 2**32 - 1
 MOST_SEPARATOR = 10  # characters
@@ -81,7 +86,7 @@ def first(
 
 def roles_of(form: Format, task: str) -> dict[str, bool]:
     """Roles that single columns have, and whether one must have it."""
-    return form.roles(task) | (dict.fromkeys(BESIDE, False) if form.has_columns else {})
+    return form.roles(task) | (dict.fromkeys(form.beside, False) if form.has_columns else {})
 
 
 def _is_another(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> bool:
@@ -108,6 +113,7 @@ def plan_of(reading: dict[str, Any]) -> Plan:
         separator=reading.get("separator", ""),
         tag_names=tuple(reading.get("tag_names") or ()),
         classes=reading.get("classes") or {},
+        labels=tuple(reading.get("labels") or ()),
         shares=reading.get("splits") or dict(splits.DEFAULT),
         has_test=any(file.get("split") == TEST for file in reading.get("files", [])),
     )
@@ -173,7 +179,12 @@ def corrected(
         asked = {name: reading.get(name) for name in ("problem", "separator")} | asked
     if task == TOKENS_TASK:
         result["tag_names"] = _tag_names(changes.get("tag_names", reading.get("tag_names") or []))
-    return result | _problem(form, look, result["columns"], asked, task)
+    result |= _problem(form, look, result["columns"], asked, task)
+    if result["columns"].get("soft_labels") and result["problem"] != SINGLE:
+        raise _wrong("columns.soft_labels", "Only one of several classes has probabilities.")
+    if told := _labels(changes.get("labels", reading.get("labels") or []), result):
+        result["labels"] = told
+    return result
 
 
 def preview(form: Format, reading: dict[str, Any], opened: Opener) -> dict[str, Any]:
@@ -272,8 +283,11 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
         return {"columns": {}, "others": []}
     if not isinstance(asked, dict):
         raise _wrong("columns", 'Send an object such as {"text": "query", "label": "category"}.')
+    asked = {name: value if value != "" else None for name, value in asked.items()}
     roles = tuple(roles_of(form, task))
     lists = ("features", "ignored") if task == TABLE_TASK else ("ignored",)
+    if "label" in roles and task != TOKENS_TASK:
+        lists = (*lists, "soft_labels")
     unknown = sorted(asked.keys() - set(roles) - set(lists))
     if unknown:
         known = ", ".join((*roles, *lists))
@@ -306,8 +320,16 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
                 used[columns[role]] = role
     left = [name for name in names if name not in used or used[name] in BESIDE]
     wanted = guessed["ignored"] if ignored is None else ignored
+    soft = _soft(look, asked.get("soft_labels"), used, strict=strict)
+    if soft:
+        columns["soft_labels"] = soft
+        used |= dict.fromkeys(soft.values(), "soft_labels")
+        wanted = [name for name in wanted if name not in soft.values()]
     if task == TABLE_TASK:
-        features = _features(look, asked.get("features"), guessed["features"], strict=strict)
+        likely = guessed["features"]
+        if columns.get("label") is None and guessed.get("label"):  # then it is none of them
+            likely = likely | _features(look, [guessed["label"]], {}, strict=False)
+        features = _features(look, asked.get("features"), likely, strict=strict)
         if asked.get("features") is None:
             features = {name: kind for name, kind in features.items() if name not in wanted}
         columns["features"] = {name: kind for name, kind in features.items() if name not in used}
@@ -318,6 +340,58 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
         "columns": columns,
         "others": [name for name in left if name not in columns["ignored"]],
     }
+
+
+def _soft(look: Look, asked: Any, used: dict[str, str], *, strict: bool) -> dict[str, str]:
+    """{label: column of its probability}; also told by what stands before the labels in the names
+    of the columns, such as p_."""
+    if not asked:
+        return {}
+    names = [column["name"] for column in look.columns]
+    if isinstance(asked, str):
+        asked = prefixed(look.columns).get(asked) or {asked: f"{asked}…"}
+    if not isinstance(asked, dict) or not all(isinstance(one, str) for one in asked.values()):
+        example = '{"spam": "p_spam", "ham": "p_ham"}'
+        raise _wrong("columns.soft_labels", f"Send an object such as {example}, or p_.")
+    absent = next((one for one in asked.values() if one not in names or one in used), None)
+    if absent is not None:
+        if not strict:
+            return {}
+        what = f"is already the {used[absent]}" if absent in used else "is not there"
+        raise _wrong("columns.soft_labels", f"The column {absent[:50]!r} {what}.")
+    if len(asked) < 2 or len(set(asked.values())) < len(asked):
+        raise _wrong("columns.soft_labels", "Give each of several labels a column of its own.")
+    if any(not one.strip() or len(one) > MOST_LABEL for one in asked):
+        raise _wrong("columns.soft_labels", f"A label has at most {MOST_LABEL} characters.")
+    return asked
+
+
+def prefixed(columns: list[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """{what stands before labels: {label: column}} of columns of numbers whose names begin alike:
+    p_spam and p_ham."""
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        before, mark, label = column["name"].partition("_")
+        if mark and label and column["numeric"]:
+            found.setdefault(before + mark, {})[label] = column["name"]
+    return {before: labels for before, labels in found.items() if len(labels) > 1}
+
+
+def _labels(value: Any, reading: dict[str, Any]) -> list[str]:
+    """Classes that are told beforehand; also as one text, one in a line."""
+    if isinstance(value, str):
+        value = [one.strip() for one in value.splitlines() if one.strip()]
+    if not isinstance(value, list) or len(value) > MOST_LABELS:
+        raise _wrong("labels", 'Send a list of labels, such as ["spam", "ham"].')
+    if not value or reading["task"] in UNLABELLED or reading["problem"] == REGRESSION:
+        return []
+    between = reading["separator"]
+    for one in value:
+        if not isinstance(one, str) or one.strip() != one or not 0 < len(one) <= MOST_LABEL:
+            raise _wrong("labels", f"A label is a text of at most {MOST_LABEL} characters.")
+        if between and between in one:
+            raise _wrong("labels", f"The label {one!r} holds what stands between labels.")
+    return list(dict.fromkeys(value))
 
 
 def _features(look: Look, asked: Any, guessed: dict[str, str], *, strict: bool) -> dict[str, str]:
@@ -427,6 +501,8 @@ def _doubts(
         ]
         if task == TABLE_TASK and not columns.get("features"):
             absent.append("features")
+    if form.has_columns and seen and "label" in form.roles(task) and not columns.get("label"):
+        doubts.append(("info", NO_LABEL))
     if seen and len(labels) == 1:
         doubts.append(("warning", f"The only label seen is {next(iter(labels))!r}."))
     if task == TOKENS_TASK and labels and all(one.isdigit() for one in labels):
@@ -446,7 +522,6 @@ def _doubts(
         doubts.append(("warning", detail))
     words = {
         "text": "the column that holds the input text",
-        "label": "the column that holds the label",
         "features": "the columns to learn from",
     }
     return [

@@ -29,7 +29,7 @@ class Statistics:
         self.shapes: Counter[str] = Counter()
         self._has_shapes = measures[:2] == ("width", "height")
 
-    def meet(self, measures: tuple[int, ...], kind: str, others: tuple[str | None, ...]) -> None:
+    def meet(self, measures: tuple[int, ...], kind: str, others: tuple[Any, ...]) -> None:
         for counter, value in zip(self.measures.values(), measures, strict=True):
             counter[value] += 1
         if kind:

@@ -55,6 +55,7 @@ class TableFormat(Format):
     )
     problems: ClassVar[tuple[str, ...]] = PROBLEMS
     has_columns: ClassVar[bool] = True
+    beside: ClassVar[tuple[str, ...]] = ("id", "group", "weight")
     noun: ClassVar[str] = "line"  # what a row's place is the number of
 
     @abstractmethod
@@ -135,7 +136,7 @@ class TableFormat(Format):
         if task == EMBEDDING_TASK:
             return {"text": True, "split": False}
         text = {} if task == TABLE_TASK else {"text": True}
-        return text | {"label": True, "split": False}
+        return text | {"label": False, "split": False}  # teachers label rows without one
 
     def guess_task(self, look: Look) -> str:
         if table_guesses.writing_roles(look.columns) is not None:
@@ -183,7 +184,8 @@ class TableFormat(Format):
         return dict(counts.most_common())
 
     def row_size(self, row: Row) -> int:
-        return 4 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
+        beside = sum(4 * len(one) if isinstance(one, str) else 8 for one in row.others)
+        return 4 * len(row.input) + beside + 500
 
 
 def _with_name(one: Cells, place: int, classes: Sequence[str]) -> Cells:

@@ -23,6 +23,9 @@ from projects.ingest.formats import (
     Row,
 )
 
+NEARLY = 0.01  # how far the probabilities of a row may be from 1 together
+LARGEST = 1e6  # of weights
+
 
 class Reader:
     """Makes rows of a file's lines, once its columns are known.
@@ -43,6 +46,9 @@ class Reader:
             for name, kind in plan.features.items()
         ]
         self.others = [names.index(one) if one in names else None for one in plan.others]
+        weight = plan.columns.get("weight")
+        self.weight = plan.others.index(weight) if weight in plan.others else None
+        self.soft = [(plan.others.index(one), one) for one in plan.soft_labels.values()]
 
     def __call__(self, line: int, values: Sequence[str]) -> Row | LeftOut:
         if self.plan.task == TOKENS_TASK:
@@ -74,7 +80,7 @@ class Reader:
             key=hashlib.blake2b(key.encode(), digest_size=8).digest(),
             label=label,
             split=self._split(line, values),
-            others=tuple((values[at] or None) if at is not None else None for at in self.others),
+            others=self._beside(line, values, label),
             measures=measures,
             values=features,
             remarks=remarks + (("label_trimmed",) if trimmed else ()),
@@ -91,8 +97,47 @@ class Reader:
             tags,
             self.plan,
             split=self._split(line, values),
-            others=tuple((values[at] or None) if at is not None else None for at in self.others),
+            others=self._beside(line, values, None),
         )
+
+    def _beside(
+        self, line: int, values: Sequence[str], label: str | None
+    ) -> tuple[str | float | None, ...]:
+        """The cells of the kept columns; weights and probabilities as numbers. Raises BadFile."""
+        kept = tuple((values[at] or None) if at is not None else None for at in self.others)
+        if self.weight is None and not self.soft:
+            return kept
+        found: list[str | float | None] = list(kept)
+        if self.weight is not None:
+            found[self.weight] = self._told(
+                line, kept[self.weight], LARGEST, f"no weight from 0 to {LARGEST:.0f}"
+            )
+        shares = [self._told(line, kept[at], 1.0, "no probability") for at, _ in self.soft]
+        for (at, _), share in zip(self.soft, shares, strict=True):
+            found[at] = share
+        known = [share for share in shares if share is not None]
+        if known and len(known) < len(shares):
+            lacking = self.soft[shares.index(None)][1]
+            raise self._wrong(line, f"has no probability in {lacking!r}, and some in others")
+        if known and abs(sum(known) - 1) > NEARLY:
+            raise self._wrong(line, f"has probabilities that make {sum(known):.3f}, not 1")
+        if label is not None and self.soft and label not in self.plan.soft_labels:
+            raise self._wrong(line, f"has the label {label[:50]!r}, which has no probabilities")
+        return tuple(found)
+
+    def _told(self, line: int, cell: str | None, most: float, what: str) -> float | None:
+        if cell is None:
+            return None
+        try:
+            value = numbers.number(cell, comma=self.comma)
+        except numbers.NotANumber:
+            raise self._wrong(line, f"says {cell[:50]!r}, {what}") from None
+        if value is not None and not 0 <= value <= most:
+            raise self._wrong(line, f"says {cell[:50]!r}, {what}")
+        return value
+
+    def _wrong(self, line: int, what: str) -> BadFile:
+        return BadFile(f"{self.noun.capitalize()} {line} {what}.", line=line)
 
     def _features(
         self, values: Sequence[str]

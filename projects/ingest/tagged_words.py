@@ -181,7 +181,7 @@ class TaggedWords(Format):
                 text.detach()
 
     def row_size(self, row: Row) -> int:
-        return 8 * len(row.input) + sum(4 * len(value or "") for value in row.others) + 500
+        return 8 * len(row.input) + sum(4 * len(str(value)) for value in row.others) + 500
 
 
 def _looks_tagged(text: str) -> bool:

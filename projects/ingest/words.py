@@ -113,7 +113,7 @@ def row(
     plan: Plan,
     *,
     split: str | None,
-    others: tuple[str | None, ...],
+    others: tuple[str | float | None, ...],
 ) -> Row | LeftOut:
     """A stored row of words and their tags. Raises BadFile with the line."""
     if not said:

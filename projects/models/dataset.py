@@ -216,6 +216,18 @@ class DatasetVersion(Leased):
         return next((str(one["name"]) for one in self.columns if one["role"] == role), "")
 
     @property
+    def labelled(self) -> int:
+        """Rows that have a label."""
+        found = 0
+        for split in self.splits.values():
+            many = split.get("labelled")
+            if many is None:  # of a version made before it was counted: all had one
+                counted = sum(split["label_counts"].values())
+                many = split["rows"] if self.problem == "regression" else counted
+            found += min(many, split["rows"])
+        return found
+
+    @property
     def soft_labels(self) -> dict[str, str]:
         """The columns that hold the probabilities of classes: {label: column}."""
         return {one["class"]: one["name"] for one in self.columns if one["role"] == "soft"}

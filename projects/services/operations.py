@@ -192,6 +192,8 @@ def rest_of(version: DatasetVersion, issue: str) -> dict[str, Any]:
 
 def _reading(version: DatasetVersion, asked: Mapping[str, Any]) -> dict[str, Any]:
     """How the next version is to be understood: as its parent, but of no file of its own."""
-    own = ("files", "hub", "classes")
+    own = ["files", "hub", "classes"]
+    if version.labelled:  # from now on rows say which labels there are
+        own.append("labels")
     reading = {key: value for key, value in version.reading.items() if key not in own}
     return reading | registry.get(asked["operation"]).reading(version, asked["options"])

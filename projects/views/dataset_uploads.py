@@ -54,6 +54,7 @@ ROLES = {
     "split": "Split",
     "id": "Id of a row",
     "group": "Group, kept in one split",
+    "weight": "Weight of a row",
 }
 WORD_ROLES = ROLES | {"text": "Words", "label": "Tags"}
 KINDS = {
@@ -307,6 +308,9 @@ def _mapping_page(
             (role, (WORD_ROLES if by_word else ROLES)[role], not needed)
             for role, needed in readings.roles_of(form_of, shown["task"]).items()
         ],
+        "soft": _soft(shown),
+        "asks_labels": _asks_labels(form_of, shown),
+        "label_names": "\n".join(reading.get("labels") or ()),
         "by_word": by_word,
         "tag_names": " ".join(reading.get("tag_names") or ()),
         "kinds": [(kind, KINDS[kind]) for kind in shown["kinds"]]
@@ -334,6 +338,26 @@ def _mapping_page(
     return render(request, template, context)
 
 
+def _soft(shown: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """(what names begin with, in words, whether it is chosen) of columns that may hold the
+    probabilities of classes."""
+    if shown["problem"] != SINGLE or shown["task"] in {*UNLABELLED, TOKENS_TASK}:
+        return []
+    chosen = shown["reading"]["columns"].get("soft_labels")
+    return [
+        (before, f"{before}… ({len(found)} columns)", found == chosen)
+        for before, found in readings.prefixed(shown["files"][0]["columns"]).items()
+    ]
+
+
+def _asks_labels(form: Format, shown: dict[str, Any]) -> bool:
+    """Whether labels may be told that no row has yet."""
+    columns, task = shown["reading"]["columns"], shown["task"]
+    if "label" not in form.roles(task) or columns.get("label") or columns.get("soft_labels"):
+        return False
+    return bool(task != TOKENS_TASK and shown["problem"] != REGRESSION)
+
+
 def _layouts(form: Format) -> list[tuple[str, str]]:
     """What the objects of a file may be."""
     if not isinstance(form, RecordFormat):
@@ -344,7 +368,7 @@ def _layouts(form: Format) -> list[tuple[str, str]]:
 def _loose(found: list[dict[str, Any]], reading: dict[str, Any]) -> list[tuple[int, str, str]]:
     """(place, column, what becomes of it) of the columns without a role of their own."""
     columns = reading["columns"]
-    taken = {columns.get(role) for role in ROLES}
+    taken = {columns.get(role) for role in ROLES} | set(columns.get("soft_labels", {}).values())
     use = dict.fromkeys(reading["others"], "kept") | columns.get("features", {})
     names = [column["name"] for column in found]
     return [

@@ -175,6 +175,7 @@ def _frame(project: Project, version: DatasetVersion) -> dict[str, Any]:
         "shape": version.input_column or "table",
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,
+        "awaits_labels": version.is_ready and not has_labels(version),
         "about_label": _about_label(version),
         "operations": operations.offered(version) if version.is_ready else [],
         "forms": written.forms(version),
@@ -209,9 +210,14 @@ def _tabs(project: Project, version: DatasetVersion) -> list[tuple[str, str, str
 
 
 def _tabs_of(version: DatasetVersion) -> tuple[str, ...]:
-    """Without the labels where no row needs one and none has."""
-    told = version.labels or version.dataset.task not in UNLABELLED
+    """Without the labels where there are none."""
+    told = version.labels or (version.dataset.task not in UNLABELLED and has_labels(version))
     return TABS if told else tuple(key for key in TABS if key != "labels")
+
+
+def has_labels(version: DatasetVersion) -> bool:
+    """Whether a row has a label, or none needs one."""
+    return version.dataset.task in UNLABELLED or version.labelled > 0
 
 
 def _content(request: HttpRequest, version: DatasetVersion, tab: str) -> dict[str, Any]:

@@ -104,7 +104,6 @@ def test_a_table_says_what_the_files_beside_it_are() -> None:
     [
         (b"file_name,label\nnone.png,cat\n", "line 2, names 'none.png'"),
         (b"name,label\n1.png,cat\n", "line 2, names no file"),
-        (b"file_name,label\n1.png,\n", "No picture has a label"),
         (b"file_name,label,split\n1.png,cat,later\n", "line 2, says split 'later'"),
         (b"\xff\xfe\x00", "not UTF-8"),
     ],

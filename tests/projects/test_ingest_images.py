@@ -96,8 +96,12 @@ def test_folders_called_like_splits_are_classes_where_nothing_is_inside_them() -
     assert placed(file) == [(None, "train"), (None, "test")]
 
 
-def test_pictures_without_any_class_folder_are_refused() -> None:
-    refused(archive(("1.png", PIXEL), ("2.png", PIXEL)), "no class folders")
+def test_pictures_without_any_class_folder_wait_for_a_teacher() -> None:
+    file = archive(("1.png", PIXEL), ("2.png", PIXEL))
+    look = IMAGES.look(file, "a.zip", {})
+    assert look.labels == {}
+    assert "a teacher labels them later" in look.problems[0]["detail"]
+    assert placed(file) == [(None, None), (None, None)]
 
 
 def test_a_broken_picture_is_left_out_with_its_name() -> None:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from distillhub.lib import leases
+from distillhub.lib.errors import Invalid
 from projects import jobs
 from projects.ingest import ingestion
 from projects.models import DatasetVersion, ModelVersion, Project, User
@@ -55,9 +56,9 @@ def upload(user: User, rows: list[dict[str, Any]]) -> APIClient:
     return upload_file(user, "\n".join(["text,label,split", *lines]).encode())
 
 
-def upload_file(user: User, table: bytes) -> APIClient:
+def upload_file(user: User, table: bytes, **more: str) -> APIClient:
     client = api_of(user)
-    body = {"file": file_of(table), "name": "tickets"}
+    body = {"file": file_of(table), "name": "tickets", "task": "text-classification"} | more
     made = client.post("/api/v1/projects/intents/datasets/", body, format="multipart")
     assert made.status_code == 201, made.data
     make_all()
@@ -156,6 +157,38 @@ def test_a_model_with_weights_labels_them_and_is_not_asked_again(
     assert newest().soft_labels == {label: f"p_{label}" for label in dataset.labels}
     assert newest().statistics["operation"]["stored"] == 30
     assert TeacherOutputs.objects.filter(split="validation").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("worker")
+def test_an_upload_without_any_label_is_annotated_and_then_trains(
+    project: Project, student: ModelVersion, service: Service, erin: User
+) -> None:
+    words = [(one["text"], knows({"prompt": one["text"]}), one["split"]) for one in sentences(60)]
+    table = "\n".join(["text,split", *(f"{text},{split}" for text, _, split in words)])
+    client = upload_file(erin, table.encode(), columns='{"text": "text"}')
+    assert (newest().labels, newest().labelled) == ([], 0)
+    with pytest.raises(Invalid) as caught:
+        launch(project)
+    assert caught.value.fields["dataset"] == [
+        "No row of tickets@1 has a label. Have a teacher label them first (the change annotate), "
+        "and train on the version that comes of it."
+    ]
+
+    api_teacher(project, service)
+    asked = {"teacher": ModelVersion.objects.get(source__kind="api").reference}
+    refused = annotate(client, **asked)
+    assert refused.data["fields"] == {"labels": ["There must be two labels to choose from."]}
+    made = annotate(client, labels=["account", "billing", "delivery"], **asked)
+    assert made.status_code == 201, made.data
+    version = newest()
+    assert version.labels == ["account", "billing", "delivery"]
+    assert [row["label"] for row in rows_of(client, version)] == [label for _, label, _ in words]
+    run = launch(project, dataset="tickets@2")
+    executing.execute(run.pk)
+    run.refresh_from_db()
+    assert run.output is not None, run.error
+    assert run.output.labels == version.labels
 
 
 @pytest.mark.django_db

@@ -275,6 +275,11 @@ def _check_together(
     """Faults of parts that are each right, and do not fit each other."""
     if dataset.dataset.task != task:
         faults["dataset"] = [f"{dataset.reference} is for {dataset.dataset.task}, not {task}."]
+    elif _wants_labels(task) and not dataset.labelled:
+        faults["dataset"] = [
+            f"No row of {dataset.reference} has a label. Have a teacher label them first (the "
+            "change annotate), and train on the version that comes of it."
+        ]
     elif len(dataset.labels) < _fewest_labels(task, dataset.problem):
         faults["dataset"] = [
             f"{dataset.reference} has {len(dataset.labels)} labels; classification needs two."
@@ -346,6 +351,11 @@ def _labels_differ(reference: str, labels: list[str], dataset: DatasetVersion) -
 def _some(labels: list[str]) -> str:
     shown = ", ".join(labels[:3])
     return shown if len(labels) <= 3 else f"{shown} and {len(labels) - 3} more"
+
+
+def _wants_labels(task: str) -> bool:
+    found = catalog.find("tasks", task)
+    return found is not None and bool(found["needs_labels"])
 
 
 def _fewest_labels(task: str, problem: str) -> int:
