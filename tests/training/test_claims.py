@@ -7,13 +7,16 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from distillhub.lib import leases
 from projects.models import Project
+from projects.services import projects
 from tests import make
 from tests.training.journals import measured, write
 from training.models import MetricSeries, Run, Worker
+from training.services import queue
 from training.worker import claims, journal, outcomes, record, registration
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,6 +66,29 @@ def test_a_run_that_rests_or_waits_in_another_queue_is_left(
     found = claims.claim_next(worker)
     assert found is not None
     assert found.run.pk == oldest.pk
+
+
+def test_what_is_queued_in_an_archived_project_waits(project: Project, worker: Worker) -> None:
+    run = make.run(project)
+    projects.archive(project=project, by=project.created_by)
+    assert claims.claim(run.pk, worker) is None
+    assert claims.claim_next(worker) is None
+    assert "archived" in queue.places([run])[run.pk].said
+    projects.restore(project=project, by=project.created_by)
+    assert claims.claim_next(worker) is not None
+
+
+def test_a_claim_looks_at_the_status_of_the_very_row(project: Project, worker: Worker) -> None:
+    """In a subquery of the UPDATE, PostgreSQL would not look again when another was faster."""
+    run = make.run(project)
+    with CaptureQueriesContext(connection) as asked:
+        claims.claim(run.pk, worker)
+    [update] = [
+        one["sql"] for one in asked if one["sql"].startswith("UPDATE") and '"attempt"' in one["sql"]
+    ]
+    where = update.split(" WHERE ", 1)[1]
+    assert '"training_run"."status" = ' in where
+    assert '"training_run"."id" IN' not in where
 
 
 def test_an_older_attempt_can_write_nothing(

@@ -31,10 +31,17 @@ class RunQuerySet(LeasedQuerySet["Run"]):
     def unfinished(self) -> "RunQuerySet":
         return self.exclude(status__in=Run.FINAL)
 
+    def in_line(self) -> "RunQuerySet":
+        """Queued, in a project that is not archived: until it is restored its runs wait."""
+        # No join: an UPDATE with one would look at the status in a subquery, which PostgreSQL does
+        # not look at again when another worker was faster.
+        active = Project.objects.filter(archived_at=None)
+        return self.filter(status=Run.Status.QUEUED, project__in=active)
+
     def claimable(self, queues: Sequence[str]) -> "RunQuerySet":
         """Queued, and past their back-off. Which of them is next says worker/line.py."""
         rested = models.Q(retry_at=None) | models.Q(retry_at__lte=Now())
-        return self.filter(rested, status=Run.Status.QUEUED, queue__in=queues)
+        return self.in_line().filter(rested, queue__in=queues)
 
 
 class Run(Leased):

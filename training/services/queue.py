@@ -25,6 +25,7 @@ from training.worker import line
 from training.worker.line import Queued, Room, Taken
 
 MOVES = ("up", "down", "front")
+PUT_AWAY = "waits until its project, which is archived, is restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,9 @@ def places(asked: Iterable[Run]) -> dict[int, Place]:
     if queued:
         whole = Line.now()
         found = {one.pk: whole.place(one) for one in whole.order if one.pk in queued}
+    # What is queued and in no line is of an archived project.
+    put_away = [run for run in asked if run.pk in queued - found.keys()]
+    found |= {run.pk: Place(run.queue, None, None, PUT_AWAY) for run in put_away}
     waiting = [run for run in asked if run.status == Run.Status.WAITING]
     if waiting:
         numbers = Run.objects.only("number", "status")

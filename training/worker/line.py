@@ -183,7 +183,7 @@ def within(one: Queued, rooms: Iterable[Room]) -> Queued:
 
 def waiting(*, queues: Sequence[str] | None = None) -> list[Queued]:
     """The runs in line, of some queues or of all, in no order."""
-    runs = Run.objects.filter(status=Run.Status.QUEUED)
+    runs = Run.objects.in_line()
     if queues is not None:
         runs = runs.filter(queue__in=queues)
     yes, no = Value(True), Value(False)

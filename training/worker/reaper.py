@@ -110,9 +110,7 @@ def _call_again() -> None:
     serves would only pile up: a worker that comes looks by itself."""
     served = sorted({queue for room in line.live_rooms() for queue in room.queues})
     rested = Q(retry_at=None) | Q(retry_at__lte=Now())
-    forgotten = Run.objects.filter(
-        rested, status=Run.Status.QUEUED, queued_at__lt=Now() - dispatch.UNANSWERED
-    )
+    forgotten = Run.objects.in_line().filter(rested, queued_at__lt=Now() - dispatch.UNANSWERED)
     for queue in served:
         oldest = forgotten.filter(queue=queue).order_by("queued_at").values_list("pk", flat=True)
         for run_id in oldest[:CALLS]:
