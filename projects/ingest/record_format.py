@@ -94,7 +94,8 @@ class RecordFormat(TableFormat):
             seen.problems.append(table_format.refused(error))
         _fill(seen, found, self.noun)
         if not found and not any(one["severity"] == "error" for one in seen.problems):
-            seen.problems.append(table_format.no_rows("There is no row in it."))
+            why = next((one["detail"] for one in seen.problems if "code" in one), "")
+            seen.problems.append(table_format.no_rows(f"There is no row in it. {why}".strip()))
         seen.problems += self.notes(file, dialect)
         return seen
 

@@ -39,6 +39,8 @@ def test_texts_are_seen_beside_the_longest_labels(
     address = reverse("projects:dataset_version", args=["intents", NAME, 1])
     page = visit(address, by=erin, width=width)
     assert seen(page, "#rows td:has(.cell-text), #rows td.cell-text") > least
+    listed = visit(reverse("projects:dataset_list", args=["intents"]), by=erin, width=width)
+    assert seen(listed, "td:has(> .row-name)") > 140
     issues = visit(f"{address}?tab=issues", by=erin, width=width)
     assert seen(issues, "#issue-duplicate td.w-100") > 3 * least or width > 1000
     for one in (page, issues):

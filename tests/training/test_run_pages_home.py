@@ -42,6 +42,19 @@ def test_home_shows_what_runs_and_what_came_out(vera: User, project: Project) ->
     assert "88.0 %" in shown
 
 
+def test_a_teacher_behind_an_api_needs_no_training(project: Project) -> None:
+    make.dataset_version(project)
+    make.model_version(project)
+    make.model_version(project, role="teacher", source={"kind": "api", "base_url": "http://x/v1"})
+    assert advice(project) == "Have your teacher answer"
+    steps = {step.key: step for step in pipeline.standing(project=project).steps}
+    assert (steps["teachers"].tone, steps["teachers"].detail) == ("good", "1 through an API")
+    make.model_version(project, role="teacher", source={"kind": "column", "dataset": "tickets"})
+    assert advice(project) == "Distil"
+    steps = {step.key: step for step in pipeline.standing(project=project).steps}
+    assert steps["teachers"].detail == "1 of columns, 1 through an API"
+
+
 def test_the_advice_walks_from_data_to_a_better_student(vera: User, project: Project) -> None:
     assert advice(project) == "Bring your data"
     version = make.dataset_version(project)

@@ -130,9 +130,10 @@ def writer(run: Run, folder: Path) -> Callable[[Body], str]:
     place, one_at_a_time = Place.choose("float32"), threading.Lock()
 
     def says(body: Body) -> str:
+        asked = prompt_of(body).partition(WHY[-8:])  # behind it stands how to answer
         with one_at_a_time:
             (written,) = sampling.write(
-                network.module, place, [own.prompt(prompt_of(body))], most=MOST,
+                network.module, place, [own.prompt("".join(asked[:2]))], most=MOST,
                 window=own.max_length + 1, temperature=0.0, end=own.end,
                 chance=sampling.chance_of(0),
             )  # fmt: skip
@@ -203,7 +204,14 @@ def test_questions_and_reasons_are_joined_a_teacher_gives_reasons_and_both_ways_
     assert (report["answered"], report["reasons"]) == (report["rows"], {})
     assert report["rows"] == told.splits["train"]["rows"]
     assert float(report["cost"]) > 0
-    print(f"\nteacher {explainer.metrics}, {report}", flush=True)
+    address = f"{BASE}datasets/quiz/versions/{told.number}/rows/?split=train&limit=500"
+    said = [row["rationale"] for row in client.get(address).json()["results"]]
+    assert all(said)
+    if WHOLE:
+        assert len(set(said)) > len(said) / 2
+    measured = {name: explainer.metrics[name] for name in ("test/bits_per_character",)}
+    print(f"\nteacher {explainer.summary['student']['parameters']:,} weights, {measured}, {report}")
+    print(*said[:5], sep="\n", flush=True)
 
     presets = client.get("/api/v1/methods/").json()["presets"]
     steps = next(one["losses"] for one in presets if one["key"] == "step_by_step")
@@ -219,7 +227,8 @@ def test_questions_and_reasons_are_joined_a_teacher_gives_reasons_and_both_ways_
             found[name].append(values(run))
             right, bits = found[name][-1]
             print(f"seed {seed}, {name}: right {right.test:.4f}, bits a character {bits.test:.4f}, "
-                  f"steps {run.summary.get('steps')}", flush=True)  # fmt: skip
+                  f"{run.summary['steps']} steps, {run.summary['student']['parameters']:,} weights",
+                  flush=True)  # fmt: skip
     for name in list(arms)[1:]:
         for place, (what, falls) in enumerate((("right", False), ("bits a character", True))):
             pair = [[one[place] for one in found[arm]] for arm in (name, "answers alone")]

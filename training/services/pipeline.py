@@ -68,6 +68,8 @@ def standing(*, project: Project) -> Standing:
             ready=Count("pk", filter=Q(status=ModelVersion.Status.READY)),
             failed=Count("pk", filter=Q(status=ModelVersion.Status.FAILED)),
             trained=Count("pk", filter=~Q(files=[])),
+            columns=Count("pk", filter=Q(source__kind__in=["column", "ensemble"])),
+            asked=Count("pk", filter=Q(source__kind="api", status=ModelVersion.Status.READY)),
         )
     }
     runs = _by_status(Run.objects.filter(project=project))
@@ -153,8 +155,13 @@ def _model_step(
         tone, detail = "wait", "none registered yet"
     elif counted["failed"] and not counted["ready"]:
         tone, detail = "bad", "could not be inspected"
-    elif trained:
-        tone, detail = "good", f"{_plural(trained, 'version')} with weights"
+    elif trained or counted["asked"] or counted["columns"]:
+        parts = {
+            f"{_plural(trained, 'version')} with weights": trained,
+            f"{counted['columns']} of columns": counted["columns"],
+            f"{counted['asked']} through an API": counted["asked"],
+        }
+        tone, detail = "good", ", ".join(words for words, many in parts.items() if many)
     else:
         tone, detail = ("warn" if role == "teacher" else "good"), "not trained yet"
     return Step(
@@ -238,7 +245,15 @@ def _advice(
             url=_to("training:run_list", project),
             action="Watch",
         )
-    if not teachers.get("trained"):
+    if not teachers["trained"] and not teachers["columns"] and teachers["asked"]:
+        return Advice(
+            title="Have your teacher answer",
+            text="Your teacher answers through an API. On a dataset, Change has it label rows or "
+            "write them; then a student learns from what it said.",
+            url=_to("projects:dataset_list", project),
+            action="Choose a dataset",
+        )
+    if not teachers["trained"] and not teachers["columns"]:
         return Advice(
             title="Teach the teacher",
             text="Your teacher has no weights yet. Fine-tune it on your data first; the run's "
