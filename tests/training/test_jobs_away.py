@@ -10,7 +10,7 @@ from django.db import OperationalError
 from distillhub.celery import app
 
 
-@app.task(name="tests.without_a_database")  # type: ignore[untyped-decorator]
+@app.task(name="tests.without_a_database")
 def without_a_database() -> NoReturn:
     raise OperationalError("the server closed the connection")
 
