@@ -97,7 +97,7 @@
     const place = chart.root.querySelector("[data-chart-legend]");
     if (!place) return;
     const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
-    drawable.sort((one, other) => Boolean(one.meta.last) - Boolean(other.meta.last));
+    drawable.sort((one, other) => (one.meta.place ?? 0) - (other.meta.place ?? 0));
     place.hidden = !drawable.length;
     place.replaceChildren(...drawable.map((trace) => {
       const button = document.createElement("button");

@@ -1,5 +1,6 @@
 """Rows become vectors and points of a map: the same every time, near where they are alike."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -152,6 +153,18 @@ def test_neighbours_stay_together_on_the_plane_the_same_way_every_time(
     middles = np.stack([points[groups == one].mean(axis=0) for one in range(3)])
     apart = np.linalg.norm(points[:, None] - middles[None], axis=2)
     assert (apart.argmin(axis=1) == groups).all()
+
+
+def test_of_real_questions_the_nearest_have_the_same_intent(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    with (shared_data / "banking77/test.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    dataset = jobs.of_texts(tmp_path / "data.parquet", [row["text"] for row in rows])
+    _, vectors, _ = embedded(write(tmp_path, dataset | {"path": "data.parquet"}, "text"))
+    intents = np.array([row["category"] for row in rows])
+    assert len(set(intents)) == 77  # by chance one of 77 has the same
+    assert (intents[nearest(vectors)] == intents).mean() > 0.75
 
 
 def test_few_rows_and_equal_ones_have_a_map_too(tmp_path: Path) -> None:

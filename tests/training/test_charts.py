@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from training.charts import curves, fidelity, machines
+from training.charts import curves, fidelity, machines, row_maps
 from training.charts.figures import Figure
 
 POINTS: dict[str, list[Any]] = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
@@ -23,6 +23,12 @@ PER_CLASS = [
 BINS: list[dict[str, Any]] = [
     {"low": 0.5, "high": 0.6, "count": 4, "confidence": 0.55, "accuracy": 0.5},
     {"low": 0.6, "high": 0.7, "count": 0, "confidence": None, "accuracy": None},
+]
+
+CLOUDS = [
+    row_maps.Cloud("wrong", [0.1, 0.2], [1, 2], [3, 4], ["<i>hello</i>", "b"], verdict="wrong"),
+    row_maps.Cloud("<b>", [0.3], [3], [5], ["c"]),
+    row_maps.Cloud("9 others", [0.4], [4], [6], ["d"], quiet=True),
 ]
 
 FIGURES = {
@@ -45,6 +51,8 @@ FIGURES = {
     "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
     "scatter": fidelity.scatter([1, 2], [1.5, "NaN"], ([1, 2], [1.2, 2.1])),
     "scatter of nothing": fidelity.scatter([], []),
+    "row map": row_maps.scatter(CLOUDS),
+    "row map of nothing": row_maps.scatter([]),
 }
 
 
@@ -112,6 +120,16 @@ def test_a_line_is_there_before_its_first_point_so_that_a_live_page_only_appends
     figure = curves.losses({}, terms=["soft_targets", "hard_labels"])
     assert all(trace["x"] == [] for trace in figure["data"])
     assert len(figure["data"]) == 4
+
+
+def test_a_row_map_has_its_first_group_in_front_and_what_is_quiet_behind() -> None:
+    drawn = row_maps.scatter(CLOUDS)["data"]
+    assert [trace["name"] for trace in drawn] == ["9 others", "&lt;b&gt;", "wrong"]
+    assert [trace["meta"]["place"] for trace in drawn] == [7, 1, 0]
+    assert drawn[-1]["meta"]["tone"] == "bad"
+    assert len({trace["marker"]["symbol"] for trace in drawn[1:]}) == 2
+    assert drawn[-1]["customdata"] == [3, 4]
+    assert drawn[-1]["text"][0] == "&lt;i&gt;hello&lt;/i&gt;"
 
 
 def test_peoples_words_are_never_markup() -> None:

@@ -37,9 +37,15 @@ def stored(project: Project, rows: list[dict[str, Any]], name: str = "tickets") 
     path = storage.working_folder("making") / "rows.parquet"
     parquet.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
     blob = storage.put(path)
+    splits: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        split = splits.setdefault(row["split"], {"rows": 0, "labelled": 0, "label_counts": {}})
+        split["rows"] += 1
+        split["labelled"] += 1
     return make.dataset_version(
         project,
         name,
+        splits=splits,
         labels=tuple(sorted({row["label"] for row in rows})),
         columns=TEXT,
         rows=len(rows),
@@ -302,7 +308,8 @@ def test_the_page_leads_from_nothing_to_a_picture(
     site.post(page(version, f"map/{row_map.pk}/remove/"))
     placed(version)
     drawn = site.get(page(version))
-    assert [trace["name"] for trace in drawn.context["figure"]["data"]] == version.labels
+    traces = drawn.context["figure"]["data"]
+    assert [trace["name"] for trace in reversed(traces)] == version.labels
     assert sum(len(trace["x"]) for trace in drawn.context["figure"]["data"]) == 120
     assert "120 rows" in drawn.content.decode()
     narrowed = site.get(f"{page(version)}?split=test&by=split")

@@ -116,12 +116,13 @@ class MapList(OfDataset, generics.ListAPIView[RowMap]):
     )
     @idempotent
     def post(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
+        version = self.version()
         if not isinstance(request.data, dict):
             raise Invalid("A map is an object with a model and a plane, both of which may be left.")
         body = NewMap(data=request.data)
         body.is_valid(raise_exception=True)
-        made = maps.make(version=self.version(), by=person(request), **body.validated_data)
-        found = maps.find(version=self.version(), map_id=made.pk)
+        made = maps.make(version=version, by=person(request), **body.validated_data)
+        found = maps.find(version=version, map_id=made.pk)
         return Response(MapShape(found).data, status=status.HTTP_202_ACCEPTED)
 
 

@@ -29,10 +29,11 @@ class Cloud:
 
 
 def scatter(clouds: Sequence[Cloud]) -> Figure:
-    """A colour and a shape for each group; what is quiet stands behind."""
+    """A colour and a shape for each group, the first one before the others; what is quiet stands
+    behind."""
     loud = [one for one in clouds if not one.quiet]
     looks = {id(one): at for at, one in enumerate(loud)}
-    ordered = sorted(clouds, key=lambda one: not one.quiet)
+    ordered = [*(one for one in clouds if one.quiet), *reversed(loud)]
     axis: dict[str, Any] = {
         "showticklabels": False,
         "showgrid": False,
@@ -67,5 +68,5 @@ def _trace(cloud: Cloud, look: int | None) -> Trace:
             "opacity": 0.35 if look is None else 0.8,
             "line": {"width": 0},
         },
-        "meta": {"tone": tone, "last": look is None},
+        "meta": {"tone": tone, "place": len(TONES) if look is None else look},
     }

@@ -23,8 +23,8 @@ from training.worker import maps as making
 
 BUILT_IN = "built-in"
 PLANES = {
-    "principal": "Widest directions (PCA): exact, in a moment",
-    "neighbours": "Neighbours stay together (t-SNE): minutes for thousands of rows",
+    "principal": "Widest directions (PCA), at once",
+    "neighbours": "Neighbours together (t-SNE), a minute",
 }
 FORMAT = 1  # of what a map holds; raised where vectors come out otherwise
 MOST_MODELS = 100  # offered
