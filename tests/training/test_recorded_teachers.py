@@ -176,6 +176,13 @@ def test_a_student_learns_from_it_and_every_page_says_what_it_was(
     said = "answers to 96 of 120 train, 12 of 15 validation, 12 of 15 test rows"
     assert any(said in line for line in lines)
 
+    graph = client.get(f"{RUNS}{trained.number}/lineage/").json()
+    assert {"from": "tickets@2", "to": "said@1", "as": "answers"} in graph["edges"]
+    assert {"from": "said@1", "to": f"run/{trained.number}", "as": "teacher"} in graph["edges"]
+    evaluated = client.get(f"{RUNS}{trained.number}/evaluation/").json()
+    assert evaluated["teacher"]["rows"] == 12
+    assert {one["teacher"] for one in evaluated["examples"]} <= {*LABELS, None}
+
     for tab in ("overview", "curves", "evaluation", "configuration", "artifacts"):
         shown = web.get(f"/p/intents/runs/{trained.number}/?tab={tab}")
         assert shown.status_code == 200

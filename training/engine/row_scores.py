@@ -142,7 +142,11 @@ def closeness(student: Answers, teacher: Answers, form: str, names: Sequence[str
     if form == "writing":
         tokens, alike = float(student.tokens.sum()), float(student.agreeing.sum())
         return {"agreement": None if not tokens or math.isnan(alike) else alike / tokens}
-    pairs = list(zip(student.said, teacher.said, strict=True))
+    pairs = [  # a recorded teacher may have said nothing of a row
+        (ours, theirs)
+        for ours, theirs in zip(student.said, teacher.said, strict=True)
+        if theirs is not None
+    ]
     if form == "numbers":
         apart = [float(ours) - float(theirs) for ours, theirs in pairs]
         return {"teacher_rmse": _mean(np.square(apart)) ** 0.5 if apart else None}

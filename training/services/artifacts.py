@@ -75,6 +75,12 @@ def lineage(*, run: Run) -> dict[str, Any]:
         if giver is not None:
             edges.append({"from": giver.reference, "to": version.reference, "as": "weights"})
             come_from(giver)
+        if version.is_recorded:
+            origin = str(version.source["dataset"])
+            rows = sum(version.source["rows"].values())
+            mark = version.source["fingerprint"]
+            nodes[origin] = {"id": origin, "kind": "dataset", "rows": rows, "fingerprint": mark}
+            edges.append({"from": origin, "to": version.reference, "as": "answers"})
 
     while waiting:
         one = waiting.pop()

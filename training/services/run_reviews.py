@@ -105,7 +105,8 @@ def _priorities(table: Any, how: str, form: str) -> Any:
     if form == "numbers":
         apart = np.abs(_numbers(student) - _numbers(teacher))
         return np.where(apart > 0, apart, -np.inf)
-    differ = np.array([a != b for a, b in zip(student.said, teacher.said, strict=True)], dtype=bool)
+    pairs = zip(student.said, teacher.said, strict=True)
+    differ = np.array([theirs not in (None, ours) for ours, theirs in pairs], dtype=bool)
     sure = np.nan_to_num(student.confidence) + np.nan_to_num(teacher.confidence)
     return np.where(differ, sure, -np.inf)
 

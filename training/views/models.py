@@ -15,6 +15,7 @@ from distillhub.lib import downloads, storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
 from distillhub.templatetags import ui
 from projects import permissions
+from projects.ingest.formats import SPLITS
 from projects.models import ModelVersion, Project, RegisteredModel, Role, User
 from projects.services import registry
 from training import catalog
@@ -253,12 +254,16 @@ def _derived(version: ModelVersion) -> dict[str, Any]:
 def _recorded(version: ModelVersion) -> dict[str, Any]:
     """Where its answers stand, and of how many rows."""
     source, names = version.source, recorded_teachers.columns(version)
-    counts = [(split, said, source["rows"][split]) for split, said in source["answered"].items()]
+    counts = [
+        (split, source["answered"][split], source["rows"][split])
+        for split in SPLITS
+        if split in source["rows"]
+    ]
     return {
         "dataset": recorded_teachers.origin(version),
         "columns": names[:SHOWN],
         "more": max(0, len(names) - SHOWN),
-        "splits": sorted(counts, key=lambda one: -one[2]),
+        "splits": counts,
     }
 
 
