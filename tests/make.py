@@ -54,7 +54,7 @@ def dataset_version(
         defaults={"task": task, "created_by": project.created_by},
     )
     splits = {
-        split: {"rows": rows, "label_counts": {}}
+        split: {"rows": rows, "labelled": rows, "label_counts": {}}
         for split, rows in (("train", 80), ("validation", 10), ("test", 10))
     }
     defaults = {

@@ -58,7 +58,11 @@ def stored_dataset(project: Project, folder: Path, rows: list[dict[str, Any]]) -
     blob = storage.put(path)
     labels = tuple(sorted({row["label"] for row in rows if row["label"] is not None}))
     splits = {
-        name: {"rows": sum(row["split"] == name for row in rows), "label_counts": {}}
+        name: {
+            "rows": sum(row["split"] == name for row in rows),
+            "labelled": sum(row["split"] == name and row["label"] is not None for row in rows),
+            "label_counts": {},
+        }
         for name in ("train", "validation", "test")
     }
     return make.dataset_version(
