@@ -16,6 +16,7 @@ from training.worker import (
     registration,
     retention,
     runs,
+    studies,
     teacher_store,
 )
 
@@ -48,6 +49,11 @@ def ask_teacher(*, gate_id: int, **later: Any) -> None:
 @shared_task(name="training.make_map")  # type: ignore[untyped-decorator]
 def make_map(*, map_id: int, **later: Any) -> None:
     maps.WORK.carry_out(map_id)
+
+
+@shared_task(name="training.tell_study")  # type: ignore[untyped-decorator]
+def tell_study(*, study_id: int, **later: Any) -> None:
+    studies.tell(study_id)
 
 
 @shared_task(name="training.tend_teacher_outputs")  # type: ignore[untyped-decorator]

@@ -22,7 +22,7 @@ OWN = (
     "number", "name", "status", "origin", "stage", "task", "config", "metrics", "summary",
     "comparison", "attempt", "error", "notes", "tags", "priority", "queue", "fraction", "step",
     "steps", "eta_seconds", "pause_requested_at", "created_at", "started_at", "finished_at",
-    "heard_at",
+    "heard_at", "arm",
 )  # fmt: skip
 #: What is answered of other rows: names and numbers, joined in, where the rows themselves would be
 #: read again for each run.
@@ -36,6 +36,7 @@ JOINED = {
     "worker_name": F("worker__name"),
     "username": F("created_by__username"),
     "controlled": F("control_of__number"),
+    "study_number": F("study__number"),
 }
 
 
@@ -113,7 +114,8 @@ def _represented(
         "created_by": run.username,
         "notes": run.notes,
         "tags": run.tags,
-        "study": None,
+        "study": run.study_number,
+        "arm": run.arm,
         "control_of": run.controlled,
         "control": control,
         "waits_for": awaited,

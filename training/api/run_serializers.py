@@ -91,7 +91,7 @@ class RunShape(serializers.ModelSerializer[Run]):
     comparison = ObjectField(allow_null=True, help_text="Against its control, on the same rows.")
     worker = serializers.CharField(source="worker.name", allow_null=True)
     error = RunErrorShape(allow_null=True, read_only=True)
-    study = serializers.IntegerField(allow_null=True, read_only=True)
+    study = serializers.IntegerField(source="study.number", allow_null=True)
     control_of = serializers.IntegerField(
         source="control_of.number", allow_null=True, help_text="The run that this one controls."
     )
@@ -120,7 +120,7 @@ class RunShape(serializers.ModelSerializer[Run]):
             "number", "name", "status", "origin", "stage", "progress", "task", "config", "dataset",
             "student", "teachers", "output", "metrics", "summary", "comparison", "attempt",
             "worker", "error", "created_at", "started_at", "finished_at", "heard_at", "created_by",
-            "notes", "tags", "study",
+            "notes", "tags", "study", "arm",
             "control_of", "control", "waits_for", "priority", "queue", "pausing", "actions",
         ]  # fmt: skip
 

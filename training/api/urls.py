@@ -12,6 +12,7 @@ from training.api import (
     run_slices,
     runs,
     storage,
+    studies,
     teacher_outputs,
     tracking,
     workers,
@@ -22,6 +23,7 @@ VERSION = f"{MODEL}/versions/<int:number>"
 EXPORT = f"{VERSION}/exports/<int:export_id>"
 DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>"
 RUNS = "projects/<slug:project_slug>/runs"
+STUDIES = "projects/<slug:project_slug>/studies"
 RUN = f"{RUNS}/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -69,6 +71,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/reviews/", run_reviews.RunReviews.as_view(), name="api_run_reviews"),
     path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
+    path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
+    path(f"{STUDIES}/<int:number>/", studies.StudyDetail.as_view(), name="api_study"),
+    path(f"{STUDIES}/<int:number>/cancel/", studies.StudyCancel.as_view(), name="api_study_cancel"),
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),

@@ -8,12 +8,13 @@ from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
 from training.models.storage_use import StorageUse
+from training.models.study import Study
 from training.models.teacher_answer import TeacherAnswer
 from training.models.teacher_outputs import TeacherOutputs
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse",
+    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse", "Study",
     "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

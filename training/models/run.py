@@ -9,6 +9,7 @@ from django.db.models.functions import Cast, Now
 
 from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models import DatasetVersion, ModelVersion, Project, User
+from training.models.study import Study
 from training.models.worker import Worker
 
 
@@ -102,6 +103,10 @@ class Run(Leased):
     waits_for = models.ManyToManyField("self", symmetrical=False, related_name="awaited_by")
     control_of = models.ForeignKey(
         "self", on_delete=models.CASCADE, null=True, blank=True, related_name="controls"
+    )
+    study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, related_name="runs")
+    arm = models.CharField(
+        max_length=50, blank=True, db_default="", help_text="Which way of training, in its study."
     )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
 

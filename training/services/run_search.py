@@ -54,8 +54,8 @@ def search(
         runs = runs.filter(pk__in=Run.objects.tagged(tag).values("pk"))
     if q:
         runs = runs.filter(_mentions(q))
-    if study:  # no run belongs to a study yet
-        runs = runs.none()
+    if study:
+        runs = runs.filter(study__number=_whole("study", study))
     if control is not None:
         runs = runs.filter(control_of__isnull=not control)
     if not filter:
@@ -142,6 +142,13 @@ def first_by(
     if len(rows) > count:
         rows = [row for row in rows if row[1] != rows[-1][1]]
     return [pk for pk, _ in rows]
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        sentence = "It must be a number."
+        raise Invalid(f"{name}: {sentence}", fields={name: [sentence]})
+    return int(text)
 
 
 def statuses(asked: str) -> list[str]:

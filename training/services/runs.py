@@ -17,7 +17,7 @@ from projects.models import Project, User
 from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
-from training.models import Run
+from training.models import Run, Study
 from training.services import preflight, references, run_slices
 from training.services.references import Asked
 from training.worker import checkpoints, dispatch, waiting
@@ -122,8 +122,24 @@ def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
     }
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """Of a study: which way of training a run stands for, and which its control."""
+
+    study: Study
+    arm: str
+    control: str = "control"
+
+
 @transaction.atomic
-def launch(*, project: Project, configuration: Any, by: User, clone_of: Run | None = None) -> Run:
+def launch(
+    *,
+    project: Project,
+    configuration: Any,
+    by: User,
+    clone_of: Run | None = None,
+    member: Member | None = None,
+) -> Run:
     """Freeze the configuration and queue the run, and its control where one is asked for. Beside
     the configuration's own keys there may be `priority`, which people change later.
 
@@ -138,7 +154,9 @@ def launch(*, project: Project, configuration: Any, by: User, clone_of: Run | No
     told = f"Launched by {by.display_name}"
     if clone_of is not None:
         told += f" as a clone of run {clone_of.number}"
-    shared: dict[str, Any] = {"by": by, "told": told, "priority": priority}
+    if member is not None:
+        told += f" for study {member.study.number}"
+    shared: dict[str, Any] = {"by": by, "told": told, "priority": priority, "member": member}
     run = _create(project, number, asked, asked.config, needs=needs, **shared)
     if asked.config["control"]:
         alone = _control(asked.config)
@@ -341,6 +359,8 @@ def _again(run: Run, *, among: Sequence[str], told: str, by: User, **changes: An
             run.tell("queued", f"{told}.", by=by)
             dispatch.wake(run)
     if moved:
+        if run.study is not None:
+            run.study.reopen()
         if "job_home" in changes:
             run.checkpoints.all().delete()  # their files are swept
         _tell_waiting(run, "goes on")
@@ -411,6 +431,7 @@ def _create(
     priority: int,
     by: User,
     told: str,
+    member: Member | None,
     control_of: Run | None = None,
 ) -> Run:
     teachers = asked.teachers if control_of is None else []
@@ -429,6 +450,8 @@ def _create(
         dataset_version=asked.dataset,
         student=asked.student.version,
         control_of=control_of,
+        study=member.study if member else None,
+        arm=(member.control if control_of else member.arm) if member else "",
         created_by=by,
         queue=config["resources"]["queue"],
         priority=priority,

@@ -50,21 +50,14 @@ def compare(run: Run) -> dict[str, Any] | None:
     control = run.controls.filter(status=Run.Status.FINISHED).order_by("number").first()
     if control is None or run.status != Run.Status.FINISHED:
         return None
-    files = [
-        Artifact.objects.filter(run=one, kind="predictions").order_by("-pk").first()
-        for one in (run, control)
-    ]
-    ours, theirs = files
+    ours, theirs = worth_of(run), worth_of(control)
     if ours is None or theirs is None:
         return None
-    with storage.open_blob(ours.sha256) as left, storage.open_blob(theirs.sha256) as right:
-        pair = [parquet.read_table(file) for file in (left, right)]
-    worth = [_worth(table) for table in pair]
-    shared = sorted(worth[0].keys() & worth[1].keys())
+    shared = sorted(ours.rows.keys() & theirs.rows.keys())
     if not shared:
         return None
     measure = measure_of(run)
-    student, baseline = (np.array([one[row] for row in shared]) for one in worth)
+    student, baseline = (np.array([one.rows[row] for row in shared]) for one in (ours, theirs))
     from training.engine import paired  # noqa: PLC0415 - brings numpy
 
     found = paired.differences(student, baseline, falls=measure.falls)
@@ -72,10 +65,28 @@ def compare(run: Run) -> dict[str, Any] | None:
         "control": control.number,
         "metric": measure.metric,
         "unit": measure.unit,
-        "split": str(pair[0].column("split")[0]),
+        "split": ours.split,
         **found,
         "sentence": sentence(found, control.number, measure, by=_teaching(run)),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """What each row's answer of a run is worth, by row id."""
+
+    rows: dict[int, float]
+    split: str
+
+
+def worth_of(run: Run) -> Worth | None:
+    """None where it has left no predictions. Raises storage.Damaged."""
+    file = Artifact.objects.filter(run=run, kind="predictions").order_by("-pk").first()
+    if file is None:
+        return None
+    with storage.open_blob(file.sha256) as stream:
+        table = parquet.read_table(stream)
+    return Worth(_worth(table), str(table.column("split")[0]) if table.num_rows else "")
 
 
 def _teaching(run: Run) -> str:
@@ -83,6 +94,26 @@ def _teaching(run: Run) -> str:
     that anybody chose."""
     teachers = len(run.config.get("teachers", []))
     return "the teachers" if teachers > 1 else "the teacher" if teachers else "distillation"
+
+
+def over_seeds(found: dict[str, Any], measure: Measure, *, ours: str, theirs: str) -> str:
+    """The same of several seeds: `ours` and `theirs` are two ways of training."""
+    size = f"{abs(found['difference']) * measure.factor:.{measure.places}f} {measure.unit}".strip()
+    low, high = (measure.difference(edge) for edge in found["interval"])
+    unit = f" {measure.unit}" if measure.unit else ""
+    seeds = found.get("seeds", 1)
+    rows = f"{found['rows']:,} rows".replace(",", " ")
+    told = f"{low} to {high}{unit}, {100 * found['level']:.0f} % interval, on {rows}"
+    match found["answer"]:
+        case "helped":
+            verdict = f"{ours.capitalize()} is better than {theirs}: {size} {measure.better}"
+        case "hurt":
+            verdict = f"{ours.capitalize()} is worse than {theirs}: {size} {measure.worse}"
+        case _:
+            verdict = f"No evidence that {ours} and {theirs} differ"
+    if seeds == 1:
+        return f"{verdict} ({told}). One seed was trained; another could differ."
+    return f"{verdict} ({told} and {seeds} seeds)."
 
 
 def sentence(

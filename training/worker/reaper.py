@@ -23,6 +23,7 @@ from training.worker import (
     maps,
     networks,
     outcomes,
+    studies,
     waiting,
 )
 from training.worker.work import Work
@@ -48,6 +49,7 @@ def reap() -> None:
     _call_again()
     for work in WORKS:
         work.call_again()
+    studies.look_again()
 
 
 def at_start() -> None:

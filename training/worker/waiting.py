@@ -12,7 +12,10 @@ UPSTREAM_FAILED = "upstream_failed"
 
 
 def settle(run: Run) -> None:
-    """After a run ended: go on with those that waited for it. Call it in the same transaction."""
+    """After a run ended: go on with those that waited for it, and tell its study. Call it in the
+    same transaction."""
+    if run.study_id is not None:
+        dispatch.tell_study(run.study_id)
     for waiting in run.awaited_by.filter(status=Run.Status.WAITING):
         if run.status == Run.Status.FINISHED:
             release(waiting)

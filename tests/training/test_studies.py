@@ -1,0 +1,229 @@
+"""Studies: launched as a whole, told of when all their runs are over, and truthful."""
+
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.services import registry
+from tests.conftest import api_of
+from tests.training.conftest import asked
+from training.models import Run, Study, Worker
+from training.services import runs, studies
+from training.worker import reaper
+from training.worker import runs as executing
+from training.worker import studies as telling
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STUDIES = "/api/v1/projects/intents/studies/"
+
+
+@pytest.fixture
+def client(erin: User, project: Project) -> APIClient:
+    return api_of(erin)
+
+
+@pytest.fixture
+def taught(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> dict[str, Any]:
+    """A configuration with a teacher that has weights, as rows alone."""
+    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
+    ModelVersion.objects.filter(pk=teacher.pk).update(files=files, labels=dataset.labels)
+    return asked(teachers=["big@1"])
+
+
+def members(study: Study) -> list[tuple[str, str, int]]:
+    return [(run.arm, run.status, telling.seed_of(run)) for run in study.runs.order_by("number")]
+
+
+# Launching ---------------------------------------------------------------------------------------
+
+
+def test_a_study_of_seeds_is_a_run_and_its_control_for_each(
+    client: APIClient, taught: dict[str, Any]
+) -> None:
+    answer = client.post(STUDIES, {"kind": "seeds", "base": taught, "seeds": [3, 5]})
+    assert answer.status_code == 201, answer.json()
+    told = answer.json()
+    assert (told["number"], told["status"], told["verdict"]) == (1, "running", None)
+    assert told["runs"] == [1, 2, 3, 4]
+    assert members(Study.objects.get()) == [
+        ("distilled", "queued", 3), ("control", "queued", 3),
+        ("distilled", "queued", 5), ("control", "queued", 5),
+    ]  # fmt: skip
+    assert [arm["label"] for arm in told["table"]] == ["Labels alone", "Distilled"]
+    run = client.get("/api/v1/projects/intents/runs/3/").json()
+    assert (run["study"], run["arm"]) == (1, "distilled")
+    found = client.get("/api/v1/projects/intents/runs/?study=1").json()["results"]
+    assert [one["number"] for one in found] == [4, 3, 2, 1]
+    assert [one["number"] for one in client.get(STUDIES).json()["results"]] == [1]
+
+
+def test_without_a_teacher_seeds_are_trained_without_a_question(
+    client: APIClient, dataset: DatasetVersion, student: ModelVersion
+) -> None:
+    told = client.post(STUDIES, {"kind": "seeds", "base": asked(), "seeds": 2}).json()
+    assert [one[0] for one in members(Study.objects.get())] == ["trained", "trained"]
+    assert told["asked"]["comparisons"] == []
+
+
+def test_strategies_train_the_teacher_once_and_wait_for_it(
+    client: APIClient, taught: dict[str, Any]
+) -> None:
+    body = {"kind": "strategies", "base": taught, "seeds": 2}
+    told = client.post(STUDIES, body | {"teacher_training": {"epochs": 1}}).json()
+    assert members(Study.objects.get()) == [
+        ("teacher", "queued", 0),
+        ("distilled", "queued", 0), ("control", "queued", 0), ("taught_by_tuned", "waiting", 0),
+        ("distilled", "queued", 1), ("control", "queued", 1), ("taught_by_tuned", "waiting", 1),
+    ]  # fmt: skip
+    first = Run.objects.get(number=1)
+    assert (first.config["student"], first.config["training"]["epochs"]) == ("big@1", 1)
+    assert first.config["teachers"] == []
+    assert told["asked"]["comparisons"][0] == ["distilled", "control"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"kind": "guess"}, "kind"),
+        ({"base": 3}, "base"),
+        ({"seeds": 0}, "seeds"),
+        ({"seeds": 11}, "seeds"),
+        ({"seeds": [1, 1]}, "seeds"),
+        ({"seeds": ["1"]}, "seeds"),
+        ({"seeds": True}, "seeds"),
+        ({"more": 1}, "more"),
+        ({"teacher_training": {}}, "teacher_training"),
+        ({"name": "x" * 201}, "name"),
+        ({"base": {"task": "text-classification"}}, "base.dataset"),
+    ],
+)
+def test_what_is_no_study_is_refused_by_name_and_nothing_is_launched(
+    client: APIClient, taught: dict[str, Any], changes: dict[str, Any], field: str
+) -> None:
+    answer = client.post(STUDIES, {"kind": "seeds", "base": taught} | changes)
+    assert answer.status_code == 400, answer.json()
+    assert field in answer.json()["fields"]
+    assert not Run.objects.exists()
+    assert not Study.objects.exists()
+
+
+def test_a_fault_of_a_run_is_named_below_base(client: APIClient, taught: dict[str, Any]) -> None:
+    base = taught | {"losses": [{"kind": "soft_targets", "temperature": -1}]}
+    answer = client.post(STUDIES, {"kind": "seeds", "base": base})
+    assert "base.losses.0.temperature" in answer.json()["fields"]
+
+
+def test_strategies_need_exactly_one_teacher(client: APIClient, taught: dict[str, Any]) -> None:
+    body = {"kind": "strategies", "base": taught | {"teachers": []}}
+    assert "base.teachers" in client.post(STUDIES, body).json()["fields"]
+
+
+def test_a_finished_run_is_repeated_with_more_seeds(
+    project: Project, erin: User, taught: dict[str, Any]
+) -> None:
+    first = runs.launch(project=project, configuration=taught, by=erin)
+    control = first.controls.get()
+    for run in (first, control):
+        study = studies.more_seeds(run=run, seeds=3, by=erin)
+        assert study.runs.count() == 6
+        assert {one.config["student"] for one in study.runs.all()} == {"tiny@1"}
+
+
+# Ending ------------------------------------------------------------------------------------------
+
+
+def end(run: Run, status: str) -> None:
+    Run.objects.filter(pk=run.pk).update(status=status)
+
+
+def test_it_is_told_once_all_are_over_and_not_before(
+    client: APIClient, taught: dict[str, Any]
+) -> None:
+    client.post(STUDIES, {"kind": "seeds", "base": taught, "seeds": 1})
+    study = Study.objects.get()
+    first, second = study.runs.order_by("number")
+    end(first, "failed")
+    telling.tell(study.pk)
+    study.refresh_from_db()
+    assert study.status == "running"
+    end(second, "failed")
+    reaper.reap()  # nobody told it: the message was lost
+    study.refresh_from_db()
+    assert (study.status, study.verdict) == ("failed", None)
+    runs.retry(run=Run.objects.get(pk=first.pk), by=first.created_by)
+    study.refresh_from_db()
+    assert (study.status, study.report, study.finished_at) == ("running", None, None)
+
+
+def test_cancelling_ends_what_is_not_over(client: APIClient, taught: dict[str, Any]) -> None:
+    client.post(STUDIES, {"kind": "strategies", "base": taught, "seeds": 2})
+    told = client.post(f"{STUDIES}1/cancel/").json()
+    assert {status for _, status, _ in members(Study.objects.get())} == {"cancelled"}
+    assert told["progress"] == 1.0
+
+
+def test_its_name_and_notes_change_and_are_bounded(
+    client: APIClient, taught: dict[str, Any]
+) -> None:
+    client.post(STUDIES, {"kind": "seeds", "base": taught, "seeds": 1, "name": "First"})
+    told = client.patch(f"{STUDIES}1/", {"notes": "why"}).json()
+    assert (told["name"], told["notes"]) == ("First", "why")
+    assert client.patch(f"{STUDIES}1/", {"name": " "}).status_code == 400
+
+
+# The whole way -----------------------------------------------------------------------------------
+
+
+def carry_out(project: Project, worker: Worker) -> None:
+    while True:
+        run = project.runs.filter(status="queued").order_by("number").first()
+        if run is None:
+            return
+        executing.execute(run.pk)
+
+
+@pytest.fixture
+def trained(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion,
+    worker: Worker,
+) -> None:  # fmt: skip
+    """The teacher learns."""
+    base = asked(student="big@1", training={"epochs": 6})
+    runs.launch(project=project, configuration=base, by=project.created_by)
+    carry_out(project, worker)
+    made = Run.objects.get(number=1)
+    assert made.status == "finished", made.error
+    assert made.output is not None
+    registry.set_alias(
+        model=made.output.model, name="best", version=made.output, by=project.created_by
+    )
+
+
+def test_the_whole_way_of_strategies(
+    project: Project, trained: None, worker: Worker, client: APIClient
+) -> None:
+    body = {"kind": "strategies", "base": asked(teachers=["big@best"]), "seeds": 2}
+    answer = client.post(STUDIES, body | {"teacher_training": {"epochs": 1}})
+    assert answer.status_code == 201, answer.json()
+    carry_out(project, worker)
+    telling.tell(Study.objects.get().pk)
+    told = client.get(f"{STUDIES}1/").json()
+    assert (told["status"], told["progress"]) == ("finished", 1.0)
+    assert [arm["finished"] for arm in told["table"]] == [2, 2, 1, 2]
+    assert all(arm["score"] is not None for arm in told["table"])
+    pairs = [(one["arm"], one["against"]) for one in told["comparisons"]]
+    assert pairs == [
+        ("distilled", "control"), ("taught_by_tuned", "control"), ("taught_by_tuned", "distilled"),
+    ]  # fmt: skip
+    first = told["comparisons"][0]
+    scores = {arm["arm"]: arm["score"] for arm in told["table"]}
+    assert first["difference"] == pytest.approx(scores["distilled"] - scores["control"])
+    assert first["interval"][0] <= first["difference"] <= first["interval"][1]
+    assert (first["seeds"], first["rows"], first["split"]) == (2, 30, "test")
+    assert told["verdict"]["sentence"] == first["sentence"]
+    assert "2 seeds" in first["sentence"]
