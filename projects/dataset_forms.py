@@ -18,6 +18,7 @@ from projects.ingest.formats import (
     TEXT_TASK,
     TOKENS_TASK,
 )
+from projects.ingest.media_table import IMAGE_TASK, SOUND_TASK
 from projects.ingest.reading import BESIDE
 
 PERCENT = 100
@@ -156,7 +157,13 @@ def reading_from(post: QueryDict, files: int) -> dict[str, Any]:
 
 
 #: Roles that a task must have a column for, other than text and label.
-NEEDED = {TABLE_TASK: ("label",), GENERATION_TASK: ("text",), EMBEDDING_TASK: ("text",)}
+NEEDED = {
+    TABLE_TASK: ("label",),
+    GENERATION_TASK: ("text",),
+    EMBEDDING_TASK: ("text",),
+    IMAGE_TASK: ("image", "label"),
+    SOUND_TASK: ("audio", "label"),
+}
 
 
 def _columns(post: QueryDict, task: str) -> dict[str, Any]:

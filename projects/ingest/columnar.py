@@ -55,14 +55,14 @@ class Columnar(RecordFormat):
         return {"layout": self.check_layout(dialect)}
 
     def notes(self, file: IO[bytes], dialect: dict[str, Any]) -> list[dict[str, Any]]:
-        left = [field.name for field in self.schema(file) if _holds_bytes(field.type)]
+        left = [field.name for field in self.schema(file) if holds_bytes(field.type)]
         if not left:
             return []
         shown = ", ".join(repr(one[:50]) for one in left[:5])
         detail = f"Left out, because they hold bytes and no text: {shown}."
         if len(left) == len(self.schema(file)):
             detail = f"All columns hold bytes and no text: {shown}."
-        detail += " Pictures and sounds are read from a zip of class folders."
+        detail += " Pictures and sounds are read for tasks of images and sounds."
         severity = "error" if len(left) == len(self.schema(file)) else "warning"
         return [{"severity": severity, "detail": detail}]
 
@@ -78,17 +78,17 @@ class Columnar(RecordFormat):
         names: Sequence[str] | None = None,
     ) -> Iterator[Placed | LeftOut]:
         schema = self.schema(file)
-        fields = [field for field in schema if not _holds_bytes(field.type)]
+        fields = [field for field in schema if not holds_bytes(field.type)]
         twice = len({field.name for field in schema}) < len(schema)
         if names is not None:
             fields = [field for field in fields if _is_among(field.name, names)]
         if not fields and not twice:
             return
-        classes = _class_names(schema)
+        classes = class_names(schema)
         asked = None if twice else [field.name for field in fields]
         place = 0
         for batch in self.batches(file, asked):
-            kept = [at for at, one in enumerate(batch.schema) if not _holds_bytes(one.type)]
+            kept = [at for at, one in enumerate(batch.schema) if not holds_bytes(one.type)]
             keys = [batch.schema.field(at).name for at in kept]
             if twice:
                 keys = table_guesses.column_names(keys, len(keys))
@@ -96,7 +96,7 @@ class Columnar(RecordFormat):
             for begin in range(0, batch.num_rows, step):
                 piece = batch.slice(begin, step)
                 columns = [
-                    _values(piece.column(at), key, classes.get(key), place)
+                    column_values(piece.column(at), key, classes.get(key), place)
                     for at, key in zip(kept, keys, strict=True)
                 ]
                 for values in zip(*columns, strict=True):
@@ -125,23 +125,23 @@ def _is_among(key: str, names: Sequence[str]) -> bool:
     return any(one == own or one.startswith(f"{own}.") for one in names)
 
 
-def _holds_bytes(kind: Any) -> bool:
+def holds_bytes(kind: Any) -> bool:
     """Whether values are bytes, or hold some."""
     if isinstance(kind, pa.BaseExtensionType):
         if kind.extension_name in ("arrow.uuid", "arrow.json", "arrow.bool8"):
             return False
-        return _holds_bytes(kind.storage_type)
+        return holds_bytes(kind.storage_type)
     types = pa.types
     if types.is_dictionary(kind):
-        return _holds_bytes(kind.value_type)
+        return holds_bytes(kind.value_type)
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return True
     if types.is_binary_view(kind):
         return True
-    return any(_holds_bytes(kind.field(at).type) for at in range(kind.num_fields))
+    return any(holds_bytes(kind.field(at).type) for at in range(kind.num_fields))
 
 
-def _values(column: Any, key: str, classes: list[str] | None, place: int) -> list[Any]:
+def column_values(column: Any, key: str, classes: list[str] | None, place: int) -> list[Any]:
     """Python's values of a column. Raises BadFile with the row that it begins at."""
     try:
         if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name not in (
@@ -183,7 +183,7 @@ def _class(value: Any, names: list[str]) -> Any:
     return None if value == -1 else value  # as the library says that a row has none
 
 
-def _class_names(schema: Any) -> Names:
+def class_names(schema: Any) -> Names:
     """The names of numbered classes, by column, as the Hugging Face library keeps them."""
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

@@ -322,7 +322,7 @@ def _understand(taking: Taking, said: dict[str, Any]) -> None:
         for one in said["files"]
     ]
     taking.beat("Looking at what came", 0.0)
-    forms = {registry.get(key) for key in dict.fromkeys(_formats(files))}
+    forms = {registry.get(key) for key in dict.fromkeys(_formats(files, version.dataset.task))}
     if len(forms) > 1:
         labels = " and ".join(sorted(one.label for one in forms))
         raise BadFile(f"The files are of different formats: {labels}. Choose a configuration.")
@@ -367,11 +367,11 @@ def _with_classes(
     return asked
 
 
-def _formats(files: list[dict[str, Any]]) -> Iterator[str]:
+def _formats(files: list[dict[str, Any]], task: str) -> Iterator[str]:
     for file in files:
         with storage.open_blob(file["sha256"]) as handle:
             try:
-                yield registry.recognise(handle, file["name"]).key
+                yield registry.recognise(handle, file["name"], task).key
             except BadFile as error:
                 raise BadFile(f"{file['name']}: {error.detail}") from None
 

@@ -32,14 +32,19 @@ class Parquet(Columnar):
         return int(columnar.guarded(WORD, _opened, file).metadata.num_rows)
 
     def batches(self, file: IO[bytes], names: list[str] | None) -> Iterator[Any]:
-        opened = columnar.guarded(WORD, _opened, file, dictionaries=True)
-        # Of one group of rows after the other: over all at once pyarrow keeps some of each.
-        for group in range(opened.num_row_groups):
-            some = opened.iter_batches(BATCH, row_groups=[group], columns=names, use_threads=False)
-            while (batch := columnar.guarded(WORD, next, some, None)) is not None:
-                for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                    _refuse_large(column, name)
-                yield batch
+        return batches(file, names, BATCH)
+
+
+def batches(file: IO[bytes], names: list[str] | None, rows: int) -> Iterator[Any]:
+    """As Columnar.batches, of so many rows."""
+    opened = columnar.guarded(WORD, _opened, file, dictionaries=True)
+    # Of one group of rows after the other: over all at once pyarrow keeps some of each.
+    for group in range(opened.num_row_groups):
+        some = opened.iter_batches(rows, row_groups=[group], columns=names, use_threads=False)
+        while (batch := columnar.guarded(WORD, next, some, None)) is not None:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                _refuse_large(column, name)
+            yield batch
 
 
 def _opened(file: IO[bytes], *, dictionaries: bool = False) -> Any:

@@ -286,7 +286,7 @@ def _columns(form: Format, look: Look, asked: Any, task: str, *, strict: bool) -
     asked = {name: value if value != "" else None for name, value in asked.items()}
     roles = tuple(roles_of(form, task))
     lists = ("features", "ignored") if task == TABLE_TASK else ("ignored",)
-    if "label" in roles and task != TOKENS_TASK:
+    if {"label", "weight"} <= set(roles) and task != TOKENS_TASK:
         lists = (*lists, "soft_labels")
     unknown = sorted(asked.keys() - set(roles) - set(lists))
     if unknown:
@@ -522,6 +522,8 @@ def _doubts(
         doubts.append(("warning", detail))
     words = {
         "text": "the column that holds the input text",
+        "image": "the column that holds the pictures",
+        "audio": "the column that holds the sounds",
         "features": "the columns to learn from",
     }
     return [

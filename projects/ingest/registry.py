@@ -46,9 +46,9 @@ def get(key: str) -> Format:
     return found
 
 
-def recognise(file: IO[bytes], name: str) -> Format:
+def recognise(file: IO[bytes], name: str, task: str = "") -> Format:
     """The format of a file, or of what is inside of a gzip file, by its first bytes and then by its
-    name; of several, the one that most of it fits.
+    name; of several, one that is for the task, if it is known, and that most of it fits.
 
     Raises BadFile with what the file is instead and what to do about it.
     """
@@ -60,4 +60,6 @@ def recognise(file: IO[bytes], name: str) -> Format:
     fitting = [one for one in formats().values() if one.recognises(head, name)]
     if not fitting:
         raise BadFile(disguises.sentence(head, name))
+    if task and len(fitting) > 1:
+        fitting = [one for one in fitting if task in one.tasks] or fitting
     return fitting[0] if len(fitting) == 1 else max(fitting, key=lambda one: one.fits(file))

@@ -99,7 +99,7 @@ class TableFormat(Format):
         for index, column in enumerate(head.names):
             filled = (cells[index] for _, cells in head.rows)
             look.values[column] = Counter(cell for cell in filled if cell.strip())
-            look.columns.append(_described(column, look.values[column], comma=comma))
+            look.columns.append(described(column, look.values[column], comma=comma))
         shown = head.rows[:SHOWN_ROWS]
         look.lines = [place for place, _ in shown]
         look.rows = [[cell[:SHOWN_CHARACTERS] for cell in cells] for _, cells in shown]
@@ -222,7 +222,8 @@ def _pairs(look: Look, chosen: dict[str, Any]) -> bool:
     return bool(sizes) and several > len(sizes) / 2 and all(one == two for one, two in sizes)
 
 
-def _described(name: str, counts: Counter[str], *, comma: bool) -> dict[str, Any]:
+def described(name: str, counts: Counter[str], *, comma: bool = False) -> dict[str, Any]:
+    """A column of a Look, by how often each of its values was seen."""
     filled = counts.total()
     length = sum(len(value) * rows for value, rows in counts.items())
     numeric = sum(rows for value, rows in counts.items() if numbers.is_number(value, comma=comma))

@@ -48,24 +48,26 @@ def stage(
     dataset: Dataset | None = None,
     test_file: upload_files.Upload | None = None,
     more: Sequence[upload_files.Upload] = (),
+    for_task: str = "",
     by: User,
 ) -> StagedUpload:
     """Keep uploaded files and understand their beginning; nothing becomes a dataset yet.
 
-    `name` is the file's name. `more` are further files of the same rows. `test_file`, when there
-    is one, becomes the split `test`; else names such as `test.csv` say which split a file is, if
-    all of them do. Raises BadFile (with what the file is instead, where that is known) and
-    TooLarge.
+    `name` is the file's name; `for_task` what they are for, where that is known. `more` are
+    further files of the same rows. `test_file`, when there is one, becomes the split `test`; else
+    names such as `test.csv` say which split a file is, if all of them do. Raises BadFile (with what
+    the file is instead, where that is known) and TooLarge.
     """
     _forget_old_uploads()
     if len(more) >= MOST_FILES:
         sentence = f"At most {MOST_FILES} files may be uploaded together."
         raise Invalid(sentence, fields={"file": [sentence]})
-    kept = [upload_files.keep(file, name)]
-    kept += [upload_files.keep(one, one.name or "upload") for one in more]
+    meant = dataset.task if dataset is not None else for_task
+    kept = [upload_files.keep(file, name, meant)]
+    kept += [upload_files.keep(one, one.name or "upload", meant) for one in more]
     if test_file is not None:
         try:
-            kept.append(upload_files.keep(test_file, test_file.name or "test"))
+            kept.append(upload_files.keep(test_file, test_file.name or "test", meant))
         except BadFile as error:
             raise Invalid(error.detail, fields={"test_file": [error.detail]}) from None
     forms = {one["format"] for one in kept}
@@ -200,6 +202,7 @@ def upload(
             dataset=dataset,
             test_file=test_file,
             more=more,
+            for_task=task,
             by=by,
         )
         return confirm(

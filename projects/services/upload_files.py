@@ -22,8 +22,9 @@ class Upload(Protocol):
     def chunks(self) -> Iterable[bytes]: ...
 
 
-def keep(file: Upload, name: str) -> dict[str, Any]:
+def keep(file: Upload, name: str, task: str = "") -> dict[str, Any]:
     """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}.
+    `task` is what it is for, where that is known.
 
     Raises BadFile for what no format reads, TooLarge, and Away when the disk is full.
     """
@@ -31,7 +32,7 @@ def keep(file: Upload, name: str) -> dict[str, Any]:
     most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
     with _on_disk(file, name, most) as path:
         with path.open("rb") as handle:
-            form = registry.recognise(handle, name)
+            form = registry.recognise(handle, name, task)
         blob = storage.put(path)
     return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
 

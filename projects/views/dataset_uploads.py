@@ -37,6 +37,7 @@ from projects.ingest.formats import (
     Format,
 )
 from projects.ingest.layouts import LAYOUTS
+from projects.ingest.media_table import MediaTable
 from projects.ingest.plain_text import PlainText
 from projects.ingest.record_format import RecordFormat
 from projects.models import Dataset, DatasetVersion, Project, Role, StagedUpload
@@ -48,6 +49,8 @@ get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 SHOWN_LABELS = 40
 ROLES = {
     "text": "Input text",
+    "image": "Picture",
+    "audio": "Sound",
     "prompt": "Prompt",
     "rationale": "Rationale",
     "label": "Label",
@@ -308,7 +311,7 @@ def _mapping_page(
             (role, (WORD_ROLES if by_word else ROLES)[role], not needed)
             for role, needed in readings.roles_of(form_of, shown["task"]).items()
         ],
-        "soft": _soft(shown),
+        "soft": _soft(form_of, shown),
         "asks_labels": _asks_labels(form_of, shown),
         "label_names": "\n".join(reading.get("labels") or ()),
         "by_word": by_word,
@@ -327,7 +330,11 @@ def _mapping_page(
         "delimiters": list(form_of.delimiters.items()),
         "layouts": _layouts(form_of),
         "noun": getattr(form_of, "noun", "line"),
-        "skips": "lines with a wrong number of values" if by_values else "rows that cannot be read",
+        "skips": ""
+        if isinstance(form_of, MediaTable)
+        else "lines with a wrong number of values"
+        if by_values
+        else "rows that cannot be read",
         "shares": {name: round(100 * share) for name, share in shown["reading"]["splits"].items()},
         "divides": _divides(shown),
         "given": _given(shown),
@@ -338,10 +345,12 @@ def _mapping_page(
     return render(request, template, context)
 
 
-def _soft(shown: dict[str, Any]) -> list[tuple[str, str, bool]]:
+def _soft(form: Format, shown: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """(what names begin with, in words, whether it is chosen) of columns that may hold the
     probabilities of classes."""
-    if shown["problem"] != SINGLE or shown["task"] in {*UNLABELLED, TOKENS_TASK}:
+    if "weight" not in form.beside or shown["problem"] != SINGLE:
+        return []
+    if shown["task"] in {*UNLABELLED, TOKENS_TASK}:
         return []
     chosen = shown["reading"]["columns"].get("soft_labels")
     return [
@@ -410,7 +419,8 @@ def _dividing(shown: dict[str, Any], *, in_order: bool) -> str:
     """How rows come into the splits that are made here."""
     if in_order:
         return "The text is divided in its order: its beginning trains, its end tests."
-    if shown["task"] in UNLABELLED or shown["problem"] == REGRESSION:
+    named = shown["labels"] or not shown["has_columns"]
+    if shown["task"] in UNLABELLED or shown["problem"] == REGRESSION or not named:
         return "Rows are drawn by chance, and equal inputs stay together, so nothing leaks."
     return (
         "Every label gets its share in each split, and equal inputs stay together, so nothing "

@@ -26,6 +26,7 @@ class Hub:
         self, repositories: dict[str, Path], datasets: dict[str, Path] | None = None
     ) -> None:
         self.asked: list[str] = []
+        self.datasets = datasets or {}
         self.cut, self.cuts = 0, 0
         self.sha256 = _sha256
         self.away = " "  # what stands in addresses that are answered 503

@@ -256,8 +256,15 @@ def test_a_file_that_is_not_what_the_hub_says_is_refused(project: Project, serve
 
 def test_a_task_that_the_files_are_not_for_is_said(project: Project, served: Hub) -> None:
     detail = error_of(taken(project, task="image-classification"))["detail"]
-    assert "Parquet is for" in detail
-    assert "not for image-classification" in detail
+    assert detail.endswith("train-00000-of-00002.parquet holds pictures that can be read.")
+    words = served.datasets["some/words"]
+    for path in words.glob("data/*.parquet"):
+        path.unlink()
+    (words / "README.md").unlink()
+    (words / "rows.csv").write_text("text,label\na,b\n")
+    detail = error_of(taken(project, task="image-classification", name="other"))["detail"]
+    assert detail.startswith("Table (CSV, TSV) is for text-classification or")
+    assert detail.endswith("not for image-classification.")
 
 
 def test_it_can_be_read_differently_without_fetching_it_again(

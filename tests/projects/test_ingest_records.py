@@ -410,7 +410,7 @@ def test_columns_of_bytes_are_left_out_and_named() -> None:
         "hold bytes and no text: 'image', 'raw'" in one for one in problems(content, "a.parquet")
     )
     assert understood(content, "a.parquet")["others"] == []
-    only = parquet(image=picture)
+    only = parquet(raw=[b"1", b"2"])
     assert any("All columns hold bytes" in one for one in problems(only, "a.parquet"))
 
 
