@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ DECAY = 1e-5  # of weights
 MOST_FEATURES = 4096
 FEWEST_TEXTS = 2  # that a word stands in
 UNLIKELY = 1e-9
+MODEST = 40.0  # scores whose exponentials single precision holds, together too
 
 _WORD = re.compile(r"\w+")
 
@@ -113,20 +115,23 @@ def _steepness(features: Any, turned: Any) -> float:
 
 
 def _softmax(scores: Rows) -> Rows:
-    scores = scores - scores.max(axis=1, keepdims=True)
+    """In place."""
+    if not -MODEST < scores.min() <= scores.max() < MODEST:  # else nothing overflows, or vanishes
+        scores -= scores.max(axis=1, keepdims=True)
     np.exp(scores, out=scores)
-    scores /= scores.sum(axis=1, keepdims=True)
+    scores *= np.reciprocal(scores @ np.ones(scores.shape[1], dtype=scores.dtype))[:, None]
     return scores
 
 
 def of_texts(texts: list[str]) -> Any:
     """`[rows, features]` sparse: TF-IDF of the commonest words (logarithmic in how often a word
     stands in a text, rows of length 1; Salton, Buckley 1988)."""
-    known: dict[str, int] = {}
+    known: defaultdict[str, int] = defaultdict()
+    known.default_factory = known.__len__
     codes, lengths_of = array("q"), array("q")
     for text in texts:
         words = _WORD.findall(text.lower())
-        codes.extend(known.setdefault(word, len(known)) for word in words)
+        codes.extend(map(known.__getitem__, words))
         lengths_of.append(len(words))
     told = np.frombuffer(codes, dtype=np.int64)
     rows = np.repeat(np.arange(len(texts)), np.frombuffer(lengths_of, dtype=np.int64))

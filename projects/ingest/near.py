@@ -69,9 +69,18 @@ def of(column: str) -> Nearness | None:
     return {"text": Texts, "image": Pictures}[column]() if column in ("text", "image") else None
 
 
+class _Codes(dict[str, int]):
+    """The hash of each word, made when it is first met."""
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
+        code = self[word] = int.from_bytes(digest, "little")
+        return code
+
+
 class Texts(Nearness):
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        self._known = _Codes()
         self._words = array("Q")
         self._lengths = array("q")  # words of each row of this batch
         self._sizes = array("i")  # pairs of words of each row
@@ -88,15 +97,9 @@ class Texts(Nearness):
         words = _WORD.findall(given[: MOST_WORDS * WIDE].lower())
         if len(words) * WIDE < len(given):
             words = list("".join(words))
-        known = self._known
         if self._met > MOST_IN_ALL:
             words, self.is_complete = [], False
-        for word in words[:MOST_WORDS]:
-            code = known.get(word)
-            if code is None:
-                digest = hashlib.blake2b(word.encode("utf-8", "replace"), digest_size=8).digest()
-                code = known[word] = int.from_bytes(digest, "little")
-            self._words.append(code)
+        self._words.extend(map(self._known.__getitem__, words[:MOST_WORDS]))
         self._lengths.append(min(len(words), MOST_WORDS))
         self._met += self._lengths[-1]
         if len(self._words) >= BATCH_WORDS:
