@@ -62,6 +62,8 @@ def asked(
             return make.model_version(project, **fields)
         used = fields.pop("files", files)
         version = make.model_version(project, labels=["no", "yes"], files=used)
+        if work.verb == "embed":
+            return make.row_map(dataset, version=version, **fields)
         build: Any = make.export if work.verb == "export" else make.gate
         blank = {"status": "queued", "report": None, "finished_at": None}
         return build(version, dataset, **blank | fields)
