@@ -18,6 +18,10 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         """Trained here, by a worker; the others are tracked."""
         return self.filter(origin=Run.Origin.LAUNCHED)
 
+    def running(self) -> "RunQuerySet":
+        """Held by a worker under a lease, which a tracked run never is."""
+        return super().running().launched()
+
     def visible_to(self, user: User) -> "RunQuerySet":
         return self.filter(project__memberships__user=user.pk)
 
