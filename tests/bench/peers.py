@@ -134,7 +134,7 @@ def made(folder: Path) -> tuple[JSON, JSON, str]:
 def bare(one: Trainer) -> Callable[[Any], None]:
     """A loop by hand around the same modules, its teacher live."""
     student, inputs = one.module, one.inputs
-    taught = one.lesson.teachers[0].network.module
+    taught = one.lesson.live[0].network.module
     labels = torch.from_numpy(one.dataset.labels)
     optimizer = usual_optimizer(one)
 

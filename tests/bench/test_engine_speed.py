@@ -44,7 +44,7 @@ def prepared(folder: Path) -> trainer.Trainer:
     taught.enter(folder, place, None)
     shared = None
     if taught.teachers and lesson.takes_inputs(config, dataset, scheme, plans):
-        shared = taught.teachers[0].network.preprocessing
+        shared = taught.live[0].network.preprocessing
     torch.manual_seed(0)
     student = networks.student(config.student, folder, dataset, config.task, lambda _: None, shared)
     optimization.prepare(student, config.training)

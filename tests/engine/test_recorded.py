@@ -17,7 +17,7 @@ from training.engine import annotation, data, gate, job_config, methods
 from training.engine import lesson as lessons
 from training.engine.answers import Answer
 from training.engine.errors import ConfigError, DataError, ModelError
-from training.engine.events import Event, Finished, Logged, Measured, Saved
+from training.engine.events import Event, Finished, Halted, Logged, Measured, Saved
 from training.engine.job_config import DatasetInput
 from training.engine.losses import LOSSES
 from training.engine.networks import Place
@@ -259,6 +259,36 @@ def test_a_teacher_without_any_answer_to_a_training_row_is_refused(
     dataset = with_columns(texts, tmp_path / "none.parquet", nothing)
     with pytest.raises(DataError, match="said nothing of any training row"):
         jobs.run(write(tmp_path / "job", dataset, SAID))
+
+
+@pytest.mark.parametrize("views", [None, 2])
+def test_what_it_said_of_a_picture_holds_for_the_picture_moved(
+    tmp_path: Path, images: jobs.JSON, views: int | None
+) -> None:
+    dataset = with_columns(images, tmp_path / "rows.parquet", {"said": jobs.of_rows(60)})
+    training = {"augmentation": "light", "augmentation_views": views, "learning_rate": 0.01}
+    folder = write(
+        tmp_path / "job", dataset, {"recorded": {"label": "said"}}, task="image-classification",
+        architecture="small_convnet", options=jobs.SMALL_CONVNET, training=training,
+    )  # fmt: skip
+    told = jobs.run(folder)
+    assert summary_of(told)["teacher"]["accuracy"] == 1.0
+    said = " ".join(one.text for one in jobs.of(told, Logged))
+    assert "it is taken to say the same" in said
+    assert "could be asked once" not in said
+
+
+def test_stopped_and_resumed_it_ends_with_the_same_weights(
+    tmp_path: Path, gaps: tuple[jobs.JSON, Any]
+) -> None:
+    whole = write(tmp_path / "whole", gaps[0], SAID)
+    jobs.run(whole)
+    broken = write(tmp_path / "broken", gaps[0], SAID)
+    steps = iter(range(1000))
+    told = jobs.run(broken, asked_to_stop=lambda: next(steps) >= 5)
+    assert isinstance(told[-1], Halted)
+    jobs.run(broken, resuming=True)
+    assert jobs.weights(broken) == jobs.weights(whole)
 
 
 # -- what stands in the columns -------------------------------------------------------------------

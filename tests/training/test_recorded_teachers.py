@@ -210,6 +210,7 @@ def test_it_teaches_on_versions_that_were_made_of_its_own(client: APIClient) -> 
     assert answer.data["config"]["teachers"] == ["said@1"]
     counted = answer.data["estimates"]["based_on"]["disk"]
     assert "nothing of said@1, whose answers are stored" in counted
+    assert any("has an answer to" in one for one in answer.data["warnings"])
 
 
 @pytest.mark.django_db

@@ -8,11 +8,20 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from projects.models import DatasetVersion, ModelVersion
+from projects.services import preferences
 from training import catalog
 from training.engine.config import RunConfig
 from training.engine.terms import Loss
 from training.models import TeacherOutputs, Worker
-from training.services import durations, gates, readings, schedule, sizes, workers
+from training.services import (
+    durations,
+    gates,
+    readings,
+    recorded_teachers,
+    schedule,
+    sizes,
+    workers,
+)
 
 Faults = dict[str, list[str]]
 
@@ -257,13 +266,14 @@ def _depth(config: RunConfig, student: Network, found: Faults) -> None:
 
 def _columns(config: RunConfig, dataset: DatasetVersion, found: Faults) -> None:
     """A term reads what the dataset has."""
-    there = {one.get("role") for one in dataset.columns}
+    there = {one.get(key) for one in dataset.columns for key in ("role", "name")}
     for at, term in _terms(config):
         method = catalog.find("losses", term.kind) or {}
         wanted = method.get("needs_column")
         if wanted and wanted not in there:
+            what = wanted if wanted == preferences.REJECTED else f"of the role {wanted}"
             found.setdefault(at, []).append(
-                f"{method['label']}: {dataset.reference} has no column of the role {wanted}. "
+                f"{method['label']}: {dataset.reference} has no column {what}. "
                 f"Upload a version with one, beside prompt and text, or leave the term out."
             )
 
@@ -355,6 +365,7 @@ def warnings(
     said = gates.warnings(teachers=known, student=student.version, dataset=dataset)
     if config.task == "text-generation":
         said += readings.chats_without_template(dataset, student, teachers)
+    said += recorded_teachers.gaps(known, dataset)
     return said + _machines(config, found)
 
 

@@ -130,6 +130,21 @@ def misfit(version: ModelVersion, dataset: DatasetVersion) -> str:
     return ""
 
 
+def gaps(teachers: Sequence[ModelVersion], dataset: DatasetVersion) -> list[str]:
+    """Sentences about recorded teachers that say nothing of some training rows."""
+    found = []
+    for version in teachers:
+        if not version.is_recorded:
+            continue
+        said, rows = counted(dataset, version.source).get("train", (0, 0))
+        if said < rows:
+            found.append(
+                f"{version.reference} has an answer to {said:,} of {rows:,} training rows. The "
+                "others learn from their label, where they have one and a term learns from it."
+            )
+    return found
+
+
 def counted(dataset: DatasetVersion, said: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """{split: (rows with an answer, rows)}."""
     return _read(dataset.file_sha256, tuple(_names(said)), dataset.problem).answered

@@ -305,7 +305,8 @@ def _check_together(
         elif teacher.version is not None and teacher.version.is_asked:
             fault = (
                 f"{teacher.reference} answers through an API. Have it annotate the dataset first: "
-                "students then learn from what it wrote."
+                "students then learn from what it wrote, from its probabilities where they are "
+                "registered as a teacher of recorded answers."
             )
         elif not teacher.can_teach:
             fault = (

@@ -269,19 +269,20 @@ def _recorded(version: ModelVersion) -> dict[str, Any]:
 
 def _members(version: ModelVersion) -> list[dict[str, Any]]:
     """Of an ensemble, with the share of each."""
-    weights = version.source["weights"]
-    found = [
-        registry.find(project=version.model.project, name=name, number=int(number))
-        for name, _, number in (one.partition("@") for one in version.source["members"])
-    ]
+    references, weights = version.source["members"], version.source["weights"]
+    names = [one.partition("@")[0] for one in references]
+    known = ModelVersion.objects.select_related("model").filter(
+        model__project=version.model.project_id, model__name__in=names
+    )
+    by_reference = {one.reference: one for one in known}
     return [
         {
-            "reference": member.reference,
-            "version": member,
+            "reference": reference,
+            "version": by_reference.get(reference),
             "weight": weight,
             "share": weight / sum(weights),
         }
-        for member, weight in zip(found, weights, strict=True)
+        for reference, weight in zip(references, weights, strict=True)
     ]
 
 
