@@ -456,7 +456,9 @@ def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> Htt
         if "every" in request.POST:
             change["where"] = asked.conditions()
         else:
-            ids = [one for one in request.POST.getlist("row_id") if one.isdigit()]
+            # A map sends all that are chosen in one field: a form has two thousand at most.
+            listed = [one for text in request.POST.getlist("row_id") for one in text.split(",")]
+            ids = [one for one in listed if one.isascii() and one.isdigit() and len(one) < 16]
             if not ids:
                 raise Invalid("Choose rows first, or all that match.")
             change["row_ids"] = [int(one) for one in ids[: conditions.MOST_ROW_IDS]]

@@ -8,13 +8,7 @@
     const place = root.querySelector("[data-map-chosen]");
     place.hidden = !rows.length;
     place.querySelector("[data-map-count]").textContent = `${rows.length.toLocaleString("en-US").replace(/,/g, " ")} row${rows.length === 1 ? "" : "s"} chosen`;
-    place.querySelector("[data-map-ids]").replaceChildren(...rows.map((row) => {
-      const field = document.createElement("input");
-      field.type = "hidden";
-      field.name = "row_id";
-      field.value = row;
-      return field;
-    }));
+    place.querySelector("[data-map-ids]").value = rows.join(",");
     const link = place.querySelector("[data-map-rows]");
     link.hidden = rows.length > MOST_LISTED;
     link.search = new URLSearchParams([["tab", "rows"], ...rows.map((row) => ["row_ids", row])]);

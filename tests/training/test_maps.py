@@ -19,6 +19,7 @@ from distillhub.lib.errors import Invalid, Missing
 from distillhub.lib.leases import Fenced, Held
 from projects.ingest.found import recent
 from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.services import pending
 from projects.services.likeness import Like
 from tests import make
 from tests.conftest import api_of, signed_in
@@ -316,6 +317,19 @@ def test_the_page_leads_from_nothing_to_a_picture(
     assert [line["name"] for line in narrowed.context["lines"]] == ["test"]
     assert site.get(f"{page(version)}?by=nothing").context["by"] == "label"
     assert "no split" in site.get(f"{page(version)}?split=none").content.decode()
+
+
+@pytest.mark.django_db
+def test_rows_that_are_chosen_on_it_become_one_pending_change(
+    version: DatasetVersion, erin: User
+) -> None:
+    site = signed_in(erin)
+    chosen = ",".join(str(row) for row in range(120)) + ",x,-1,²"
+    asked = {"row_id": chosen, "what": "tag", "value": "odd", "among": ""}
+    assert site.post(page(version, "edits/"), asked).status_code == 302
+    (change,) = pending.of(version=version, by=erin).changes
+    assert change["row_ids"] == list(range(120))
+    assert change["tags"] == ["odd"]
 
 
 @pytest.mark.django_db
