@@ -16,7 +16,7 @@ from tests.training.api_server import Body, Service, prompt_of, serving
 from tests.training.test_annotate import VERSIONS, make_all, newest, rows_of
 from tests.training.test_asking_apis import teacher as api_teacher
 from training.answering import asker
-from training.operations import generate, nearness
+from training.operations import making, nearness
 
 ROWS = [
     *(("train", "card", f"my card number {n} has not come yet") for n in range(8)),
@@ -85,8 +85,8 @@ def test_whatever_is_near_is_found_by_the_words_it_has_in_common() -> None:
 
 
 def test_new_rows_are_given_to_the_labels_that_have_fewest() -> None:
-    assert generate._levelled({"a": 8, "b": 2, "c": 3}, 5) == {"b": 3, "c": 2}
-    assert generate._levelled({"a": 8, "b": 2}, 10) == {"a": 2, "b": 8}
+    assert making._levelled({"a": 8, "b": 2, "c": 3}, 5) == {"b": 3, "c": 2}
+    assert making._levelled({"a": 8, "b": 2}, 10) == {"a": 2, "b": 8}
 
 
 @pytest.mark.django_db
