@@ -48,7 +48,8 @@ def get(key: str) -> Format:
 
 def recognise(file: IO[bytes], name: str, task: str = "") -> Format:
     """The format of a file, or of what is inside of a gzip file, by its first bytes and then by its
-    name; of several, one that is for the task, if it is known, and that most of it fits.
+    name; of several, the one that most of it fits, or one of the same files that is for the task,
+    if that is known.
 
     Raises BadFile with what the file is instead and what to do about it.
     """
@@ -60,6 +61,8 @@ def recognise(file: IO[bytes], name: str, task: str = "") -> Format:
     fitting = [one for one in formats().values() if one.recognises(head, name)]
     if not fitting:
         raise BadFile(disguises.sentence(head, name))
-    if task and len(fitting) > 1:
-        fitting = [one for one in fitting if task in one.tasks] or fitting
-    return fitting[0] if len(fitting) == 1 else max(fitting, key=lambda one: one.fits(file))
+    found = fitting[0] if len(fitting) == 1 else max(fitting, key=lambda one: one.fits(file))
+    if task and task not in found.tasks:  # of texts with pictures beside, the pictures
+        same = [one for one in fitting if one.suffixes == found.suffixes and task in one.tasks]
+        return same[0] if same else found
+    return found

@@ -27,17 +27,22 @@ LABEL_NAMES = {
 SURELY_LABEL = {"label", "labels", "category", "class", "intent", "sentiment", "target"}
 SPLIT_NAMES = {"split", "fold", "set", "subset", "partition"}
 
+AGREED = 0.9  # of the records have as many values as most, where values are parted at all
 NUMBER = re.compile(r"\s*[-+]?(\d+([.,]\d+)?|[.,]\d+)([eE][-+]?\d+)?\s*%?\s*")
 
 
 def delimiter_and_quoting(head: bytes, whole: bool, encoding: str) -> tuple[str, str]:
     """The pair under which the most records have the same number of values, more than one.
 
-    A file of one column has none; a comma then says so. Quotes mean nothing only where reading
-    them fails or makes fewer records agree.
+    A file of one column has none; a comma then says so, or what stands in none of its texts. Quotes
+    mean nothing only where reading them fails or makes fewer records agree.
     """
     best: tuple[float, ...] = ()
     chosen = (",", "double")
+    single: list[tuple[str, str]] = []  # under which every record has one value
+    held: list[tuple[str, str]] = []  # of these, where quotes hold a text with it together
+    parted = 0.0  # the share of records that agree under quotes, where they part values
+    begins_alone = False  # whether the first record has one value under what was chosen
     for quoting in ("double", "none"):
         for delimiter in records.DELIMITERS:
             dialect = {"encoding": encoding, "delimiter": delimiter, "quoting": quoting}
@@ -47,11 +52,23 @@ def delimiter_and_quoting(head: bytes, whole: bool, encoding: str) -> tuple[str,
                 continue
             width, agreeing = widths.most_common(1)[0]
             share = agreeing / widths.total()
+            if set(widths) == {1} and not stopped:
+                single.append((delimiter, quoting))
+                if quoting == "double" and any(delimiter in one[0] for _, one in found if one):
+                    held.append((delimiter, quoting))
+            elif quoting == "double" and width > 1:
+                parted = max(parted, share)
             score = (width > 1, not stopped, round(share, 2), quoting == "double", width)
             if not best or score > best:
                 best, chosen = score, (delimiter, quoting)
+                begins_alone = next((len(one) == 1 for _, one in found if one), False)
     if best and not best[0]:
-        return ",", "double"
+        usual = (",", "double")
+        return usual if usual in single or not single else single[0]
+    if held and parted < AGREED:
+        return held[0]
+    if single and begins_alone and best[2] < AGREED:  # a header, and texts with commas
+        return single[0]
     return chosen
 
 

@@ -30,6 +30,21 @@ def refusal(content: bytes, plan: Plan = PLAN, **changes: Any) -> BadFile:
     return caught.value
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['"Well, yes, and no, thanks"', '"No, never, not me, ever"', '"So, that, is, it"'],
+        ["Well, yes", "No, never, not me", "So it is", "That, then, is, all", "Nothing at all"],
+        ['"Well, yes"', "No", '"She said ""no"", twice"'],
+    ],
+)
+def test_texts_alone_are_one_column_whatever_commas_they_hold(texts: list[str]) -> None:
+    file = io.BytesIO("\n".join(["text", *texts * 5]).encode())
+    look = TABLE.look(file, "texts.csv", TABLE.sniff(file, "texts.csv"))
+    assert [one["name"] for one in look.columns] == ["text"]
+    assert (look.seen, look.problems) == (5 * len(texts), [])
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_sniffed(delimiter: str) -> None:
     lines = [delimiter.join(pair) for pair in [("text", "label"), ("good day", "a"), ("no", "b")]]
