@@ -129,6 +129,12 @@ def test_a_row_map_has_its_first_group_in_front_and_what_is_quiet_behind() -> No
     assert drawn[-1]["meta"]["tone"] == "bad"
     assert len({trace["marker"]["symbol"] for trace in drawn[1:]}) == 2
     assert drawn[-1]["customdata"] == [3, 4]
+    many = [row_maps.Cloud(str(one), [0], [0], [one], [""]) for one in range(20)]
+    looks = [
+        (trace["marker"]["color"], trace["marker"]["symbol"])
+        for trace in row_maps.scatter(many)["data"]
+    ]
+    assert len(set(looks)) == 20
     assert drawn[-1]["text"][0] == "&lt;i&gt;hello&lt;/i&gt;"
 
 

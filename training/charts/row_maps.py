@@ -6,7 +6,8 @@ from typing import Any
 
 from training.charts.figures import COLOURS, Figure, Trace, figure, plain
 
-#: In the order in which groups take them; shapes tell apart what colours alone may not.
+#: In the order in which groups take them; shapes tell apart what colours alone may not, and the
+#: first groups from those that begin the colours again.
 TONES = ("student", "series-2", "series-3", "teacher", "series-5", "series-4", "series-6")
 SHAPES = ("circle", "square", "diamond", "triangle-up", "cross", "triangle-down", "star")
 QUIET = "control"
@@ -50,6 +51,10 @@ def scatter(clouds: Sequence[Cloud]) -> Figure:
     )
 
 
+def _shape(look: int) -> str:
+    return SHAPES[(look + look // len(TONES)) % len(SHAPES)]
+
+
 def _trace(cloud: Cloud, look: int | None) -> Trace:
     tone = QUIET if look is None else VERDICTS.get(cloud.verdict, TONES[look % len(TONES)])
     return {
@@ -63,7 +68,7 @@ def _trace(cloud: Cloud, look: int | None) -> Trace:
         "hovertemplate": "row %{customdata}<br>%{text}<extra>%{fullData.name}</extra>",
         "marker": {
             "size": 5 if look is None else 7,
-            "symbol": "circle" if look is None else SHAPES[look % len(SHAPES)],
+            "symbol": "circle" if look is None else _shape(look),
             "color": INKS[tone],
             "opacity": 0.35 if look is None else 0.8,
             "line": {"width": 0},

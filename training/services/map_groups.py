@@ -21,7 +21,7 @@ from training.services import artifacts
 pq = Later("pyarrow.parquet")
 
 MOST_DRAWN = 2000  # points: each is an element of the page
-MOST_GROUPS = 7  # beside one for all others
+MOST_GROUPS = 10  # beside one for all others
 MOST_RUNS = 20  # offered, the newest first
 FIFTHS = 5  # groups that numbers are cut into
 COMPARED = {"string", "category", "number", "integer"}
