@@ -97,6 +97,12 @@ def generations(scheme: str | Mapping[str, Any]) -> int:
     return int(asked.get("generations", usual))
 
 
+def scheme_metrics(scheme: str | Mapping[str, Any]) -> list[str]:
+    """What a scheme's rows are judged by that no other shows."""
+    kind = scheme if isinstance(scheme, str) else scheme["kind"]
+    return list((find("schemes", kind) or {}).get("metrics", []))
+
+
 def wanted(loss: Mapping[str, Any]) -> list[str]:
     """What a term (`{"kind", its options}`) looks at beside the logits: hidden, attention,
     relations, embedding."""

@@ -52,7 +52,7 @@ LESS_IS_BETTER = (
 SHARES = frozenset(
     {
         *("accuracy", "macro_f1", "micro_f1", "ece", "agreement", "retention"),
-        *("token_accuracy", "exact_match", "neighbours"),
+        *("token_accuracy", "exact_match", "neighbours", "preferred"),
         *("span_f1", "span_precision", "span_recall"),
     }
 )
@@ -72,6 +72,7 @@ MEASURES = {
     "mae": "mean error",
     "micro_f1": "micro F1",
     "neighbours": "shared neighbours",
+    "preferred": "pairs preferred",
     "r2": "R²",
     "rmse": "RMSE",
     "span_f1": "span F1",

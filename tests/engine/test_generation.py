@@ -23,7 +23,7 @@ from training.engine.networks import Place
 from training.engine.schemes import SCHEMES
 
 CPU = Place(torch.device("cpu"))
-OWN = [one.key for one in SCHEMES if one.tasks == ("text-generation",)]
+OWN = [one.key for one in SCHEMES if one.tasks == ("text-generation",) and not one.brings_teacher]
 JSD: list[dict[str, Any]] = [{"kind": "jsd", "weight": 1.0}]
 
 
@@ -390,8 +390,13 @@ LLAMA: dict[str, Any] = {
     "tokenizer": "character", "vocabulary": 64, "max_length": 16, "hidden_size": 16,
     "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24,
 }  # fmt: skip
-OFFERED = [one.key for one in LOSSES if "text-generation" in one.tasks]
-SHARED = [one.key for one in SCHEMES if "text-generation" in one.tasks and one.key not in OWN]
+# Pairs of answers have their own rows: test_preferences.py.
+OFFERED = [one.key for one in LOSSES if "text-generation" in one.tasks and not one.scheme]
+SHARED = [
+    one.key
+    for one in SCHEMES
+    if "text-generation" in one.tasks and one.key not in (*OWN, "preferences")
+]
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,17 @@ from training.engine.errors import ConfigError
 from training.engine.losses import LOSSES, Loss
 
 CASES = spoken.cases()
-TAUGHT = [case for case in CASES if LOSSES[case.key].needs_teacher]
+# Of whole answers, whose tokens follow each other: test_preferences.py has these laws for pairs.
+BY_UNIT = [case for case in CASES if not LOSSES[case.key].of_sequences]
+TAUGHT = [case for case in BY_UNIT if LOSSES[case.key].needs_teacher]
 # Weights drawn at random, such as projections, move the lowest value away from equality.
 COMPARED = [case for case in TAUGHT if not case.learns()]
 DIVERGENCES = [case for case in COMPARED if LOSSES[case.key].is_divergence]
-APART = [case for case in CASES if not LOSSES[case.key].is_joint]
+APART = [case for case in BY_UNIT if not LOSSES[case.key].is_joint]
 # TRL's own form jumps at both ends; it is there for those who compare (losses/jsd.py).
 STEADY = [case for case in CASES if dict(case.options).get("form") != "raw"]
 every = pytest.mark.parametrize("case", CASES, ids=str)
+by_unit = pytest.mark.parametrize("case", BY_UNIT, ids=str)
 
 
 def loss(key: str, **values: Any) -> Loss:
@@ -104,7 +107,7 @@ def test_it_does_not_jump_at_the_ends_of_an_options_range(case: Case) -> None:
             assert torch.allclose(at(**{name: end}), at(**{name: near}), rtol=1e-2, atol=1e-4)
 
 
-@every
+@by_unit
 def test_it_does_not_depend_on_the_order_of_rows(case: Case) -> None:
     student, teacher, labels = case.answer(0), case.answer(1), case.labels
     term, _ = case.fitted(student, teacher)
@@ -197,7 +200,7 @@ def test_answers_of_any_size_leave_value_and_gradient_finite(case: Case) -> None
         assert all(torch.isfinite(got).all() for got in gradients(term, one, two, case.labels))
 
 
-@every
+@by_unit
 def test_rows_without_a_label_add_nothing_to_terms_that_need_one(case: Case) -> None:
     student, teacher = case.answer(0), case.answer(1)
     labels = spoken.without_label(case.labels, 2)

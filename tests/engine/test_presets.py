@@ -19,6 +19,7 @@ from training.engine.schemes import SCHEMES
 TEXT, IMAGE, SOUND = "text-classification", "image-classification", "audio-classification"
 WRITING, VECTORS = "text-generation", "feature-extraction"
 REASONED = f"{WRITING}/reasoned"  # prompts whose answers come with reasons
+PAIRED = f"{WRITING}/pairs"  # prompts with a better and a worse answer
 BERT: jobs.JSON = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16,
     "vocab_size": 60, "max_length": 16,
@@ -67,6 +68,10 @@ PAIRS = {
         ("gru_language_model", {**writings.SMALL, "max_length": 48}),
         {"learning_rate": 0.02, "batch_size": 8},
     ),
+    "preferences": Pair(
+        PAIRED, ("gru_language_model", writings.LARGER), ("gru_language_model", writings.SMALL),
+        {"batch_size": 8},
+    ),
     "resnet_to_mobilenet": Pair(
         IMAGE, ("resnet", RESNET), ("mobilenet_v2", {"depth_multiplier": 0.1}),
         {"learning_rate": 0.01, "epochs": 2},
@@ -98,6 +103,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, jobs.JSON]:
         SOUND: jobs.sounds(home / "sounds.parquet"),
         WRITING: writings.texts(home / "writings.parquet"),
         REASONED: writings.reasoned(home / "reasoned.parquet"),
+        PAIRED: writings.preferred(home / "pairs.parquet"),
     }
 
 

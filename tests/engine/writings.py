@@ -65,6 +65,18 @@ def reasoned(path: Path, count: int = 30) -> JSON:
     return rows(path, answers, prompt=asked, rationale=[*why, "", " "])
 
 
+def preferred(path: Path, count: int = 30) -> JSON:
+    """Prompts whose last word people want said twice, and not their first; two rows of train, and
+    none of the others, have no worse answer."""
+    chance = np.random.default_rng(0)
+    words = ["red", "blue", "green", "pink"]
+    asked = [" ".join(chance.choice(words, size=3, replace=False)) for _ in range(count)]
+    better = [f"{one.split()[-1]} {one.split()[-1]}" for one in asked]
+    worse = [f"{one.split()[0]} {one.split()[0]}" for one in asked]
+    worse[0] = worse[1] = ""
+    return rows(path, better, prompt=asked, rejected=worse)
+
+
 def chats(path: Path, count: int = 20) -> JSON:
     said = [
         [

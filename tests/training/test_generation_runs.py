@@ -2,7 +2,9 @@
 every page about them opens: through REST and the real job code."""
 
 import csv
+import gzip
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,61 @@ def test_reasons_are_learned_beside_answers_and_compared_with_answers_alone(
     assert "Step by step" in form
 
 
+def test_pairs_that_people_chose_between_are_learned_from(
+    project: Project, erin: User, shared_data: Path
+) -> None:
+    """Real dialogues with a better and a worse answer: a student learns to write the better ones,
+    and then, held to that, to prefer them."""
+    client = api_of(erin)
+    with gzip.open(shared_data / "hh_rlhf" / "test.jsonl.gz") as file:
+        lines = b"".join(itertools.islice(file, 120))
+    sent = SimpleUploadedFile("dialogues.jsonl", lines)
+    made(client.post(f"{BASE}datasets/", {"name": "dialogues", "file": sent}, format="multipart"))
+    ingestion.ingest(version_id=DatasetVersion.objects.get().pk)
+    asked = {"name": "pupil", "role": "student", "task": "text-generation"}
+    config = {"tokenizer": "bpe", "vocabulary": 400, "max_length": 64, "dim": 8, "hidden": 16}
+    source = {"kind": "architecture", "architecture": "gru_language_model", "config": config}
+    made(client.post(f"{BASE}models/", {**asked, "source": source}, format="json"))
+    networks.WORK.carry_out(project.models.get(name="pupil").versions.get().pk)
+    training = {"epochs": 1, "batch_size": 16, "learning_rate": 0.01}
+    common: dict[str, Any] = {"task": "text-generation", "dataset": "dialogues@1"}
+    common["training"] = training
+    first = made(client.post(f"{BASE}runs/", {**common, "student": "pupil@1"}, format="json"))
+    working.execute(Run.objects.get(number=first["number"]).pk)
+    presets = client.get("/api/v1/methods/").json()["presets"]
+    preset = next(one for one in presets if one["key"] == "preferences")
+    assert (preset["needs_teacher"], preset["teachers"]) == (False, 0)
+
+    pairs = {**common, "student": "pupil@2", "scheme": "preferences", "losses": preset["losses"]}
+    second = made(client.post(f"{BASE}runs/", pairs, format="json"))
+    assert second["config"]["training"]["selection_metric"] == "val/loss"
+    control = Run.objects.get(control_of__number=second["number"])
+    assert (control.config["scheme"], control.config["losses"][0]["kind"]) == (
+        "offline", "hard_labels",
+    )  # fmt: skip
+    for number in (second["number"], control.number):
+        working.execute(Run.objects.get(number=number).pk)
+    for one in Run.objects.all():
+        assert (one.status, one.error) == ("finished", None), one.name
+    told = Run.objects.get(number=second["number"])
+    assert 0.0 <= told.summary["preferred"] <= 1.0
+    assert told.metrics["val/preferred"] >= 0.0
+    assert told.output is not None
+    assert told.output.reference == "pupil@3"
+    pages = signed_in(erin)
+    address = reverse("training:run_detail", args=["intents", told.number])
+    for tab in TABS:
+        assert pages.get(address, {"tab": tab}).status_code == 200, tab
+    assert "Pairs preferred" in pages.get(address).content.decode()
+    assert "Validation pairs preferred" in pages.get(
+        address, {"tab": "curves"}
+    ).content.decode() or (
+        "Further scores" in pages.get(address, {"tab": "curves"}).content.decode()
+    )
+    form = pages.get(reverse("training:run_new", args=["intents"]), {"preset": "preferences"})
+    assert "Preferences (DPO)" in form.content.decode()
+
+
 def test_reasons_that_a_dataset_lacks_are_missed_before_a_run_is_queued(
     project: Project, erin: User
 ) -> None:
@@ -190,3 +247,8 @@ def test_reasons_that_a_dataset_lacks_are_missed_before_a_run_is_queued(
     )
     assert refused.status_code == 400
     assert "no column of the role rationale" in refused.content.decode()
+    chosen = {"task": "text-generation", "dataset": "pairs@1", "student": "pupil@1"}
+    dpo: dict[str, Any] = {"scheme": "preferences", "losses": [{"kind": "preference"}]}
+    refused = client.post(f"{BASE}runs/", chosen | dpo, format="json")
+    assert refused.status_code == 400
+    assert "has no column rejected" in refused.content.decode()

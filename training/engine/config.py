@@ -211,7 +211,7 @@ def parse(
     training = read_training(
         raw.get("training", {}), methods, recommended(methods, architecture, trained), faults
     )
-    training = select(training, methods, task, problem, spoken, faults)
+    training = select(training, methods, task, problem, spoken, faults, scheme)
     exports = raw.get("exports", [])
     if not isinstance(exports, list):
         exports = []
@@ -421,11 +421,16 @@ def select(
     problem: str,
     taught: bool,
     faults: list[Fault],
+    scheme: str = "offline",
 ) -> Training:
-    """The training with its selection metric resolved: `auto` is the task's first."""
+    """The training with its selection metric resolved: `auto` is the scheme's own, or the task's
+    first."""
     judged = metrics_of(methods, task, problem)
+    method = find(methods, "schemes", scheme) or {}
     if training.selection_metric == "auto":
-        return dataclasses.replace(training, selection_metric=f"val/{judged[0]}")
+        first = method.get("selects") or judged[0]
+        return dataclasses.replace(training, selection_metric=f"val/{first}")
+    judged = [*judged, *method.get("metrics", ())]
     name = training.selection_metric.removeprefix("val/")
     if name in OF_A_TEACHER and not taught:
         faults.append(

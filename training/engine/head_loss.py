@@ -36,6 +36,8 @@ def fits(terms: Sequence[Term], teacher_is_top_k: bool = False) -> str:
     for kind, _, loss in terms:
         if loss.is_joint:
             return f"{kind} compares tokens with each other"
+        if loss.of_sequences:
+            return f"{kind} adds up what whole answers say"
         if loss.wants:
             return f"{kind} looks at more than logits"
         if teacher_is_top_k and loss.needs_teacher and not loss.of_probabilities:

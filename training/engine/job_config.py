@@ -87,7 +87,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
     taught = terms.is_taught(methods, scheme, len(teachers), faults)
     losses, stages = terms.read_terms(raw, methods, task, scheme, taught, dataset.problem, faults)
     training = config.read_training(raw.get("training", {}), methods, {}, faults)
-    training = config.select(training, methods, task, dataset.problem, taught, faults)
+    training = config.select(training, methods, task, dataset.problem, taught, faults, scheme)
     outputs = raw.get("teacher_outputs") or {}
     kept, top_k = config.read_outputs(
         outputs.get("mode", "auto"), outputs.get("k", config.TOP_K), task, faults

@@ -64,7 +64,9 @@ class Lesson:
             (one, loss_of(one, dataset.problem)) for one in plan.losses if spoken(one)
         ]
         frozen = plan.teacher == "previous" or (plan.teacher == "given" and bool(config.teachers))
-        self.needs_teacher = frozen and any(loss.needs_teacher for _, loss in self.terms)
+        self.needs_teacher = frozen and any(
+            loss.needs_teacher and not loss.of_sequences for _, loss in self.terms
+        )
         self.wanted = NOTHING  # of student and teacher, by the terms
         for _, loss in self.terms:
             self.wanted = self.wanted | loss.wants
@@ -551,8 +553,10 @@ def with_columns(dataset: Dataset, losses: Sequence[terms.Loss]) -> Dataset:
     wanted = {one.kind: LOSSES[one.kind].needs_column for one in losses}
     there = set(pq.ParquetFile(dataset.path).schema_arrow.names)
     for kind, name in wanted.items():
-        if name and not {name, "prompt"} <= there:
-            sentence = f"{kind} reads a column {name} beside prompts; this dataset has none."
+        lacking = {name, *(["prompt"] if name == "rationale" else [])} - there
+        if name and lacking:
+            beside = " beside prompts" if name == "rationale" else ""
+            sentence = f"{kind} reads a column {name}{beside}; this dataset has none."
             raise ConfigError([Fault("losses", sentence)])
     return replace(dataset, rationales="rationale" in wanted.values())
 

@@ -330,6 +330,13 @@ def _finish_writing(
     """The same of a network that writes."""
     summary = _summary(config, dataset, trainer, split, lesson)
     summary |= {"student": None, "teacher": None}
+    if config.evaluate:
+        shown = lesson.scheme.scores(student.module, split, lesson.terms)
+        found = {name: shown[name] for name in lesson.scheme.metrics if name in shown}
+        summary |= found
+        if found and split == "test":
+            values = {f"test/{name}": value for name, value in found.items()}
+            yield Measured(trainer.state.step, float(trainer.state.epochs), values)
     yield from writing_report.finish(
         folder, dataset, student, inputs, lesson, trainer, summary, split, evaluates=config.evaluate
     )

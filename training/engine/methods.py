@@ -38,6 +38,7 @@ def describe() -> dict[str, Any]:
 def _training() -> list[dict[str, Any]]:
     described = options.describe(Training)
     judged = {f"val/{name}" for task in TASKS for names in task.metrics.values() for name in names}
+    judged |= {f"val/{name}" for one in SCHEMES for name in one.metrics}
     choices = {
         "optimizer": sorted(OPTIMIZERS),
         "schedule": sorted(SCHEDULES),

@@ -183,6 +183,7 @@ def read_terms(
         if asked:
             faults.append(Fault("stages", 'Stages are for the scheme "staged".'))
         losses = read_losses(raw.get("losses"), methods, task, taught, faults, problem=problem)
+        faults += _unfitting(methods, scheme, losses, "losses")
         return losses, []
     if not isinstance(asked, list) or not 1 <= len(asked) <= MOST_STAGES:
         faults.append(Fault("stages", f"It must be a list of 1 to {MOST_STAGES} stages."))
@@ -207,9 +208,30 @@ def read_terms(
             described, {k: one[k] for k in ("epochs", "learning_rate") if k in one}
         )
         name = read_text(one, "name", inner, optional=True) or f"stage {place + 1}"
+        inner += _unfitting(methods, scheme, losses, "losses")
         faults += [Fault(f"{at}.{fault.field}", fault.sentence) for fault in [*inner, *found]]
         stages.append(Stage(name=name, losses=tuple(losses), **values))
     return list(stages[-1].losses) if stages else [], stages
+
+
+def _unfitting(methods: Methods, scheme: str, losses: Sequence[Loss], field: str) -> list[Fault]:
+    """Terms that look at what only another scheme shows, and a scheme without its own."""
+    own = {one["key"] for one in methods["losses"] if one.get("scheme") == scheme}
+    faults = []
+    for place, loss in enumerate(losses):
+        method = find(methods, "losses", loss.kind) or {}
+        wanted = method.get("scheme")
+        if wanted and wanted != scheme:
+            sentence = f'It is for the scheme "{wanted}" alone.'
+            faults.append(Fault(f"{field}.{place}.kind", sentence))
+        elif own and method.get("needs_column") and loss.kind not in own:
+            sentence = f'It has nothing to read in the scheme "{scheme}".'
+            faults.append(Fault(f"{field}.{place}.kind", sentence))
+    if own and losses and not own & {loss.kind for loss in losses}:
+        faults.append(
+            Fault(field, f"The scheme wants a term of its own: {', '.join(sorted(own))}.")
+        )
+    return faults
 
 
 def find_option(described: Sequence[JSON], name: str) -> JSON:

@@ -177,7 +177,12 @@ class Trainer:
     def train(self) -> Iterator[Event]:
         self.scheme.meet(
             Classroom(
-                self.student, self.inputs, self.lesson.teachers, self.place, self.training.seed
+                self.student,
+                self.dataset,
+                self.inputs,
+                self.lesson.teachers,
+                self.place,
+                self.training.seed,
             )
         )
         self.micro_batches.make_ahead()

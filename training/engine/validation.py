@@ -87,7 +87,10 @@ class Judge:
         rows = self.dataset.splits["validation"]
         weights = self.lesson.weights_at(done)
         units = int(self.inputs.units[rows].sum())
-        counts = {one.kind: 0 if loss.wants else units for one, loss in self.lesson.terms}
+        counts = {
+            one.kind: 0 if loss.wants or loss.of_sequences else units
+            for one, loss in self.lesson.terms
+        }
         self.lesson.apart = False
 
         def loss(student: Answer, teacher: Answer | None, labels: Tensor) -> float:
@@ -107,4 +110,5 @@ class Judge:
         if not math.isnan(judged.kl.sum()):
             values |= judged.fidelity()
         values |= {"loss": judged.beside}
+        values |= self.lesson.scheme.scores(module, "validation", self.lesson.terms)
         return {f"val/{name}": value for name, value in values.items() if not math.isnan(value)}

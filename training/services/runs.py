@@ -529,7 +529,8 @@ def _control(config: dict[str, Any]) -> dict[str, Any]:
     every = [*config["losses"], *(loss for stage in stages for loss in stage["losses"])]
     hard = next((loss for loss in every if loss["kind"] == "hard_labels"), {"kind": "hard_labels"})
     alone = {name: value for name, value in hard.items() if name not in SCHEDULED}
-    needs_teacher = training["selection_metric"].removeprefix("val/") in OF_A_TEACHER
+    selected_by = training["selection_metric"].removeprefix("val/")
+    needs_teacher = selected_by in {*OF_A_TEACHER, *catalog.scheme_metrics(config["scheme"])}
     return {
         **{name: value for name, value in config.items() if name != "stages"},
         "name": f"{config['name'][: LONGEST_NAME - 10]} · control",

@@ -53,6 +53,7 @@ def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> li
         found = metrics.read(run=control, names=[f"val/{first}"], max_points=CHART_POINTS)
         beside = found["series"].get(f"val/{first}")
     terms = terms_of(run.config)
+    own = catalog.scheme_metrics(run.config.get("scheme", "offline"))
     made: list[Chart] = [
         {
             "name": "loss",
@@ -74,7 +75,7 @@ def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> li
         },
         *_drives(series, run.config, terms),
         *_closeness(series, taught=bool(teachers), first=first),
-        *_further(series, [name for name in judged(run) if name != first]),
+        *_further(series, [name for name in [*judged(run), *own] if name != first]),
         {
             "name": "learning_rate",
             "title": "Learning rate",

@@ -28,6 +28,8 @@ class Loss(Method):
     of_probabilities: ClassVar[bool] = False  # of nothing else, so that classes may be merged
     of_logits: ClassVar[bool] = False  # of their size, which a probability of 0 does not have
     is_joint: ClassVar[bool] = False  # a unit's value depends on the units beside it
+    of_sequences: ClassVar[bool] = False  # over answers of many tokens, which no chunk may part
+    scheme: ClassVar[str] = ""  # the only one that shows what it looks at
     problems: ClassVar[tuple[str, ...]] = ("single_label",)
     needs_column: ClassVar[str] = ""  # of the dataset, beside those of its task
     unit: ClassVar[str] = "nats"  # of its value, for charts
@@ -111,6 +113,7 @@ class Loss(Method):
             **cls.wanted(),
             "is_joint": cls.is_joint,
             "needs_column": cls.needs_column,
+            "scheme": cls.scheme,
             "unit": cls.unit,
         }
 

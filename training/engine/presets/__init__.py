@@ -79,7 +79,7 @@ def described(methods: dict[str, Any]) -> list[JSON]:
         terms = [losses[term["kind"]] for term in preset.terms()]
         parts = [scheme, *terms, *(exporters[key] for key in preset.exports)]
         listens = scheme["needs_teacher"] or any(term["needs_teacher"] for term in terms)
-        taught = scheme["takes_teachers"] and listens
+        taught = scheme["takes_teachers"] and listens and not scheme["brings_teacher"]
         entries.append(
             {
                 "key": preset.key,

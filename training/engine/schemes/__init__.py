@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from training.engine import terms
 from training.engine.answers import NOTHING, Answer, Wanted
-from training.engine.data import Batch, Indices, Inputs
+from training.engine.data import Batch, Dataset, Indices, Inputs
+from training.engine.losses import Loss
 from training.engine.networks import Network, Place
 from training.engine.registry import Method, Registry
 
@@ -36,6 +37,7 @@ class Classroom:
     """Who is there when a stage begins."""
 
     student: Network
+    dataset: Dataset  # whose rows are those of the inputs
     inputs: Inputs
     teachers: Sequence[Any]
     place: Place
@@ -76,6 +78,8 @@ class Scheme(Method):
     compares_layers: ClassVar[bool] = True  # terms may look at more than logits
     hears_probabilities: ClassVar[bool] = True  # terms may look at what a teacher thinks likely
     least_layers: ClassVar[int] = 0  # that its student must have
+    selects: ClassVar[str] = ""  # the metric that is selected by, where it is not the task's first
+    metrics: ClassVar[tuple[str, ...]] = ()  # that `scores` tells beside the loss
 
     def __init__(self, options: Any) -> None:
         self.options = options
@@ -132,6 +136,13 @@ class Scheme(Method):
     def stepped(self, student: nn.Module, done: int) -> None:
         """After an optimizer step; `done` steps are over."""
 
+    def scores(
+        self, module: nn.Module, split: str, spoken: Sequence[tuple[terms.Loss, Loss]]
+    ) -> dict[str, float]:
+        """What rows of a split tell that only this scheme shows: `loss`, in the place of that of
+        answers, and its `metrics`. `spoken` are the terms."""
+        return {}
+
     def candidates(self, student: nn.Module) -> list[nn.Module]:
         """Modules of which the best on validation rows is kept."""
         return [student]
@@ -145,6 +156,8 @@ class Scheme(Method):
             "compares_layers": cls.compares_layers,
             "hears_probabilities": cls.hears_probabilities,
             "least_layers": cls.least_layers,
+            "selects": cls.selects,
+            "metrics": list(cls.metrics),
         }
 
 
