@@ -330,6 +330,27 @@ def test_several_labels_keep_their_probabilities_and_are_never_quite_sure(
     assert torch.allclose(shares[0], torch.tensor([0.25, 1.0 - NEAREST, NEAREST]))
 
 
+def test_rows_with_several_labels_are_taught_where_each_label_has_its_probability(
+    tmp_path: Path, texts: jobs.JSON
+) -> None:
+    truth = jobs.of_rows(120)
+    rows = {
+        f"p_{label}": [
+            None if at % 4 == 0 and label == "pay" else 0.9 if one == label else 0.05
+            for at, one in enumerate(truth)
+        ]
+        for label in jobs.LABELS
+    }
+    dataset = {**with_columns(texts, tmp_path / "rows.parquet", rows), "problem": "multi_label"}
+    training = {"epochs": 12, "learning_rate": 0.005}
+    told = jobs.run(write(tmp_path / "job", dataset, SAID, training=training))
+    summary = summary_of(told)
+    assert summary["teacher"]["accuracy"] == 1.0
+    assert 0.0 < summary["kl"] < 0.5
+    counted = "answers to 72 of 96 train, 6 of 12 validation, 12 of 12 test rows"
+    assert any(counted in one.text for one in jobs.of(told, Logged))
+
+
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
