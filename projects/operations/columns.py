@@ -80,7 +80,7 @@ class Columns(operation.Operation):
             child=serializers.CharField(max_length=MOST_NAME),
             required=False,
             max_length=MOST_COLUMNS,
-            style={"of": "columns"},
+            style={"of": "columns", "fold": "Leave columns out"},
             help_text="Columns that are left out.",
         )
 

@@ -156,6 +156,10 @@ def test_conditions_that_few_need_are_folded_until_one_is_told(client: Client) -
     asking = folds(client.get(f"{PAGE}1/change/annotate/").content.decode())
     assert {"Which rows", "How a service is asked", "Where labels go"} == set(asking)
     assert not any(opened for opened, _ in asking.values())
+    columns = folds(client.get(f"{PAGE}1/change/columns/?drop=channel").content.decode())
+    opened, fields = columns["Leave columns out"]
+    assert opened
+    assert 'name="drop"' in fields
 
 
 def test_issues_are_mended_with_one_click(client: Client) -> None:

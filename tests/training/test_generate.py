@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.urls import reverse
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
 from projects.models import DatasetVersion, ModelVersion, Project, User
-from tests.conftest import api_of
+from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.training.api_server import Body, Service, prompt_of, serving
 from tests.training.test_annotate import VERSIONS, make_all, newest, rows_of
@@ -87,6 +88,16 @@ def test_whatever_is_near_is_found_by_the_words_it_has_in_common() -> None:
 def test_new_rows_are_given_to_the_labels_that_have_fewest() -> None:
     assert making._levelled({"a": 8, "b": 2, "c": 3}, 5) == {"b": 3, "c": 2}
     assert making._levelled({"a": 8, "b": 2}, 10) == {"a": 2, "b": 8}
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("client")
+def test_a_page_offers_what_can_be_written_of_such_rows(erin: User) -> None:
+    pages = signed_in(erin)
+    labelled = reverse("projects:dataset_change", args=["intents", "tickets", 1, "generate"])
+    page = pages.get(labelled).content.decode()
+    offered = re.findall(r'<option value="(answers|new|paraphrases)"', page)
+    assert offered == ["new", "paraphrases"]
 
 
 @pytest.mark.django_db

@@ -22,6 +22,17 @@ from training.operations.making import ANSWERS, NEW, PARAPHRASES, Making
 MOST_ROWS = 100_000  # made at once
 LOOKED_AT = 200  # rows, for an estimate
 MORE = {"fold": "How they are written"}
+WAYS = {
+    ANSWERS: "Answer the prompts of rows, in place of their texts",
+    NEW: "Make new rows from examples",
+    PARAPHRASES: "Say rows in other words",
+}
+
+
+def _ways(version: DatasetVersion) -> list[tuple[str, str]]:
+    """What can be written of a version: rows with labels have no prompts to answer."""
+    writes = version.dataset.task == GENERATION_TASK
+    return [(key, words) for key, words in WAYS.items() if writes or key != ANSWERS]
 
 
 @registry.register
@@ -35,11 +46,8 @@ class Generate(operation.Operation):
 
     class Options(teachers.Asking):
         how = serializers.ChoiceField(
-            choices=[
-                (ANSWERS, "Answer the prompts of rows, in place of their texts"),
-                (NEW, "Make new rows from examples"),
-                (PARAPHRASES, "Say rows in other words"),
-            ],
+            choices=list(WAYS.items()),
+            style={"of": _ways},
             help_text="What is written.",
         )
         rows = serializers.IntegerField(
