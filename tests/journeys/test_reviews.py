@@ -80,6 +80,12 @@ def test_a_reviewer_corrects_twenty_rows_and_the_new_version_trains(
     visitor.get_by_role("link", name="Results").click()
     expect(visitor.get_by_text(f"of {CORRECTED + 2}; {CORRECTED + 2} by you")).to_be_visible()
     is_accessible(visitor)
+    visitor.get_by_role("link", name=re.compile("Change what you said of row")).first.click()
+    expect(visitor.locator("main")).to_contain_text("What you say now counts")
+    is_accessible(visitor)
+    visitor.keyboard.press("x")  # the same keys, for this row alone
+    expect(visitor.get_by_text("is reviewed anew")).to_be_visible()
+    expect(visitor.get_by_role("region", name="Your reviews")).to_contain_text("skipped")
     visitor.get_by_role("button", name="Close", exact=True).click()
     visitor.get_by_role("button", name="Close the review").click()
     expect(visitor).to_have_url(re.compile(r"/intents/2/$"))
