@@ -15,6 +15,7 @@ machine went away is gone on with. Requests go to HF_ENDPOINT, and to where it s
 import hashlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,7 @@ from distillhub.lib import leases, storage
 from distillhub.lib.errors import Invalid
 from distillhub.lib.later import Later
 from distillhub.lib.places import taken_by_disk
-from projects.ingest import hub_files, reading, registry
+from projects.ingest import hub_files, packed, reading, registry
 from projects.ingest.formats import MULTI, SINGLE, TOKENS_TASK, BadFile
 from projects.models import DatasetVersion
 
@@ -37,6 +38,7 @@ errors = Later("huggingface_hub.errors")
 utils = Later("huggingface_hub.utils")
 
 MOST_FILES = 50  # of one version
+UNPACKED = 4  # times what may be uploaded, of archives of files with rows
 MOST_LISTED = 100_000  # files of a repository
 MOST_README = 8 << 20  # bytes
 TIMEOUT = 30.0  # seconds for an answer about a repository or a file
@@ -316,13 +318,11 @@ def _told(repository: str, revision: str) -> Iterator[None]:
 def _understand(taking: Taking, said: dict[str, Any]) -> None:
     """Give the version its format and reading, as an upload has them. Raises BadFile."""
     version = taking.version
-    files = [
-        {"name": _name(one["path"]), "sha256": one["blob"], "bytes": one["bytes"]}
-        | {"split": one["split"]}
-        for one in said["files"]
-    ]
     taking.beat("Looking at what came", 0.0)
-    forms = {registry.get(key) for key in dict.fromkeys(_formats(files, version.dataset.task))}
+    files = [kept for one in said["files"] for kept in _unpacked(one, version.dataset.task)]
+    if len(files) > MOST_FILES:
+        raise HubFault(f"Its archives hold more than {MOST_FILES} files.")
+    forms = {registry.get(one.pop("format")) for one in files}
     if len(forms) > 1:
         labels = " and ".join(sorted(one.label for one in forms))
         raise BadFile(f"The files are of different formats: {labels}. Choose a configuration.")
@@ -367,13 +367,24 @@ def _with_classes(
     return asked
 
 
-def _formats(files: list[dict[str, Any]], task: str) -> Iterator[str]:
-    for file in files:
-        with storage.open_blob(file["sha256"]) as handle:
-            try:
-                yield registry.recognise(handle, file["name"], task).key
-            except BadFile as error:
-                raise BadFile(f"{file['name']}: {error.detail}") from None
+def _unpacked(one: dict[str, Any], task: str) -> Iterator[dict[str, Any]]:
+    """The file that came, or those that it holds, with their formats. Raises BadFile."""
+    name = _name(one["path"])
+    most = UNPACKED * settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
+    try:
+        with storage.open_blob(one["blob"]) as handle:
+            if not packed.inside(handle, name):
+                form = registry.recognise(handle, name, task)
+                kept = {"name": name, "sha256": one["blob"], "bytes": one["bytes"]}
+                yield kept | {"split": one["split"], "format": form.key}
+                return
+        with tempfile.TemporaryDirectory(dir=storage.working_folder(ROOM)) as folder:
+            path = storage.local_copy(one["blob"], Path(folder) / "file")
+            for kept in packed.stored(path, name, most, task):
+                yield kept | {"split": one["split"] or hub_files.split_of(kept["name"])}
+    except BadFile as error:
+        said = error.detail
+        raise BadFile(said if name in said else f"{name}: {said}") from None
 
 
 def _name(path: str) -> str:

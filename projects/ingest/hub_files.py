@@ -113,6 +113,15 @@ def choose(
     return Choice(chosen, taken, left, _classes(card, chosen))
 
 
+def of_one_kind(paths: Iterable[str]) -> list[str]:
+    """Of files those that hold rows, by what they are called; of several kinds the first."""
+    listed = list(paths)
+    for kind in KINDS:
+        if found := [path for path in listed if _is_data(path, kind)]:
+            return found
+    return []
+
+
 def split_of(name: str) -> str | None:
     """train, validation or test, as the name of a split says: `train_sft` is train."""
     words = re.split(r"[^a-z]+", name.lower())
@@ -244,10 +253,8 @@ def _names(feature: Any) -> list[str]:
 
 def _data(repository: str, files: dict[str, Listed]) -> list[Listed]:
     """The files of the kind that holds the rows. Raises BadFile where there are none."""
-    for kind in KINDS:
-        found = [one for path, one in files.items() if _is_data(path, kind)]
-        if found:
-            return found
+    if found := of_one_kind(files):
+        return [files[path] for path in found]
     raise BadFile(_nothing(repository, files))
 
 

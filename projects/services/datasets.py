@@ -63,13 +63,18 @@ def stage(
         sentence = f"At most {MOST_FILES} files may be uploaded together."
         raise Invalid(sentence, fields={"file": [sentence]})
     meant = dataset.task if dataset is not None else for_task
-    kept = [upload_files.keep(file, name, meant)]
-    kept += [upload_files.keep(one, one.name or "upload", meant) for one in more]
+    kept = upload_files.keep(file, name, meant)
+    for another in more:
+        kept += upload_files.keep(another, another.name or "upload", meant)
+    learned = len(kept)
     if test_file is not None:
         try:
-            kept.append(upload_files.keep(test_file, test_file.name or "test", meant))
+            kept += upload_files.keep(test_file, test_file.name or "test", meant)
         except BadFile as error:
             raise Invalid(error.detail, fields={"test_file": [error.detail]}) from None
+    if len(kept) > MOST_FILES:
+        sentence = f"At most {MOST_FILES} files may be uploaded together."
+        raise Invalid(sentence, fields={"file": [sentence]})
     forms = {one["format"] for one in kept}
     if len(forms) > 1:
         sentence = "All files must be of the same format."
@@ -82,7 +87,7 @@ def stage(
     ]
     named: list[str | None] = [_split_called(one["name"]) for one in kept]
     if test_file is not None:
-        named = [TEST if one is kept[-1] else TRAIN for one in kept]
+        named = [TRAIN if place < learned else TEST for place in range(len(kept))]
     if len(files) > 1 and all(named):
         for one, split in zip(files, named, strict=True):
             one["split"] = split
@@ -97,7 +102,7 @@ def stage(
         project=project,
         dataset=dataset,
         created_by=by,
-        source_name=files[0]["name"],
+        source_name=upload_files.safe_name(name),
         source_sha256=files[0]["sha256"],
         source_bytes=sum(one["bytes"] for one in files),
         format=form.key,

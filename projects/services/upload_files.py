@@ -11,7 +11,9 @@ from django.conf import settings
 from distillhub.lib import storage
 from distillhub.lib.errors import TooLarge
 from distillhub.lib.places import taken_by_disk
-from projects.ingest import registry
+from projects.ingest import packed
+
+UNPACKED = 4  # times what may be uploaded, of an archive of files with rows
 
 
 class Upload(Protocol):
@@ -22,19 +24,16 @@ class Upload(Protocol):
     def chunks(self) -> Iterable[bytes]: ...
 
 
-def keep(file: Upload, name: str, task: str = "") -> dict[str, Any]:
-    """Store an upload as a blob if its format is known: {"name", "sha256", "bytes", "format"}.
-    `task` is what it is for, where that is known.
+def keep(file: Upload, name: str, task: str = "") -> list[dict[str, Any]]:
+    """Store an upload as a blob if its format is known: [{"name", "sha256", "bytes", "format"}]; of
+    an archive of uploads, each of them. `task` is what it is for, where that is known.
 
     Raises BadFile for what no format reads, TooLarge, and Away when the disk is full.
     """
     name = safe_name(name)
     most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
     with _on_disk(file, name, most) as path:
-        with path.open("rb") as handle:
-            form = registry.recognise(handle, name, task)
-        blob = storage.put(path)
-    return {"name": name, "sha256": blob.sha256, "bytes": blob.bytes, "format": form.key}
+        return list(packed.stored(path, name, UNPACKED * most, task))
 
 
 def safe_name(name: str) -> str:
