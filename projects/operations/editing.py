@@ -157,7 +157,7 @@ def told_rows(change: Mapping[str, Any]) -> str:
     if "row_id" in change:
         return f"row {change['row_id']}"
     if "row_ids" in change:
-        return f"{len(change['row_ids'])} rows"
+        return _rows(len(change["row_ids"]))
     said = conditions.told(change["where"])
     return said if said == "all rows" else f"rows {said}"
 
@@ -191,7 +191,12 @@ def _told_singly(changes: list[dict[str, Any]]) -> str:
         (sum(bool(one.get("tags") or one.get("untag")) for one in kept), "tagged"),
     ]
     said = ", ".join(f"{many} {word}" for many, word in parts if many)
-    return f"Changed {len(changes)} rows: {said}" if said else f"Changed {len(changes)} rows"
+    told = f"Changed {_rows(len(changes))}"
+    return f"{told}: {said}" if said else told
+
+
+def _rows(many: int) -> str:
+    return "1 row" if many == 1 else f"{many} rows"
 
 
 def _check_values(version: DatasetVersion, change: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from rest_framework.serializers import ValidationError
 
 from distillhub.lib import forms as form_errors
-from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.errors import DomainError, Invalid, Missing
 from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import DatasetVersion, Project, Role
@@ -49,8 +49,9 @@ def dataset_change(
             version=version, operation=found.key, options=options, by=person(request)
         )
     except (DomainError, ValidationError) as error:
-        form_errors.show(refusal(error), form)
-        return _page(request, project, form, {"refused": ""})
+        refused = refusal(error)
+        form_errors.show(refused, form)
+        return _page(request, project, form, {"refused": _why(form, refused)})
     messages.success(request, f"{made.reference} is being made. {version.reference} stays.")
     return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
 
@@ -87,15 +88,18 @@ def _look(form: OperationForm, options: dict[str, Any]) -> dict[str, Any]:
         }
         tried, estimate = operations.tried(**asked), operations.estimated(**asked)
     except (DomainError, ValidationError) as error:
-        refused = refusal(error)
-        names = {name: form.fields[name].label for name in refused.fields if name in form.fields}
-        first = next(iter(refused.fields.items()), ("", [refused.detail]))
-        if "required" in " ".join(first[1]):
-            return {"refused": "Say what is to be done, and see here what comes of it."}
-        tells = first[1][0].startswith(("Say ", "Give ", "Choose "))
-        about = f"{names[first[0]]}: " if first[0] in names and not tells else ""
-        return {"refused": f"{about}{' '.join(first[1])}"}
+        return {"refused": _why(form, refusal(error))}
     return {"tried": tried, "estimate": estimate, "refused": ""}
+
+
+def _why(form: OperationForm, refused: Invalid) -> str:
+    """Why it cannot be, with the name of the field that it is about."""
+    field, sentences = next(iter(refused.fields.items()), ("", [refused.detail]))
+    if "This field is required." in sentences:
+        return "Say what is to be done, and see here what comes of it."
+    tells = sentences[0].startswith(("Say ", "Give ", "Choose "))
+    about = f"{form.fields[field].label}: " if field in form.fields and not tells else ""
+    return f"{about}{' '.join(sentences)}"
 
 
 def _page(

@@ -95,7 +95,9 @@ def test_what_cannot_be_is_said_at_its_field_and_makes_nothing(client: Client) -
     assert "Give at least one condition." in look(client, "filter")
     answer = client.post(f"{PAGE}1/change/sample/", {"rows": "many"})
     assert answer.status_code == 400
-    assert b"A valid integer is required." in answer.content
+    # At the field, and beside the button, where it says what would come of it.
+    assert answer.content.count(b"A valid integer is required.") == 2
+    assert b"It is seen when the worker" not in answer.content
     assert DatasetVersion.objects.count() == 1
 
 
