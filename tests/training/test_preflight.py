@@ -354,6 +354,9 @@ def test_memory_grows_with_weights_batches_and_students(
     mutual = foresee(project, scheme={"kind": "mutual", "students": 3}, losses=soft)["estimates"]
     assert mutual["memory_bytes"] > alone["memory_bytes"] + 2 * 1_000_000 * 4 * 5
     assert "3 students" in mutual["based_on"]["memory"]
+    itself = foresee(project, scheme="ema_teacher", losses=soft)["estimates"]
+    assert itself["memory_bytes"] - alone["memory_bytes"] == 1_000_000 * 4
+    assert "and a copy" in itself["based_on"]["memory"]
 
 
 def test_weights_are_at_most_so_many_until_a_tokenizer_is_trained(

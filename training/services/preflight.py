@@ -453,10 +453,14 @@ def _memory(
     moments = 2 if config.training.optimizer == "adamw" else 1
     students = schedule.students(config.as_dict())
     batch, guessed = _activations(config, student)
-    total = PROCESS + students * (weights * FLOAT * (3 + moments) + batch)
+    scheme = catalog.find("schemes", config.scheme) or {}
+    copies, answers = scheme.get("copies", 0), scheme.get("answers", 1)
+    total = PROCESS + students * (weights * FLOAT * (3 + moments + copies) + batch * answers)
     counted = f"{size.word} {weights:,} weights with gradients and moments".strip()
     if students > 1:
         counted = f"{students} students of {counted}"
+    if copies:
+        counted += " and a copy"
     for teacher in teachers:
         of_teacher = _parameters(teacher)
         if of_teacher is not None:

@@ -78,6 +78,8 @@ class Scheme(Method):
     compares_layers: ClassVar[bool] = True  # terms may look at more than logits
     hears_probabilities: ClassVar[bool] = True  # terms may look at what a teacher thinks likely
     least_layers: ClassVar[int] = 0  # that its student must have
+    copies: ClassVar[int] = 0  # of the student's weights that it keeps beside it, untrained
+    answers: ClassVar[int] = 1  # that each row is seen with
     selects: ClassVar[str] = ""  # the metric that is selected by, where it is not the task's first
     metrics: ClassVar[tuple[str, ...]] = ()  # that `scores` tells beside the loss
 
@@ -156,6 +158,8 @@ class Scheme(Method):
             "compares_layers": cls.compares_layers,
             "hears_probabilities": cls.hears_probabilities,
             "least_layers": cls.least_layers,
+            "copies": cls.copies,
+            "answers": cls.answers,
             "selects": cls.selects,
             "metrics": list(cls.metrics),
         }

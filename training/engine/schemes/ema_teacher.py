@@ -34,6 +34,7 @@ class EMATeacher(Scheme):
     paper = "Tarvainen, Valpola: Mean teachers, 1703.01780, p. 3, equation 2"
     brings_teacher = True
     takes_teachers = False
+    copies: ClassVar[int] = 1
     Options: ClassVar[type] = Options
 
     def prepare(self, student: Network, draw: Callable[[int], nn.Module]) -> nn.Module:

@@ -46,6 +46,8 @@ class Preferences(Scheme):
     tasks = ("text-generation",)
     brings_teacher = True
     compares_layers = False
+    copies: ClassVar[int] = 1
+    answers: ClassVar[int] = 2
     selects: ClassVar[str] = "loss"
     metrics: ClassVar[tuple[str, ...]] = ("preferred",)
     Options: ClassVar[type] = Options
