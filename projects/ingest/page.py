@@ -76,8 +76,9 @@ def read(
     file = pq.ParquetFile(stream)
     columns = [name for name in file.schema_arrow.names if name not in without]
     if scores is not None:
-        ids = by_score(_found(file, wanted, None, key), scores)
-        rows = _in_order(file, ids[offset : offset + limit], columns)
+        ids = _found(file, wanted, None, key)
+        first = by_score(ids, scores, first=offset + limit)
+        rows = _in_order(file, first[offset : offset + limit], columns)
         return [row | {"similarity": float(scores[row["row_id"]])} for row in rows], len(ids)
     if wanted.is_empty and sort is None:
         total = file.metadata.num_rows
@@ -108,9 +109,15 @@ def matching(
     return _found(file, wanted, sort, key)
 
 
-def by_score(ids: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The highest first; equal ones stay as they are."""
-    found: np.ndarray[Any, Any] = ids[np.argsort(-scores[ids], kind="stable")]
+def by_score(
+    ids: np.ndarray[Any, Any], scores: np.ndarray[Any, Any], *, first: int | None = None
+) -> np.ndarray[Any, Any]:
+    """The highest first; equal ones stay as they are. `first` of them, at least, if not all."""
+    falling = -scores[ids]
+    if first is not None and 0 < first < len(ids):
+        near = np.flatnonzero(falling <= np.partition(falling, first - 1)[first - 1])
+        ids, falling = ids[near], falling[near]
+    found: np.ndarray[Any, Any] = ids[np.argsort(falling, kind="stable")]
     return found
 
 

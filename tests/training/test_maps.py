@@ -17,6 +17,7 @@ from rest_framework.test import APIClient
 from distillhub.lib import leases, storage
 from distillhub.lib.errors import Invalid, Missing
 from distillhub.lib.leases import Fenced, Held
+from projects.ingest import page as stored_rows
 from projects.ingest.found import recent
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from projects.services import pending
@@ -252,6 +253,15 @@ def test_scores_are_cosines_however_many_pieces_they_are_read_in(
         likeness.scores(version=version, like=Like(words="hello"))
     with pytest.raises(maps.NoMap, match="no map by minilm@2"):
         likeness.scores(version=version, like=Like(row_id=1, map="minilm@2"))
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 49, 50, 51, None])
+def test_the_first_of_an_order_are_those_of_the_whole_order(first: int | None) -> None:
+    chance = np.random.default_rng(0)
+    scores = chance.integers(0, 9, 100).astype(np.float32)  # many are equal
+    ids = np.flatnonzero(chance.random(100) < 0.5)
+    whole = sorted(ids.tolist(), key=lambda row: (-scores[row], row))
+    assert stored_rows.by_score(ids, scores, first=first)[:first].tolist() == whole[:first]
 
 
 @pytest.mark.django_db
