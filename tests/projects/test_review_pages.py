@@ -199,3 +199,17 @@ def test_an_answer_is_said_anew_on_a_page_of_its_own(client: Client, erin: User)
     refused = client.post(again, {"row_id": first, "verdict": "rate", "rating": "2"})
     assert refused.status_code == 400
     assert client.get(f"{address}999/").status_code == 404
+
+
+def test_two_sets_of_probabilities_are_offered_to_be_compared(client: Client, erin: User) -> None:
+    table = "text,label,big_no,big_yes,other_no,other_yes\n" + "".join(
+        f"t{n},no,{n / 10},{1 - n / 10},{1 - n / 10},{n / 10}\n" for n in range(10)
+    )
+    upload(api_of(erin), table, "two")
+    new = "/p/intents/datasets/two/1/review/"
+    shown = client.get(new).content.decode()
+    assert "big_*: probabilities of 2 labels" in shown
+    sent = {"kind": "labels", "how": "disagreement", "many": 9, "reviews_per_row": 1, "seed": 0}
+    answer = client.post(new, sent | {"first": "big_*", "second": "other_*"})
+    assert answer.status_code == 302, answer.content.decode()
+    assert ReviewQueue.objects.get().items.count() == 9  # of equal probabilities nobody knows

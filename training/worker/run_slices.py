@@ -14,6 +14,7 @@ from distillhub.lib.errors import DomainError
 from distillhub.lib.later import Later, np
 from projects.ingest import page
 from projects.models import DatasetVersion
+from training.engine import events
 from training.models import Run, RunSlice
 from training.worker import predictions
 
@@ -39,7 +40,7 @@ def score(run: Run, slices: Iterable[RunSlice] | None = None) -> int:
     theirs = predictions.read(beside) if beside is not None else None
     judged = _Judged(run, version, predictions.read(file), theirs)
     for one in waiting:
-        one.scores = judged.on(one.conditions)
+        one.scores = events.finite(judged.on(one.conditions))
     RunSlice.objects.bulk_update(waiting, ["scores"], batch_size=50)
     return len(waiting)
 
