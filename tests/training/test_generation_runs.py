@@ -213,7 +213,11 @@ def test_pairs_that_people_chose_between_are_learned_from(
     address = reverse("training:run_detail", args=["intents", told.number])
     for tab in TABS:
         assert pages.get(address, {"tab": tab}).status_code == 200, tab
-    assert "Pairs preferred" in pages.get(address).content.decode()
+    shown = pages.get(address).content.decode()
+    assert "Pairs preferred" in shown
+    assert "direct preference optimization" in shown
+    assert told.comparison is not None
+    assert "reference pairs" in told.comparison["sentence"]
     assert "Validation pairs preferred" in pages.get(
         address, {"tab": "curves"}
     ).content.decode() or (

@@ -110,6 +110,8 @@ def method(run: Run) -> str:
     kind = asked if isinstance(asked, str) else asked.get("kind", "offline")
     if not run.config.get("teachers") and kind == "offline":
         return "fine-tuning"
+    if kind == comparison.PREFERENCES:
+        return "direct preference optimization"
     scheme = catalog.find("schemes", kind)
     return f"{scheme['label'].lower() if scheme else kind} distillation"
 

@@ -12,6 +12,7 @@ from distillhub.lib.later import Later, np
 from training.models import Artifact, Run
 
 parquet = Later("pyarrow.parquet")
+PREFERENCES = "preferences"  # the scheme in which people teach
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,9 @@ def worth_of(run: Run) -> Worth | None:
 def _teaching(run: Run) -> str:
     """What may have helped. Those who teach each other, or their own later selves, are no teacher
     that anybody chose."""
+    scheme = run.config.get("scheme")
+    if (scheme.get("kind") if isinstance(scheme, dict) else scheme) == PREFERENCES:
+        return "preference pairs"
     teachers = len(run.config.get("teachers", []))
     return "the teachers" if teachers > 1 else "the teacher" if teachers else "distillation"
 
