@@ -395,6 +395,8 @@ SPECTACULAR_SETTINGS = {
         "Problem": ["single_label", "multi_label", "regression"],
         "ReviewKind": "projects.models.review.ReviewQueue.Kind",
         "RunStatus": "training.models.run.Run.Status",
+        "RunEnd": "training.services.tracking.ENDED",
+        "StudyStatus": "training.models.study.Study.Status",
         "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
         "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",
         "ExportStatus": "training.models.export.Export.Status",

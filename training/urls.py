@@ -14,6 +14,7 @@ from training.views import (
     run_reviews,
     runs,
     storage,
+    studies,
     workers,
 )
 
@@ -22,6 +23,7 @@ app_name = "training"
 MODEL = "p/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/<int:number>"
 DATASET = "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>"
+STUDY = "p/<slug:project_slug>/studies/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -64,6 +66,11 @@ urlpatterns: list[URLPattern] = [
     path(f"{DATASET}/rows/<int:row_id>/neighbours/", maps.row_neighbours, name="row_neighbours"),
     path(f"{VERSION}/key/", models.model_key, name="model_key"),
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
+    path("p/<slug:project_slug>/studies/", studies.study_list, name="study_list"),
+    path(f"{STUDY}/", studies.study_detail, name="study_detail"),
+    path(f"{STUDY}/edit/", studies.study_edit, name="study_edit"),
+    path(f"{STUDY}/cancel/", studies.study_cancel, name="study_cancel"),
+    path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),
     path(f"{RUN}/", runs.run_detail, name="run_detail"),

@@ -96,7 +96,8 @@
   const legend = (chart) => {
     const place = chart.root.querySelector("[data-chart-legend]");
     if (!place) return;
-    const drawable = chart.figure.data.filter((trace) => trace.meta?.tone);
+    const named = chart.figure.layout.meta?.named; // by an axis: a legend would only repeat it
+    const drawable = named ? [] : chart.figure.data.filter((trace) => trace.meta?.tone);
     drawable.sort((one, other) => (one.meta.place ?? 0) - (other.meta.place ?? 0));
     place.hidden = !drawable.length;
     place.replaceChildren(...drawable.map((trace) => {

@@ -108,6 +108,11 @@ PAGES: dict[str, dict[str, Needs]] = {
     # Runs
     "training:home": {"GET": ACCOUNT},
     "training:project_overview": READ,
+    "training:study_list": READ,
+    "training:study_detail": READ,
+    "training:study_edit": EDIT,
+    "training:study_cancel": EDIT,
+    "training:run_more_seeds": EDIT,
     "training:run_list": READ,
     "training:run_new": EDIT_FORM,
     "training:run_detail": READ,

@@ -30,7 +30,7 @@ from projects.services import accounts, datasets, prompts, resumable, reviews
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
-from training.models import Artifact, StorageUse
+from training.models import Artifact, StorageUse, Study
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 RULES = PAGES | REST
@@ -89,6 +89,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     )
     make.model_version(project, "small", files=[file], labels=["no", "yes"])
     run = make.run(project, number=1)
+    Study.objects.create(
+        project=project, number=1, kind="seeds", name="sure", asked={}, created_by=run.created_by
+    )
     Artifact.objects.create(
         run=run, kind="model", name="model/config.json", sha256=blob.sha256, bytes=blob.bytes
     )

@@ -2,13 +2,18 @@
 
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
+import yaml
+from django.test import Client
 from rest_framework.test import APIClient
 
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from projects.services import registry
+from tests import make
 from tests.conftest import api_of
 from tests.training.conftest import asked
+from training.charts import studies as charts
 from training.models import Run, Study, Worker
 from training.services import runs, studies
 from training.worker import reaper
@@ -227,3 +232,101 @@ def test_the_whole_way_of_strategies(
     assert (first["seeds"], first["rows"], first["split"]) == (2, 30, "test")
     assert told["verdict"]["sentence"] == first["sentence"]
     assert "2 seeds" in first["sentence"]
+
+
+# Pages -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pages(client: APIClient, erin: User) -> Client:
+    found = Client()
+    found.force_login(erin)
+    return found
+
+
+def finished(study: Study, **arms: float) -> None:
+    """Every run over, with a score of its arm."""
+    for run in study.runs.all():
+        score = arms[run.arm] + telling.seed_of(run) / 100
+        told = {"student": {"accuracy": score}, "headline": "accuracy", "seconds": 3.0}
+        Run.objects.filter(pk=run.pk).update(status="finished", summary=told)
+    compared = {
+        "arm": "distilled", "against": "control", "metric": "accuracy", "unit": "points",
+        "difference": 0.05, "interval": [0.02, 0.08], "level": 0.95, "answer": "helped",
+        "seeds": 2, "rows": 30, "sentence": "Distilling is better <by> far.",
+    }  # fmt: skip
+    verdict = {key: compared[key] for key in ("answer", "difference", "interval", "level")}
+    verdict |= {key: compared[key] for key in ("metric", "unit", "sentence")}
+    study.settle({"comparisons": [compared], "verdict": verdict}, is_told=True)
+
+
+def test_a_study_is_begun_on_the_page_of_a_new_run(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    form = pages.get("/p/intents/runs/new/?repeat=seeds-3").content.decode()
+    assert '<option value="seeds-3" selected' in form
+    sent = {
+        "mode": "yaml", "yaml": yaml.safe_dump(taught), "repeat": "seeds-3", "action": "launch",
+        "form_key": "once",
+    }  # fmt: skip
+    for _ in range(2):  # a double click is one study
+        answer = pages.post("/p/intents/runs/new/", sent)
+        assert answer.status_code == 302, answer.content.decode()
+        assert answer.headers["Location"] == "/p/intents/studies/1/"
+    assert Study.objects.get().runs.count() == 6
+    shown = pages.get("/p/intents/studies/1/").content.decode()
+    assert "The verdict is told once all its runs are over." in shown
+
+
+def test_a_fault_of_the_base_stands_at_its_field(pages: Client, taught: dict[str, Any]) -> None:
+    wrong = taught | {"losses": [{"kind": "soft_targets", "temperature": -1}]}
+    sent = {"mode": "yaml", "yaml": yaml.safe_dump(wrong), "repeat": "seeds-3"}
+    shown = pages.post("/p/intents/runs/new/", sent | {"action": "launch"}).content.decode()
+    assert "losses.0.temperature" in shown
+    assert "base.losses" not in shown
+
+
+def test_its_page_tells_the_verdict_the_arms_and_each_seed(
+    pages: Client, client: APIClient, taught: dict[str, Any], django_assert_max_num_queries: Any
+) -> None:
+    client.post(STUDIES, {"kind": "seeds", "base": taught, "seeds": 3, "name": "Sure?"})
+    study = Study.objects.get()
+    finished(study, distilled=0.9, control=0.8)
+    with django_assert_max_num_queries(15):
+        shown = pages.get("/p/intents/studies/1/").content.decode()
+    assert "Distilling helped" in shown
+    assert "Distilling is better &lt;by&gt; far." in shown
+    assert "91.0 %" in shown
+    assert "± 1.0 %" in shown
+    with django_assert_max_num_queries(12):
+        listed = pages.get("/p/intents/studies/").content.decode()
+    assert "+5.0 points" in listed
+    assert "of <a" in pages.get("/p/intents/runs/1/").content.decode()
+
+
+def test_a_finished_run_offers_more_seeds_and_a_run_of_a_study_does_not(
+    pages: Client,
+    project: Project,
+    student: ModelVersion,
+    client: APIClient,
+    taught: dict[str, Any],
+) -> None:
+    run = make.distillation(project)
+    assert "Train three seeds" in pages.get(f"/p/intents/runs/{run.number}/").content.decode()
+    client.post(STUDIES, {"kind": "seeds", "base": taught, "seeds": 1})
+    study = Study.objects.get()
+    finished(study, distilled=0.9, control=0.8)
+    first = study.runs.order_by("number")[0]
+    Run.objects.filter(pk=first.pk).update(comparison=run.comparison)
+    assert "Train three seeds" not in pages.get(f"/p/intents/runs/{first.number}/").content.decode()
+
+
+def test_pages_of_studies_say_what_to_do_where_there_are_none(pages: Client) -> None:
+    assert "throw of the dice" in pages.get("/p/intents/studies/").content.decode()
+
+
+def test_what_is_shown_of_many_arms_is_a_figure_that_plotly_reads() -> None:
+    arms = [("control", "Labels <alone>", [(0, 0.8), (1, 0.81)]), ("x", "X", [(0, 0.9)])]
+    go.Figure(charts.by_seed(arms, is_share=True))
+    one = {"label": "a − b", "difference": 0.01, "interval": [-0.01, 0.03]}
+    go.Figure(charts.differences([one], factor=100.0, unit="points"))

@@ -29,7 +29,7 @@ def project(erin: User) -> Project:
 
 
 @pytest.fixture
-def page(client: Client, erin: User) -> Client:
+def pages(client: Client, erin: User) -> Client:
     client.force_login(erin)
     return client
 
@@ -44,11 +44,11 @@ def measured(run: Run, *names: str) -> Run:
 @pytest.mark.parametrize("tab", [key for key, _ in tracked_run.TABS])
 @pytest.mark.parametrize("names", [(), ("train/loss", "val/loss", "val/accuracy", "odd name:1")])
 def test_every_tab_is_shown_with_and_without_points(
-    page: Client, project: Project, tab: str, names: tuple[str, ...]
+    pages: Client, project: Project, tab: str, names: tuple[str, ...]
 ) -> None:
     config = {"params": {"lr": 0.1, "net": {"depth": 3}, "<b>": "<script>"}}
     run = measured(make.tracked(project, config=config), *names)
-    answer = page.get(f"/p/robots/runs/{run.number}/?tab={tab}")
+    answer = pages.get(f"/p/robots/runs/{run.number}/?tab={tab}")
     assert answer.status_code == 200
     shown = answer.content.decode()
     assert "<script>" not in re.sub(r"<script (src|defer|id)", "", shown)
@@ -56,9 +56,9 @@ def test_every_tab_is_shown_with_and_without_points(
 
 
 @pytest.mark.parametrize("tab", ["evaluation", "machine", "artifacts"])
-def test_it_has_no_tab_of_what_a_worker_makes(page: Client, project: Project, tab: str) -> None:
+def test_it_has_no_tab_of_what_a_worker_makes(pages: Client, project: Project, tab: str) -> None:
     run = make.tracked(project)
-    assert page.get(f"/p/robots/runs/{run.number}/?tab={tab}").status_code == 404
+    assert pages.get(f"/p/robots/runs/{run.number}/?tab={tab}").status_code == 404
 
 
 def test_one_measure_on_several_splits_is_one_chart() -> None:
@@ -70,28 +70,30 @@ def test_one_measure_on_several_splits_is_one_chart() -> None:
     }
 
 
-def test_a_live_page_learns_of_series_that_it_does_not_draw(page: Client, project: Project) -> None:
+def test_a_live_page_learns_of_series_that_it_does_not_draw(
+    pages: Client, project: Project
+) -> None:
     run = measured(make.tracked(project), "train/loss")
-    shown = page.get(f"/p/robots/runs/{run.number}/").content.decode()
+    shown = pages.get(f"/p/robots/runs/{run.number}/").content.decode()
     assert 'data-known="1"' in shown
-    answer = page.get(f"/p/robots/runs/{run.number}/live/").json()
+    answer = pages.get(f"/p/robots/runs/{run.number}/live/").json()
     assert answer["known"] == 1
     assert answer["values"]["train/loss"] == "0.5000"
 
 
-def test_it_stands_in_the_tables_beside_ours(page: Client, project: Project) -> None:
+def test_it_stands_in_the_tables_beside_ours(pages: Client, project: Project) -> None:
     make.distillation(project)
     measured(make.tracked(project, name="from a notebook"), "val/accuracy", "train/loss")
     for address in ("/p/robots/runs/", "/p/robots/", "/", "/queue/"):
-        answer = page.get(address)
+        answer = pages.get(address)
         assert answer.status_code == 200
         assert ("from a notebook" in answer.content.decode()) == (address != "/queue/")
 
 
-def test_a_new_run_is_not_made_of_it(page: Client, project: Project) -> None:
+def test_a_new_run_is_not_made_of_it(pages: Client, project: Project) -> None:
     run = make.tracked(project)
-    assert page.get(f"/p/robots/runs/new/?clone={run.number}").status_code == 404
-    assert "?clone=" not in page.get(f"/p/robots/runs/{run.number}/").content.decode()
+    assert pages.get(f"/p/robots/runs/new/?clone={run.number}").status_code == 404
+    assert "?clone=" not in pages.get(f"/p/robots/runs/{run.number}/").content.decode()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -84,6 +84,7 @@ def find(*, project: Project, number: int) -> Run:
             "output__model",
             "control_of",
             "created_by",
+            "study",
             "worker",
         )
         .filter(project=project, number=number)

@@ -31,6 +31,8 @@ ENDS = {
     "failed": Run.Status.FAILED,
     "cancelled": Run.Status.CANCELLED,
 }
+#: The same as choices, for OpenAPI.
+ENDED = [(word, word) for word in ENDS]
 
 
 @transaction.atomic

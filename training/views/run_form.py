@@ -3,18 +3,28 @@ without JavaScript the buttons of the form do the same."""
 
 import json
 import uuid
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects import permissions
 from projects.models import Project, Role, User
 from projects.services import idempotency
 from training.forms.run import RunDraft
 from training.models import Run
-from training.services import runs
+from training.services import runs, studies
+
+#: How often it is trained: in words, and as a study.
+CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "": ("One run, one seed", {}),
+    "seeds-3": ("Three seeds, for a verdict", {"kind": "seeds", "seeds": 3}),
+    "seeds-5": ("Five seeds, for a surer one", {"kind": "seeds", "seeds": 5}),
+    "strategies": ("Strategies: also train the teacher first", {"kind": "strategies", "seeds": 3}),
+}
+REPEATS = {key: asked for key, (_, asked) in CHOICES.items() if asked}
 
 
 @require_http_methods(["GET", "POST"])
@@ -28,7 +38,8 @@ def run_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     action = request.POST.get("action", "launch")
     if action == "launch":
         try:
-            return redirect("training:run_detail", project.slug, _launch_once(request, draft))
+            kind, number = _launch_once(request, draft)
+            return redirect(f"training:{kind}_detail", project.slug, number)
         except DomainError as error:
             draft.refuse(error)
             return _page(request, draft)
@@ -51,21 +62,37 @@ def _begin(request: HttpRequest, project: Project) -> RunDraft:
     return RunDraft.from_configuration(project, cloned.config)
 
 
-def _launch_once(request: HttpRequest, draft: RunDraft) -> int:
-    """The run's number. Sending the same form again, as a double click does, finds the same run."""
+def _launch_once(request: HttpRequest, draft: RunDraft) -> tuple[str, int]:
+    """`run` or `study`, and its number. Sending the same form again, as a double click does, finds
+    the same. Raises DomainError, with places in the configuration."""
     user = request.user
     assert isinstance(user, User)
     configuration = draft.configuration()
-    asked = idempotency.digest([draft.project.slug.encode(), json.dumps(configuration).encode()])
+    again = REPEATS.get(_repeat(request), {})
+    parts = [draft.project.slug, json.dumps(configuration), json.dumps(again)]
+    asked = idempotency.digest([part.encode() for part in parts])
 
-    def launch() -> tuple[int, dict[str, int]]:
-        run = runs.launch(project=draft.project, configuration=configuration, by=user)
-        return 201, {"number": run.number}
+    def launch() -> tuple[int, dict[str, Any]]:
+        if not again:
+            run = runs.launch(project=draft.project, configuration=configuration, by=user)
+            return 201, {"kind": "run", "number": run.number}
+        whole = {**again, "name": configuration.get("name", ""), "base": configuration}
+        try:
+            study = studies.launch(project=draft.project, asked=whole, by=user)
+        except Invalid as fault:  # the form knows the base alone
+            fields = {at.removeprefix("base."): told for at, told in fault.fields.items()}
+            raise Invalid(fault.detail, code=fault.code, fields=fields) from None
+        return 201, {"kind": "study", "number": study.number}
 
     key = f"form {request.POST.get('form_key', '')[:64]} {asked}"
     answered = idempotency.once(user=user, key=key, request_digest=asked, work=launch)
-    number: int = answered.answer["number"]
-    return number
+    return answered.answer["kind"], answered.answer["number"]
+
+
+def _repeat(request: HttpRequest) -> str:
+    """Of REPEATS; one run where it is another word."""
+    asked = request.POST.get("repeat") or request.GET.get("repeat", "")
+    return asked if asked in REPEATS else ""
 
 
 def _page(request: HttpRequest, draft: RunDraft) -> HttpResponse:
@@ -78,5 +105,7 @@ def _context(request: HttpRequest, draft: RunDraft) -> dict[str, object]:
         "section": "runs",
         "project": draft.project,
         "draft": draft,
+        "repeats": [(key, label) for key, (label, _) in CHOICES.items()],
+        "repeat": _repeat(request),
         "form_key": request.POST.get("form_key") or str(uuid.uuid4()),
     }

@@ -117,8 +117,12 @@ def method(run: Run) -> str:
 
 
 def verdict(run: Run) -> dict[str, Any] | None:
-    """The comparison with the control, with its interval placed on a scale of 0 to 100."""
-    found: dict[str, Any] | None = run.comparison
+    """The comparison with the control."""
+    return placed(run.comparison)
+
+
+def placed(found: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A comparison with its interval placed on a scale of 0 to 100."""
     if not found or not found.get("interval"):
         return found
     low, high = found["interval"]

@@ -1,0 +1,109 @@
+"""Ways of training over several seeds: each seed's score, and how sure a difference is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.charts.figures import COLOURS, Figure, Trace, figure, plain
+
+TONES = {"control": "control", "distilled": "student", "teacher": "teacher"}
+
+
+def by_seed(
+    arms: Sequence[tuple[str, str, Sequence[tuple[int, float]]]], *, is_share: bool
+) -> Figure:
+    """Every seed's score as a point, the means as a line: (key, label, [(seed, score)]) of each."""
+    traces: list[Trace] = []
+    for key, label, told in arms:
+        tone = TONES.get(key, "series-2")
+        name = plain(label, 36)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": name,
+                "x": [score for _, score in told],
+                "y": [name] * len(told),
+                "customdata": [seed for seed, _ in told],
+                "marker": {"size": 9, "color": COLOURS[tone], "opacity": 0.75},
+                "hovertemplate": f"{_number(is_share)}, seed %{{customdata}}<extra></extra>",
+                "meta": {"tone": tone},
+            }
+        )
+        if len(told) > 1:
+            mean = sum(score for _, score in told) / len(told)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": f"{name}, mean",
+                    "x": [mean],
+                    "y": [name],
+                    "marker": {
+                        "size": 22,
+                        "symbol": "line-ns-open",
+                        "color": COLOURS[tone],
+                        "line": {"width": 2, "color": COLOURS[tone]},
+                    },
+                    "hovertemplate": f"mean {_number(is_share)}<extra></extra>",
+                    "meta": {"tone": tone},
+                }
+            )
+    return figure(
+        traces,
+        x={"showgrid": True, **({"tickformat": ".1%"} if is_share else {})},
+        y={"type": "category", "autorange": "reversed", "showgrid": False},
+        hovermode="closest",
+        meta={"named": True},
+    )
+
+
+def differences(found: Sequence[Mapping[str, Any]], *, factor: float, unit: str) -> Figure:
+    """Each comparison's difference and its interval, beside nothing gained: {"label",
+    "difference", "interval"}, in units of `factor`."""
+    names = [plain(str(one["label"]), 60) for one in found]
+    values = [one["difference"] * factor for one in found]
+    above = [(one["interval"][1] - one["difference"]) * factor for one in found]
+    below = [(one["difference"] - one["interval"][0]) * factor for one in found]
+    said = f"%{{x:+.2f}} {plain(unit)}".strip()
+    points: Trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "difference",
+        "x": values,
+        "y": names,
+        "error_x": {
+            "type": "data",
+            "symmetric": False,
+            "array": above,
+            "arrayminus": below,
+            "color": COLOURS["student"],
+            "thickness": 2,
+            "width": 5,
+        },
+        "marker": {"size": 9, "color": COLOURS["student"]},
+        "hovertemplate": f"{said}<extra></extra>",
+        "meta": {"tone": "student"},
+    }
+    zero = {
+        "type": "line",
+        "name": "tone:control",
+        "x0": 0,
+        "x1": 0,
+        "yref": "paper",
+        "y0": 0,
+        "y1": 1,
+        "line": {"color": COLOURS["control"], "width": 1, "dash": "dot"},
+    }
+    title = {"text": plain(unit), "standoff": 6}
+    return figure(
+        [points],
+        x={"showgrid": True, "title": title},
+        y={"type": "category", "autorange": "reversed", "showgrid": False},
+        hovermode="closest",
+        meta={"named": True},
+        shapes=[zero],
+    )
+
+
+def _number(is_share: bool) -> str:
+    return "%{x:.2%}" if is_share else "%{x:.4~g}"

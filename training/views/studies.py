@@ -1,0 +1,154 @@
+"""Studies: their list, and one with its arms, its evidence and its verdict."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from distillhub.lib.errors import DomainError
+from distillhub.templatetags import ui
+from projects import permissions
+from projects.models import Role
+from training.charts import studies as charts
+from training.models import Run
+from training.services import runs, scores, studies
+from training.services.studies import Arm
+from training.views import run_page
+from training.worker import comparison
+from training.worker.studies import seed_of
+
+KINDS = {
+    "seeds": "Does it help, whichever seed one takes?",
+    "strategies": "Labels alone, distil, or train the teacher first?",
+}
+SHOWN = 200
+
+
+@require_safe
+def study_list(request: HttpRequest, project_slug: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    found = project.studies.select_related("created_by").prefetch_related("runs")[:SHOWN]
+    rows = [
+        {
+            "study": study,
+            "question": KINDS.get(study.kind, study.kind),
+            "verdict": run_page.placed(study.verdict),
+            "over": sum(run.is_final for run in study.runs.all()),
+            "runs": len(study.runs.all()),
+        }
+        for study in found
+    ]
+    context = {
+        "title": "Studies",
+        "section": "studies",
+        "project": project,
+        "rows": rows,
+        "is_live": any(not study.is_over for study in found),
+    }
+    return render(request, "training/study_list.html", context)
+
+
+@require_safe
+def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug)
+    study = studies.find(project=project, number=number)
+    arms = studies.arms(study)
+    compared = (study.report or {}).get("comparisons", [])
+    context = {
+        "title": study.name,
+        "section": "studies",
+        "project": project,
+        "crumbs": [("Studies", reverse("training:study_list", args=[project.slug]))],
+        "crumb": f"#{study.number}",
+        "study": study,
+        "question": KINDS.get(study.kind, study.kind),
+        "arms": arms,
+        "progress": studies.progress(arms),
+        "verdict": run_page.placed(study.verdict),
+        "comparisons": [(run_page.placed(one) or {}) | _named(one) for one in compared],
+        "charts": _charts(arms, compared),
+        "base": study.asked.get("base", {}),
+        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
+    }
+    return render(request, "training/study_detail.html", context)
+
+
+@require_POST
+def study_cancel(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    study = studies.find(project=project, number=number)
+    count = studies.cancel(study=study, by=permissions.person(request))
+    messages.success(request, f"Cancelled {count} run{'s' * (count != 1)}.")
+    return redirect("training:study_detail", project.slug, study.number)
+
+
+@require_POST
+def study_edit(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    study = studies.find(project=project, number=number)
+    try:
+        studies.edit(study=study, name=request.POST.get("name"), notes=request.POST.get("notes"))
+    except DomainError as error:
+        messages.error(request, error.detail)
+    return redirect("training:study_detail", project.slug, study.number)
+
+
+@require_POST
+def run_more_seeds(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    """The study that a finished run asks for."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    run = runs.find(project=project, number=number)
+    try:
+        study = studies.more_seeds(run=run, by=permissions.person(request))
+    except DomainError as error:
+        messages.error(request, error.detail)
+        return redirect("training:run_detail", project.slug, run.number)
+    return redirect("training:study_detail", project.slug, study.number)
+
+
+def _charts(arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+    told = [(arm.key, arm.label, _scores(arm)) for arm in arms]
+    told = [one for one in told if one[2]]
+    if told:
+        metric = arms[0].metric
+        figure = charts.by_seed(told, is_share=ui.is_share(metric))
+        title = f"Test {ui.measure(metric)} by seed"
+        made.append({"name": "seeds", "title": title, "figure": figure, "rows": len(told)})
+    if compared:
+        measure = comparison.MEASURES.get(compared[0]["metric"], comparison.ACCURACY)
+        labelled = [one | {"label": _named(one)["said_of"]} for one in compared]
+        unit = measure.unit or measure.metric
+        figure = charts.differences(labelled, factor=measure.factor, unit=unit)
+        note = "on the same rows and seeds, 95 % intervals"
+        made.append(
+            {
+                "name": "differences",
+                "title": "Differences",
+                "note": note,
+                "figure": figure,
+                "rows": len(compared),
+            }
+        )
+    for one in made:
+        one["height"] = 90 + 46 * one["rows"]
+    return made
+
+
+def _scores(arm: Arm) -> list[tuple[int, float]]:
+    found = []
+    for run in arm.runs:
+        measured = run.summary.get("student") or {}
+        value = scores.number(measured.get(arm.metric, run.metrics.get(f"test/{arm.metric}")))
+        if run.status == Run.Status.FINISHED and value is not None:
+            found.append((seed_of(run), value))
+    return found
+
+
+def _named(one: dict[str, Any]) -> dict[str, str]:
+    labels = [studies.LABELS.get(one[side], one[side]) for side in ("arm", "against")]
+    return {"said_of": f"{labels[0]} − {labels[1].lower()}"}
