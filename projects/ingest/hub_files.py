@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from projects.ingest.formats import SPLIT_WORDS, TEST, BadFile
+from projects.ingest.formats import SPLIT_WORDS, SPLITS, TEST, BadFile
 
 CONVERTED = "refs/convert/"  # revisions of rows that the hub has converted itself
 MOST_CARD = 4 << 20  # characters of a card that is read
@@ -339,7 +339,7 @@ def _taken(repository: str, groups: Groups, asked: Sequence[str]) -> tuple[list[
         raise BadFile(f"{repository} has no split {absent[0]}; there are {_listed(names)}.")
     if absent:
         raise BadFile(f"{repository} has no splits, so there is none called {absent[0]}.")
-    known = [name for name in names if split_of(name)]
+    known = [name for split in SPLITS for name in names if split_of(name) == split]
     chosen: list[str | None] = [*(asked or known or names)]
     if not names:
         chosen = [None]

@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face hub, taken from a small hub on the loopback."""
 
+import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,6 +301,34 @@ def test_what_came_in_part_is_dropped_after_days(
     monkeypatch.setattr(hub, "FORGOTTEN", -60)
     hub.forget_old()
     assert not (room / "half").exists()
+
+
+def test_real_questions_of_a_hub_are_the_same_rows_as_their_files(
+    project: Project, shared_data: Path, tmp_path: Path, settings: LazySettings
+) -> None:
+    """banking77 as the hub has it: Parquet with numbered classes, whose names the card tells."""
+    rows: dict[str, list[list[str]]] = {}
+    for split in ("train", "test"):
+        with (shared_data / "banking77" / f"{split}.csv").open(newline="") as file:
+            rows[split] = list(csv.reader(file))[1::40]
+    names = sorted({label for some in rows.values() for _, label in some})
+    folder = tmp_path / "banking77"
+    (folder / "data").mkdir(parents=True)
+    for split, some in rows.items():
+        told = {"text": [one[0] for one in some], "label": [names.index(one[1]) for one in some]}
+        pq.write_table(pa.table(told), folder / f"data/{split}-00000-of-00001.parquet")
+    classes = "".join(f"      '{number}': {name}\n" for number, name in enumerate(names))
+    (folder / "README.md").write_text(
+        "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n     class_label:\n"
+        f"      names:\n{classes}---\n".replace("      '", "       '")
+    )
+    with Hub({}, {"PolyAI/banking77": folder}) as server:
+        settings.HF_ENDPOINT = server.address
+        version = taken(project, {"id": "PolyAI/banking77"}, name="banking77")
+    assert (version.status, version.labels) == ("ready", names)
+    table = table_of(version)
+    assert table["text"].to_pylist() == [one[0] for some in rows.values() for one in some]
+    assert table["label"].to_pylist() == [one[1] for some in rows.values() for one in some]
 
 
 # On pages -------------------------------------------------------------------------------------
