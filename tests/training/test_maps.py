@@ -445,3 +445,7 @@ def test_a_trained_model_places_rows_too(
     assert made.report["made_by"] == run.output.reference
     assert not made.reads_words
     assert [one.key for one in map_groups.choices(version=version)][2:] == ["error:1"]
+    every = [{"row_id": row} for row in range(version.rows)]
+    told = map_groups.values(version=version, by="error:1", rows=every)
+    judged = [row for row, one in enumerate(told) if one != "not judged"]
+    assert [row % 10 for row in judged] == [9] * 12  # the rows of the test split
