@@ -136,7 +136,9 @@ def _tab(
         case "overview":
             return run_page.overview(run, control=control, teachers=teachers) | {
                 "calibration": run_evaluation.calibration(run, control),
-                "by_slice": run_evaluation.by_slice(run, run_slices.of(run)),
+                "by_slice": run_evaluation.by_slice(
+                    run, run_slices.of(run) if run.comparison else []
+                ),
                 "console": logs.last(run=run, count=60),
             }
         case "curves":
