@@ -160,6 +160,8 @@ def _sentences(said: Any) -> list[str]:
 def _field(field: Any, version: DatasetVersion) -> forms.Field | None:
     """The form's field of one of the serializer's; None of one that pages have no control for."""
     required, may_lack = bool(field.required), field.default is serializers.empty
+    if (only := field.style.get("only")) and not only(version):
+        return None
     if kind := field.style.get("as"):
         if kind == "template":
             attrs = {"rows": 6, "spellcheck": "false", "class": "mono"}

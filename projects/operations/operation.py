@@ -28,7 +28,8 @@ class Options(serializers.Serializer[Any]):
 
     `style` says what a page offers for a field: `{"of": "splits"}` (or labels, issues, columns,
     versions, prompts ...) those of the version, `{"as": "labels"}` a table with a line for each,
-    `{"fold": "More"}` that it stands with others under these words, which open when clicked.
+    `{"fold": "More"}` that it stands with others under these words, which open when clicked,
+    `{"only": f}` nothing for versions that `f` is false of.
     """
 
     def to_internal_value(self, data: Any) -> Any:

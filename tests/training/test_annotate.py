@@ -179,9 +179,17 @@ def test_an_upload_without_any_label_is_annotated_and_then_trains(
     asked = {"teacher": ModelVersion.objects.get(source__kind="api").reference}
     refused = annotate(client, **asked)
     assert refused.data["fields"] == {"labels": ["There must be two labels to choose from."]}
-    made = annotate(client, labels=["account", "billing", "delivery"], **asked)
-    assert made.status_code == 201, made.data
+    pages = signed_in(erin)
+    address = reverse("projects:dataset_change", args=["intents", "tickets", 1, "annotate"])
+    assert 'name="labels"' in pages.get(address).content.decode()
+    posted = asked | {"write": "label", "labels": "account\r\nbilling\r\ndelivery\r\n"}
+    posted |= {"unlabelled": "on", "into": "label", "budget": "5"}
+    made = pages.post(address, posted)
+    assert made.status_code == 302, made.content.decode()
+    make_all()
     version = newest()
+    address = reverse("projects:dataset_change", args=["intents", "tickets", 2, "annotate"])
+    assert 'name="labels"' not in pages.get(address).content.decode()
     assert version.labels == ["account", "billing", "delivery"]
     assert [row["label"] for row in rows_of(client, version)] == [label for _, label, _ in words]
     run = launch(project, dataset="tickets@2")

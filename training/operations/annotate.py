@@ -129,8 +129,9 @@ class Annotate(operation.Operation):
             child=serializers.CharField(max_length=MOST_LABEL),
             required=False,
             max_length=MOST_LABELS,
-            style={"of": lambda version: []},
-            help_text="What may be answered; the labels of the version, if left out.",
+            style={"only": lambda version: _has_none(version), "lines": True, "example": "card"},
+            help_text="What may be answered, one in a line; the labels of the version, if left "
+            "out, or the teacher's.",
         )
 
     goes_on: ClassVar[Mapping[str, str]] = asking.GOES_ON
@@ -318,6 +319,12 @@ class Annotate(operation.Operation):
             if row["row_id"] in wanted:
                 writing.write(row, given(row["row_id"]))
             yield row
+
+
+def _has_none(version: DatasetVersion) -> bool:
+    """Whether rows have classes, and none is known yet."""
+    labelled = version.dataset.task not in {GENERATION_TASK, TOKENS_TASK}
+    return labelled and version.problem != REGRESSION and not version.labels
 
 
 def _which(options: Mapping[str, Any]) -> str:
