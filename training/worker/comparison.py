@@ -7,11 +7,10 @@ seeds, and the sentence admits it.
 from dataclasses import dataclass
 from typing import Any
 
-from distillhub.lib import storage
-from distillhub.lib.later import Later, np
-from training.models import Artifact, Run
+from distillhub.lib.later import np
+from training.models import Run
+from training.worker import predictions
 
-parquet = Later("pyarrow.parquet")
 PREFERENCES = "preferences"  # the scheme in which people teach
 
 
@@ -82,11 +81,10 @@ class Worth:
 
 def worth_of(run: Run) -> Worth | None:
     """None where it has left no predictions. Raises storage.Damaged."""
-    file = Artifact.objects.filter(run=run, kind="predictions").order_by("-pk").first()
+    file = predictions.file_of(run)
     if file is None:
         return None
-    with storage.open_blob(file.sha256) as stream:
-        table = parquet.read_table(stream)
+    table = predictions.read(file)
     return Worth(_worth(table), str(table.column("split")[0]) if table.num_rows else "")
 
 
