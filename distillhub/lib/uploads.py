@@ -9,10 +9,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import IO, Any
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted, RequestDataTooBig
 from django.core.files.uploadhandler import FileUploadHandler, TemporaryFileUploadHandler
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from distillhub.lib import lent_threads
 from distillhub.lib.places import Away, taken_by_disk
@@ -106,7 +109,14 @@ class Handler(ASGIHandler):
 
     def __init__(self) -> None:
         super().__init__()
+        # Every middleware and view here is synchronous: the whole of a request is one call in its
+        # thread. Django's own way goes back to the event loop for each view, which costs as much
+        # as a short answer.
+        self.load_middleware(is_async=False)
         lent_threads.keep_connections()
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        return await sync_to_async(self.get_response)(request)
 
     async def __call__(
         self, scope: dict[str, Any], receive: Receive, send: Callable[..., Awaitable[None]]
