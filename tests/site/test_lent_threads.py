@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import connection, connections
 
 from distillhub.lib import lent_threads
 
@@ -19,7 +19,7 @@ def alone() -> Iterator[None]:
     lent_threads._waiting.clear()
     yield
     for thread in lent_threads._waiting:
-        thread.submit(connection.close)
+        thread.submit(connections.close_all)
         thread.shutdown()
     lent_threads._waiting[:] = kept
 
