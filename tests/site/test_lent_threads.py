@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -24,6 +26,15 @@ def alone() -> Iterator[None]:
     lent_threads._waiting[:] = kept
 
 
+T = TypeVar("T")
+
+
+def run(asked: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """In a thread apart: browser tests of this process may have a loop of their own here."""
+    with ThreadPoolExecutor(1) as apart:
+        return apart.submit(lambda: asyncio.run(asked())).result()
+
+
 def _seen() -> tuple[int, int]:
     """The thread, and the connection that it has open."""
     connection.ensure_connection()
@@ -43,7 +54,7 @@ def test_one_after_the_other_has_the_same_thread_and_connection() -> None:
     async def both() -> list[tuple[int, int]]:
         return [await _request(), await _request()]
 
-    first, second = asyncio.run(both())
+    first, second = run(both)
     assert first == second
     assert first[0] != threading.get_ident()
 
@@ -56,7 +67,7 @@ def test_those_at_once_have_each_their_own_and_few_are_kept() -> None:
         gate.set()
         return list(await asyncio.gather(*asked))
 
-    found = asyncio.run(many())
+    found = run(many)
     assert len(set(found)) == lent_threads.KEPT + 3
     assert len(lent_threads._waiting) == lent_threads.KEPT
 
@@ -73,5 +84,5 @@ def test_a_request_that_fails_or_is_given_up_gives_its_thread_back() -> None:
             await given_up
         await _request()
 
-    asyncio.run(failing())
+    run(failing)
     assert len(lent_threads._waiting) == 1
