@@ -23,6 +23,7 @@ MOST_CLASSES = 200
 FEWEST = 6  # rows of a label, so that something is learned of it
 FEWEST_ROWS = 60
 READ = 2000  # characters of a text
+MOST_READ = 6_000_000  # characters of all texts
 SECONDS = 60  # for reading pictures or sounds
 BETTER = 0.4  # of the way from always saying the commonest label to being always right
 BANDS, FRAMES = 20, 12  # of a sound's spectrogram
@@ -98,7 +99,12 @@ def _features(found: Found, rows: check.Rows, which: str, most: int) -> tuple[ch
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     if which == "text":
         rows, texts = found.sample(rows, "text", most)
-        return rows, confident.of_texts([text[:READ] for text in texts])
+        texts = [text[:READ] for text in texts]
+        held = int(len(texts) * min(1.0, MOST_READ / max(1, sum(map(len, texts)))))
+        if held < len(texts):  # of long texts fewer: their words are what memory holds
+            kept = np.sort(np.random.default_rng(0).choice(len(texts), held, replace=False))
+            rows, texts = rows[kept], [texts[place] for place in kept]
+        return rows, confident.of_texts(texts)
     seen = thumbnails.small if which == "image" else spectrogram
     begun = time.monotonic()
     values = []
