@@ -157,6 +157,11 @@ class Run(Leased):
     metrics = models.JSONField(default=dict, help_text="Latest value of every series.")
     summary = models.JSONField(default=dict, help_text="What the engine's `finished` event told.")
     comparison = models.JSONField(null=True, help_text="Against its control, on the same rows.")
+    is_told = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether what follows its end is told: its comparison and its slices.",
+    )
     error = models.JSONField(null=True, help_text='{"code", "detail", "trace"?}')
     output = models.OneToOneField(
         ModelVersion, on_delete=models.SET_NULL, null=True, related_name="produced_by"
@@ -185,6 +190,11 @@ class Run(Leased):
                 fields=["control_of"],
                 condition=models.Q(control_of__isnull=False),
                 name="run_by_control",
+            ),
+            models.Index(
+                fields=["finished_at"],
+                condition=models.Q(status="finished", origin="launched", is_told=False),
+                name="run_untold",
             ),
         ]
 

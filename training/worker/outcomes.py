@@ -10,21 +10,20 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from distillhub.lib import leases, storage
+from distillhub.lib import leases
 from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from projects.services import registry
 from training.engine import events
 from training.models import Artifact, Run
 from training.worker import (
+    afterwards,
     checkpoints,
-    comparison,
     dispatch,
     exports,
     failures,
     folders,
     logs,
-    run_slices,
     teacher_store,
     waiting,
 )
@@ -80,8 +79,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
         waiting.settle(run)
     folders.clear(folder)
     checkpoints.free(run)
-    compare(run)
-    tell_slices(run)
+    afterwards.tell(run)
     if run.config.get("teachers"):
         teacher_store.tell()  # at once, not within a minute: people look now
 
@@ -252,33 +250,6 @@ def lose(run: Run, *, sentence: str, code: str) -> None:
         "later.",
     )
     dispatch.wake(run, after=pause.total_seconds())
-
-
-def compare(run: Run) -> None:
-    """Once a run and its control are both finished, say whether the teacher helped."""
-    target = run.control_of if run.control_of_id is not None else run
-    assert target is not None
-    try:
-        found = comparison.compare(target)
-    except (storage.Damaged, storage.Away, OSError, ValueError) as error:
-        log.warning("Run %s could not be compared with its control: %s", target.pk, error)
-        return
-    if found is None:
-        return
-    # Of two that finish at the same moment one tells it. (`comparison=None` would be JSON's null.)
-    if Run.objects.filter(pk=target.pk, comparison__isnull=True).update(comparison=found):
-        target.tell("compared", found["sentence"])
-
-
-def tell_slices(run: Run) -> None:
-    """Score the slices of a run that finished, and again once its control has. Whoever opens the
-    evaluation may ask for what could not be scored now."""
-    target = run.control_of if run.control_of_id is not None else run
-    assert target is not None
-    try:
-        run_slices.score(target)
-    except Exception:  # it is over, and stays so
-        log.exception("The slices of run %s could not be scored.", target.pk)
 
 
 def _add_version(run: Run, folder: Path) -> ModelVersion:

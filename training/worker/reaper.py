@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from distillhub.lib import leases, told
 from training.models import Run, Worker
 from training.worker import (
+    afterwards,
     child,
     dispatch,
     exports,
@@ -49,6 +50,7 @@ def reap() -> None:
     _call_again()
     for work in WORKS:
         work.call_again()
+    afterwards.look_again()
     studies.look_again()
 
 
