@@ -23,6 +23,7 @@ from training.engine import (
     paired,
     predictions,
     preflight,
+    provenance,
     ranks,
     report,
     slices,
@@ -314,6 +315,7 @@ def _summary(
         "split": split,
         "rows": len(dataset.splits[split]),
         "teacher_outputs": [one.as_dict() for one in lesson.decisions],
+        "made_with": provenance.made_with(),
     }
 
 
