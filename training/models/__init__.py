@@ -7,6 +7,7 @@ from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricS
 from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
+from training.models.saved_view import SavedView
 from training.models.storage_use import StorageUse
 from training.models.study import Study
 from training.models.teacher_answer import TeacherAnswer
@@ -15,6 +16,6 @@ from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "StorageUse", "Study",
-    "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
+    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView", "StorageUse",
+    "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip
