@@ -13,17 +13,14 @@ from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import Role
 from training.charts import studies as charts
-from training.models import Run
+from training.models import Run, Study
 from training.services import runs, scores, studies
 from training.services.studies import Arm
+from training.services.study_kinds import KINDS, label_of
 from training.views import run_page
 from training.worker import comparison
 from training.worker.studies import seed_of
 
-KINDS = {
-    "seeds": "Does it help, whichever seed one takes?",
-    "strategies": "Labels alone, distil, or train the teacher first?",
-}
 SHOWN = 200
 
 
@@ -34,7 +31,7 @@ def study_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     rows = [
         {
             "study": study,
-            "question": KINDS.get(study.kind, study.kind),
+            "question": _question(study),
             "verdict": run_page.placed(study.verdict),
             "over": sum(run.is_final for run in study.runs.all()),
             "runs": len(study.runs.all()),
@@ -64,12 +61,12 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "crumbs": [("Studies", reverse("training:study_list", args=[project.slug]))],
         "crumb": f"#{study.number}",
         "study": study,
-        "question": KINDS.get(study.kind, study.kind),
+        "question": _question(study),
         "arms": arms,
         "progress": studies.progress(arms),
         "verdict": run_page.placed(study.verdict),
-        "comparisons": [(run_page.placed(one) or {}) | _named(one) for one in compared],
-        "charts": _charts(arms, compared),
+        "comparisons": [(run_page.placed(one) or {}) | _named(study, one) for one in compared],
+        "charts": _charts(study, arms, compared),
         "base": study.asked.get("base", {}),
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
@@ -110,7 +107,7 @@ def run_more_seeds(request: HttpRequest, project_slug: str, number: int) -> Http
     return redirect("training:study_detail", project.slug, study.number)
 
 
-def _charts(arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _charts(study: Study, arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     told = [(arm.key, arm.label, _scores(arm)) for arm in arms]
     told = [one for one in told if one[2]]
@@ -121,7 +118,7 @@ def _charts(arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, A
         made.append({"name": "seeds", "title": title, "figure": figure, "rows": len(told)})
     if compared:
         measure = comparison.MEASURES.get(compared[0]["metric"], comparison.ACCURACY)
-        labelled = [one | {"label": _named(one)["said_of"]} for one in compared]
+        labelled = [one | {"label": _named(study, one)["said_of"]} for one in compared]
         unit = measure.unit or measure.metric
         figure = charts.differences(labelled, factor=measure.factor, unit=unit)
         note = "on the same rows and seeds, 95 % intervals"
@@ -149,6 +146,10 @@ def _scores(arm: Arm) -> list[tuple[int, float]]:
     return found
 
 
-def _named(one: dict[str, Any]) -> dict[str, str]:
-    labels = [studies.LABELS.get(one[side], one[side]) for side in ("arm", "against")]
+def _question(study: Study) -> str:
+    return KINDS[study.kind].question if study.kind in KINDS else study.kind
+
+
+def _named(study: Study, one: dict[str, Any]) -> dict[str, str]:
+    labels = [label_of(study.kind, one[side]) for side in ("arm", "against")]
     return {"said_of": f"{labels[0]} − {labels[1].lower()}"}

@@ -2,7 +2,7 @@
 that finished in both, on the rows that all of them answered."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Exists, OuterRef
@@ -48,14 +48,14 @@ def tell(study_id: int) -> None:
         return
     finished = [run for run in runs if run.status == Run.Status.FINISHED]
     try:
-        report = _report(study, finished)
+        report = TELLERS.get(study.kind, compared)(study, finished)
     except (storage.Damaged, storage.Away, OSError) as error:
         log.warning("Study %s could not be told: %s", study.pk, error)
         report = {"comparisons": [], "verdict": None, "error": str(error)}
     study.settle(report, is_told=bool(finished))
 
 
-def _report(study: Study, runs: Sequence[Run]) -> JSON:
+def compared(study: Study, runs: Sequence[Run]) -> JSON:
     """`{"comparisons": [{"arm", "against", "seeds", "rows", "difference", ..., "sentence"}],
     "verdict"}`: the verdict is the first comparison that the study is about."""
     by_arm: dict[str, dict[int, Run]] = {}
@@ -68,6 +68,11 @@ def _report(study: Study, runs: Sequence[Run]) -> JSON:
         if one is not None:
             found.append({"arm": arm, "against": against, **one})
     return {"comparisons": found, "verdict": _verdict(found[0]) if found else None}
+
+
+#: What comes of the finished runs of a kind, `{"comparisons", "verdict", ...}`; of all others, what
+#: `compared` says.
+TELLERS: dict[str, Callable[[Study, Sequence[Run]], JSON]] = {}
 
 
 def seed_of(run: Run) -> int:
