@@ -11,6 +11,8 @@ in the reader's theme; `meta["series"]` says which metric feeds it while a run i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training.charts import run_colours
+
 Figure = dict[str, Any]
 Trace = dict[str, Any]
 #: `{"steps": [...], "values": [...]}`, as `metrics.read` gives a series.
@@ -25,6 +27,7 @@ COLOURS = {
     "series-4": "#5a7d0c",
     "series-5": "#7a4fc0",
     "series-6": "#0b76ab",
+    **run_colours.TONES,
 }
 #: In the order in which further lines of one chart take them.
 PALETTE = ("series-2", "series-3", "series-5", "series-4", "series-6")
