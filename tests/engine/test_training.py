@@ -79,6 +79,12 @@ def test_a_finished_job_leaves_a_model_its_evaluation_and_its_predictions(
     assert agree == pytest.approx(summary["agreement"])
     nll = np.mean([row["student_nll"] for row in table])
     assert nll == pytest.approx(summary["student"]["log_loss"])
+    assert np.mean([row["kl"] for row in table]) == pytest.approx(summary["kl"])
+    assert all(sum(row["teacher_probabilities"]) == pytest.approx(1, abs=1e-5) for row in table)
+    assert all(row["characters"] > 5 for row in table)
+    softened = evaluation["temperature"]
+    assert softened["own"] == [2.0]
+    assert {row["row_id"] for row in softened["rows"]} <= {row["row_id"] for row in table}
 
 
 def test_each_step_and_each_epoch_is_measured_once(

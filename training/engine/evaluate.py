@@ -292,17 +292,25 @@ def fidelity(
     if not len(student):
         return {"agreement": np.nan, "kl": np.nan}
     if problem == "multi_label":
+        agrees = (student > 0) == (teacher > 0)
+    else:
+        agrees = student.argmax(axis=1) == teacher.argmax(axis=1)
+    kl = divergences(student, teacher, problem)
+    return {"agreement": float(agrees.mean()), "kl": float(kl.mean())}
+
+
+def divergences(student: NDArray[Any], teacher: NDArray[Any], problem: Problem) -> Values:
+    """`[units]`: KL(teacher ‖ student) at T = 1, in nats; with several labels the sum over them."""
+    if problem == "multi_label":
         ours, theirs = student.astype(np.float64), teacher.astype(np.float64)
         sure = 1.0 / (1.0 + np.exp(-theirs))
         crossed = sure * np.logaddexp(0.0, -ours) + (1 - sure) * np.logaddexp(0.0, ours)
         own = sure * np.logaddexp(0.0, -theirs) + (1 - sure) * np.logaddexp(0.0, theirs)
-        return {
-            "agreement": float(((ours > 0) == (theirs > 0)).mean()),
-            "kl": float((crossed - own).sum(axis=1).mean()),
-        }
+        return np.asarray((crossed - own).sum(axis=1))
     ours, theirs = log_probabilities(student), log_probabilities(teacher)
-    divergence = (np.exp(theirs) * (theirs - ours)).sum(axis=1)
-    return {
-        "agreement": float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
-        "kl": float(divergence.mean()),
-    }
+    return np.asarray((np.exp(theirs) * (theirs - ours)).sum(axis=1))
+
+
+def cosines(student: NDArray[Any], teacher: NDArray[Any]) -> Values:
+    """`[rows]`: of vectors of one width."""
+    return np.asarray((_unit_rows(student) * _unit_rows(teacher)).sum(axis=1))

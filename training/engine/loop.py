@@ -27,6 +27,7 @@ from training.engine import (
     ranks,
     report,
     slices,
+    softened,
     validation,
     writing_report,
 )
@@ -291,6 +292,7 @@ def finish(
         summary,
         state.step,
         config.slices,
+        softened.temperatures_of(config),
     )
     yield trainer.clock.show(over=True)
     yield Finished(summary)

@@ -1,5 +1,6 @@
 """What networks said of a split, row by row: the file of predictions, and telling examples."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -125,8 +126,16 @@ def _means(values: Values, spans: list[tuple[int, int]]) -> Values:
     return np.array(means)
 
 
-def write(path: Path, dataset: Dataset, split: str, student: Said, teacher: Said | None) -> None:
-    """One row per row of the split: what is true, and what both say how surely."""
+def write(
+    path: Path,
+    dataset: Dataset,
+    split: str,
+    student: Said,
+    teacher: Said | None,
+    more: Mapping[str, pa.Array] | None = None,
+) -> None:
+    """One row per row of the split: what is true, and what both say how surely; and `more` columns
+    (side_by_side.py, measures.py)."""
     rows = dataset.splits[split]
     nothing: list[None] = [None] * len(rows)
     absent = pa.array(nothing, pa.float64())
@@ -136,19 +145,21 @@ def write(path: Path, dataset: Dataset, split: str, student: Said, teacher: Said
             "split": pa.array([split] * len(rows), pa.string()),
             "label": pa.array(student.truths, pa.string()),
             "student": pa.array(student.answers, pa.string()),
-            "student_confidence": _numbers(student.confidence),
+            "student_confidence": numbers(student.confidence),
             "teacher": pa.array(nothing if teacher is None else teacher.answers, pa.string()),
-            "teacher_confidence": absent if teacher is None else _numbers(teacher.confidence),
-            "student_nll": _numbers(student.nll),
-            "student_value": _numbers(student.value),
-            "teacher_nll": absent if teacher is None else _numbers(teacher.nll),
-            "teacher_value": absent if teacher is None else _numbers(teacher.value),
+            "teacher_confidence": absent if teacher is None else numbers(teacher.confidence),
+            "student_nll": numbers(student.nll),
+            "student_value": numbers(student.value),
+            "teacher_nll": absent if teacher is None else numbers(teacher.nll),
+            "teacher_value": absent if teacher is None else numbers(teacher.value),
+            **(more or {}),
         }
     )
     pq.write_table(table, path, compression="zstd")
 
 
-def _numbers(values: Values) -> pa.Array:
+def numbers(values: Values) -> pa.Array:
+    """A column whose NaN are nothing."""
     return pa.array(values, pa.float64(), mask=np.isnan(values))
 
 

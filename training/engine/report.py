@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from training.engine import evaluate, latency, networks, predictions, shares, slices, spans
+from training.engine import (
+    evaluate,
+    latency,
+    measures,
+    networks,
+    predictions,
+    shares,
+    side_by_side,
+    slices,
+    softened,
+    spans,
+)
 from training.engine.data import Dataset, Indices, Inputs, Targets
 from training.engine.events import Saved, SavedKind, finite
 from training.engine.job_config import Machine, Problem
@@ -205,9 +216,11 @@ def write(
     summary: JSON,
     step: int,
     sliced: Sequence[str] = (),
+    temperatures: Sequence[float] = (),
 ) -> Iterator[Saved]:
     """Fill `output/` and tell each file. `labels` are those of the split's units, of which each
-    row's begin at `starts`; parts of the split are told by the columns `sliced`."""
+    row's begin at `starts`; parts of the split are told by the columns `sliced`, and what
+    `temperatures` make of the teacher's answers."""
 
     def add(part: Path) -> list[tuple[SavedKind, Path]]:
         if student is None:
@@ -216,7 +229,11 @@ def write(
         theirs = None
         if teacher is not None:
             theirs = predictions.Said.of(dataset, split, teacher.logits, labels, starts)
-        predictions.write(part / "predictions.parquet", dataset, split, said, theirs)
+        beside = teacher.logits if teacher is not None else None
+        apart = side_by_side.columns(student.logits, beside, labels, starts, dataset.problem)
+        sizes = measures.of(dataset, split, column, starts)
+        more = apart | {name: predictions.numbers(one) for name, one in sizes.items()}
+        predictions.write(part / "predictions.parquet", dataset, split, said, theirs, more)
         evaluation = {
             **summary,
             "labels": list(dataset.names),
@@ -224,6 +241,9 @@ def write(
             "teacher": {**teacher.summary, **teacher.details} if teacher else None,
             "slices": slices.of(dataset, split, column, sliced, said, theirs),
             "examples": predictions.examples(dataset, split, column, said, theirs),
+            "temperature": None
+            if beside is None
+            else softened.told(dataset, split, column, beside, labels, starts, temperatures),
         }
         (part / "evaluation.json").write_text(
             json.dumps(finite(evaluation), ensure_ascii=False), encoding="utf-8"

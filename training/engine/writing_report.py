@@ -20,6 +20,7 @@ from training.engine.language import LanguagePreprocessing
 from training.engine.language_teacher import LanguageTeacher
 from training.engine.lesson import Lesson
 from training.engine.networks import Network, Place
+from training.engine.predictions import numbers
 from training.engine.trainer import Trainer
 from training.engine.windows import MOST_WINDOWS, LanguageInputs
 
@@ -182,7 +183,8 @@ def write_predictions(path: Path, dataset: Dataset, split: str, outcome: Outcome
 
     student_nll: nats a token; student_value: bits a character, by which two students are compared
     whatever their tokenizers; tokens and characters: how much each row weighs in that; the same of
-    the teacher; agreeing_tokens: at how many both foresee the same.
+    the teacher; agreeing_tokens: at how many both foresee the same; kl: KL(teacher ‖ student) a
+    token, in nats, where both have the same tokens.
     """
     ours = outcome.student
     assert ours is not None
@@ -210,6 +212,7 @@ def write_predictions(path: Path, dataset: Dataset, split: str, outcome: Outcome
             "characters": pa.array(ours.characters.astype(np.int64), pa.int64()),
             "right_tokens": pa.array(ours.right.astype(np.int64), pa.int64()),
             "agreeing_tokens": pa.array(ours.agrees, pa.float64(), mask=np.isnan(ours.agrees)),
+            "kl": numbers(ours.kl / ours.units),
         }
     )
     pq.write_table(table, path, compression="zstd")
