@@ -15,7 +15,7 @@ from projects.models import DatasetVersion
 Figure = dict[str, Any]
 
 TONES = {"train": "student", "validation": "series-2", "test": "series-3"}
-COLOURS = {"student": "#3f4fd6", "series-2": "#0c8276", "series-3": "#b8437a"}
+COLOURS = {"student": "#3f4fd6", "series-2": "#2a9286", "series-3": "#81004b"}
 MOST_BARS = 200
 MOST_OF_NAME = 24  # characters of a label beside its bar; the whole name shows on hover
 BAR = 18  # pixels
@@ -44,7 +44,8 @@ def labels(version: DatasetVersion) -> tuple[Figure, int]:
         )
     figure = _figure(
         traces,
-        x={"rangemode": "tozero"},
+        caption="How many rows have each label, by split.",
+        x={"rangemode": "tozero", "title": {"text": "rows", "standoff": 6}},
         y={
             "showgrid": False,
             "type": "category",
@@ -90,8 +91,9 @@ def histogram(edges: Sequence[int], counts: Sequence[int], unit: str) -> Figure:
     }
     return _figure(
         [trace],
-        x={"showgrid": False},
-        y={"rangemode": "tozero"},
+        caption=f"How many rows have how many {unit}; the last bar holds all beyond, too.",
+        x={"showgrid": False, "title": {"text": unit, "standoff": 6}},
+        y={"rangemode": "tozero", "title": {"text": "rows", "standoff": 6}},
         bargap=0.08,
         hovermode="closest",
     )
@@ -114,15 +116,21 @@ def distribution(facts: dict[str, Any], unit: str) -> Figure:
     }
     return _figure(
         [trace],
-        x={"showgrid": False},
-        y={"rangemode": "tozero"},
+        caption="How many rows have a number from where to where; the ends hold all beyond, too.",
+        x={"showgrid": False, "title": {"text": unit or "number", "standoff": 6}},
+        y={"rangemode": "tozero", "title": {"text": "rows", "standoff": 6}},
         bargap=0.08,
         hovermode="closest",
     )
 
 
 def _figure(
-    traces: list[dict[str, Any]], *, x: dict[str, Any], y: dict[str, Any], **layout: Any
+    traces: list[dict[str, Any]],
+    *,
+    caption: str,
+    x: dict[str, Any],
+    y: dict[str, Any],
+    **layout: Any,
 ) -> Figure:
     axis = {"gridcolor": "#e5e4df", "zeroline": False, "automargin": True, "fixedrange": True}
     return {
@@ -135,6 +143,7 @@ def _figure(
             "showlegend": False,
             "xaxis": axis | x,
             "yaxis": axis | y,
+            "meta": {"caption": caption},
             **layout,
         },
     }

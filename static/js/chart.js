@@ -31,6 +31,9 @@
     });
   };
 
+  // A line needs two neighbours: of lone points there would be nothing to see.
+  const joins = (trace) => trace.y.some((value, place) => place && value !== null && trace.y[place - 1] !== null);
+
   const traces = (chart) => {
     const drawn = [];
     for (const source of chart.figure.data) {
@@ -41,7 +44,7 @@
         if (trace.line) trace.line = { ...trace.line, color: own };
         if (trace.marker) trace.marker = { ...trace.marker, color: own };
         if (source.type === "bar") trace.marker = { ...trace.marker, color: faded(own, 0.85) };
-        if (source.x?.length === 1 && trace.mode === "lines") trace.mode = "lines+markers";
+        if (trace.mode === "lines" && !joins(source)) trace.mode = "lines+markers";
         if (meta.smooth && smoothing > 0) {
           drawn.push({ ...trace, line: { ...trace.line, color: faded(own, 0.22), width: 1 }, hoverinfo: "skip", hovertemplate: undefined });
           trace.y = smoothed(source.y);
@@ -154,6 +157,7 @@
     const area = root.querySelector("[data-chart-area]");
     const chart = { root, area, figure: JSON.parse(root.querySelector("script").textContent), off: new Set(), log: false, revision: 1 };
     charts.push(chart);
+    root.figure = chart.figure; // for chart_data.js
     legend(chart);
     draw(chart);
     root.dataset.drawn = "yes";
@@ -192,6 +196,7 @@
       }
       if (changed) draw(chart);
     }
+    document.dispatchEvent(new CustomEvent("charts:changed"));
     if (!room) document.dispatchEvent(new CustomEvent("metrics:thin"));
   });
 })();

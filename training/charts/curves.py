@@ -32,6 +32,11 @@ SHARE = {
 PLAIN = {"hoverformat": ".4f"}
 
 
+def titled(text: str) -> dict[str, Any]:
+    """What an axis counts, beside it."""
+    return {"title": {"text": text, "standoff": 8}}
+
+
 def term_name(term: str) -> str:
     """What a term of the loss is called on a chart."""
     return term.replace("_", " ")
@@ -70,8 +75,13 @@ def losses(
             markers=True,
         )
     )
-    title = {"title": {"text": unit or "loss", "standoff": 8}}
-    return figure(lines, x=STEP, y={"hoverformat": ".4f"} | title, meta={"log": True})
+    return figure(
+        lines,
+        x=STEP,
+        y={"hoverformat": ".4f"} | titled(unit or "loss"),
+        caption="What training makes small, over its steps; less is better.",
+        meta={"log": True},
+    )
 
 
 def quality(
@@ -105,7 +115,14 @@ def quality(
     if shown is not None:
         said = f"{shown * 100:.1f} %" if is_share else f"{shown:.4g}"
         parts = reference(shown, label=f"{plain(teacher_name)} {said}")
-    return figure(lines, x=STEP, y=SHARE if is_share else PLAIN, **parts)
+    measure = term_name(metric.rpartition("/")[2])
+    return figure(
+        lines,
+        x=STEP,
+        y=(SHARE if is_share else PLAIN) | titled(measure),
+        caption=f"The {measure} on rows of the validation split, each time it was measured.",
+        **parts,
+    )
 
 
 def shares(series: Series, *, terms: Sequence[str]) -> Figure:
@@ -122,7 +139,12 @@ def shares(series: Series, *, terms: Sequence[str]) -> Figure:
         )
         areas.append(area | {"stackgroup": "terms"})
     share = {"tickformat": ".0%", "hoverformat": ".1%", "range": [0, 1]}
-    return figure(areas, x=STEP, y=share)
+    return figure(
+        areas,
+        x=STEP,
+        y=share | titled("share of the gradient"),
+        caption="How much of the gradient's length each term of the loss gives.",
+    )
 
 
 def weights(series: Series, *, terms: Sequence[str]) -> Figure:
@@ -136,7 +158,12 @@ def weights(series: Series, *, terms: Sequence[str]) -> Figure:
         )
         for place, term in enumerate(terms)
     ]
-    return figure(lines, x=STEP, y={"hoverformat": ".3g", "rangemode": "tozero"})
+    return figure(
+        lines,
+        x=STEP,
+        y={"hoverformat": ".3g", "rangemode": "tozero"} | titled("weight"),
+        caption="What each term of the loss is multiplied with.",
+    )
 
 
 def scores(series: Series, *, names: Mapping[str, str], is_share: bool) -> Figure:
@@ -151,7 +178,12 @@ def scores(series: Series, *, names: Mapping[str, str], is_share: bool) -> Figur
         )
         for place, (metric, name) in enumerate(names.items())
     ]
-    return figure(lines, x=STEP, y=SHARE if is_share else PLAIN)
+    return figure(
+        lines,
+        x=STEP,
+        y=(SHARE if is_share else PLAIN) | titled(" or ".join(names.values()) or "score"),
+        caption="Measured on rows of the validation split.",
+    )
 
 
 def alike(series: Series, *, names: Sequence[str], is_share: bool) -> Figure:
@@ -165,7 +197,11 @@ def alike(series: Series, *, names: Sequence[str], is_share: bool) -> Figure:
         called = plain(name, longest=40)
         lines.append(line(points, name=called, series=name, tone=tone, smooth=not few, markers=few))
     return figure(
-        lines, x=STEP, y=SHARE if is_share else {"hoverformat": ".4~g"}, meta={"log": True}
+        lines,
+        x=STEP,
+        y=(SHARE if is_share else {"hoverformat": ".4~g"}) | titled("as it was sent"),
+        caption="As the program that trains sent it.",
+        meta={"log": True},
     )
 
 
@@ -215,7 +251,8 @@ def agreement(series: Series) -> Figure:
     return figure(
         [line(series.get(name), name="agreement", series=name, tone="series-2", markers=True)],
         x=STEP,
-        y=SHARE,
+        y=SHARE | titled("rows answered alike"),
+        caption="The share of validation rows on which student and teacher answer the same.",
     )
 
 
@@ -225,7 +262,9 @@ def divergence(series: Series, *, metric: str = "val/kl", name: str = "KL diverg
     return figure(
         [line(series.get(metric), name=name, series=metric, tone="series-5", markers=True)],
         x=STEP,
-        y={"hoverformat": ".4f", "rangemode": "tozero"},
+        y={"hoverformat": ".4f", "rangemode": "tozero"}
+        | titled("nats" if metric.endswith("kl") else "root mean square"),
+        caption="How far the student's answers are from the teacher's; less is nearer.",
     )
 
 
@@ -234,7 +273,9 @@ def learning_rate(series: Series) -> Figure:
     return figure(
         [line(series.get(name), name="learning rate", series=name, tone="series-6")],
         x=STEP,
-        y={"hoverformat": ".3e", "tickformat": ".1e", "rangemode": "tozero"},
+        y={"hoverformat": ".3e", "tickformat": ".1e", "rangemode": "tozero"}
+        | titled("learning rate"),
+        caption="The size of each step of the optimizer.",
     )
 
 
@@ -244,7 +285,8 @@ def throughput(series: Series) -> Figure:
     return figure(
         [line(series.get(name), name="samples / s", series=name, tone="series-4", smooth=True)],
         x=STEP,
-        y={"hoverformat": ",.0f", "tickformat": "~s", "rangemode": "tozero"},
+        y={"hoverformat": ",.0f", "tickformat": "~s", "rangemode": "tozero"} | titled("rows / s"),
+        caption="How many rows a second training took, validation left out.",
     )
 
 

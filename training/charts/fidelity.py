@@ -39,6 +39,7 @@ def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
         [heat],
         x=axis | {"title": {"text": "answered", "standoff": 8}, "side": "bottom"},
         y=axis | {"title": {"text": "true", "standoff": 8}, "autorange": "reversed"},
+        caption="Of the rows of each true class, the share that got each answer.",
         hovermode="closest",
     )
 
@@ -68,6 +69,7 @@ def reliability(
         traces,
         x=share | {"title": {"text": "confidence", "standoff": 6}},
         y=share | {"title": {"text": "accuracy", "standoff": 6}},
+        caption="Of answers given with a confidence, the share that was right.",
         hovermode="closest",
     )
 
@@ -143,6 +145,7 @@ def per_class(
         x={"range": [0, 1.02], "tickformat": ".0%", "showgrid": True}
         | {"title": {"text": "F1", "standoff": 6}},
         y={"autorange": "reversed", "type": "category", "showgrid": False, "ticklabelstandoff": 6},
+        caption="F1 of each class, the student's worst first.",
         hovermode="y unified",
         bargap=0.45,
     )
@@ -172,6 +175,7 @@ def scatter(
         [diagonal, *clouds, _cloud(truth, student, "student")],
         x={"title": {"text": "true", "standoff": 6}, "showgrid": True},
         y={"title": {"text": "answered", "standoff": 6}},
+        caption="What was answered against what is true, row by row.",
         hovermode="closest",
     )
 

@@ -11,7 +11,7 @@ in the reader's theme; `meta["series"]` says which metric feeds it while a run i
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.charts import run_colours
+from training.charts import run_colours, thinning
 
 Figure = dict[str, Any]
 Trace = dict[str, Any]
@@ -22,11 +22,11 @@ COLOURS = {
     "teacher": "#c9780f",
     "student": "#3f4fd6",
     "control": "#5c6473",
-    "series-2": "#0c8276",
-    "series-3": "#b8437a",
-    "series-4": "#5a7d0c",
-    "series-5": "#7a4fc0",
-    "series-6": "#0b76ab",
+    "series-2": "#2a9286",
+    "series-3": "#81004b",
+    "series-4": "#486d00",
+    "series-5": "#5e2e9e",
+    "series-6": "#0978b0",
     **run_colours.TONES,
 }
 #: In the order in which further lines of one chart take them.
@@ -38,12 +38,17 @@ def figure(
     *,
     x: Mapping[str, Any] | None = None,
     y: Mapping[str, Any] | None = None,
+    caption: str = "",
     **layout: Any,
 ) -> Figure:
-    """A figure in our margins and grid; `x` and `y` are settings of the axes."""
+    """A figure in our margins and grid; `x` and `y` are settings of the axes, each of which says
+    what it counts: by its title, or on its ticks. The caption is a sentence that says what is
+    drawn. Values that are not finite become breaks, and traces longer than a screen can show are
+    thinned."""
     axis = {"gridcolor": "#e5e4df", "zeroline": False, "automargin": True}
+    meta = {**layout.pop("meta", {}), "caption": caption}
     return {
-        "data": list(traces),
+        "data": [thinning.drawable(trace) for trace in traces],
         "layout": {
             "margin": {"l": 48, "r": 16, "t": 12, "b": 36},
             "paper_bgcolor": "rgba(0,0,0,0)",
@@ -53,6 +58,7 @@ def figure(
             "showlegend": False,
             "xaxis": axis | {"showgrid": False} | dict(x or {}),
             "yaxis": axis | dict(y or {}),
+            "meta": meta,
             **layout,
         },
     }

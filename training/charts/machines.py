@@ -15,6 +15,7 @@ Series = Mapping[str, Points]
 MINUTE = 60_000  # milliseconds; within one, ticks would all be called alike without seconds
 TIME = {
     "type": "date",
+    "title": {"text": "time, UTC", "standoff": 6},
     "tickformatstops": [
         {"dtickrange": [None, MINUTE - 1], "value": "%H:%M:%S"},
         {"dtickrange": [MINUTE, None], "value": "%H:%M"},
@@ -131,7 +132,9 @@ def _line(series: Series, name: str, at: str, title: str, tone: str) -> dict[str
 def _chart(
     name: str, title: str, lines: list[dict[str, Any]], axis: Mapping[str, Any], note: str = ""
 ) -> Chart:
-    drawn: Figure = figure(lines, x=TIME, y=axis)
+    drawn: Figure = figure(
+        lines, x=TIME, y=axis, caption=f"{title}, as its machine told it from time to time."
+    )
     return {"name": name, "title": title, "note": note, "figure": drawn}
 
 

@@ -45,6 +45,7 @@ def scatter(clouds: Sequence[Cloud]) -> Figure:
         [_trace(one, looks.get(id(one))) for one in ordered],
         x=axis,
         y=axis,
+        caption="Each point is a row; rows that are alike lie close. Directions mean nothing.",
         hovermode="closest",
         dragmode="zoom",
         margin={"l": 8, "r": 8, "t": 8, "b": 8},

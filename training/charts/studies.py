@@ -50,8 +50,13 @@ def by_seed(
             )
     return figure(
         traces,
-        x={"showgrid": True, **({"tickformat": ".1%"} if is_share else {})},
+        x={
+            "showgrid": True,
+            "title": {"text": "score", "standoff": 6},
+            **({"tickformat": ".1%"} if is_share else {}),
+        },
         y={"type": "category", "autorange": "reversed", "showgrid": False},
+        caption="Each seed's score is a point; a line marks the mean.",
         hovermode="closest",
         meta={"named": True},
     )
@@ -99,6 +104,7 @@ def differences(found: Sequence[Mapping[str, Any]], *, factor: float, unit: str)
         [points],
         x={"showgrid": True, "title": title},
         y={"type": "category", "autorange": "reversed", "showgrid": False},
+        caption="Differences with their intervals; on the dotted line nothing is gained.",
         hovermode="closest",
         meta={"named": True},
         shapes=[zero],
