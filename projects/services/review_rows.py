@@ -27,6 +27,8 @@ OF_A_RUN = {
     "student_unsure": "Where the student is least sure",
     "student_teacher": "Where student and teacher disagree",
 }
+#: Chosen by what two runs answered (training's services/disagreement.py).
+OF_TWO_RUNS = {"two_runs": "Where two runs disagree"}
 ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
 SURE = "teacher_confidence"  # the column that the operation `annotate` writes
 

@@ -178,7 +178,9 @@ def review_detail(request: HttpRequest, project_slug: str, queue_id: int) -> Htt
     context = _frame(project, queue.name, inside=True) | {
         "queue": queue,
         "asked": KINDS[queue.kind],
-        "chosen": (review_rows.HOW | review_rows.OF_A_RUN)[queue.choice["how"]],
+        "chosen": (review_rows.HOW | review_rows.OF_A_RUN | review_rows.OF_TWO_RUNS)[
+            queue.choice["how"]
+        ],
         "own": _own(queue, person(request)),
         "progress": reviews.progress(queue, person(request)),
         "agreement": told,
@@ -313,11 +315,12 @@ def _entry(queue: ReviewQueue, item: ReviewItem, row: dict[str, Any]) -> dict[st
 
 
 def _said(answers: dict[str, Any]) -> list[tuple[str, str, float | None]]:
-    """(who, what it answered, how surely) of the run that the rows were chosen by."""
+    """(who, what it answered, how surely): student and teacher of the run that the rows were chosen
+    by, or two runs."""
     return [
-        (who, answers[who], answers.get(f"{who}_confidence"))
-        for who in ("student", "teacher")
-        if answers.get(who) is not None
+        (who, answer, answers.get(f"{who}_confidence"))
+        for who, answer in sorted(answers.items())
+        if not who.endswith("_confidence") and answer is not None
     ]
 
 
