@@ -55,7 +55,9 @@ def create(
         raise Invalid(next(iter(fields.values()))[0], fields=fields) from None
     Project.objects.select_for_update().get(pk=project.pk)  # two at once take turns
     if of_project(project, page).filter(name=made.name).exists():
-        raise Conflict(f"There is a view {made.name} already. Delete it first, or take another name.")
+        raise Conflict(
+            f"There is a view {made.name} already. Delete it first, or take another name."
+        )
     if of_project(project).count() >= MOST_VIEWS:
         raise Invalid(f"A project has at most {MOST_VIEWS} saved views. Delete one first.")
     made.save(force_insert=True)
