@@ -4,6 +4,7 @@ from training.views import (
     exports,
     gates,
     home,
+    lineage,
     maps,
     models,
     patterns,
@@ -54,6 +55,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/files/<path:name>", models.model_file, name="model_file"),
     path(f"{VERSION}/aliases/", models.model_alias, name="model_alias"),
     path(f"{VERSION}/exports/", exports.model_exports, name="model_exports"),
+    path(f"{VERSION}/lineage/", lineage.model_lineage, name="model_lineage"),
     path(f"{VERSION}/gates/", gates.model_gates, name="model_gates"),
     path(f"{VERSION}/exports/<int:export_id>/keep/", exports.export_keep, name="export_keep"),
     path(

@@ -5,7 +5,7 @@ import pytest
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests.training.conftest import launch
 from training import jobs
-from training.services import artifacts, derivations, networks
+from training.services import derivations, lineage, networks
 from training.worker import runs as working
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
@@ -63,7 +63,7 @@ def test_a_worker_makes_a_student_of_a_trained_version_that_learns_on(
     assert run.status == "finished", run.error
     assert run.output is not None
     assert run.output.config["dim"] == 4
-    edges = artifacts.lineage(run=run)["edges"]
+    edges = lineage.of_run(run=run)["edges"]
     assert {"from": taught.reference, "to": made.reference, "as": "weights"} in edges
     assert list(derivations.made_of(version=taught)) == [made]
 

@@ -386,12 +386,13 @@ class ArtifactShape(serializers.ModelSerializer[Artifact]):
 
 
 class NodeShape(serializers.Serializer[Any]):
-    id = serializers.CharField(help_text="run/3, tickets@1, tiny@2")
-    kind = serializers.ChoiceField(["run", "dataset", "model"])
+    id = serializers.CharField(help_text="run/3, tickets@1, tiny@2, export/7")
+    kind = serializers.ChoiceField(["run", "dataset", "model", "export"])
 
 
 class LineageShape(serializers.Serializer[Any]):
     nodes = NodeShape(many=True)
+    complete = serializers.BooleanField(help_text="False where it was too large to tell all of it.")
     edges = serializers.ListField(
         child=serializers.DictField(child=serializers.CharField()),
         help_text='{"from", "to", "as"}: what was used, by what, as what.',

@@ -42,6 +42,7 @@ from training.api.run_serializers import (
 from training.models import Artifact, Run, RunEvent
 from training.services import (
     artifacts,
+    lineage,
     logs,
     metrics,
     queue,
@@ -349,7 +350,7 @@ class RunEvaluation(RunView):
 class RunLineage(RunView):
     @extend_schema(responses=LineageShape, summary="Where it comes from, back to the data")
     def get(self, request: Request, project_slug: str, number: int) -> Response:
-        return Response(artifacts.lineage(run=self.run()))
+        return Response(lineage.of_run(run=self.run()))
 
 
 def _changes(request: Request) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -25,7 +24,7 @@ from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
 from training.services import api_teachers, derivations, networks, recorded_teachers, scores
-from training.views import export_parts, gates
+from training.views import export_parts, gates, model_tabs
 
 RECENT = 50  # runs listed on a version's page
 SHOWN = 6  # columns of a recorded teacher
@@ -111,7 +110,7 @@ def _form(request: HttpRequest, draft: ModelDraft) -> HttpResponse:
     context = {
         "title": f"New version of {draft.model}" if draft.model else f"New {draft.role}",
         "crumb": "New version" if draft.model else "New",
-        "crumbs": _crumbs(draft.project, draft.role, draft.model),
+        "crumbs": model_tabs.crumbs(draft.project, draft.role, draft.model),
         "section": f"{draft.role}s",
         "project": draft.project,
         "draft": draft,
@@ -135,7 +134,7 @@ def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> Ht
     )
     context = {
         "title": model.name,
-        "crumbs": _crumbs(project, model.role),
+        "crumbs": model_tabs.crumbs(project, model.role),
         "section": f"{model.role}s",
         "project": project,
         "model": model,
@@ -177,7 +176,7 @@ def version_page(
     context = {
         "title": version.reference,
         "crumb": f"Version {version.number}",
-        "crumbs": _crumbs(project, model.role, model),
+        "crumbs": model_tabs.crumbs(project, model.role, model),
         "section": f"{model.role}s",
         "project": project,
         "model": model,
@@ -199,6 +198,8 @@ def version_page(
         "numbers": model.versions.values_list("number", flat=True),
         "fault": fault,
         "may_edit": _may_edit(project),
+        "tabs": model_tabs.tabs(project, version),
+        "tab": "overview",
     }
     if version.is_recorded:
         context["recorded"] = _recorded(version)
@@ -398,18 +399,6 @@ def _model(project: Project, name: str) -> RegisteredModel:
     if found is None:
         raise Missing("There is no such model in this project.")
     return found
-
-
-def _crumbs(
-    project: Project, role: str, model: RegisteredModel | None = None
-) -> list[tuple[str, str]]:
-    listed = reverse(f"training:{role}_list", args=[project.slug])
-    crumbs = [("Teachers" if role == "teacher" else "Students", listed)]
-    if model is not None:
-        crumbs.append(
-            (model.name, reverse("training:model_detail", args=[project.slug, model.name]))
-        )
-    return crumbs
 
 
 def _may_edit(project: Project) -> bool:
