@@ -30,7 +30,7 @@ from projects.services import accounts, datasets, prompts, resumable, reviews
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
-from training.models import Artifact, StorageUse, Study
+from training.models import Artifact, SavedView, StorageUse, Study
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 RULES = PAGES | REST
@@ -127,6 +127,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     dataset = project.datasets.get(name="messages")
     Slice.objects.create(dataset=dataset, name="short", conditions={"q": "x"}, created_by=erin)
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
+    view = SavedView.objects.create(project=project, name="mine", query="q=x", created_by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
@@ -154,6 +155,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "entry_id": stored.pk,
             "worker_id": worker.pk,
             "use_id": use.pk,
+            "view_id": view.pk,
             "resumable_id": under_way.pk,
             "key": "chatcmpl-1",
             "operation": "filter",

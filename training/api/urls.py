@@ -1,6 +1,7 @@
 from django.urls import URLPattern, path
 
 from training.api import (
+    compare,
     exports,
     gates,
     maps,
@@ -12,6 +13,7 @@ from training.api import (
     run_reviews,
     run_slices,
     runs,
+    saved_views,
     storage,
     studies,
     teacher_outputs,
@@ -76,6 +78,27 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path(f"{STUDIES}/<int:number>/", studies.StudyDetail.as_view(), name="api_study"),
     path(f"{STUDIES}/<int:number>/cancel/", studies.StudyCancel.as_view(), name="api_study_cancel"),
+    path("projects/<slug:project_slug>/compare/", compare.Compare.as_view(), name="api_compare"),
+    path(
+        "projects/<slug:project_slug>/compare/curves/",
+        compare.CompareCurves.as_view(),
+        name="api_compare_curves",
+    ),
+    path(
+        "projects/<slug:project_slug>/compare/disagreement/",
+        compare.CompareDisagreement.as_view(),
+        name="api_compare_disagreement",
+    ),
+    path(
+        "projects/<slug:project_slug>/views/",
+        saved_views.SavedViewList.as_view(),
+        name="api_saved_views",
+    ),
+    path(
+        "projects/<slug:project_slug>/views/<int:view_id>/",
+        saved_views.SavedViewDetail.as_view(),
+        name="api_saved_view",
+    ),
     path("methods/", methods.Methods.as_view(), name="api_methods"),
     path("recipes/", recipes.RecipeList.as_view(), name="api_recipes"),
     path("recipes/translate/", recipes.RecipeTranslate.as_view(), name="api_recipe_translate"),
