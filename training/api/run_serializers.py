@@ -181,7 +181,10 @@ class ConfigurationShape(serializers.Serializer[Any]):
         required=False,
         help_text="queue; gpus that it has to itself; memory_mib, where the estimate is wrong",
     )
-    evaluation = ObjectField(required=False, help_text='{"slices": [a column, ...]}')
+    evaluation = ObjectField(
+        required=False,
+        help_text='{"slices": [a column, ...], "test": false where no test row is to be looked at}',
+    )
     priority = serializers.ChoiceField(
         PRIORITIES, required=False, help_text="Not of the configuration: it may change later."
     )

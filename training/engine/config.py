@@ -153,6 +153,7 @@ class RunConfig:
             "name": self.name,
             "task": self.task,
             "dataset": self.dataset,
+    tests: bool = True  # whether test rows are scored at the end
             "student": self.student,
             "teachers": [
                 one.model if one.weight == 1.0 else dataclasses.asdict(one) for one in self.teachers
@@ -170,7 +171,7 @@ class RunConfig:
                 "gpus": self.gpus,
                 **({"memory_mib": self.memory_mib} if self.memory_mib is not None else {}),
             },
-            **({"evaluation": {"slices": list(self.slices)}} if self.slices else {}),
+            **({"evaluation": self.evaluation} if self.evaluation else {}),
         }
 
 
@@ -179,6 +180,12 @@ KNOWN = (
     *("stages", "teacher_outputs", "top_k", "control", "exports", "resources", "evaluation"),
 )
 
+
+    @property
+    def evaluation(self) -> JSON:
+        """What of it is not as usual."""
+        sliced: JSON = {"slices": list(self.slices)} if self.slices else {}
+        return sliced if self.tests else {**sliced, "test": False}
 
 def parse(
     raw: Any,
@@ -235,7 +242,7 @@ def parse(
         control = False
         faults.append(Fault("control", "It must be true or false."))
     resources = _resources(raw.get("resources", {}), faults)
-    slices = read_slices(raw.get("evaluation", {}), faults)
+    slices, tests = read_evaluation(raw.get("evaluation", {}), faults)
     name = read_text(raw, "name", faults, optional=True)
     dataset, student = read_text(raw, "dataset", faults), read_text(raw, "student", faults)
     if faults:
@@ -267,6 +274,7 @@ def parse(
 #: loses nothing, and a top k where that is too large.
 OUTPUTS = ("auto", "stored", "live", "logits", "hidden_states", "top_k")
 TOP_K = 64
+        tests=tests,
 
 
 def outputs_of(task: str) -> tuple[str, ...]:
@@ -308,12 +316,22 @@ def check_views(outputs: str, training: Training, faults: list[Fault]) -> None:
 MOST_SLICES = 16
 
 
-def read_slices(raw: Any, faults: list[Fault]) -> tuple[str, ...]:
-    """`{"slices": [column, ...]}`: the dataset's columns by which the evaluation tells parts."""
-    if not isinstance(raw, Mapping) or set(raw) - {"slices"}:
-        faults.append(Fault("evaluation", 'It must be {"slices": [a column, ...]}.'))
-        return ()
-    found = raw.get("slices", [])
+def read_evaluation(raw: Any, faults: list[Fault]) -> tuple[tuple[str, ...], bool]:
+    """`{"slices": [column, ...], "test": true}`: the dataset's columns by which the evaluation
+    tells parts; and whether test rows are looked at. In a search they are not: trials are judged on
+    validation rows, and the one that is chosen is tested once."""
+    if not isinstance(raw, Mapping) or set(raw) - {"slices", "test"}:
+        sentence = 'It must be {"slices": [a column, ...], "test": true or false}.'
+        faults.append(Fault("evaluation", sentence))
+        return (), True
+    tests = raw.get("test", True)
+    if not isinstance(tests, bool):
+        faults.append(Fault("evaluation.test", "It must be true or false."))
+        tests = True
+    return _slices(raw.get("slices", []), faults), tests
+
+
+def _slices(found: Any, faults: list[Fault]) -> tuple[str, ...]:
     named = isinstance(found, list) and all(isinstance(one, str) and one for one in found)
     if not named or len(found) > MOST_SLICES:
         sentence = f"It must be a list of at most {MOST_SLICES} names of columns."

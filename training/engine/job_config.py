@@ -93,7 +93,8 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         outputs.get("mode", "auto"), outputs.get("k", config.TOP_K), task, faults
     )
     config.check_views(kept, training, faults)
-    slices = config.read_slices(raw.get("evaluation", {}), faults)
+    faults += transfer.check(training, task, losses, stages, methods)
+    slices, tests = config.read_evaluation(raw.get("evaluation", {}), faults)
     if faults:
         raise ConfigError(faults)
     return JobConfig(
@@ -112,7 +113,7 @@ def parse_job(raw: Any, methods: Methods) -> JobConfig:
         store=outputs.get("store"),
         runs_sharing=max(1, int(outputs.get("runs") or 1)),
         threads=int(raw.get("threads") or 1),
-        evaluate=bool(raw.get("evaluate", True)),
+        evaluate=bool(raw.get("evaluate", True)) and tests,
         slices=slices,
         machine=Machine(**(raw.get("machine") or {})),
     )

@@ -235,9 +235,10 @@ def finish(
     place: Place,
     trainer: Trainer,
 ) -> Iterator[Event]:
-    """Score the test split (validation rows where there is none), measure speed, save, finish."""
+    """Score the test split (validation rows where there is none), measure speed, save, finish.
+    A job that is not evaluated looks at no test row."""
     state = trainer.state
-    split = "test" if len(dataset.splits["test"]) else "validation"
+    split = "test" if config.evaluate and len(dataset.splits["test"]) else "validation"
     rows = dataset.splits[split]
     if isinstance(inputs, LanguageInputs):
         yield from _finish_writing(config, folder, dataset, student, inputs, lesson, split, trainer)

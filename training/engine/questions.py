@@ -34,7 +34,8 @@ class Questions:
         """Have every teacher's answers to all splits stored; tell, at the first stage, how good the
         teachers are."""
         lesson, config = self.lesson, self.lesson.config
-        splits = [one for one in data.SPLITS if len(lesson.dataset.splits[one])]
+        asked = [one for one in data.SPLITS if one != "test" or config.evaluate]
+        splits = [one for one in asked if len(lesson.dataset.splits[one])]
         asks_live = lesson.asks_live or not lesson.needs_teacher
         for one in lesson.recorded:
             yield from self._told(one, splits)

@@ -56,10 +56,11 @@ def prepare(run: Run) -> Path:
             "teacher_outputs": {
                 "mode": config["teacher_outputs"],
                 "k": config.get("top_k", TOP_K),
+                "runs": sharing(run),
                 "store": str(Path(settings.DISTILLHUB_HOME) / "teacher-outputs"),
             },
             "threads": settings.DISTILLHUB_RUN_THREADS,
-            "evaluate": True,
+            "evaluate": config.get("evaluation", {}).get("test", True),
             "evaluation": config.get("evaluation", {}),
             "machine": {
                 "watts_per_core": settings.DISTILLHUB_WATTS_PER_CORE,
@@ -68,6 +69,12 @@ def prepare(run: Run) -> Path:
         },
     )
     return folder
+
+
+def sharing(run: Run) -> int:
+    """How many runs of its study want what its teachers say: storing it pays the sooner."""
+    asked = run.study.asked if run.study is not None else {}
+    return int(asked.get("trials", len(asked.get("seeds", [])) or 1))
 
 
 def place_dataset(version: DatasetVersion, folder: Path) -> dict[str, Any]:
