@@ -12,10 +12,12 @@ from training.models.storage_use import StorageUse
 from training.models.study import Study
 from training.models.teacher_answer import TeacherAnswer
 from training.models.teacher_outputs import TeacherOutputs
+from training.models.trial import Trial
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView", "StorageUse",
-    "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Worker", "WorkerEvent", "WorkerLoad",
+    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView",
+    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Trial", "Worker",
+    "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

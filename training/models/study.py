@@ -30,6 +30,7 @@ class Study(models.Model):
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True, help_text="A sweep that asks no more trials.")
 
     objects = StudyQuerySet.as_manager()
 
