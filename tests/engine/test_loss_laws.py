@@ -19,7 +19,9 @@ CASES = spoken.cases()
 BY_UNIT = [case for case in CASES if not LOSSES[case.key].of_sequences]
 TAUGHT = [case for case in BY_UNIT if LOSSES[case.key].needs_teacher]
 # Weights drawn at random, such as projections, move the lowest value away from equality.
-COMPARED = [case for case in TAUGHT if not case.learns()]
+# A label that the teacher names is best learned by being surer of it than the teacher is.
+CHOICES = [case for case in TAUGHT if LOSSES[case.key].of_choice]
+COMPARED = [case for case in TAUGHT if not case.learns() and case not in CHOICES]
 DIVERGENCES = [case for case in COMPARED if LOSSES[case.key].is_divergence]
 APART = [case for case in BY_UNIT if not LOSSES[case.key].is_joint]
 # TRL's own form jumps at both ends; it is there for those who compare (losses/jsd.py).
@@ -79,6 +81,15 @@ def test_it_is_least_where_the_student_says_what_the_teacher_says(case: Case) ->
     for seed in range(5):
         other = spoken.near(teacher, 0.3, 100 + seed)
         assert (term.values(other, teacher, case.labels) >= same).all()
+
+
+@pytest.mark.parametrize("case", CHOICES, ids=str)
+def test_it_does_not_depend_on_how_sure_a_teacher_is_of_what_it_names(case: Case) -> None:
+    student, teacher = case.answer(0), case.answer(1)
+    term, _ = case.fitted(student, teacher)
+    surer = spoken.each(teacher, lambda one: one * 3.0)
+    said = term.values(student, teacher, case.labels)
+    assert torch.equal(said, term.values(student, surer, case.labels))
 
 
 @pytest.mark.parametrize("case", DIVERGENCES, ids=str)

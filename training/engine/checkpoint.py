@@ -39,6 +39,8 @@ class State:
     over: bool = False  # the stage has ended, by its last step or by early stopping
     seconds: float = 0.0  # spent by all attempts
     joules: float = 0.0  # the same, of the first process
+    asked_seconds: float = 0.0  # of these, those in which teachers were asked
+    asked_joules: float = 0.0
     config: str = ""  # sha256 of what must not change between attempts
     sums: dict[str, float] = field(default_factory=dict)  # of the metrics since the last line
     scaler: dict[str, Any] = field(default_factory=dict)  # the loss scale of float16
@@ -47,6 +49,11 @@ class State:
     def epochs(self) -> int:
         """Epochs done, of all stages."""
         return self.epochs_before + self.epoch
+
+    def asked(self, seconds: float, joules: float) -> None:
+        """Count that teachers were asked for so long."""
+        self.asked_seconds += seconds
+        self.asked_joules += joules
 
     def next_stage(self) -> "State":
         """Where the stage after this one begins."""
@@ -57,6 +64,8 @@ class State:
             epochs_before=self.epochs,
             seconds=self.seconds,
             joules=self.joules,
+            asked_seconds=self.asked_seconds,
+            asked_joules=self.asked_joules,
         )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.engine import options
+from training.engine import options, transfer
 from training.engine.errors import ConfigError, Fault
 from training.engine.options import JSON, option
 from training.engine.terms import (
@@ -104,6 +104,13 @@ class Training:
         "weights; they are added to it at the end. Empty for all weights; 8 is usual. Needs the "
         "extra `lora`.",
     )
+    freeze: str = option(
+        "none",
+        choices=("none", "backbone"),
+        help="backbone: only the student's last layers learn, from what its trained ones see; the "
+        "rest keeps its weights, needs no gradient and drops nothing out. Of a student without "
+        "weights that would be a random network.",
+    )
     compile: bool = option(
         False,
         help="torch.compile the student: pays on a GPU after a minute, seldom on a CPU.",
@@ -146,6 +153,7 @@ class RunConfig:
     gpus: int
     memory_mib: int | None = None  # that a worker keeps for it; None: as much as is estimated
     slices: tuple[str, ...] = ()
+    tests: bool = True  # whether test rows are scored at the end
 
     def as_dict(self) -> JSON:
         """As it would be posted; parsing it again gives the same configuration."""
@@ -153,7 +161,6 @@ class RunConfig:
             "name": self.name,
             "task": self.task,
             "dataset": self.dataset,
-    tests: bool = True  # whether test rows are scored at the end
             "student": self.student,
             "teachers": [
                 one.model if one.weight == 1.0 else dataclasses.asdict(one) for one in self.teachers
@@ -174,18 +181,18 @@ class RunConfig:
             **({"evaluation": self.evaluation} if self.evaluation else {}),
         }
 
+    @property
+    def evaluation(self) -> JSON:
+        """What of it is not as usual."""
+        sliced: JSON = {"slices": list(self.slices)} if self.slices else {}
+        return sliced if self.tests else {**sliced, "test": False}
+
 
 KNOWN = (
     *("name", "task", "dataset", "student", "teachers", "scheme", "losses", "training"),
     *("stages", "teacher_outputs", "top_k", "control", "exports", "resources", "evaluation"),
 )
 
-
-    @property
-    def evaluation(self) -> JSON:
-        """What of it is not as usual."""
-        sliced: JSON = {"slices": list(self.slices)} if self.slices else {}
-        return sliced if self.tests else {**sliced, "test": False}
 
 def parse(
     raw: Any,
@@ -234,6 +241,7 @@ def parse(
         raw.get("teacher_outputs", "auto"), raw.get("top_k", TOP_K), task, faults
     )
     check_views(outputs, training, faults)
+    faults += transfer.check(training, task, losses, stages, methods)
     every = [*losses, *(loss for stage in stages for loss in stage.losses)]
     # Reasons that a teacher wrote teach, too, though nobody answers while the student learns.
     comparable = spoken or any(needs_column(methods, loss.kind) for loss in every)
@@ -266,6 +274,7 @@ def parse(
         gpus=resources.get("gpus", 0),
         memory_mib=resources.get("memory_mib"),
         slices=slices,
+        tests=tests,
     )
 
 
@@ -274,7 +283,6 @@ def parse(
 #: loses nothing, and a top k where that is too large.
 OUTPUTS = ("auto", "stored", "live", "logits", "hidden_states", "top_k")
 TOP_K = 64
-        tests=tests,
 
 
 def outputs_of(task: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from training.engine import config, terms
+from training.engine import config, terms, transfer
 from training.engine.errors import ConfigError, Fault
 from training.engine.options import JSON
 from training.engine.terms import Loss, Methods, Stage

@@ -17,6 +17,7 @@ from training.engine import (
     checkpoint,
     data,
     evaluate,
+    freezing,
     lora,
     networks,
     optimization,
@@ -28,6 +29,7 @@ from training.engine import (
     report,
     slices,
     softened,
+    spending,
     validation,
     writing_report,
 )
@@ -123,6 +125,8 @@ def _distill(
     whole, dataset = dataset, lesson.divide(inputs)
     yield Logged(f"{student.name}: {student.parameters:,} weights, {student.architecture}.")
     optimization.prepare(student, config.training)
+    if config.training.freeze == "backbone":
+        yield from _told_of_backbone(config, student)
 
     def draw(number: int) -> nn.Module:
         """The student's network anew, from another seed."""
@@ -159,12 +163,16 @@ def _distill(
         yield clock.show()
         if lesson.teachers:
             yield Stage("asking the teacher")
+        asking = spending.Asking(clock, trainer.meter)
+        if lesson.teachers:
             with crowd.in_turn():
                 questions = Questions(lesson, folder, clock, asked_to_stop)
                 yield from questions.ask(first=number == 0)
+        took = asking.took() if lesson.teachers else (0.0, 0.0)
         if found:
             trainer.restore(found)
             state, found = trainer.state, None
+        trainer.state.asked(*took)
         yield Stage("training" if len(plans) == 1 else plan.name)
         yield from trainer.train()
         if trainer.halted:
@@ -187,6 +195,19 @@ def _distill(
     yield Stage("evaluating")
     yield clock.show()
     yield from finish(config, folder, dataset, student, inputs, lesson, place, trainer)
+
+
+def _told_of_backbone(config: JobConfig, student: Network) -> Iterator[Event]:
+    """What is frozen, and whether it is worth anything."""
+    learning = freezing.learning(student.module)
+    yield Logged(f"Its backbone is frozen: {learning:,} of its weights learn.")
+    if config.student.path is None:
+        yield Logged(
+            f"{student.name} has no weights yet, so that its frozen backbone stays as it was "
+            "drawn, at random. Freeze a student that learned something before: one from a hub, an "
+            "upload, a run, or made from a teacher.",
+            "warning",
+        )
 
 
 def _left_by(folder: Path, stage: int) -> Path | None:
@@ -313,6 +334,7 @@ def _summary(
         "seconds": round(trainer.clock.seconds, 2),
         "training_energy_wh": round(trainer.meter.joules() / WATT_HOUR, 6),
         "energy_source": trainer.meter.source,
+        "spent": spending.told(state, trainer.clock, trainer.meter, config.machine),
         "problem": dataset.problem,
         "headline": TASKS[config.task].metrics[dataset.problem][0],
         "split": split,

@@ -34,7 +34,7 @@ def wrap(module: nn.Module, rank: int) -> nn.Module:
     if not isinstance(module, Wrapped):
         raise _refused("Adapters are for transformers models; train this student whole.")
     model = module.model
-    inside = f"{_body(model)}."
+    inside = f"{body(model)}."
     layers = [
         name
         for name, layer in model.named_modules()
@@ -73,7 +73,7 @@ def merge(module: nn.Module) -> nn.Module:
     return module
 
 
-def _body(model: Any) -> str:
+def body(model: Any) -> str:
     """The name of the part before the last layers."""
     prefix = str(model.base_model_prefix)
     return prefix if hasattr(model, prefix) else "encoder"  # Whisper's, whose decoder is left out

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import nn
 
-from training.engine import lora
+from training.engine import freezing, lora
 from training.engine.config import Training
 from training.engine.errors import ConfigError, Fault
 from training.engine.networks import Network
@@ -96,6 +96,8 @@ SCHEDULES: dict[str, type[Constant | Linear | Cosine]] = {
 
 def prepare(student: Network, training: Training) -> None:
     """Have the student trained as asked. Raises ConfigError."""
+    if training.freeze == "backbone":
+        freezing.freeze(student.module)
     if training.lora_rank:
         lora.wrap(student.module, training.lora_rank)
     if not training.gradient_checkpointing:

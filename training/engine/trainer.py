@@ -51,6 +51,8 @@ def identity(config: JobConfig) -> str:
     said["dataset"]["path"] = ""
     said["training"]["checkpoint_every_steps"] = 0
     del said["training"]["sharding"]  # a checkpoint is whole
+    if said["training"]["freeze"] == "none":  # as before there was a choice
+        del said["training"]["freeze"]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

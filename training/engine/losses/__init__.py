@@ -26,6 +26,7 @@ class Loss(Method):
 
     is_divergence: ClassVar[bool] = False  # 0 exactly where student and teacher agree
     of_probabilities: ClassVar[bool] = False  # of nothing else, so that classes may be merged
+    of_choice: ClassVar[bool] = False  # of the label a teacher names, however sure it is
     of_logits: ClassVar[bool] = False  # of their size, which a probability of 0 does not have
     is_joint: ClassVar[bool] = False  # a unit's value depends on the units beside it
     of_sequences: ClassVar[bool] = False  # over answers of many tokens, which no chunk may part
