@@ -5,12 +5,20 @@ from projects.models.pending import PendingEdits
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
 from projects.models.prompts import PromptTemplate, PromptTemplateVersion
-from projects.models.registry import ModelAlias, ModelVersion, RegisteredModel
+from projects.models.registry import (
+    AliasChange,
+    AliasRules,
+    ModelAlias,
+    ModelVersion,
+    RegisteredModel,
+)
 from projects.models.resumable import ResumableUpload, UploadedPiece
 from projects.models.review import EarlierReview, Review, ReviewItem, ReviewQueue
 from projects.models.slices import Slice
 
 __all__ = [
+    "AliasChange",
+    "AliasRules",
     "ApiKey",
     "ApiToken",
     "Dataset",

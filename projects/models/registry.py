@@ -4,7 +4,7 @@
 version is found from `training.Run.output`.
 """
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 
@@ -175,3 +175,53 @@ class ModelAlias(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class AliasRules(models.Model):
+    """What a version must be worth before an alias may mean it (training's promotion reads them).
+    An alias with rules moves by promotion alone."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="alias_rules")
+    name = models.CharField(max_length=100, validators=[reference_name])
+    rules: Any = models.JSONField(help_text="As training/services/promotion_rules.py has them.")
+    changed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["model", "name"], name="alias_rules_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"rules of {self.name}"
+
+
+class AliasChange(models.Model):
+    """One line of what an alias meant: who let it mean which version, and why."""
+
+    class How(models.TextChoices):
+        SET = "set"  # by hand
+        PROMOTED = "promoted"  # every rule held
+        OVERRIDDEN = "overridden"  # an owner said why, though a rule did not hold
+        ROLLED_BACK = "rolled_back"  # to what it meant before
+        REMOVED = "removed"
+
+    model = models.ForeignKey(
+        RegisteredModel, on_delete=models.CASCADE, related_name="alias_changes"
+    )
+    name = models.CharField(max_length=100)
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.CASCADE, null=True, related_name="alias_changes"
+    )
+    how = models.CharField(max_length=11, choices=How.choices)
+    reason = models.TextField(max_length=2000, blank=True)
+    by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        indexes: ClassVar = [models.Index(fields=["model", "name"], name="alias_change_by_alias")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.how}"

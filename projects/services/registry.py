@@ -8,10 +8,26 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
-from projects.models import ModelAlias, ModelVersion, Project, RegisteredModel, User
+from projects.models import (
+    AliasChange,
+    AliasRules,
+    ModelAlias,
+    ModelVersion,
+    Project,
+    RegisteredModel,
+    User,
+)
 
 #: Aliases that would say something else in a reference: `name@latest` is `name`.
 RESERVED_ALIASES = frozenset({"latest"})
+
+How = AliasChange.How
+
+
+class HasRules(Conflict):
+    """An alias with rules moves by promotion alone."""
+
+    code = "has_rules"
 
 
 @transaction.atomic
@@ -92,12 +108,26 @@ def add_version(
 
 
 @transaction.atomic
-def set_alias(*, model: RegisteredModel, name: str, version: ModelVersion, by: User) -> ModelAlias:
-    """Let `name` mean `version` from now on, wherever it pointed before.
+def set_alias(
+    *,
+    model: RegisteredModel,
+    name: str,
+    version: ModelVersion,
+    how: str = How.SET,
+    reason: str = "",
+    by: User,
+) -> ModelAlias:
+    """Let `name` mean `version` from now on, wherever it pointed before, and note it.
 
-    Raises Invalid for a name that reads like a number, or a version that failed inspection.
+    Raises Invalid for a name that reads like a number, or a version that failed inspection, and
+    HasRules when it is set by hand though it has rules.
     """
     name = name.strip()
+    RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    if how == How.SET and AliasRules.objects.filter(model=model, name=name).exists():
+        raise HasRules(
+            f"{name} has rules, so a version is promoted to it: it moves when every rule holds."
+        )
     if name.isdigit() or name.lower() in RESERVED_ALIASES:
         sentence = f"An alias cannot be called {name}: in a reference that already means a version."
         raise Invalid(sentence, fields={"name": [sentence]})
@@ -111,17 +141,39 @@ def set_alias(*, model: RegisteredModel, name: str, version: ModelVersion, by: U
         alias.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         raise _invalid(error) from None
+    before = model.aliases.filter(name=name).values_list("version", flat=True).first()
     moved, _ = ModelAlias.objects.update_or_create(
         model=model, name=name, defaults={"version": version}
     )
+    if before != version.pk:
+        _note(model, name, how, by, version=version, reason=reason)
     return moved
 
 
+@transaction.atomic
 def remove_alias(*, model: RegisteredModel, name: str, by: User) -> None:
-    """Raises Missing when the model has no such alias."""
+    """Raises Missing when the model has no such alias, HasRules when it has rules."""
+    RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    if AliasRules.objects.filter(model=model, name=name).exists():
+        raise HasRules(f"{name} has rules. An owner removes these first.")
     removed, _ = model.aliases.filter(name=name).delete()
     if not removed:
         raise Missing(f"{model.name} has no alias called {name}.")
+    _note(model, name, How.REMOVED, by)
+
+
+def _note(
+    model: RegisteredModel,
+    name: str,
+    how: str,
+    by: User,
+    *,
+    version: ModelVersion | None = None,
+    reason: str = "",
+) -> None:
+    AliasChange.objects.create(
+        model=model, name=name, version=version, how=how, reason=reason, by=by
+    )
 
 
 def describe(*, model: RegisteredModel, description: str, by: User) -> RegisteredModel:

@@ -1,9 +1,12 @@
 from training.models.artifact import Artifact
+from training.models.card_edit import CardEdit
 from training.models.checkpoint import Checkpoint
 from training.models.console import RunConsole
 from training.models.export import Export
 from training.models.gate import TeacherGate
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
+from training.models.promotion import Promotion
+from training.models.publication import Publication
 from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
@@ -16,8 +19,8 @@ from training.models.trial import Trial
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
-    "Artifact", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView",
-    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Trial", "Worker",
-    "WorkerEvent", "WorkerLoad",
+    "Artifact", "CardEdit", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
+    "MetricSeries", "Promotion", "Publication", "RowMap", "Run", "RunConsole", "RunEvent",
+    "RunSlice", "SavedView", "StorageUse", "Study", "TeacherAnswer", "TeacherGate",
+    "TeacherOutputs", "Trial", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip
