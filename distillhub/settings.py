@@ -276,6 +276,15 @@ DISTILLHUB_RUN_MEMORY_MIB = env.integer("DISTILLHUB_RUN_MEMORY_MIB", 0)
 # A training that for so many seconds tells nothing, prints nothing and does nothing hangs, and is
 # ended; one that is busy may be silent for twelve times as long. 0: it may hang.
 DISTILLHUB_STALL_SECONDS = env.integer("DISTILLHUB_STALL_SECONDS", 1800)
+# Predictions: models that this machine keeps warm and what they may take, the seconds after which
+# they go when nobody asks, the seconds that an answer may take, and the CPU threads for it.
+DISTILLHUB_WARM_MODELS = env.integer("DISTILLHUB_WARM_MODELS", 4)
+DISTILLHUB_WARM_MIB = env.integer("DISTILLHUB_WARM_MIB", 2048)
+DISTILLHUB_WARM_SECONDS = env.integer("DISTILLHUB_WARM_SECONDS", 600)
+DISTILLHUB_PREDICT_SECONDS = env.integer("DISTILLHUB_PREDICT_SECONDS", 60)
+DISTILLHUB_PREDICT_THREADS = env.integer(
+    "DISTILLHUB_PREDICT_THREADS", max(1, (os.cpu_count() or 1) // 2)
+)
 # What a run's summary says of energy and cost, where the machine does not measure itself.
 DISTILLHUB_WATTS_PER_CORE = env.decimal("DISTILLHUB_WATTS_PER_CORE", 15.0)
 DISTILLHUB_PRICE_PER_HOUR = env.decimal("DISTILLHUB_PRICE_PER_HOUR", None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 USAGE = (
     "usage: python -m training.engine "
-    "(train|inspect|export|gate|annotate|write|embed JOB_DIR | methods [--markdown])"
+    "(train|inspect|export|gate|annotate|write|embed|serve JOB_DIR | methods [--markdown])"
 )
 
 
@@ -44,6 +44,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import embedding  # noqa: PLC0415
 
             embedding.run(Path(folder))
+        case ["serve", folder]:
+            from training.engine import serving  # noqa: PLC0415
+
+            serving.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

@@ -79,13 +79,16 @@ class TablePreprocessing:
             start = 0
             for piece in _pieces(path, (*self.numeric, *self.categorical)):
                 here = slice(start, start + piece.num_rows)
-                kept["numbers"][here] = self._numbers(piece)
-                kept["categories"][here] = self._categories(piece)
+                kept["numbers"][here], kept["categories"][here] = self.read(piece)
                 start += piece.num_rows
             for name, array in kept.items():
                 np.save(folder / f"{name}.npy", array)
 
         return TableInputs(data.prepared(home, self.digest[:32], make))
+
+    def read(self, piece: pa.RecordBatch) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Some rows as `[rows, numbers]` and `[rows, columns]` of ids."""
+        return self._numbers(piece), self._categories(piece)
 
     def _numbers(self, piece: pa.RecordBatch) -> NDArray[np.float32]:
         """`[rows, numbers]`"""
