@@ -57,7 +57,8 @@ class BrowserSessionAuthentication(SessionAuthentication):
 
 
 class TokenScopeAllows(BasePermission):
-    """A token of scope `read` may not change anything."""
+    """A token of scope `read` may not change anything; a view that changes nothing although it is
+    posted to says `only_reads = True`."""
 
     message = "This token may only read."
 
@@ -67,4 +68,5 @@ class TokenScopeAllows(BasePermission):
             isinstance(token, ApiToken)
             and token.scope == ApiToken.Scope.READ
             and request.method not in SAFE_METHODS
+            and not getattr(view, "only_reads", False)
         )

@@ -194,6 +194,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_model_version": READ,
     "api_model_download": READ,
     "api_model_file": READ,
+    "api_version_predict": {"POST": VIEWER},
+    "api_model_predict": {"POST": VIEWER},
     "api_exports": {"GET": VIEWER, "POST": EDITOR},
     "api_export": READ,
     "api_export_download": READ,

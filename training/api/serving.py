@@ -1,0 +1,211 @@
+"""Predictions: what a version of a model answers to inputs that are sent."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from django.http import QueryDict
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from distillhub.lib.errors import Invalid
+from distillhub.lib.rest import SafeJSONParser
+from projects.models import Role
+from training.api.models import ModelMixin
+from training.services import serving
+
+JSON = dict[str, Any]
+
+
+class WrittenOptions(serializers.Serializer[Any]):
+    """Of models that write."""
+
+    most = serializers.IntegerField(
+        min_value=1, max_value=serving.MOST_TOKENS, required=False, help_text="Tokens; 64."
+    )
+    temperature = serializers.FloatField(
+        min_value=0, max_value=2, required=False, help_text="0, the default: the likeliest token."
+    )
+    seed = serializers.IntegerField(min_value=0, max_value=2**31 - 1, required=False)
+    shown = serializers.IntegerField(
+        min_value=0,
+        max_value=10,
+        required=False,
+        help_text="Other tokens that are told at each place; 5.",
+    )
+
+
+class PredictRequest(serializers.Serializer[Any]):
+    inputs = serializers.ListField(
+        child=serializers.JSONField(),
+        help_text=f"At most {serving.MOST_INPUTS}. Texts; pictures or sounds in base64; objects of "
+        "a table's columns; of models that write, texts or lists of messages.",
+    )
+    top = serializers.IntegerField(
+        min_value=1, required=False, help_text="The most probabilities of an answer; all of them."
+    )
+    export = serializers.IntegerField(
+        min_value=1, required=False, help_text="An export of the version that answers in its place."
+    )
+    measure = serializers.IntegerField(
+        min_value=0,
+        max_value=50,
+        default=0,
+        help_text="How often the first input is timed, for `latency`.",
+    )
+    written = WrittenOptions(required=False)
+
+
+class NamedPredictRequest(PredictRequest):
+    version = serializers.CharField(
+        max_length=100,
+        default="latest",
+        help_text="A number, an alias such as `production`, or `latest`: the newest that is ready.",
+    )
+
+
+class PredictUpload(serializers.Serializer[Any]):
+    inputs = serializers.ListField(child=serializers.FileField(), help_text="Pictures or sounds.")
+    top = serializers.IntegerField(min_value=1, required=False)
+    export = serializers.IntegerField(min_value=1, required=False)
+
+
+class PredictionShape(serializers.Serializer[Any]):
+    """One answer."""
+
+    label = serializers.JSONField(  # type: ignore[assignment]
+        allow_null=True,
+        help_text="A label; a list of them where there may be several, or of words'; a number; a "
+        "text; null of vectors, and where the input could not be read.",
+    )
+    probabilities = serializers.DictField(
+        child=serializers.FloatField(), help_text="By label, the likeliest first."
+    )
+    error = serializers.CharField(required=False, help_text="Why this input could not be read.")
+    vector = serializers.ListField(child=serializers.FloatField(), required=False)
+    words = serializers.ListField(
+        child=serializers.JSONField(),
+        required=False,
+        help_text="{text, start, end, label, probability} of each word.",
+    )
+    spans = serializers.ListField(
+        child=serializers.JSONField(),
+        required=False,
+        help_text="{label, text, start, end, probability} of each span.",
+    )
+    ended = serializers.BooleanField(required=False, help_text="Whether a text came to its end.")
+    tokens = serializers.ListField(
+        child=serializers.JSONField(),
+        required=False,
+        help_text="{text, probability, alternatives: [{text, probability}]} of each token.",
+    )
+
+
+class LatencyShape(serializers.Serializer[Any]):
+    median_ms = serializers.FloatField()
+    calls = serializers.IntegerField()
+    of = serializers.ChoiceField(["input", "token"])
+
+
+class PredictShape(serializers.Serializer[Any]):
+    model = serializers.CharField(help_text="The version that answered.")
+    predictions = PredictionShape(many=True)
+    problem = serializers.CharField()
+    milliseconds = serializers.FloatField(help_text="Of the batch, without the way here.")
+    latency = LatencyShape(allow_null=True, help_text="Where `measure` asked for it.")
+
+
+EXAMPLE = OpenApiExample("texts", {"inputs": ["where is my parcel", "I want my money back"]})
+HOW = (
+    "Answered by a process of this machine that keeps the models used last in memory; the first "
+    "request of a model loads it. What many ask at once is answered together. A token that may "
+    "only read is enough."
+)
+
+
+class _Predict(ModelMixin):
+    parser_classes = (SafeJSONParser, MultiPartParser)
+    roles: ClassVar[dict[str, Role]] = {"POST": Role.VIEWER}
+    only_reads = True
+
+    def answered(self, version: Any, asked: Mapping[str, Any]) -> Response:
+        said = serving.predict(
+            version=version,
+            inputs=asked["inputs"],
+            export=asked.get("export"),
+            top=asked.get("top"),
+            measure=asked.get("measure", 0),
+            written=asked.get("written"),
+        )
+        return Response(
+            {
+                "model": said.version.reference,
+                "predictions": [
+                    {"label": None, "probabilities": {}, **one} for one in said.answers
+                ],
+                "problem": said.problem,
+                "milliseconds": said.milliseconds,
+                "latency": said.latency,
+            }
+        )
+
+
+class VersionPredict(_Predict):
+    """Predictions of one version."""
+
+    @extend_schema(
+        operation_id="model_versions_predict",
+        summary="Ask a version",
+        request={"application/json": PredictRequest, "multipart/form-data": PredictUpload},
+        responses=PredictShape,
+        description=HOW,
+        examples=[EXAMPLE],
+    )
+    def post(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
+        return self.answered(self.version(), _asked(request, PredictRequest))
+
+
+class ModelPredict(_Predict):
+    """Predictions of the version that an alias means, or the newest."""
+
+    @extend_schema(
+        operation_id="models_predict",
+        summary="Ask the version of an alias, or the newest",
+        request={"application/json": NamedPredictRequest},
+        responses=PredictShape,
+        description=HOW,
+        examples=[EXAMPLE],
+    )
+    def post(self, request: Request, project_slug: str, model_name: str) -> Response:
+        asked = _asked(request, NamedPredictRequest)
+        version = serving.named(project=self.project(), name=model_name, version=asked["version"])
+        return self.answered(version, asked)
+
+
+def _asked(request: Request, shape: type[PredictRequest]) -> JSON:
+    """Raises Invalid for keys that are not known, and files among other things."""
+    if isinstance(request.data, QueryDict):
+        raw: JSON = {name: request.data.get(name) for name in request.data if name != "inputs"}
+        files = request.FILES.getlist("inputs")
+        if len(files) < len(request.data.getlist("inputs")):
+            raise Invalid("Of a form, `inputs` are files.", fields={"inputs": ["Send files."]})
+        raw["inputs"] = [file.read() for file in files]
+        if isinstance(raw.get("written"), str):
+            raw["written"] = json.loads(raw["written"])
+    elif isinstance(request.data, dict):
+        raw = dict(request.data)
+    else:
+        raise Invalid("Send an object with `inputs`.")
+    if unknown := sorted(set(raw) - set(shape().fields)):
+        known = ", ".join(shape().fields)
+        sentence = f"There is no such key; there are {known}."
+        raise Invalid(f"{unknown[0]}: {sentence}", fields={unknown[0]: [sentence]})
+    inputs = raw.pop("inputs", None)
+    if not isinstance(inputs, list):
+        raise Invalid("inputs: Send a list.", fields={"inputs": ["Send a list."]})
+    checked = shape(data={**raw, "inputs": []})
+    checked.is_valid(raise_exception=True)
+    return {**checked.validated_data, "inputs": inputs}
