@@ -237,6 +237,8 @@ REST: dict[str, dict[str, Needs]] = {
     "api_run_artifacts": READ,
     "api_run_artifact": READ,
     "api_run_evaluation": READ,
+    "api_run_predictions": READ,
+    "api_run_predictions_csv": READ,
     "api_run_reviews": EDIT,
     "api_run_slices": {"GET": VIEWER, "POST": EDITOR},
     "api_run_lineage": READ,
