@@ -11,8 +11,8 @@ Pictures are near where their difference hashes (dHash of 64 bits: Krawetz 2013)
 Candidates are neighbours in four orders, each begun with another quarter of the hash (Manku, Jain,
 Das Sarma: Detecting Near-Duplicates for Web Crawling, 2007).
 
-What a row is compared by is kept in a file that is gone afterwards, some 130 bytes and 8 for each
-pair of words.
+What a row is compared by is kept in files that are gone afterwards: 128 bytes for the bands, and 8
+for each pair of words.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOST_WORDS = 20_000  # of a text, from its beginning
 MOST_PAIRS = 4_000_000  # that are compared
 BATCH_WORDS = 100_000
 BATCH_PAIRS = 50_000  # of pictures
-BATCH_COMPARED = 2_000_000  # word pairs of both sides: 16 MB, some five times over
+BATCH_COMPARED = 500_000  # word pairs of both sides: 4 MB, some five times over
 MOST_IN_ALL = 12_000_000  # words; what comes later is compared with nothing
 CACHED_WORDS = 200_000
 WIDE = 20  # characters a word: with more, a text is one of a script without blanks
@@ -84,6 +84,7 @@ class Texts(Nearness):
         self._words = array("Q")
         self._lengths = array("q")  # words of each row of this batch
         self._sizes = array("i")  # pairs of words of each row
+        self._blocks = array("i")  # rows of each batch that have pairs
         self._bands: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._pairs: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         rng = np.random.default_rng(0)
@@ -126,39 +127,51 @@ class Texts(Nearness):
         sizes = np.bincount(of_row, minlength=len(lengths)).astype(np.int32)
         self._sizes.extend(sizes.tolist())
         pairs.tofile(self._pairs)
-        self._bands.write(self._banded(pairs, sizes).tobytes())
+        banded = self._banded(pairs, sizes[sizes > 0])
+        self._blocks.append(banded.shape[1])
+        self._bands.write(banded.tobytes())
         self._words, self._lengths = array("Q"), array("q")
         if len(self._known) > CACHED_WORDS:
             self._known.clear()
 
     def _banded(self, pairs: Rows, sizes: Rows) -> Rows:
-        """`[rows, BANDS]`: equal where BAND least hashes are; 0 of a row without pairs."""
-        found = np.zeros((len(sizes), BANDS), dtype=np.uint64)
-        some = np.flatnonzero(sizes)
-        if not len(some):
+        """`[BANDS, rows]`: equal where BAND least hashes are; every row has pairs."""
+        found = np.zeros((BANDS, len(sizes)), dtype=np.uint64)
+        if not len(sizes):
             return found
-        starts = (np.cumsum(sizes) - sizes)[some]
+        starts = np.cumsum(sizes) - sizes
         for place, odd in enumerate(self._odd):
             least = np.minimum.reduceat(_mixed(pairs * odd), starts)
             band = place // BAND
-            found[some, band] = _mixed(found[some, band] + least)
+            found[band] = _mixed(found[band] + least)
+        return found
+
+    def _band(self, band: int) -> Rows:
+        """`[rows that have pairs]`: what one band says of them. A mapped file would count as memory
+        of this process, all of it."""
+        found = np.empty(sum(self._blocks), dtype=np.uint64)
+        done = 0
+        for many in self._blocks:
+            self._bands.seek((done * BANDS + band * many) * found.itemsize)
+            read = self._bands.read(many * found.itemsize)
+            found[done : done + many] = np.frombuffer(read, dtype=np.uint64)
+            done += many
         return found
 
     def groups(self, keys: Rows) -> Rows:
         self._flush()
         self._bands.flush()
         self._pairs.flush()
-        first = equal_keys.grouped(keys)[1]
-        sizes = np.frombuffer(self._sizes, dtype=np.int32).astype(np.int64)
-        first = np.sort(first[sizes[first] > 0])
+        of_key, first_of_key = equal_keys.grouped(keys)
+        sizes = np.frombuffer(self._sizes, dtype=np.int32)
+        first = np.sort(first_of_key[sizes[first_of_key] > 0])
         sets = _Sets(len(keys))
         if len(first) > 1:
-            bands = np.memmap(self._bands, dtype=np.uint64, mode="r").reshape(-1, BANDS)
-            pairs = np.memmap(self._pairs, dtype=np.uint64, mode="r")
-            starts = np.cumsum(sizes) - sizes
+            places = np.searchsorted(np.flatnonzero(sizes), first)
+            starts = np.cumsum(sizes, dtype=np.int64) - sizes
             left = MOST_PAIRS
             for band in range(BANDS):
-                one, two = _equal(np.asarray(bands[:, band])[first], first)
+                one, two = _equal(self._band(band)[places], first)
                 apart = sets.roots[one] != sets.roots[two]
                 short = np.minimum(sizes[one], sizes[two])
                 apart &= short >= NEAR * np.maximum(sizes[one], sizes[two])
@@ -168,9 +181,11 @@ class Texts(Nearness):
                 left -= len(one)
                 for here in _batches(sizes[one] + sizes[two]):
                     a, b = one[here], two[here]
+                    # Mapped anew for each batch: pages that were touched count until it goes.
+                    pairs = np.memmap(self._pairs, dtype=np.uint64, mode="r")
                     near = _jaccard(pairs, starts, sizes, a, b) >= NEAR
                     sets.join(a[near], b[near])
-        return _with_equal(sets, keys)
+        return _of_rows(sets, of_key, first_of_key)
 
     def close(self) -> None:
         self._bands.close()
@@ -192,7 +207,8 @@ class Pictures(Nearness):
     def groups(self, keys: Rows) -> Rows:
         self._small.flush()
         sets = _Sets(len(keys))
-        first = np.sort(equal_keys.grouped(keys)[1])
+        of_key, first_of_key = equal_keys.grouped(keys)
+        first = np.sort(first_of_key)
         if len(first) > 1:
             pixels = thumbnails.PIXELS * thumbnails.PIXELS
             shape = (-1, pixels)
@@ -207,7 +223,7 @@ class Pictures(Nearness):
                     difference = np.abs(small[one].astype(np.int16) - small[two]).mean(axis=1)
                     near = difference <= DIFFERENCE * 255
                     sets.join(one[near], two[near])
-        return _with_equal(sets, keys)
+        return _of_rows(sets, of_key, first_of_key)
 
     def close(self) -> None:
         self._small.close()
@@ -217,7 +233,7 @@ class _Sets:
     """Rows that are joined step by step; `roots` [rows] names the first row of each one's set."""
 
     def __init__(self, rows: int) -> None:
-        self.roots = np.arange(rows)
+        self.roots = np.arange(rows, dtype=np.int32)
 
     def join(self, one: Rows, two: Rows) -> None:
         """The sets of each pair are one."""
@@ -234,10 +250,9 @@ class _Sets:
             one, two = one[apart], two[apart]
 
 
-def _with_equal(sets: _Sets, keys: Rows) -> Rows:
+def _of_rows(sets: _Sets, of_key: Rows, first: Rows) -> Rows:
     """Rows with the key of another belong to its group."""
-    group, first = equal_keys.grouped(keys)
-    roots: Rows = sets.roots[first][group]
+    roots: Rows = sets.roots[first][of_key]
     return roots
 
 

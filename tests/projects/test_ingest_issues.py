@@ -2,6 +2,7 @@
 personal data, labels that are probably wrong."""
 
 import io
+import tracemalloc
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -396,3 +397,19 @@ def test_long_texts_are_compared_a_few_at_a_time_and_too_many_words_are_told(
     assert not complete
     assert found[:10] == whole[0][:10]
     assert found[12:] == list(range(12, 40))
+
+
+def test_rows_that_are_near_none_cost_few_bytes_each_while_they_are_compared() -> None:
+    """Of two million rows 50 bytes are 100 MB, beside what the process itself takes."""
+    rows = 100_000
+    texts = near.Texts()
+    for place in range(rows):
+        texts.add(f"w{place} x{place}")
+    keys = np.arange(rows)
+    tracemalloc.start()
+    groups = texts.groups(keys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    texts.close()
+    assert len(np.unique(groups)) == rows
+    assert peak < 90 * rows

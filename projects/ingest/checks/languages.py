@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -38,9 +39,7 @@ class Languages(Check):
         self, plan: Plan, columns: list[dict[str, str]], measures: tuple[str, ...]
     ) -> None:
         super().__init__(plan, columns, measures)
-        self.rows = np.zeros(0, dtype=np.int64)
-        self._long: list[int] = []
-        self._pieces: list[check.Rows] = []
+        self._long = array("i")
 
     @classmethod
     def suits(cls, plan: Plan, columns: list[dict[str, str]]) -> bool:
@@ -49,12 +48,9 @@ class Languages(Check):
     def meet(self, row_id: int, row: Row) -> None:
         if row.measures[0] >= SHORTEST:
             self._long.append(row_id)
-            if len(self._long) >= 100_000:
-                self._pieces.append(np.array(self._long, dtype=np.int64))
-                self._long = []
 
     def finish(self, found: Found) -> None:
-        long = np.concatenate([*self._pieces, np.array(self._long, dtype=np.int64)])
+        long = np.frombuffer(self._long, dtype=np.int32)
         if len(long) < FEWEST:
             return
         rows, texts = found.sample(long, "text", SAMPLE)

@@ -58,25 +58,30 @@ class NearRows(Check):
         return self.nearness.groups(keys)
 
     def finish(self, found: Found) -> None:
-        groups = found.groups
+        groups, tally = found.groups, found.tally
         assert groups is not None
-        tally, keys, labels = found.tally, found.keys, found.labels.same
-        rows = np.arange(len(keys))
-        of_key, first = equal_keys.grouped(keys)
-        similar = (first[of_key] == rows) & (groups != rows)
-        tally.many("similar_input", np.flatnonzero(similar), beside=groups[similar])
-        leak = issues.leaking(found.splits, groups) & ~issues.leaking(found.splits, of_key)
-        earliest = np.full(len(keys), -1)
-        order = np.lexsort((rows, found.splits))[::-1]  # of each group the last one written holds
-        earliest[groups[order]] = order
-        tally.many("similar_leak", np.flatnonzero(leak), beside=earliest[groups[leak]])
-        conflict = issues.conflicting(labels, groups) & ~issues.conflicting(labels, of_key)
-        other = _otherwise(labels, groups)
-        tally.many("similar_conflict", np.flatnonzero(conflict), beside=other[conflict])
-        sizes = np.bincount(groups[first])
+        of_key, first = equal_keys.grouped(found.keys)
+        similar = np.sort(first[groups[first] != first])
+        tally.many("similar_input", similar, beside=groups[similar])
+        is_mixed = np.zeros(len(groups), dtype=bool)  # by its first row: a group of unlike inputs
+        is_mixed[groups[similar]] = True
+        # Only its rows are compared. Of millions of rows they are few, and each array counts.
+        rows = np.flatnonzero(is_mixed[groups])
+        by_key = np.unique(of_key[rows], return_inverse=True)[1]
+        by_group = np.unique(groups[rows], return_inverse=True)[1]
+        del of_key, first
+        splits, labels = found.splits[rows], found.labels.same[rows]
+        leak = issues.leaking(splits, by_group) & ~issues.leaking(splits, by_key)
+        earliest = np.full(int(is_mixed.sum()), -1)
+        order = np.lexsort((rows, splits))[::-1]  # of each group the last one written holds
+        earliest[by_group[order]] = rows[order]
+        tally.many("similar_leak", rows[leak], beside=earliest[by_group[leak]])
+        conflict = issues.conflicting(labels, by_group) & ~issues.conflicting(labels, by_key)
+        other = rows[_otherwise(labels, by_group)[conflict]]
+        tally.many("similar_conflict", rows[conflict], beside=other)
         found.told[self.key] = {
-            "groups": int((sizes > 1).sum()),
-            "rows": int(similar.sum()),
+            "groups": int(is_mixed.sum()),
+            "rows": len(similar),
             "complete": getattr(self.nearness, "is_complete", True),
         }
 
@@ -85,9 +90,10 @@ class NearRows(Check):
 
 
 def _otherwise(labels: check.Rows, groups: check.Rows) -> check.Rows:
-    """`[rows]`: the first row of the group with another label; -1 where there is none."""
+    """`[rows]`: the place of the first row of the group with another label; -1 where there is
+    none. `groups` [rows] are numbered from 0."""
     known = np.flatnonzero(labels >= 0)[::-1]
-    lead, other = np.full(len(groups), -1), np.full(len(groups), -1)
+    lead, other = (np.full(int(groups.max(initial=-1)) + 1, -1) for _ in range(2))
     lead[groups[known]] = known
     unlike = known[labels[known] != labels[lead[groups[known]]]]
     other[groups[unlike]] = unlike
