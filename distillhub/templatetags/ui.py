@@ -310,6 +310,17 @@ def milliseconds(value: float | None) -> str:
 
 
 @register.filter
+def money(value: float | None) -> str:
+    """An amount in the reader's currency, which has no name here: three digits that count."""
+    number = _number(value)
+    if number is None:
+        return NOTHING
+    if number and abs(number) < 0.0001:
+        return _minus(f"{number:.2g}")
+    return _minus(f"{number:,.2f}" if abs(number) >= 100 else f"{number:.3g}")
+
+
+@register.filter
 def short_hash(value: str | None) -> str:
     return str(value or "")[:10]
 

@@ -6,7 +6,10 @@
   const MOST = 2000; // points of a line kept on the page; beyond, the page asks again for thinned ones
   const FONT = { family: "Inter, system-ui, sans-serif", size: 11 };
   const charts = [];
-  let smoothing = 0;
+  let smoothing = Number(document.querySelector("[data-smoothing]")?.value || 0);
+  // What a page with controls for all its charts asks of them (compare.js): runs that are not shown,
+  // logarithmic axes, stray values cut off, a stretch of the axis along.
+  const asked = { off: new Set(), log: false, clip: false, range: null };
 
   // Custom properties hold light-dark(): only a computed colour is one that Plotly can read.
   const probe = document.createElement("span");
@@ -37,12 +40,13 @@
   const traces = (chart) => {
     const drawn = [];
     for (const source of chart.figure.data) {
-      const trace = { ...source, visible: chart.off.has(source.name) ? false : true };
+      const trace = { ...source, visible: !chart.off.has(source.name) && !asked.off.has(source.meta?.run) };
       const meta = source.meta || {};
       if (meta.tone) {
         const own = toneColour(meta.tone);
         if (trace.line) trace.line = { ...trace.line, color: own };
-        if (trace.marker) trace.marker = { ...trace.marker, color: own };
+        if (trace.marker) trace.marker = { ...trace.marker, color: own, ...(trace.marker.line?.color && { line: { ...trace.marker.line, color: own } }) };
+        if (trace.error_x?.color === source.marker?.color) trace.error_x = { ...trace.error_x, color: own };
         if (source.type === "bar") trace.marker = { ...trace.marker, color: faded(own, 0.85) };
         if (trace.mode === "lines" && !joins(source)) trace.mode = "lines+markers";
         if (meta.smooth && smoothing > 0) {
@@ -62,6 +66,23 @@
   // Below a step of one percent, whole percents would stand twice on one axis.
   const FINE_SHARES = [{ dtickrange: [null, 0.0099], value: ".1%" }];
   const holds = (trace) => ["x", "y", "z"].some((name) => trace[name]?.length);
+
+  // Nine tenths of all values, with some air.
+  const middle = (chart) => {
+    const shown = chart.figure.data.filter((trace) => !asked.off.has(trace.meta?.run));
+    const values = shown.flatMap((trace) => trace.y).filter((value) => Number.isFinite(value) && !(asked.log && value <= 0));
+    values.sort((one, other) => one - other);
+    const at = (share) => values[Math.round(share * (values.length - 1))];
+    const [low, high] = [at(0.05), at(0.95)].map((value) => (asked.log ? Math.log10(value) : value));
+    return low < high ? [low - 0.1 * (high - low), high + 0.1 * (high - low)] : null;
+  };
+  const linked = (chart, wanted) => {
+    const y = wanted.yaxis;
+    if (asked.log) Object.assign(y, { type: "log", autorangeoptions: undefined });
+    const range = asked.clip && middle(chart);
+    if (range) y.range = range;
+    if (asked.range) wanted.xaxis.range = asked.range;
+  };
 
   const layout = (chart) => {
     const source = chart.figure.layout;
@@ -88,7 +109,8 @@
     if (empty) {
       wanted.shapes = [];
       wanted.annotations = [{ text: "nothing measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];
-    } else if (chart.log) wanted.yaxis.type = "log";
+    } else if (chart.root.closest("[data-linked]")) linked(chart, wanted);
+    else if (chart.log) wanted.yaxis.type = "log";
     return wanted;
   };
 
@@ -182,6 +204,15 @@
     if (!event.target.matches("[data-smoothing]")) return;
     smoothing = Number(event.target.value);
     charts.filter((chart) => chart.figure.data.some((trace) => trace.meta?.smooth)).forEach(draw);
+  });
+  // `from` is the chart that was zoomed: it has the stretch already.
+  document.addEventListener("charts:look", (event) => {
+    const { from, ...change } = event.detail;
+    Object.assign(asked, change);
+    for (const chart of charts.filter((one) => one.area !== from)) {
+      if (!("off" in change)) chart.revision += 1;
+      draw(chart);
+    }
   });
   document.addEventListener("metrics", (event) => {
     let room = true;

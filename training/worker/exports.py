@@ -10,7 +10,7 @@ from django.conf import settings
 from projects.models import ModelVersion
 from training import catalog
 from training.models import Export, Run
-from training.worker import folders, teacher_store
+from training.worker import folders, machine, teacher_store
 from training.worker.work import Columns, Work
 
 
@@ -38,7 +38,10 @@ class Making(Work[Export]):
 
     def found(self, row: Export, result: Mapping[str, Any], folder: Path) -> Columns:
         files = folders.store_files(result["files"], folder / "output")
-        return {"files": files, "report": result["report"]}
+        # Its speed is that of this machine, and is to be compared with no other's.
+        facts = machine.facts()
+        here = {name: facts[name] for name in ("cpu", "cpus", "memory_bytes", "platform")}
+        return {"files": files, "report": result["report"] | {"machine": here}}
 
 
 WORK = Making()
