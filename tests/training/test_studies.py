@@ -19,6 +19,7 @@ from training.services import runs, studies
 from training.worker import reaper
 from training.worker import runs as executing
 from training.worker import studies as telling
+from training.worker.study_pairs import seed_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -41,7 +42,7 @@ def taught(
 
 
 def members(study: Study) -> list[tuple[str, str, int]]:
-    return [(run.arm, run.status, telling.seed_of(run)) for run in study.runs.order_by("number")]
+    return [(run.arm, run.status, seed_of(run)) for run in study.runs.order_by("number")]
 
 
 # Launching ---------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def pages(client: APIClient, erin: User) -> Client:
 def finished(study: Study, **arms: float) -> None:
     """Every run over, with a score of its arm."""
     for run in study.runs.all():
-        score = arms[run.arm] + telling.seed_of(run) / 100
+        score = arms[run.arm] + seed_of(run) / 100
         told = {"student": {"accuracy": score}, "headline": "accuracy", "seconds": 3.0}
         Run.objects.filter(pk=run.pk).update(status="finished", summary=told)
     compared = {

@@ -160,7 +160,7 @@ def launch(
     shared: dict[str, Any] = {"by": by, "told": told, "priority": priority, "member": member}
     run = _create(project, number, asked, asked.config, needs=needs, **shared)
     if asked.config["control"]:
-        alone = _control(asked.config)
+        alone = on_labels_alone(asked.config)
         _create(project, number + 1, asked, alone, needs=of_control, control_of=run, **shared)
     return run
 
@@ -512,7 +512,7 @@ def _needs(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     return needs, needs | {"expected_seconds": max(0.0, both - alone.seconds)}
 
 
-def _control(config: dict[str, Any]) -> dict[str, Any]:
+def on_labels_alone(config: dict[str, Any]) -> dict[str, Any]:
     """The same student, data, seed and number of epochs, on hard labels alone.
 
     Of stages and of generations the epochs add up, and where each row is read for its answer and

@@ -17,6 +17,7 @@ from training.models import Run, Study
 from training.services import runs, scores
 from training.services.study_kinds import KINDS, label_of
 from training.services.study_parts import LONGEST_NAME, SEEDS, seeds_of, wrong
+from training.worker import study_costs
 
 LONGEST_NOTES = 20_000
 
@@ -34,6 +35,7 @@ class Arm:
     validation: float | None
     agreement: float | None
     seconds: float | None  # of training and evaluating, all its seeds
+    cost: dict[str, Any] | None  # as worker/study_costs.py tells it
     parameters: int | None
 
     @property
@@ -52,6 +54,7 @@ class Arm:
             "validation": self.validation,
             "agreement": self.agreement,
             "seconds": self.seconds,
+            "cost": self.cost,
             "parameters": self.parameters,
         }
 
@@ -80,10 +83,16 @@ def launch(*, project: Project, asked: Any, by: User) -> Study:
     try:
         KINDS[study.kind].plan(project, complete, study, by)
     except Invalid as fault:
-        fields = {f"base.{name}": sentences for name, sentences in fault.fields.items()}
+        fields = {_within(study.kind, at): told for at, told in fault.fields.items()}
         raise Invalid(fault.detail, code=fault.code, fields=fields) from None
     study.save(update_fields=["asked"])
     return study
+
+
+def _within(kind: str, at: str) -> str:
+    """Where a fault of the base was typed; what only its kind knows says so by itself."""
+    own = at.split(".")[0] in {*KINDS[kind].knows, "base"}
+    return at if own else f"base.{at}"
 
 
 def more_seeds(*, run: Run, seeds: int = SEEDS, by: User) -> Study:
@@ -138,7 +147,8 @@ def arms(study: Study) -> list[Arm]:
         by_arm.setdefault(run.arm, []).append(run)
     order = list(KINDS[study.kind].arms) if study.kind in KINDS else []
     keys = sorted(by_arm, key=lambda key: order.index(key) if key in order else len(order))
-    return [_arm(key, label_of(study.kind, key), by_arm[key]) for key in keys]
+    costs = study_costs.by_arm(by_arm)
+    return [_arm(key, label_of(study.kind, key), by_arm[key], costs.get(key)) for key in keys]
 
 
 def progress(found: Sequence[Arm]) -> float:
@@ -147,7 +157,7 @@ def progress(found: Sequence[Arm]) -> float:
     return sum(every) / len(every) if every else 0.0
 
 
-def _arm(key: str, label: str, members: list[Run]) -> Arm:
+def _arm(key: str, label: str, members: list[Run], cost: dict[str, Any] | None) -> Arm:
     over = [run for run in members if run.status == Run.Status.FINISHED]
     name = scores.headline(members[0])
     told = [value for run in over if (value := _score(run, name)) is not None]
@@ -169,6 +179,7 @@ def _arm(key: str, label: str, members: list[Run]) -> Arm:
         validation=_mean(chosen),
         agreement=_mean(agreed),
         seconds=sum(spent) if spent else None,
+        cost=cost,
         parameters=made.parameters if made is not None else None,
     )
 

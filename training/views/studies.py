@@ -19,7 +19,7 @@ from training.services.studies import Arm
 from training.services.study_kinds import KINDS, label_of
 from training.views import run_page
 from training.worker import comparison
-from training.worker.studies import seed_of
+from training.worker.study_pairs import seed_of
 
 SHOWN = 200
 
