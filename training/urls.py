@@ -1,6 +1,7 @@
 from django.urls import URLPattern, path
 
 from training.views import (
+    compare,
     exports,
     gates,
     home,
@@ -15,6 +16,7 @@ from training.views import (
     run_form,
     run_reviews,
     runs,
+    saved_views,
     storage,
     studies,
     workers,
@@ -75,6 +77,14 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDY}/edit/", studies.study_edit, name="study_edit"),
     path(f"{STUDY}/cancel/", studies.study_cancel, name="study_cancel"),
     path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
+    path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
+    path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),
+    path("p/<slug:project_slug>/views/", saved_views.view_save, name="view_save"),
+    path(
+        "p/<slug:project_slug>/views/<int:view_id>/delete/",
+        saved_views.view_delete,
+        name="view_delete",
+    ),
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),
     path(f"{RUN}/", runs.run_detail, name="run_detail"),
