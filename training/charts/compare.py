@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 from training.charts.curves import PLAIN, SHARE
@@ -10,6 +11,12 @@ from training.charts.run_colours import Look
 
 FEW = 40  # points of a line of which each is marked
 TOGETHER = 8  # lines that are told at once where the pointer is
+#: Where the names of lines across stand, so that those of near lines do not cover each other.
+SIDES = (
+    {"x": 0.0, "xanchor": "left"},
+    {"x": 1.0, "xanchor": "right"},
+    {"x": 0.5, "xanchor": "center"},
+)
 ALONG = {"step": "step", "time": "hours since it began", "epoch": "epoch"}
 
 
@@ -42,9 +49,10 @@ def curves(
     """One metric of several runs over `along` (of ALONG); each teacher's score is a dashed line
     across."""
     parts: dict[str, Any] = {"shapes": [], "annotations": []}
-    for name, value in (teachers or {}).items():
+    for (name, value), side in zip((teachers or {}).items(), cycle(SIDES), strict=False):
         said = f"{value * 100:.1f} %" if is_share else f"{value:.4g}"
         one = reference(value, label=f"{plain(name)} {said}")
+        one["annotations"] = [note | side for note in one["annotations"]]
         parts = {kind: [*parts[kind], *one[kind]] for kind in parts}
     many = len(lines)
     return figure(

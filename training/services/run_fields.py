@@ -40,7 +40,8 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _spread(value: Any, path: str, found: dict[str, Any]) -> None:
     if isinstance(value, Mapping) and value:
         for name, part in value.items():
-            _spread(part, f"{path}.{name}", found)
+            # A scheme is a word, or with options an object: both say the same of its kind.
+            _spread(part, path if name == "kind" else f"{path}.{name}", found)
     elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
         seen: dict[str, int] = {}
         for place, one in enumerate(value):
