@@ -16,6 +16,7 @@ from training.views import (
     run_form,
     run_reviews,
     runs,
+    run_rows,
     saved_views,
     storage,
     studies,
@@ -99,5 +100,6 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
+    path(f"{RUN}/rows/", run_rows.run_rows, name="run_rows"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]

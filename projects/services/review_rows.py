@@ -31,6 +31,9 @@ OF_A_RUN = {
 OF_TWO_RUNS = {"two_runs": "Where two runs disagree"}
 ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
 SURE = "teacher_confidence"  # the column that the operation `annotate` writes
+#: Chosen one by one, of the rows that a run was judged by.
+NAMED = {"named": "Rows that were chosen one by one"}
+EVERY = HOW | OF_A_RUN | OF_TWO_RUNS | NAMED
 
 
 @dataclass(frozen=True, slots=True)

@@ -451,7 +451,7 @@ def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> Htt
     back = rows_url(project, version, QueryDict(among))
     what, value = request.POST.get("what", ""), request.POST.get("value", "").strip()
     try:
-        change = _bulk_change(what, value)
+        change = bulk_change(what, value)
         asked = Asked(version, QueryDict(among))
         if "every" in request.POST:
             change["where"] = asked.conditions()
@@ -470,7 +470,7 @@ def _add(request: HttpRequest, project: Project, version: DatasetVersion) -> Htt
     return redirect(back)
 
 
-def _bulk_change(what: str, value: str) -> dict[str, Any]:
+def bulk_change(what: str, value: str) -> dict[str, Any]:
     """Raises Invalid."""
     if what not in ACTIONS:
         raise Invalid("Say what is to be done with these rows.")

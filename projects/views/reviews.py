@@ -178,9 +178,7 @@ def review_detail(request: HttpRequest, project_slug: str, queue_id: int) -> Htt
     context = _frame(project, queue.name, inside=True) | {
         "queue": queue,
         "asked": KINDS[queue.kind],
-        "chosen": (review_rows.HOW | review_rows.OF_A_RUN | review_rows.OF_TWO_RUNS)[
-            queue.choice["how"]
-        ],
+        "chosen": review_rows.EVERY[queue.choice["how"]],
         "own": _own(queue, person(request)),
         "progress": reviews.progress(queue, person(request)),
         "agreement": told,

@@ -133,6 +133,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_priority": EDIT,
     "training:run_edit": EDIT,
     "training:run_delete": MANAGE,
+    "training:run_rows": EDIT,
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
     "training:worker_live": {"GET": ACCOUNT},

@@ -18,7 +18,13 @@ from training.services import run_reviews
 
 
 class NewRunReview(serializers.Serializer[Any]):
-    how = serializers.ChoiceField(choices=list(review_rows.OF_A_RUN.items()))
+    how = serializers.ChoiceField(choices=list((review_rows.OF_A_RUN | review_rows.NAMED).items()))
+    row_ids = serializers.ListField(
+        child=serializers.IntegerField(min_value=0),
+        required=False,
+        max_length=reviews.MOST_ROWS,
+        help_text="The rows, in the order in which they come, where `how` is named.",
+    )
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
     kind = serializers.ChoiceField(
         choices=[ReviewQueue.Kind.LABELS, ReviewQueue.Kind.RATINGS],

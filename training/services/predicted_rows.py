@@ -42,10 +42,10 @@ SHOW_NUMBERS = {
     "control_wrong": "Control far off, student not",
 }
 ORDERS = {
-    "divergence": "How far student and teacher are apart",
-    "gap": "What the student lacks of the teacher",
-    "confidence": "How sure the student is",
-    "loss": "The student's loss",
+    "divergence": "Divergence",
+    "gap": "Gap",
+    "confidence": "Student's confidence",
+    "loss": "Student's loss",
     "size": "Size",
     "row_id": "Row",
 }

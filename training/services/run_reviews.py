@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillhub.lib import storage
@@ -31,8 +31,10 @@ def create(
     conditions: Mapping[str, Any] | None = None,
     blind: bool = False,
     reviews_per_row: int = 1,
+    row_ids: Sequence[int] = (),
 ) -> ReviewQueue:
     """A review of rows of the run's dataset version, each with what student and teacher answered.
+    With `how` "named" they are `row_ids`, in their order.
 
     Raises Conflict before the run has been evaluated, Unavailable when storage has lost its
     answers, and Invalid with `fields`.
@@ -53,7 +55,10 @@ def create(
             ids = page.matching(stream, wanted, key=version.file_sha256)
         table = table.filter(np.isin(table.column("row_id").to_numpy(), ids))
     form = row_scores.form_of(run.task, run.summary.get("problem") or version.problem)
-    priorities = _priorities(table, how, form)
+    if how == "named":
+        priorities, many = _of_named(table, row_ids), len(row_ids)
+    else:
+        priorities = _priorities(table, how, form)
     ranked = np.argsort(-priorities, kind="stable")
     places = [int(one) for one in ranked if np.isfinite(priorities[one])][:many]
     if not places:
@@ -72,12 +77,25 @@ def create(
             for place, row in zip(places, table.take(places).to_pylist(), strict=True)
         ],
         told=told,
-        name=name.strip() or f"{review_rows.OF_A_RUN[how]}, run {run.number}",
+        name=name.strip() or f"{review_rows.EVERY[how]}, run {run.number}",
         kind=kind,
         by=by,
         blind=blind,
         reviews_per_row=reviews_per_row,
     )
+
+
+def _of_named(table: Any, row_ids: Sequence[int]) -> Any:
+    """float [rows]: the first that is named has most, and -inf what is not. Raises Invalid."""
+    ranks = {row_id: len(row_ids) - place for place, row_id in enumerate(row_ids)}
+    there = table.column("row_id").to_pylist()
+    if strange := set(ranks).difference(there):
+        sentence = f"Row {min(strange)} is none that this run was judged by."
+        raise Invalid(sentence, fields={"row_ids": [sentence]})
+    if not 0 < len(ranks) <= reviews.MOST_ROWS:
+        sentence = f"Name between one and {reviews.MOST_ROWS} rows."
+        raise Invalid(sentence, fields={"row_ids": [sentence]})
+    return np.array([float(ranks.get(one, -np.inf)) for one in there])
 
 
 def _priorities(table: Any, how: str, form: str) -> Any:

@@ -15,12 +15,13 @@ from training.charts import machines
 from training.models import Run
 from training.services import logs, machine, metrics, queue, run_slices, runs
 from training.services.machine import MACHINE
-from training.views import run_charts, run_evaluation, run_page, run_table, tracked_run
+from training.views import run_charts, run_evaluation, run_page, run_rows, run_table, tracked_run
 
 TABS = [
     ("overview", "Overview"),
     ("curves", "Curves"),
     ("evaluation", "Evaluation"),
+    ("rows", "Rows"),
     ("logs", "Console"),
     ("machine", "Machine"),
     ("configuration", "Configuration"),
@@ -84,6 +85,8 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         **(
             _tracked_tab(tab, run)
             if run.is_tracked
+            else run_rows.tab(request, run)
+            if tab == "rows"
             else _tab(tab, run, control=control, teachers=teachers)
         ),
     }
