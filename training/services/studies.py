@@ -14,7 +14,7 @@ from django.db.models import Max
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
 from training.models import Run, Study
-from training.services import runs, scores
+from training.services import runs, scores, sweeps
 from training.services.study_kinds import KINDS, label_of
 from training.services.study_parts import LONGEST_NAME, SEEDS, seeds_of, wrong
 from training.worker import study_costs
@@ -130,6 +130,8 @@ def edit(*, study: Study, name: str | None = None, notes: str | None = None) -> 
 def cancel(*, study: Study, by: User) -> int:
     """Cancel what is not over; how many that were. What finished stays, and is told of."""
     count = 0
+    if study.kind == sweeps.KEY and not study.is_over:
+        sweeps.stop(study=study, by=by)
     for run in study.runs.unfinished().order_by("-number"):  # those that wait for another first
         try:
             runs.cancel(run=run, by=by)

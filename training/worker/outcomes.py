@@ -69,7 +69,8 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
             cancel(held, offset)
             return
         run.refresh_from_db()
-        made = None if run.control_of_id is not None else _add_version(run, folder)
+        kept = run.control_of_id is None and not hasattr(run, "trial")
+        made = _add_version(run, folder) if kept else None
         if made is not None:
             Run.objects.filter(pk=run.pk).update(output=made)
             run.output = made

@@ -36,6 +36,7 @@ from training.worker import (
     registration,
     seats,
     stalls,
+    sweeps,
     takeover,
     vitals,
 )
@@ -163,6 +164,7 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
     """
     child = going.child
     oom_before = deaths.oom_kills()
+    trial = sweeps.watch(held.run)
     pause = BATCH
     while True:
         status = child.poll()
@@ -184,6 +186,8 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
                 deaths.settle(held, child, status, oom_before)
                 return
             run = held.now()
+            if trial is not None and trial.look(run):
+                run = held.now()
             drained = run.worker is not None and run.worker.is_leaving
             if run.cancel_requested_at is not None or run.pause_requested_at is not None or drained:
                 child.leave()

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from distillhub.lib import storage
 from training.models import Run, Study
-from training.worker import study_strategies
+from training.worker import study_strategies, sweeps
 from training.worker.study_pairs import Pairs, verdict_of
 
 log = logging.getLogger(__name__)
