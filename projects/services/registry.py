@@ -123,24 +123,17 @@ def set_alias(
     HasRules when it is set by hand though it has rules.
     """
     name = name.strip()
+    check_alias(model=model, name=name)
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
     if how == How.SET and AliasRules.objects.filter(model=model, name=name).exists():
         raise HasRules(
             f"{name} has rules, so a version is promoted to it: it moves when every rule holds."
         )
-    if name.isdigit() or name.lower() in RESERVED_ALIASES:
-        sentence = f"An alias cannot be called {name}: in a reference that already means a version."
-        raise Invalid(sentence, fields={"name": [sentence]})
     if version.model_id != model.pk:
         raise Missing(f"{model.name} has no such version.")
     if version.status == ModelVersion.Status.FAILED:
         sentence = f"{version.reference} failed its inspection, so nothing may point at it."
         raise Invalid(sentence, fields={"version": [sentence]})
-    alias = ModelAlias(model=model, name=name, version=version)
-    try:
-        alias.full_clean(validate_unique=False, validate_constraints=False)
-    except ValidationError as error:
-        raise _invalid(error) from None
     before = model.aliases.filter(name=name).values_list("version", flat=True).first()
     moved, _ = ModelAlias.objects.update_or_create(
         model=model, name=name, defaults={"version": version}
@@ -148,6 +141,18 @@ def set_alias(
     if before != version.pk:
         _note(model, name, how, by, version=version, reason=reason)
     return moved
+
+
+def check_alias(*, model: RegisteredModel, name: str) -> None:
+    """Raises Invalid for a name that no alias may have: it reads like a number, or cannot stand in
+    a reference."""
+    if name.isdigit() or name.lower() in RESERVED_ALIASES:
+        sentence = f"An alias cannot be called {name}: in a reference that already means a version."
+        raise Invalid(sentence, fields={"name": [sentence]})
+    try:
+        ModelAlias(model=model, name=name).clean_fields(exclude=["model", "version"])
+    except ValidationError as error:
+        raise _invalid(error) from None
 
 
 @transaction.atomic

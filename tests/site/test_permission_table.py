@@ -103,6 +103,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     token, _ = accounts.create_token(user=alice, name="mine")
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
+    version.model.alias_rules.create(name="production", rules={"min_score": 0.5}, changed_by=alice)
     shipped = make.export(
         version, project.datasets.get(name="messages").versions.get(), files=[file]
     )

@@ -10,6 +10,7 @@ from training.api import (
     models,
     pareto,
     predictions,
+    promotion,
     queue,
     recipes,
     run_reviews,
@@ -26,6 +27,7 @@ from training.api import (
 
 MODEL = "projects/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/versions/<int:number>"
+ALIAS = f"{MODEL}/aliases/<str:alias>"
 EXPORT = f"{VERSION}/exports/<int:export_id>"
 DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>"
 RUNS = "projects/<slug:project_slug>/runs"
@@ -48,6 +50,11 @@ urlpatterns: list[URLPattern] = [
     path(f"{EXPORT}/download/", exports.ExportDownload.as_view(), name="api_export_download"),
     path(f"{VERSION}/gates/", gates.GateList.as_view(), name="api_gates"),
     path(f"{VERSION}/gates/<int:gate_id>/", gates.GateDetail.as_view(), name="api_gate"),
+    path(f"{VERSION}/promote/", promotion.VersionPromote.as_view(), name="api_model_promote"),
+    path(f"{MODEL}/promotions/", promotion.PromotionList.as_view(), name="api_promotions"),
+    path(f"{ALIAS}/rules/", promotion.AliasRulesDetail.as_view(), name="api_alias_rules"),
+    path(f"{ALIAS}/history/", promotion.AliasHistory.as_view(), name="api_alias_history"),
+    path(f"{ALIAS}/rollback/", promotion.AliasRollback.as_view(), name="api_alias_rollback"),
     path(f"{VERSION}/lineage/", lineage.VersionLineage.as_view(), name="api_model_lineage"),
     path(f"{DATASET}/maps/", maps.MapList.as_view(), name="api_maps"),
     path(f"{DATASET}/maps/<int:map_id>/", maps.MapDetail.as_view(), name="api_map"),

@@ -96,14 +96,15 @@ def suggested(*, version: ModelVersion) -> tuple[DatasetVersion | None, ModelVer
             version__model__project=version.model.project_id, pk=version.source["export"]
         ).first()
         return (None, None) if export is None else (export.dataset_version, export.teacher)
-    run = _maker(version)
+    run = maker(version)
     if run is None:
         return None, None
     taught = (one for one in run.teachers.select_related("model") if one.is_trained)
     return run.dataset_version, next(taught, None)
 
 
-def _maker(version: ModelVersion) -> Run | None:
+def maker(version: ModelVersion) -> Run | None:
+    """The run that left a version, or whose output it was registered from."""
     runs = Run.objects.select_related("dataset_version__dataset")
     made = runs.filter(output=version).first()
     if made is None and version.source.get("kind") == "run":

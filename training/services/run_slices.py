@@ -41,6 +41,13 @@ def further(run: Run, kept: list[dict[str, Any]]) -> list[str]:
     return [*waiting, *(one.name for one in _since(run, kept))]
 
 
+def known(run: Run) -> list[tuple[str, Any]]:
+    """(name, conditions) of those that the run keeps, and of those saved since."""
+    kept = of(run)
+    since = [(one.name, one.conditions) for one in _since(run, kept)]
+    return [(one["name"], one["conditions"]) for one in kept] + since
+
+
 def evaluate(*, run: Run) -> list[dict[str, Any]]:
     """Score what `further` names from the stored predictions; nothing is trained or asked again.
 

@@ -88,7 +88,7 @@ def model_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     """A new teacher or student; with `?model=` the next version of one."""
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     name = request.GET.get("model", "")
-    model = _model(project, name) if name else None
+    model = model_called(project, name) if name else None
     if request.method == "GET":
         return _form(request, ModelDraft.from_address(project, request.GET, model))
     draft = ModelDraft.from_post(project, request.POST, model)
@@ -122,7 +122,7 @@ def _form(request: HttpRequest, draft: ModelDraft) -> HttpResponse:
 @require_safe
 def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    model = _model(project, model_name)
+    model = model_called(project, model_name)
     versions = (
         model.versions.select_related("created_by", "produced_by", "model")
         .prefetch_related("aliases")
@@ -331,7 +331,7 @@ def model_edit(request: HttpRequest, project_slug: str, model_name: str) -> Http
     description = request.POST.get("description", "")
     try:
         registry.describe(
-            model=_model(project, model_name), description=description, by=_person(request)
+            model=model_called(project, model_name), description=description, by=_person(request)
         )
     except Invalid as error:
         messages.error(request, error.detail)
@@ -390,7 +390,7 @@ def model_key(
     return redirect("training:model_version", project.slug, model_name, number)
 
 
-def _model(project: Project, name: str) -> RegisteredModel:
+def model_called(project: Project, name: str) -> RegisteredModel:
     found = (
         RegisteredModel.objects.select_related("project", "created_by")
         .filter(project=project, name=name)

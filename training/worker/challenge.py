@@ -117,12 +117,12 @@ def _same_rows(one: DatasetVersion, other: DatasetVersion) -> bool:
 
 def _by_content(version: DatasetVersion, rows: dict[int, float]) -> dict[str, int]:
     """Of these rows {what stands in one, as a digest: its id}; of several alike the first."""
-    names = [version.input_column] if version.input_column else sorted(version.features)
+    names = ("prompt", "text", "image", "audio", *sorted(version.features), "label")
     found: dict[str, int] = {}
     with storage.open_blob(version.file_sha256) as stream:
         file = parquet.ParquetFile(stream)
         there = set(file.schema_arrow.names)
-        wanted = [name for name in ("prompt", *names, "label") if name in there]
+        wanted = [name for name in names if name in there]
         for group in range(file.num_row_groups):
             for piece in file.iter_batches(
                 ROWS_AT_ONCE, row_groups=[group], columns=["row_id", *wanted]
