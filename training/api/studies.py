@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from projects.api.base import ProjectMixin, idempotent, person
 from training.api.run_serializers import PARTS, SOFT, ConfigurationShape, ObjectField
 from training.models import Study
-from training.services import studies
+from training.services import studies, study_strategies
 
 
 class StudyAskedShape(serializers.Serializer[Any]):
@@ -30,6 +30,15 @@ class StudyAskedShape(serializers.Serializer[Any]):
         required=False,
         help_text="Of strategies: keys of `training` that are others for the teacher.",
     )
+    frozen_training = ObjectField(
+        required=False,
+        help_text="Of strategies: keys of `training` that are others for a frozen backbone's head.",
+    )
+    arms = serializers.ListField(
+        child=serializers.ChoiceField(list(study_strategies.MORE)),
+        required=False,
+        help_text="Of strategies: which ways beside labels alone and distilling; all that can be.",
+    )
 
 
 class StudyEditShape(serializers.Serializer[Any]):
@@ -37,6 +46,28 @@ class StudyEditShape(serializers.Serializer[Any]):
     notes = serializers.CharField(
         max_length=studies.LONGEST_NOTES, required=False, allow_blank=True, trim_whitespace=False
     )
+
+
+class TakenShape(serializers.Serializer[Any]):
+    seconds = serializers.FloatField()
+    energy_wh = serializers.FloatField(allow_null=True)
+    cost = serializers.FloatField(allow_null=True, help_text="Where an hour has a price.")
+
+
+class ArmCostPartsShape(serializers.Serializer[Any]):
+    training = TakenShape()
+    asking = TakenShape(help_text="Asking the teacher, once for all seeds.")
+    teacher = TakenShape(required=False, help_text="Training the teacher, where the study does.")
+
+
+class ArmCostShape(TakenShape):
+    """Of the finished seeds together, without evaluating."""
+
+    runs = serializers.IntegerField()
+    source = serializers.CharField(  # type: ignore[assignment]
+        allow_blank=True, help_text="How the energy is known."
+    )
+    parts = ArmCostPartsShape()
 
 
 class ArmShape(serializers.Serializer[Any]):
@@ -50,6 +81,7 @@ class ArmShape(serializers.Serializer[Any]):
     validation = serializers.FloatField(allow_null=True)
     agreement = serializers.FloatField(allow_null=True)
     seconds = serializers.FloatField(allow_null=True, help_text="Of all its seeds.")
+    cost = ArmCostShape(allow_null=True)
     parameters = serializers.IntegerField(allow_null=True)
 
 
@@ -76,6 +108,14 @@ class ComparisonShape(VerdictShape):
     method = serializers.CharField()
 
 
+class ConclusionShape(serializers.Serializer[Any]):
+    best = serializers.CharField(help_text="The way that is best on validation rows.")
+    against = ObjectField(
+        help_text="What test rows say of it beside each other way: helped, no_evidence or hurt."
+    )
+    sentences = serializers.ListField(child=serializers.CharField())
+
+
 class StudyShape(serializers.ModelSerializer[Study]):
     created_by = serializers.CharField(source="created_by.username")
     runs = serializers.SerializerMethodField()
@@ -97,9 +137,14 @@ class StudyWholeShape(StudyShape):
     progress = serializers.FloatField(read_only=True, help_text="Of all its runs, 0 to 1.")
     table = ArmShape(many=True, read_only=True)
     comparisons = ComparisonShape(many=True, read_only=True)
+    conclusion = ConclusionShape(
+        allow_null=True, read_only=True, help_text="Of strategies, once they are over."
+    )
 
     class Meta(StudyShape.Meta):
-        fields: ClassVar = [*StudyShape.Meta.fields, "asked", "progress", "table", "comparisons"]
+        fields: ClassVar = [
+            *StudyShape.Meta.fields, "asked", "progress", "table", "comparisons", "conclusion",
+        ]  # fmt: skip
 
 
 class StudyView(ProjectMixin):
@@ -184,4 +229,5 @@ def whole(study: Study) -> dict[str, Any]:
         "progress": studies.progress(table),
         "table": [arm.as_dict() for arm in table],
         "comparisons": (study.report or {}).get("comparisons", []),
+        "conclusion": (study.report or {}).get("conclusion"),
     }
