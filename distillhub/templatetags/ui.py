@@ -315,8 +315,9 @@ def money(value: float | None) -> str:
     number = _number(value)
     if number is None:
         return NOTHING
-    if number and abs(number) < 0.0001:
-        return _minus(f"{number:.2g}")
+    if number and abs(number) < 0.001:
+        places = min(12, 1 - math.floor(math.log10(abs(number))))
+        return _minus(f"{number:.{places}f}")
     return _minus(f"{number:,.2f}" if abs(number) >= 100 else f"{number:.3g}")
 
 

@@ -128,8 +128,9 @@
     place.replaceChildren(...drawable.map((trace) => {
       const button = document.createElement("button");
       const swatch = document.createElement("i");
-      swatch.className = trace.mode === "markers" ? "swatch-point" : `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
-      if (trace.mode === "markers") swatch.dataset.symbol = trace.marker.symbol || "circle";
+      const isPoint = trace.mode?.startsWith("markers");
+      swatch.className = isPoint ? "swatch-point" : `swatch swatch-${trace.line?.dash === "dot" ? "dot" : "solid"}`;
+      if (isPoint) swatch.dataset.symbol = String([trace.marker.symbol || "circle"].flat()[0]).replace("-open", "");
       swatch.style.color = `var(--${trace.meta.tone === "teacher" ? "teacher-line" : trace.meta.tone})`;
       button.type = "button";
       const words = document.createElement("span");

@@ -64,18 +64,19 @@
       return { columns, rows: [...rows.values()] };
     }
     const measure = titleOf(measured, value);
-    const told = traces.some((trace) => Array.isArray(trace.text));
+    const names = (trace) => trace.meta?.names || trace.text; // of marks whose names are not all written
+    const told = traces.some((trace) => Array.isArray(names(trace)));
     const columns = [{ name: "series" }, { name: withUnit(keyName, key), share: share(key) }, { name: withUnit(measure, measured), share: share(measured) }];
     const bar = barred.some(Boolean);
     if (bar) columns.push({ name: `${measure}, low`, share: share(measured) }, { name: `${measure}, high`, share: share(measured) });
-    if (told) columns.push({ name: "text" });
+    if (told) columns.push({ name: "name" });
     const rows = [];
     for (const trace of traces) {
       const count = Math.max(trace.x?.length || 0, trace.y?.length || 0);
       for (let place = 0; place < count; place += 1) {
         const row = [words(trace.name), plainValue(moment(key, at(trace[along], place))), plainValue(at(trace[value], place) ?? null)];
         if (bar) row.push(...[...ends(trace, value, place), null, null].slice(0, 2));
-        if (told) row.push(plainValue(at(trace.text, place) ?? ""));
+        if (told) row.push(plainValue(at(names(trace), place) ?? ""));
         rows.push(row);
       }
     }

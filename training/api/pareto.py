@@ -32,6 +32,9 @@ class ParetoQuery(serializers.Serializer[Any]):
     student = serializers.CharField(
         required=False, max_length=250, help_text="Key of the point that is to pay for itself."
     )
+    teacher = serializers.CharField(
+        required=False, max_length=250, help_text="Key of what it stands in for."
+    )
     count = serializers.ChoiceField(
         list(break_even.COUNTED), default="control", help_text="What distilling counts."
     )

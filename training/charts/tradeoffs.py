@@ -1,5 +1,6 @@
 """How good models are against what they cost, and when a distillation has paid for itself."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ SYMBOLS = {
 CALLED = {
     "teacher": "teachers", "student": "students", "control": "controls", "shipped": "exports",
 }  # fmt: skip
-MOST_NAMED = 12  # beyond, names would lie on each other; hovering still tells
+MOST_NAMED = 16
+APART = (0.22, 0.06)  # of the chart's width and height, from which two names do not touch
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,10 @@ def frontier(
         "hoverinfo": "skip",
         "meta": {"tone": "control"},
     }
-    crowded = len(known) > MOST_NAMED
+    named = _named(known)
     traces = [edge] if len(front) > 1 else []
     traces += [
-        _marks(kind, [one for one in known if one.kind == kind], crowded, is_share)
+        _marks(kind, [one for one in known if one.kind == kind], named, is_share, known)
         for kind in TONES
         if any(one.kind == kind for one in known)
     ]
@@ -66,7 +68,8 @@ def frontier(
         x={
             "showgrid": True,
             "title": {"text": plain(f"{x}{unit}", 80), "standoff": 6},
-            **({"type": "log", "dtick": 1, "minor": {"ticks": "outside"}} if positive else {}),
+            "tickformat": "~s" if x_unit == "bytes" else "~g",
+            **({"type": "log", "range": _wide(known)} if positive else {}),
         },
         y=share | {"title": {"text": plain(y, 60), "standoff": 8}},
         caption=f"Left is cheaper, {better} is better; the dotted line joins the models that none "
@@ -75,28 +78,72 @@ def frontier(
     )
 
 
-def _marks(kind: str, these: Sequence[Mark], crowded: bool, is_share: bool) -> Trace:
+def _wide(known: Sequence[Mark]) -> list[float]:
+    """Ends of a logarithmic axis, with room for names beside the outermost marks."""
+    low, high = (math.log10(end(one.x or 1.0 for one in known)) for end in (min, max))
+    room = max(0.12 * (high - low), 0.05)
+    return [low - room, high + room]
+
+
+def _named(known: Sequence[Mark]) -> set[str]:
+    """Whose names are written: of marks that nearly touch only the first, those on the frontier
+    before others. Hovering and the table name all."""
+    spans = [
+        (max(values, default=1.0) - min(values, default=0.0)) or 1.0
+        for values in ([_log(one.x) for one in known], [one.y or 0.0 for one in known])
+    ]
+    named: list[Mark] = []
+    for one in sorted(known, key=lambda mark: not mark.on_frontier):
+        near = (
+            abs(_log(one.x) - _log(other.x)) < APART[0] * spans[0]
+            and abs((one.y or 0.0) - (other.y or 0.0)) < APART[1] * spans[1]
+            for other in named
+        )
+        if len(named) < MOST_NAMED and not any(near):
+            named.append(one)
+    return {one.name for one in named}
+
+
+def _log(value: float | None) -> float:
+    return math.log10(value) if value and value > 0 else 0.0
+
+
+def _beside(one: Mark, known: Sequence[Mark]) -> str:
+    """Where a name stands, so that it stays in the picture."""
+    places = [_log(other.x) for other in known]
+    low, high = min(places), max(places)
+    at = (_log(one.x) - low) / ((high - low) or 1.0)
+    if high == low:
+        return "top center"
+    return "top right" if at < 0.25 else "top left" if at > 0.75 else "top center"
+
+
+def _marks(
+    kind: str, these: Sequence[Mark], named: set[str], is_share: bool, known: Sequence[Mark]
+) -> Trace:
     tone = TONES[kind]
     number = "%{y:.2%}" if is_share else "%{y:.4~g}"
     return {
         "type": "scatter",
-        "mode": "markers" if crowded else "markers+text",
+        "mode": "markers+text",
         "name": CALLED[kind],
         "x": [one.x for one in these],
         "y": [one.y for one in these],
-        "text": [plain(one.name, 32) for one in these],
-        "textposition": "top center",
+        "text": [plain(one.name, 32) if one.name in named else "" for one in these],
+        "textposition": [_beside(one, known) for one in these],
         "textfont": {"size": 11},
         "cliponaxis": False,
-        "customdata": [plain(one.said, 120) for one in these],
-        "hovertemplate": f"%{{text}}<br>{number} at %{{x:.4~g}}<br>%{{customdata}}<extra></extra>",
+        "customdata": [[plain(one.name, 60), plain(one.said, 120)] for one in these],
+        "hovertemplate": (
+            f"%{{customdata[0]}}<br>{number} at %{{x:.4~g}}<br>%{{customdata[1]}}<extra></extra>"
+        ),
         "marker": {
             "symbol": [SYMBOLS[kind] + ("" if one.on_frontier else "-open") for one in these],
             "size": 11,
             "color": COLOURS[tone],
             "line": {"width": 2, "color": COLOURS[tone]},
         },
-        "meta": {"tone": tone},
+        "meta": {"tone": tone, "names": [plain(one.name, 60) for one in these]},
     }
 
 

@@ -60,7 +60,20 @@ def students(found: Found) -> list[Placed]:
     return [
         one
         for one in found.placed
-        if one.point.role == STUDENT and one.cost is not None and _teacher(found, one) is not None
+        if one.point.role == STUDENT and one.cost is not None and teachers(found, one)
+    ]
+
+
+def teachers(found: Found, student: Placed) -> list[Placed]:
+    """The forms of a student's teacher whose cost is known: as it was trained, and as exports,
+    without which distilling would look better than it is."""
+    wanted = found.find(student.point.teacher) if student.point.teacher else None
+    if wanted is None:
+        return []
+    return [
+        one
+        for one in found.placed
+        if one.cost is not None and (one.point.key == wanted.point.key or _is_form(one, wanted))
     ]
 
 
@@ -68,12 +81,16 @@ def answer(*, project: Project, address: Mapping[str, str]) -> tuple[Found, Brea
     """What the parameters of an address ask for. Raises Invalid."""
     found = pareto.look(project=project, asked=pareto.read(address))
     counted = address.get("count") or "control"
-    return found, look(found=found, student=address.get("student", ""), counted=counted)
+    sides = {name: address.get(name, "") for name in ("student", "teacher")}
+    return found, look(found=found, counted=counted, **sides)
 
 
-def look(*, found: Found, student: str = "", counted: str = "control") -> BreakEven | None:
-    """Of the student named by its point's key, or of the best one on the frontier; None where no
-    student and its teacher have both been measured. Raises Invalid. Two queries at most."""
+def look(
+    *, found: Found, student: str = "", teacher: str = "", counted: str = "control"
+) -> BreakEven | None:
+    """Of the student named by its point's key, or of the best one on the frontier, instead of the
+    cheapest form of its teacher, unless another is named; None where no student and its teacher
+    have both been measured. Raises Invalid. Two queries at most."""
     if counted not in COUNTED:
         sentence = f"It must be one of {', '.join(COUNTED)}."
         raise Invalid(f"count: {sentence}", fields={"count": [sentence]})
@@ -89,32 +106,36 @@ def look(*, found: Found, student: str = "", counted: str = "control") -> BreakE
         chosen = _best(found, possible)
     if chosen is None:
         return None
-    teacher = _teacher(found, chosen)
+    forms = teachers(found, chosen)
+    instead = next((one for one in forms if one.point.key == teacher), None)
+    if teacher and instead is None:
+        sentence = "It is no form of the student's teacher that was measured there."
+        raise Invalid(f"teacher: {sentence}", fields={"teacher": [sentence]})
+    instead = instead or min(forms, key=lambda one: one.cost or 0.0, default=None)
     run = next((one for one in found.runs if one.number == chosen.point.run), None)
-    if teacher is None or run is None or chosen.cost is None or teacher.cost is None:
+    if instead is None or run is None or chosen.cost is None or instead.cost is None:
         return None
     spent, notes = _spent(found, run, counted)
     total = sum(one.cost for one in spent)
-    by_call = (teacher.cost / MILLION, chosen.cost / MILLION)
+    by_call = (instead.cost / MILLION, chosen.cost / MILLION)
     saves = by_call[0] - by_call[1]
     calls = -int(-total // saves) if saves > 0 else None
     return BreakEven(
         student=chosen,
-        teacher=teacher,
+        teacher=instead,
         counted=counted,
         spent=spent,
         total=total,
         teacher_call=by_call[0],
         student_call=by_call[1],
         calls=calls,
-        sentence=_sentence(chosen, teacher, total, calls),
+        sentence=_sentence(chosen, instead, total, calls),
         notes=notes,
     )
 
 
-def _teacher(found: Found, student: Placed) -> Placed | None:
-    teacher = found.find(student.point.teacher) if student.point.teacher else None
-    return teacher if teacher is not None and teacher.cost is not None else None
+def _is_form(one: Placed, of: Placed) -> bool:
+    return bool(one.point.form and of.point.reference == one.point.reference)
 
 
 def _best(found: Found, possible: Sequence[Placed]) -> Placed | None:

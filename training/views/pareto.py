@@ -43,7 +43,9 @@ def pareto_page(request: HttpRequest, project_slug: str) -> HttpResponse:
         "paid": paid,
         "students": break_even.students(found),
         "counted": break_even.COUNTED,
-        "rest_address": f"{reverse('api_pareto', args=[project.slug])}?{urlencode(asked)}",
+        "teachers": break_even.teachers(found, paid.student) if paid is not None else [],
+        "rest_address": reverse("api_pareto", args=[project.slug])
+        + (f"?{urlencode(asked)}" if asked else ""),
     }
     return render(request, "training/pareto.html", context, status=400 if fault else 200)
 
