@@ -72,6 +72,13 @@ class NewReviewSerializer(serializers.Serializer[Any]):
         "by themselves.",
     )
     conditions = Conditions(required=False, help_text="Only rows that these hold for.")
+    reference = serializers.CharField(
+        max_length=140,
+        allow_blank=True,
+        default="",
+        help_text="Of `drifted` the rows they are held against: `name@3`, `name@3:train`, or a "
+        "split of this version; `train` when nothing is said.",
+    )
     pair = serializers.ListField(
         child=serializers.CharField(max_length=200),
         max_length=2,

@@ -11,7 +11,7 @@ from projects.ingest import page
 from projects.models import DatasetVersion
 from projects.operations import conditions
 from projects.operations.operation import refuse
-from projects.services import datasets
+from projects.services import datasets, drifted_rows
 
 pc, pq = Later("pyarrow.compute"), Later("pyarrow.parquet")
 
@@ -19,8 +19,10 @@ HOW = {
     "random": "At random",
     "uncertain": "Where the teacher is least sure",
     "disagreement": "Where two columns, or two teachers' probabilities, disagree",
+    "drifted": "Least like those of another version or split",
     "first": "In their order",
 }
+DRIFTED = "drifted"
 #: Chosen by what a finished run answered (training's services/run_reviews.py).
 OF_A_RUN = {
     "student_wrong": "Where the student is wrong",
@@ -29,11 +31,11 @@ OF_A_RUN = {
 }
 #: Chosen by what two runs answered (training's services/disagreement.py).
 OF_TWO_RUNS = {"two_runs": "Where two runs disagree"}
-ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
-SURE = "teacher_confidence"  # the column that the operation `annotate` writes
 #: Chosen one by one, of the rows that a run was judged by.
 NAMED = {"named": "Rows that were chosen one by one"}
 EVERY = HOW | OF_A_RUN | OF_TWO_RUNS | NAMED
+ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
+SURE = "teacher_confidence"  # the column that the operation `annotate` writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +57,9 @@ def choose(
 ) -> list[Chosen]:
     """At most `many` rows that the conditions `wanted` hold for. Raises Invalid and Missing."""
     needed = _needed(version, how, columns)
-    found_by = conditions.filter_of(version, wanted)
-    with datasets.open_file(version=version) as stream:
-        ids = page.matching(stream, found_by, key=version.file_sha256)
-        stream.seek(0)
-        file = pq.ParquetFile(stream)
-        own = ["label"] if "label" in file.schema_arrow.names else []
-        read = [one for names in needed for one in names]
-        table = file.read(columns=list(dict.fromkeys([*own, *read]))).take(ids)
+    ids = _matching(version, wanted)
+    read = [one for names in needed for one in names]
+    table = _columns(version, read).take(ids)
     priorities = _priorities(table, how, needed)
     if how == "random":
         drawn = Random(seed)  # noqa: S311 - it chooses rows
@@ -72,11 +69,49 @@ def choose(
         places = [int(one) for one in ranked if np.isfinite(priorities[one])][:many]
     if not places:
         raise refuse("conditions", "No row is like that.")
-    labels = table["label"].take(places).to_pylist() if own else [None] * len(places)
+    labels = _labels(table, places)
     return [
         Chosen(int(ids[place]), float(priorities[place]), label)
         for place, label in zip(places, labels, strict=True)
     ]
+
+
+def choose_drifted(
+    version: DatasetVersion, *, many: int, wanted: Mapping[str, Any], named: str
+) -> tuple[list[Chosen], dict[str, Any]]:
+    """(rows that look least like those of the reference, first those that do so most; what is told
+    of how they were chosen). Raises Invalid and Missing."""
+    reference = drifted_rows.reference_of(version, named)
+    found = drifted_rows.look(version, _matching(version, wanted), reference)
+    first = np.argsort(-found.probabilities, kind="stable")[:many]
+    rows, unlike = found.rows[first], found.probabilities[first]
+    labels = _labels(_columns(version, []), rows)
+    chosen = [
+        Chosen(int(row), float(one), label)
+        for row, one, label in zip(rows, unlike, labels, strict=True)
+    ]
+    return chosen, {"reference": str(reference), "separation": round(found.separation, 4)}
+
+
+def _matching(version: DatasetVersion, wanted: Mapping[str, Any]) -> Any:
+    found_by = conditions.filter_of(version, wanted)
+    with datasets.open_file(version=version) as stream:
+        return page.matching(stream, found_by, key=version.file_sha256)
+
+
+def _columns(version: DatasetVersion, read: list[str]) -> Any:
+    """These columns of all rows, and the labels where there are any."""
+    with datasets.open_file(version=version) as stream:
+        file = pq.ParquetFile(stream)
+        own = ["label"] if "label" in file.schema_arrow.names else []
+        return file.read(columns=list(dict.fromkeys([*own, *read])))
+
+
+def _labels(table: Any, places: Any) -> list[str | None]:
+    if "label" not in table.column_names:
+        return [None] * len(places)
+    found: list[str | None] = table["label"].take(places).to_pylist()
+    return found
 
 
 def sets(version: DatasetVersion) -> dict[str, list[str]]:

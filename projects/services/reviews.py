@@ -84,6 +84,7 @@ def create(
     seed: int = 0,
     columns: Iterable[str] = (),
     conditions: Mapping[str, Any] | None = None,
+    reference: str = "",
     pair: Iterable[str] = (),
     blind: bool = False,
     reviews_per_row: int = 1,
@@ -92,10 +93,20 @@ def create(
     datasets.require_ready(version)
     wanted, named, answers = dict(conditions or {}), list(columns), list(pair)
     check_kind(version, kind, answers)
-    chosen = review_rows.choose(
-        version, how=how, many=many, seed=seed, columns=named, wanted=wanted
-    )
     told = {"how": how, "seed": seed, "many": many, "columns": named, "conditions": wanted}
+    if how == review_rows.DRIFTED:
+        if named:
+            raise refuse("columns", "Drifted rows are told by their inputs, not by columns.")
+        chosen, more = review_rows.choose_drifted(
+            version, many=many, wanted=wanted, named=reference
+        )
+        told |= more
+    elif reference.strip():
+        raise refuse("reference", "Only drifted rows are held against a reference.")
+    else:
+        chosen = review_rows.choose(
+            version, how=how, many=many, seed=seed, columns=named, wanted=wanted
+        )
     return make(
         version=version,
         chosen=chosen,

@@ -65,6 +65,13 @@ class ReviewForm(forms.Form):
     second = forms.ChoiceField(
         label="Another column", required=False, help_text="Of disagreement and of two answers."
     )
+    reference = forms.CharField(
+        label="Held against",
+        max_length=140,
+        required=False,
+        help_text="Of drifted rows: another version, as in intents@1 or intents@1:train, or a "
+        "split of this one. Nothing means train.",
+    )
     reviews_per_row = forms.IntegerField(
         label="Reviews of each row",
         min_value=1,
