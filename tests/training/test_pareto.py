@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from projects.models import Project, User
+from projects.models import ModelVersion, Project, User
 from tests import make
 from tests.conftest import signed_in
 from training.models import Run
 from training.services import break_even, pareto
+from training.services.measured_points import Point
 
 MACHINE = {"cpu": "Good CPU", "cpus": 4, "gpus": []}
 KEY = "good-cpu-4-cores"
@@ -51,6 +52,13 @@ def look(project: Project, **address: Any) -> pareto.Found:
     )
 
 
+def shipped(version: ModelVersion, run: Run, **fields: Any) -> None:
+    """An export that was measured on the machine of the runs."""
+    made = make.export(version, run.data, **fields)
+    made.report = (made.report or {}) | {"machine": MACHINE}
+    made.save()
+
+
 def by_role(found: pareto.Found, role: str, form: str = "") -> pareto.Placed:
     (one,) = (one for one in found.placed if (one.point.role, one.point.form) == (role, form))
     return one
@@ -69,13 +77,11 @@ def test_teacher_student_and_control_stand_with_what_their_run_measured(run: Run
 
 def test_exports_are_judged_on_validation_rows_and_stand_with_those_alone(run: Run) -> None:
     assert run.output is not None
-    made = make.export(run.output, run.data)
-    made.report["machine"] = MACHINE
-    made.save()
+    shipped(run.output, run)
     found = look(run.project, dataset=f"{run.data.reference}:validation")
-    shipped = by_role(found, "student", "onnx-int8")
-    assert (shipped.score, shipped.x, shipped.point.size_bytes) == (0.89, 0.15, 1100)
-    assert shipped.retention == pytest.approx(0.89 / 0.91)  # the teacher's, on the same rows
+    form = by_role(found, "student", "onnx-int8")
+    assert (form.score, form.x, form.point.size_bytes) == (0.89, 0.15, 1100)
+    assert form.retention == pytest.approx(0.89 / 0.91)  # the teacher's, on the same rows
     tests = look(run.project, dataset=f"{run.data.reference}:test")
     assert [one.point.form for one in tests.placed] == ["", "", ""]
 
@@ -114,7 +120,7 @@ def test_the_frontier_is_what_no_other_beats(falls: bool) -> None:
     chance = random.Random(3)
     placed = [
         pareto.Placed(
-            point=pareto.Point(key=str(one), name=str(one), role="student"), speed=None,
+            point=Point(key=str(one), name=str(one), role="student"), speed=None,
             score=None, retention=None, cost=None, x=float(chance.randint(1, 20)),
             y=float(chance.randint(1, 20)),
         )
@@ -185,9 +191,7 @@ def test_a_student_that_is_not_cheaper_never_pays(run: Run) -> None:
 def test_the_teacher_it_stands_in_for_is_the_cheapest_form_of_it(run: Run) -> None:
     teacher = run.teachers.get()
     assert paid(run).teacher.point.form == ""
-    made = make.export(teacher, run.data, format="onnx")
-    made.report["machine"] = MACHINE
-    made.save()
+    shipped(teacher, run, format="onnx")
     found = paid(run)
     assert (found.teacher.point.form, found.calls) == ("onnx", None)  # 0.15 ms: nothing is saved
     assert paid(run, teacher=teacher.reference).calls == 30_770
