@@ -4,6 +4,7 @@ from projects.api import (
     completions,
     dataset_diffs,
     datasets,
+    feedback,
     me,
     pending,
     projects,
@@ -46,6 +47,21 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/completions/<str:key>/",
         completions.CompletionDetail.as_view(),
         name="api_completion",
+    ),
+    path(
+        "projects/<slug:project_slug>/feedback/",
+        feedback.FeedbackList.as_view(),
+        name="api_feedback_list",
+    ),
+    path(
+        "projects/<slug:project_slug>/feedback/promote/",
+        feedback.FeedbackPromotion.as_view(),
+        name="api_feedback_promote",
+    ),
+    path(
+        "projects/<slug:project_slug>/feedback/<int:feedback_id>/",
+        feedback.FeedbackDetail.as_view(),
+        name="api_feedback",
     ),
     # OpenAI's client puts no slash at the end.
     path(

@@ -1,6 +1,7 @@
 from projects.models.api_key import ApiKey
 from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
+from projects.models.feedback import Feedback
 from projects.models.pending import PendingEdits
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
@@ -24,6 +25,7 @@ __all__ = [
     "Dataset",
     "DatasetVersion",
     "EarlierReview",
+    "Feedback",
     "IdempotencyKey",
     "Membership",
     "ModelAlias",

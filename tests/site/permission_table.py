@@ -49,6 +49,11 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:completion_list": READ,
     "projects:completion_detail": READ,
     "projects:completions_promote": EDIT,
+    # Feedback
+    "projects:feedback_list": READ,
+    "projects:feedback_promote": EDIT,
+    "projects:feedback_delete": EDIT,
+    "projects:feedback_file": READ,
     # Datasets
     "projects:dataset_list": READ,
     "projects:dataset_new": EDIT_FORM,
@@ -168,6 +173,9 @@ REST: dict[str, dict[str, Needs]] = {
     "api_openai_completions": READ,
     "api_openai_completion": {"GET": VIEWER, "POST": EDITOR, "DELETE": EDITOR},
     "api_openai_messages": READ,
+    "api_feedback_list": {"GET": VIEWER, "POST": EDITOR},
+    "api_feedback_promote": EDIT,
+    "api_feedback": {"GET": VIEWER, "DELETE": EDITOR},
     "api_datasets": {"GET": VIEWER, "POST": EDITOR},
     "api_dataset": {"GET": VIEWER, "DELETE": OWNER},
     "api_dataset_versions": {"GET": VIEWER, "POST": EDITOR},

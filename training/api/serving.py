@@ -1,7 +1,6 @@
 """Predictions: what a version of a model answers to inputs that are sent."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.http import QueryDict
@@ -13,8 +12,9 @@ from rest_framework.response import Response
 
 from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import SafeJSONParser
-from projects.models import Role
+from projects.models import ModelVersion, Role
 from training.api.models import ModelMixin
+from training.api.runs import RunView
 from training.services import serving
 
 JSON = dict[str, Any]
@@ -131,26 +131,8 @@ class _Predict(ModelMixin):
     roles: ClassVar[dict[str, Role]] = {"POST": Role.VIEWER}
     only_reads = True
 
-    def answered(self, version: Any, asked: Mapping[str, Any]) -> Response:
-        said = serving.predict(
-            version=version,
-            inputs=asked["inputs"],
-            export=asked.get("export"),
-            top=asked.get("top"),
-            measure=asked.get("measure", 0),
-            written=asked.get("written"),
-        )
-        return Response(
-            {
-                "model": said.version.reference,
-                "predictions": [
-                    {"label": None, "probabilities": {}, **one} for one in said.answers
-                ],
-                "problem": said.problem,
-                "milliseconds": said.milliseconds,
-                "latency": said.latency,
-            }
-        )
+    def version_says(self, version: ModelVersion, asked: JSON) -> Response:
+        return _response(serving.predict(version=version, **asked))
 
 
 class VersionPredict(_Predict):
@@ -165,7 +147,7 @@ class VersionPredict(_Predict):
         examples=[EXAMPLE],
     )
     def post(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
-        return self.answered(self.version(), _asked(request, PredictRequest))
+        return self.version_says(self.version(), _asked(request, PredictRequest))
 
 
 class ModelPredict(_Predict):
@@ -181,8 +163,44 @@ class ModelPredict(_Predict):
     )
     def post(self, request: Request, project_slug: str, model_name: str) -> Response:
         asked = _asked(request, NamedPredictRequest)
-        version = serving.named(project=self.project(), name=model_name, version=asked["version"])
-        return self.answered(version, asked)
+        which = asked.pop("version")
+        version = serving.named(project=self.project(), name=model_name, version=which)
+        return self.version_says(version, asked)
+
+
+class RunPredict(RunView):
+    """Predictions of what a run trained."""
+
+    parser_classes = (SafeJSONParser, MultiPartParser)
+    roles: ClassVar[dict[str, Role]] = {"POST": Role.VIEWER}
+    only_reads = True
+
+    @extend_schema(
+        operation_id="runs_predict",
+        summary="Ask what a run trained",
+        request={"application/json": PredictRequest, "multipart/form-data": PredictUpload},
+        responses=PredictShape,
+        description=f"Also where it is no version, such as of a control. {HOW}",
+        examples=[EXAMPLE],
+    )
+    def post(self, request: Request, project_slug: str, number: int) -> Response:
+        asked = _asked(request, PredictRequest)
+        if asked.pop("export", None) is not None:
+            sentence = "A run has no exports; ask the version that it made."
+            raise Invalid(sentence, fields={"export": [sentence]})
+        return _response(serving.predict_run(run=self.run(), **asked))
+
+
+def _response(said: serving.Answered) -> Response:
+    return Response(
+        {
+            "model": said.model,
+            "predictions": [{"label": None, "probabilities": {}, **one} for one in said.answers],
+            "problem": said.problem,
+            "milliseconds": said.milliseconds,
+            "latency": said.latency,
+        }
+    )
 
 
 def _asked(request: Request, shape: type[PredictRequest]) -> JSON:

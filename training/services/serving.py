@@ -15,7 +15,7 @@ from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
 from projects.models import ModelVersion, Project
 from projects.services import registry
-from training.models import Export
+from training.models import Export, Run
 from training.services import exports
 from training.worker import predictor
 from training.worker.predictor import Model, Shipped
@@ -28,6 +28,7 @@ MOST_TOKENS = 512  # of a text that is written
 MEDIA = {"image-classification": "picture", "audio-classification": "sound"}
 TABLES = "tabular-classification"
 WRITTEN = "text-generation"
+FOLDER = "model/"  # of a run's files
 DAMAGED = "Its stored files are damaged; restore them from a backup, or make the version again."
 
 
@@ -39,15 +40,14 @@ class NotAsked(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a version said. An answer to an input that could not be read is {"error"}."""
+    """What a model said. An answer to an input that could not be read is {"error"}."""
 
-    version: ModelVersion
+    model: str  # the reference of the one that answered
     answers: list[JSON]
     problem: str
     labels: list[str]
     milliseconds: float
     latency: JSON | None = None  # {"median_ms", "calls", "of"}
-    export: Export | None = None
 
 
 @dataclass(slots=True)
@@ -87,25 +87,55 @@ def predict(
     if export is not None:
         shipped = exports.find(version=version, export_id=export)
         exports.files(export=shipped)  # raises NotReady
-    options: JSON = {"top": top, "measure": measure, **(written or {})}
+    return _said(model_of(version, shipped), given, _options(top, measure, written))
+
+
+def predict_run(
+    *,
+    run: Run,
+    inputs: Sequence[Any],
+    top: int | None = None,
+    measure: int = 0,
+    written: Mapping[str, Any] | None = None,
+) -> Answered:
+    """The same of what a run trained, also where that is no version: of a control, or a trial."""
+    given = read(run.task, inputs)
+    files = model_files(run)
+    if not files:
+        raise NotAsked(f"Run {run.number} has left no model (it is {run.status}).")
+    model = Model(f"run/{run.number}", run.task, files)
+    return _said(model, given, _options(top, measure, written))
+
+
+def model_files(run: Run) -> tuple[JSON, ...]:
+    """Of the model among the files that a run left."""
+    kept = run.artifacts.filter(kind="model", name__startswith=FOLDER).order_by("name")
+    return tuple(
+        {"name": one.name.removeprefix(FOLDER), "sha256": one.sha256, "bytes": one.bytes}
+        for one in kept
+    )
+
+
+def _options(top: int | None, measure: int, written: Mapping[str, Any] | None) -> JSON:
+    return {"top": top, "measure": measure, **(written or {})}
+
+
+def _said(model: Model, given: Given, options: JSON) -> Answered:
     try:
-        said = predictor.predict(
-            model_of(version, shipped), given.inputs, given.pieces, options=options
-        )
+        said = predictor.predict(model, given.inputs, given.pieces, options=options)
     except storage.Damaged as error:
-        raise NotAsked(f"{version.reference}: {error} {DAMAGED}", code="damaged") from None
+        raise NotAsked(f"{model.name}: {error} {DAMAGED}", code="damaged") from None
     faults = [one.get("error") for one in said["answers"]]
     if all(faults):
         fields = {f"inputs.{place}": [str(one)] for place, one in enumerate(faults)}
         raise Invalid(f"inputs.0: {faults[0]}", fields=fields)
     return Answered(
-        version=version,
+        model=model.name,
         answers=said["answers"],
         problem=said["problem"],
         labels=said["labels"],
         milliseconds=said["milliseconds"],
         latency=said["latency"],
-        export=shipped,
     )
 
 
@@ -246,7 +276,9 @@ def _together(
     times = [one.latency["median_ms"] for _, one in said if one.latency]
     latency = first.latency and {**first.latency, "median_ms": round(sum(times), 3)}
     milliseconds = sum(one.milliseconds for _, one in said)
-    return Answered(version, answers, first.problem, first.labels, round(milliseconds, 3), latency)
+    return Answered(
+        version.reference, answers, first.problem, first.labels, round(milliseconds, 3), latency
+    )
 
 
 def _joined(said: list[tuple[float, JSON]], problem: str, top: int | None) -> JSON:
