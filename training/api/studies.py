@@ -10,8 +10,11 @@ from rest_framework.response import Response
 
 from projects.api.base import ProjectMixin, idempotent, person
 from training.api.run_serializers import PARTS, SOFT, ConfigurationShape, ObjectField
+from training.api.sweep_shapes import SweepShape
 from training.models import Study
-from training.services import studies, study_strategies
+from training.services import studies, study_strategies, sweep_results, sweeps
+from training.services.study_kinds import KINDS
+from training.services.study_parts import LONGEST_NAME
 
 
 class StudyAskedShape(serializers.Serializer[Any]):
@@ -33,6 +36,28 @@ class StudyAskedShape(serializers.Serializer[Any]):
     frozen_training = ObjectField(
         required=False,
         help_text="Of strategies: keys of `training` that are others for a frozen backbone's head.",
+    )
+    against = ConfigurationShape(required=False, help_text="Of finals: the other configuration.")
+    space = ObjectField(
+        required=False,
+        help_text='Of sweeps: {path: {"low", "high", "log"?, "step"?} or {"values": [...]}}.',
+    )
+    sampler = serializers.ChoiceField(sweeps.SAMPLERS, required=False)
+    trials = serializers.IntegerField(
+        required=False, max_value=sweeps.MOST_TRIALS, help_text="Of each way of training."
+    )
+    at_once = serializers.IntegerField(
+        required=False, max_value=sweeps.MOST_AT_ONCE, help_text="Trials in training together."
+    )
+    pruning = serializers.BooleanField(
+        required=False, help_text="End trials that fall behind; as usual where tpe samples."
+    )
+    seed = serializers.IntegerField(required=False, help_text="Of the sampler.")
+    metric = serializers.CharField(
+        required=False, help_text="Of validation rows, that trials are judged by."
+    )
+    control = serializers.BooleanField(
+        required=False, help_text="Search for labels alone, too, with as many trials."
     )
     arms = serializers.ListField(
         child=serializers.ChoiceField(list(study_strategies.MORE)),
@@ -141,9 +166,12 @@ class StudyWholeShape(StudyShape):
         allow_null=True, read_only=True, help_text="Of strategies, once they are over."
     )
 
+    sweep = SweepShape(allow_null=True, read_only=True)
+
     class Meta(StudyShape.Meta):
         fields: ClassVar = [
             *StudyShape.Meta.fields, "asked", "progress", "table", "comparisons", "conclusion",
+            "sweep",
         ]  # fmt: skip
 
 
@@ -222,6 +250,8 @@ class StudyCancel(StudyView):
 
 def whole(study: Study) -> dict[str, Any]:
     """As `StudyWholeShape` says."""
+    if study.kind == sweeps.KEY:
+        return _sweep(study)
     table = studies.arms(study)
     return {
         **StudyShape(study).data,
@@ -230,4 +260,18 @@ def whole(study: Study) -> dict[str, Any]:
         "table": [arm.as_dict() for arm in table],
         "comparisons": (study.report or {}).get("comparisons", []),
         "conclusion": (study.report or {}).get("conclusion"),
+        "sweep": None,
+    }
+
+
+def _sweep(study: Study) -> dict[str, Any]:
+    trials = list(sweeps.trials_of(study))
+    return {
+        **StudyShape(study).data,
+        "asked": study.asked,
+        "progress": sweep_results.progress(study, trials),
+        "table": [],
+        "comparisons": [],
+        "conclusion": None,
+        "sweep": sweep_results.told(study, trials),
     }

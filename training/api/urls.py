@@ -20,6 +20,7 @@ from training.api import (
     saved_views,
     storage,
     studies,
+    sweeps,
     teacher_outputs,
     tracking,
     workers,
@@ -96,6 +97,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path("projects/<slug:project_slug>/pareto/", pareto.ParetoView.as_view(), name="api_pareto"),
     path(f"{STUDIES}/<int:number>/", studies.StudyDetail.as_view(), name="api_study"),
+    path(f"{STUDIES}/<int:number>/trials/", sweeps.StudyTrials.as_view(), name="api_study_trials"),
+    path(f"{STUDIES}/<int:number>/stop/", sweeps.StudyStop.as_view(), name="api_study_stop"),
+    path(f"{STUDIES}/<int:number>/resume/", sweeps.StudyResume.as_view(), name="api_study_resume"),
+    path(f"{STUDIES}/<int:number>/best/", sweeps.StudyBest.as_view(), name="api_study_best"),
     path(f"{STUDIES}/<int:number>/cancel/", studies.StudyCancel.as_view(), name="api_study_cancel"),
     path("projects/<slug:project_slug>/compare/", compare.Compare.as_view(), name="api_compare"),
     path(

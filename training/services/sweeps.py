@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid
@@ -133,9 +134,7 @@ def launch_trial(*, study: Study, arm: str, number: int, parameters: Mapping[str
     )
 
 
-def configuration_of(
-    *, study: Study, arm: str, parameters: Mapping[str, Any], tested: bool = False
-) -> dict[str, Any]:
+def configuration_of(*, study: Study, arm: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial trains; of the control what the same student learns from labels alone. Raises
     Invalid where the project no longer has what it refers to."""
     config = sweep_space.lay(study.asked["base"], parameters) | {"control": False}
@@ -145,10 +144,15 @@ def configuration_of(
     return runs.on_labels_alone({**asked.config, "name": study.name})
 
 
-def of(study: Study) -> list[Trial]:
-    """Its trials, in order, each with its run. One query. Raises Conflict of another study."""
+def trials_of(study: Study) -> QuerySet[Trial]:
+    """In order, each with its run. Raises Conflict of a study that is no sweep."""
     _must_be_sweep(study)
-    return list(study.trials.select_related("run"))
+    return study.trials.select_related("run")
+
+
+def space_of(study: Study, arm: str) -> sweep_space.Space:
+    """What is varied in this way of training."""
+    return sweep_search.space_of(study.asked, arm)
 
 
 def best_of(study: Study, arm: str, trials: list[Trial]) -> Trial | None:

@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def of(asked: dict[str, Any], environment: dict[str, str]) -> dict[str, float]:
     """Asked of a child; nothing where it fails, since it is only told beside the result."""
+    if not _varied(asked):
+        return {}
     try:
         done = subprocess.run(
             [sys.executable, "-m", "training.worker.importance"],
@@ -42,10 +44,7 @@ def told(asked: dict[str, Any]) -> dict[str, float]:
     """In this process."""
     import optuna  # noqa: PLC0415 - the child alone holds it
 
-    trials, space = asked["trials"], asked["space"]
-    varied = [path for path in space if len({one["parameters"][path] for one in trials}) > 1]
-    if len(trials) < LEAST or not varied or len({one["value"] for one in trials}) < 2:
-        return {}
+    trials, space, varied = asked["trials"], asked["space"], _varied(asked)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=asked["direction"])
     distributions = {path: _distribution(space[path]) for path in varied}
@@ -65,6 +64,14 @@ def told(asked: dict[str, Any]) -> dict[str, float]:
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )
     return {path: float(share) for path, share in shares.items() if share == share}
+
+
+def _varied(asked: dict[str, Any]) -> list[str]:
+    """What of the space can have mattered: nothing where trials are too few or alike."""
+    trials = asked["trials"]
+    if len(trials) < LEAST or len({one["value"] for one in trials}) < 2:
+        return []
+    return [path for path in asked["space"] if len({one["parameters"][path] for one in trials}) > 1]
 
 
 def _distribution(one: dict[str, Any]) -> Any:
