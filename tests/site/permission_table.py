@@ -128,6 +128,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:view_save": EDIT,
     "training:view_delete": EDIT,
     "training:run_list": READ,
+    "training:run_csv": READ,
     "training:run_new": EDIT_FORM,
     "training:run_detail": READ,
     "training:run_live": READ,

@@ -85,8 +85,8 @@ class ComparedShape(serializers.Serializer[Any]):
     same = serializers.IntegerField(help_text="How many settings are the same in all.")
 
 
-class CurvesQuery(CompareQuery):
-    base = None
+class CurvesQuery(serializers.Serializer[Any]):
+    runs = serializers.CharField(max_length=4000, help_text="Their numbers, such as 1,2,3.")
     names = serializers.CharField(
         max_length=4000, help_text="Of series, with commas between: train/loss,val/accuracy."
     )
@@ -120,7 +120,9 @@ class DisagreementQuery(serializers.Serializer[Any]):
         required=False,
         help_text="Only rows of this kind; all unless said. `differ`: answered otherwise.",
     )
-    label = serializers.CharField(max_length=500, required=False, help_text="The true label.")
+    label = serializers.CharField(  # type: ignore[assignment]
+        max_length=500, required=False, help_text="The true label."
+    )
     limit = serializers.IntegerField(min_value=0, max_value=disagreement.MOST_ROWS, default=50)
     offset = serializers.IntegerField(min_value=0, max_value=2**31 - 1, default=0)
 

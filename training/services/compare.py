@@ -32,6 +32,7 @@ JOINED = {
     "student_name": F("student__model__name"),
     "student_number": F("student__number"),
     "controlled": F("control_of__number"),
+    "study_number": F("study__number"),
 }
 
 

@@ -112,13 +112,21 @@ def _scatter(
     looks: Mapping[int, Look],
     fields: Sequence[Mapping[str, Any]],
     names: tuple[str, str],
-    **logs: bool,
+    *,
+    log_x: bool,
+    log_y: bool,
 ) -> dict[str, Any]:
     points = []
     for run, one in zip(runs, fields, strict=True):
         x, y = (run_fields.number(one.get(name)) for name in names)
         if x is not None and y is not None:
             points.append(charts.Point(run.number, run.name, looks[run.number], x, y))
-    shares = {f"share_{axis}": ui.is_share(name) for axis, name in zip("xy", names, strict=True)}
-    said = {axis: said_of(name) for axis, name in zip("xy", names, strict=True)}
-    return charts.scatter(points, **said, **shares, **logs)
+    return charts.scatter(
+        points,
+        x=said_of(names[0]),
+        y=said_of(names[1]),
+        share_x=ui.is_share(names[0]),
+        share_y=ui.is_share(names[1]),
+        log_x=log_x,
+        log_y=log_y,
+    )

@@ -7,21 +7,17 @@ from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.db.models import Count, Exists, F, OrderBy, OuterRef, Prefetch
-from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Coalesce, Now
 from django.http import QueryDict
 from django.utils import timezone
 
 from distillhub.lib.errors import Invalid
 from distillhub.templatetags import ui
 from projects.models import DatasetVersion, Project
-from training import catalog
 from training.charts import curves
 from training.models import MetricChunk, Run
 from training.models.metric import Points
-from training.services import queue, run_filters, run_search, scores
-from training.services.run_filters import Seconds
-from training.views import run_charts, run_page
+from training.services import queue, run_fields, run_search, scores
+from training.views import run_charts, run_columns, run_groups, run_page
 
 PAGE = 50
 MOST_PARAMETERS = 4  # columns for what differs; the rest is counted
@@ -35,25 +31,6 @@ GROUPS: dict[str, list[str]] = {
 }
 
 
-#: Columns that a person sorts by; besides them a run's score, on which split.
-SCORES = {"score": "test", "validation": "val"} | {"accuracy": "test"}  # its name of old
-ORDERS: dict[str, Any] = {
-    "number": F("number"),
-    "name": F("name"),
-    "status": F("status"),
-    "agreement": run_filters.metric("val/agreement"),
-    "loss": run_filters.metric("train/loss"),
-    "student": F("student__model__name"),
-    "dataset": F("dataset_version__dataset__name"),
-    "duration": Seconds(Coalesce(F("finished_at"), Now())) - Seconds(F("started_at")),
-    "by": F("created_by__username"),
-    "created": F("created_at"),
-}
-
-#: Parts of a configuration that have columns of their own, or say nothing of the training.
-ELSEWHERE = {"name", "task", "dataset", "student", "teachers", "control", "resources", "exports"}
-
-
 #: What is read of a run, and names of other rows that are joined in.
 SHOWN = (
     "project", "number", "name", "status", "origin", "tags", "fraction", "config", "summary",
@@ -65,6 +42,7 @@ JOINED = {
     "student_name": F("student__model__name"),
     "student_number": F("student__number"),
     "controlled": F("control_of__number"),
+    "study_name": F("study__name"),
 }
 
 
@@ -84,6 +62,11 @@ class Row:
     place: int | None  # in its queue
     parameters: list[Any] = field(default_factory=list)
     is_best: set[str] = field(default_factory=set)
+    fields: list[Any] = field(default_factory=list)  # as the table's `fields` name them
+    told: list[tuple[str, str]] = field(default_factory=list)  # these, and how far apart
+    is_pinned: bool = False
+    apart: dict[str, str] = field(default_factory=dict)  # to the pinned run, by column
+    group: run_groups.Group | None = None  # that begins here
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,46 +83,109 @@ class Table:
     is_live: bool
     metric: str  # of all rows, where they have one in common
     with_loss: bool  # one objective, so that losses compare
+    filter: str
+    refused: str  # what is wrong with the filter
+    show: list[str]  # of run_columns.BUILT
+    fields: list[tuple[str, str]]  # further columns, and what they are called
+    choices: list[tuple[str, str]]  # fields that could be shown
+    group: str
+    settings: list[tuple[str, str]]  # fields to group by
+    pin: int | None
 
     @property
     def test_label(self) -> str:
         return f"Test {ui.measure(self.metric)}" if self.metric else "Test"
 
     @property
+    def kept(self) -> list[str]:
+        """What stands in the address for the columns; nothing for the usual ones."""
+        usual = self.show == list(run_columns.BUILT)
+        return [*([] if usual else self.show), *self.field_names]
+
+    @property
+    def field_names(self) -> list[str]:
+        return [name for name, _ in self.fields]
+
+    @property
+    def built(self) -> list[tuple[str, str]]:
+        return list(run_columns.BUILT.items())
+
+    @property
+    def groupings(self) -> list[tuple[str, str]]:
+        """By what runs are grouped: what every run has, and settings on which the listed differ."""
+        return [*run_columns.GROUPS.items(), *self.settings]
+
+    @property
+    def group_said(self) -> str:
+        return run_columns.GROUPS.get(self.group) or run_columns.said(self.group).capitalize()
+
+    @property
+    def width(self) -> int:
+        """Columns at most; a cell that spans all may span more."""
+        return 6 + len(self.show) + len(self.fields) + len(self.parameters)
+
+    @property
     def is_filtered(self) -> bool:
-        return bool(self.status or self.tag or self.q)
+        return bool(self.status or self.tag or self.q or self.filter)
 
 
 def table(*, project: Project, asked: QueryDict) -> Table:
-    """Raises Invalid for a status or an order that does not exist. Ten queries at most."""
+    """Raises Invalid for a status, an order or a group that does not exist. Ten queries, and one
+    more each for what is pinned and for groups."""
     status, tag, q = asked.get("status", ""), asked.get("tag", ""), asked.get("q", "").strip()
-    order = asked.get("order", "-number")
+    order, grouped = asked.get("order", "-number"), asked.get("group", "")
+    expression = asked.get("filter", "").strip()
     counted = dict(
         project.runs.order_by()
         .values_list("status")
         .annotate(Count("pk"))  # over all, not the page
     )
     wanted = ",".join(GROUPS.get(status, [status]))
-    runs = run_search.search(project=project, status=wanted, tag=tag, q=q)
+    refused = ""
+    try:
+        runs = run_search.search(project=project, status=wanted, tag=tag, q=q, filter=expression)
+    except Invalid as error:
+        if "filter" not in error.fields:
+            raise
+        runs, refused = Run.objects.none(), error.fields["filter"][0]
+    by = [*run_columns.orders(order, project), OrderBy(F("number"), descending=True)]
+    groups: dict[str, run_groups.Group] = {}
+    if grouped:
+        runs = runs.annotate(grouped=run_columns.group(grouped))
+        by.insert(0, OrderBy(F("grouped"), nulls_last=True))
+        groups = run_groups.found(runs, project)
     # Found and sorted by their ids alone; only what is on the page is read.
-    found = runs.order_by(*_orders(order, project), "-number").values_list("pk", flat=True)
+    found = runs.order_by(*by).values_list("pk", flat=True)
     paginator = Paginator(found, PAGE)
-    if not (q or tag):  # counted already
+    if not (q or tag or expression):  # counted already
         statuses = run_search.statuses(wanted) if wanted else counted
         paginator.count = sum(counted.get(one, 0) for one in set(statuses))
     page = paginator.get_page(asked.get("page"))
     pks = list(page.object_list)
-    whole = _read(pks)
-    rows = _rows([whole[pk] for pk in pks if pk in whole])
-    names = _differing([row.run.config for row in rows if row.run.control_of_id is None])
+    pinned = _pinned(project, asked.get("pin", ""))
+    whole = _read(pks if pinned is None else [*pks, pinned])
+    rows = _rows([whole[pk] for pk in pks if pk in whole and pk != pinned])
+    first = _rows([whole[pinned]]) if pinned in whole else []
+    names = run_columns.differing([row.run.config for row in rows if row.run.control_of_id is None])
     shown = names[:MOST_PARAMETERS]
-    for row in rows:
-        values = flat(row.run.config)
+    show, fields = run_columns.chosen(asked.getlist("show"))
+    if groups:
+        run_groups.begin(rows, grouped, groups)
+    for row in [*first, *rows]:
+        values = run_columns.flat(row.run.config)
         row.parameters = [values.get(name) for name in shown]
+        row.fields = [run_fields.value_of(row.run, name) for name in fields]
+        row.told = [
+            (run_columns.written(*pair), "") for pair in zip(fields, row.fields, strict=True)
+        ]
+        row.is_pinned = bool(first) and row is first[0]
+    for row in rows if first else []:
+        row.apart = _apart(row, first[0], fields)
+        row.told = run_columns.told(fields, row.fields, row.apart)
     return Table(
-        rows=rows,
+        rows=[*first, *rows],
         page=page,
-        parameters=_short(shown),
+        parameters=run_columns.short(shown),
         more_parameters=len(names) - len(shown),
         order=order,
         status=status,
@@ -153,58 +199,34 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         is_live=any(not row.run.is_final for row in rows),
         metric=_common([row.metric for row in rows]),
         with_loss=len({_objective(row.run) for row in rows}) == 1,
+        filter=expression,
+        refused=refused,
+        show=show,
+        fields=[(name, run_columns.said(name)) for name in fields],
+        choices=run_columns.offered(row.run for row in rows),
+        group=grouped,
+        settings=run_columns.settings([row.run.config for row in rows]),
+        pin=first[0].run.number if first else None,
     )
 
 
-def flat(config: dict[str, Any], at: str = "") -> dict[str, Any]:
-    """What was chosen, by short names: `learning_rate`, `soft_targets.temperature`; of a stage
-    behind its name."""
-    flattened: dict[str, Any] = {}
-    for key, value in config.items():
-        if key in ELSEWHERE or (key == "losses" and config.get("stages")):
-            continue
-        if key == "losses":
-            for loss in value:
-                kind = loss.get("kind", "?")
-                own = {name: one for name, one in loss.items() if name != "kind"}
-                flattened |= {f"{at}{kind}.{name}": one for name, one in own.items()}
-        elif key == "stages":
-            for stage in value:
-                at = f"{stage.get('name', '?')}."
-                flattened |= {f"{at}{name}": one for name, one in stage.items() if _plain(one)}
-                flattened |= flat({"losses": stage.get("losses", [])}, at)
-        elif key == "scheme" and isinstance(value, dict):
-            kept = {name: one for name, one in value.items() if name != "kind"}
-            flattened |= {"scheme": value.get("kind")}
-            flattened |= {f"scheme.{name}": one for name, one in kept.items()}
-        elif key in ("training", "params"):
-            flattened |= {name: one for name, one in value.items() if not isinstance(one, dict)}
-        elif _plain(value):
-            flattened[key] = value
-    return flattened
+def _pinned(project: Project, asked: str) -> int | None:
+    """The id of the run that the others are told against."""
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
+        return None
+    return project.runs.filter(number=int(asked)).values_list("pk", flat=True).first()
 
 
-def _plain(value: Any) -> bool:
-    return not isinstance(value, dict | list)
-
-
-def _orders(order: str, project: Project) -> list[OrderBy]:
-    """Scores of one kind stay together: accuracy and perplexity do not compare."""
-    name = order.removeprefix("-")
-    if name not in SCORES:
-        return [_order(order, ORDERS.get(name))]
-    by = run_filters.headline(SCORES[name], project)
-    return [OrderBy(F("task")), OrderBy(run_filters.problem(project)), _order(order, by)]
-
-
-def _order(order: str, by: Any) -> OrderBy:
-    name = order.removeprefix("-")
-    kind, _, setting = name.partition(".")
-    if kind == "training" and setting in catalog.training_defaults():
-        by = KeyTransform(setting, KeyTransform("training", "config"))
-    if by is None:
-        raise Invalid(f"Runs cannot be ordered by {name!r}.", fields={"order": ["Unknown."]})
-    return OrderBy(by, descending=order.startswith("-"), nulls_last=True)
+def _apart(row: Row, pinned: Row, fields: list[str]) -> dict[str, str]:
+    """How far a row is from the pinned one, by column."""
+    found = {}
+    if row.metric == pinned.metric:
+        for name in ("score", "validation"):
+            found[name] = run_columns.apart(row.metric, getattr(row, name), getattr(pinned, name))
+    found["agreement"] = run_columns.apart("agreement", row.agreement, pinned.agreement)
+    for name, value, base in zip(fields, row.fields, pinned.fields, strict=True):
+        found[name] = run_columns.apart(name, value, base)
+    return {name: said for name, said in found.items() if said}
 
 
 def _read(pks: list[int]) -> dict[int, Any]:
@@ -309,25 +331,3 @@ def _sparks(rows: list[tuple[Run, str]]) -> dict[int, str]:
             points: Points = chunk.points
             sparks[run] = curves.spark({"values": points.values.tolist()})
     return sparks
-
-
-def _differing(configs: list[dict[str, Any]]) -> list[str]:
-    """Names of settings on which the listed runs differ. Of settings that differ in step, such as
-    the two weights of a pair of losses, the first stands for all."""
-    settings = [flat(config) for config in configs]
-    kept: dict[tuple[int, ...], str] = {}
-    for name in dict.fromkeys(name for one in settings for name in one):
-        values = [json.dumps(one.get(name), sort_keys=True) for one in settings]
-        pattern = tuple(values.index(value) for value in values)
-        if any(pattern):
-            kept.setdefault(pattern, name)
-    return list(kept.values())
-
-
-def _short(names: list[str]) -> list[str]:
-    """`soft_targets.temperature` as `temperature` where no other column would be called that."""
-    ends = [name.rsplit(".", 1)[-1] for name in names]
-    return [
-        end if ends.count(end) == 1 and end != "weight" else name.replace(".", " ")
-        for name, end in zip(names, ends, strict=True)
-    ]

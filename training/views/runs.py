@@ -12,8 +12,8 @@ from distillhub.lib.errors import Missing
 from projects import permissions
 from projects.models import ModelVersion, Role
 from training.charts import machines
-from training.models import Run
-from training.services import logs, machine, metrics, queue, run_slices, runs
+from training.models import Run, SavedView
+from training.services import logs, machine, metrics, queue, run_slices, runs, saved_views
 from training.services.machine import MACHINE
 from training.views import run_charts, run_evaluation, run_page, run_rows, run_table, tracked_run
 
@@ -35,12 +35,18 @@ TAIL = 400  # console lines a page begins with
 @require_safe
 def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    context = {
+    context: dict[str, Any] = {
         "title": "Runs",
         "section": "runs",
         "project": project,
         "table": run_table.table(project=project, asked=request.GET),
     }
+    if not request.headers.get("HX-Request"):
+        context |= {
+            "views": list(saved_views.of_project(project, SavedView.Page.RUNS)),
+            "views_page": SavedView.Page.RUNS,
+            "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        }
     # The fragment has the page's own address: a filter is a link that can be shared.
     name = (
         "training/_run_table.html"
