@@ -55,9 +55,10 @@
         }
       }
       if (meta.scale === "heat") {
-        const [from, to] = [colour("surface-2"), colour("student")];
+        const [from, to] = [colour("surface-2"), colour(meta.hue || "student")];
         trace.colorscale = [[0, from], [0.02, faded(to, 0.12)], [1, to]];
       }
+      if (meta.scale === "apart") trace.colorscale = [[0, colour("teacher-line")], [0.5, colour("surface-2")], [1, colour("student")]];
       drawn.push(trace);
     }
     return drawn;
@@ -106,6 +107,7 @@
         named(one, (note, own, tone) => ({ ...note, font: { ...note.font, color: tone === "teacher" ? colour("teacher") : own }, bgcolor: faded(colour("surface"), 0.8) }))),
       uirevision: chart.revision, // a zoom survives new points
     };
+    for (const name of Object.keys(source)) if (/^[xy]axis\d+$/.test(name)) wanted[name] = axis(source[name]);
     if (empty) {
       wanted.shapes = [];
       wanted.annotations = [{ text: "nothing measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];

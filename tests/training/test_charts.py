@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from training.charts import curves, fidelity, machines, row_maps
+from training.charts import confusions, curves, fidelity, machines, row_maps
 from training.charts.figures import Figure
 
 POINTS: dict[str, list[Any]] = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
@@ -46,7 +46,7 @@ FIGURES = {
     "throughput": curves.throughput(SERIES),
     **{f"machine {one['name']}": one["figure"] for one in machines.of_run(TAKEN)},
     **{one["name"]: one["figure"] for one in machines.of_worker(3, {"cpu": TIMES}, {0: "L4"})},
-    "confusion": fidelity.confusion(LABELS, COUNTS),
+    "confusion": confusions.of(LABELS, COUNTS),
     "reliability": fidelity.reliability(BINS, BINS),
     "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
     "scatter": fidelity.scatter([1, 2], [1.5, "NaN"], ([1, 2], [1.2, 2.1])),
@@ -139,12 +139,12 @@ def test_a_row_map_has_its_first_group_in_front_and_what_is_quiet_behind() -> No
 
 
 def test_peoples_words_are_never_markup() -> None:
-    heat = fidelity.confusion(LABELS, COUNTS)["data"][0]
+    heat = confusions.of(LABELS, COUNTS)["data"][0]
     assert heat["x"] == ["a_b", "&lt;b&gt;bold&lt;/b&gt;", "c"]
 
 
 def test_confusion_is_a_share_of_each_true_class_and_an_empty_class_is_no_fault() -> None:
-    assert fidelity.confusion(LABELS, COUNTS)["data"][0]["z"] == [
+    assert confusions.of(LABELS, COUNTS)["data"][0]["z"] == [
         [0.8, 0.2, 0.0],
         [0.1, 0.9, 0.0],
         [0.0, 0.0, 0.0],
@@ -171,7 +171,7 @@ def test_a_spark_needs_two_points_and_stays_in_its_box() -> None:
 
 def test_labels_are_shown_as_they_are_spelt() -> None:
     labels = ["-1", "1", "a_b"]
-    heat = fidelity.confusion(labels, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])["data"][0]
+    heat = confusions.of(labels, [[1, 0, 0], [0, 1, 0], [0, 0, 1]])["data"][0]
     assert heat["x"] == labels
     worst = fidelity.per_class([PER_CLASS[0] | {"label": label} for label in labels])
     assert worst["data"][0]["y"] == labels

@@ -6,7 +6,7 @@ from projects.models import Project, User
 from tests import make
 from tests.conftest import signed_in
 from tests.training.test_run_pages import evaluated, page
-from training.charts import fidelity
+from training.charts import confusions, fidelity
 from training.models import Run
 from training.views import run_evaluation
 
@@ -71,4 +71,4 @@ def test_bins_of_few_rows_are_joined_and_keep_every_row() -> None:
 def test_a_matrix_of_many_classes_is_a_small_part_of_a_page() -> None:
     labels = [f"a label with a long name {place}" for place in range(77)]
     counts = [[int(row == column) * 40 for column in range(77)] for row in range(77)]
-    assert len(str(fidelity.confusion(labels, counts))) < 60_000
+    assert len(str(confusions.of(labels, counts))) < 60_000

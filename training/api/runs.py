@@ -42,6 +42,7 @@ from training.api.run_serializers import (
 from training.models import Artifact, Run, RunEvent
 from training.services import (
     artifacts,
+    fidelity,
     lineage,
     logs,
     metrics,
@@ -344,7 +345,7 @@ class RunEvaluation(RunView):
         responses={200: OpenApiResponse(EVALUATION)}, summary="Evaluation and fidelity report"
     )
     def get(self, request: Request, project_slug: str, number: int) -> Response:
-        return Response(artifacts.evaluation(run=self.run()))
+        return Response(fidelity.report(run=self.run()))
 
 
 class RunLineage(RunView):

@@ -3,45 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.charts.figures import COLOURS, Figure, Trace, figure, finite, plain
+from training.charts.figures import COLOURS, Figure, Trace, figure, finite, plain, unique
 from training.engine import shares
-
-MOST_CLASSES_NAMED = 40  # beyond, axis labels would overlap; hovering still names them
-
-
-def confusion(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
-    """Rows are true classes, columns answers; colour is the share of the row, so that rare
-    classes are seen as well as common ones."""
-    names = [plain(str(label), 20) for label in labels]
-    # Hovering reads the counts: a sentence a cell would be most of the page of many classes.
-    parts = [[round(count / (sum(row) or 1), 4) for count in row] for row in counts]
-    few = len(names) <= MOST_CLASSES_NAMED
-    axis = {"showgrid": False, "type": "category", "showticklabels": few, "tickfont": {"size": 10}}
-    heat: Trace = {
-        "type": "heatmap",
-        "x": _unique(names),
-        "y": _unique(names),
-        "z": parts,
-        "customdata": [list(row) for row in counts],
-        "hovertemplate": (
-            "true: %{y}<br>answered: %{x}<br>%{customdata} rows, %{z:.1%} of the true ones"
-            "<extra></extra>"
-        ),
-        "zmin": 0,
-        "zmax": 1,
-        "xgap": 1 if few else 0,
-        "ygap": 1 if few else 0,
-        "showscale": False,
-        "colorscale": [[0, "#fafaf8"], [1, COLOURS["student"]]],
-        "meta": {"scale": "heat"},
-    }
-    return figure(
-        [heat],
-        x=axis | {"title": {"text": "answered", "standoff": 8}, "side": "bottom"},
-        y=axis | {"title": {"text": "true", "standoff": 8}, "autorange": "reversed"},
-        caption="Of the rows of each true class, the share that got each answer.",
-        hovermode="closest",
-    )
 
 
 def reliability(
@@ -83,7 +46,7 @@ def per_class(
     """F1 of each class with its interval, the student's worst first, and the teacher's as a mark on
     the bar. Classes of few rows are faint."""
     worst = sorted(student, key=lambda row: finite(row.get("f1")) or 0.0)[:most]
-    names = _unique([plain(str(row["label"]), 24) for row in worst])
+    names = unique([plain(str(row["label"]), 24) for row in worst])
     sure = [_f1_interval(row) for row in worst]
     bars: Trace = {
         "type": "bar",
@@ -249,13 +212,3 @@ def _bins(bins: Sequence[Mapping[str, Any]], tone: str) -> Trace:
         ),
         "meta": {"tone": tone},
     }
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Axis categories must differ; shortened names may not."""
-    seen: dict[str, int] = {}
-    unique = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        unique.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return unique

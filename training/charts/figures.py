@@ -136,3 +136,13 @@ def plain(text: str, longest: int = 28) -> str:
     """People's words as Plotly shows them: short, and never read as its mark-up."""
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Categories of an axis must differ; shortened names may not."""
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return found

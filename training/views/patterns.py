@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from training.charts import curves, fidelity
+from training.charts import confusions, curves
 from training.models import Run
 
 STEPS = list(range(0, 500, 20))
@@ -45,7 +45,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         ],
         "loss": curves.losses(_series(), terms=["soft_targets", "hard_labels"]),
         "quality": curves.quality(_series(), teacher=0.902, teacher_name="big"),
-        "confusion": fidelity.confusion(
+        "confusion": confusions.of(
             ["cat", "dog", "owl"], [[41, 3, 1], [5, 38, 2], [0, 1, 44]]
         ),
     }

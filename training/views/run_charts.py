@@ -9,12 +9,15 @@ from projects.ingest import words
 from projects.ingest.formats import TOKENS_TASK
 from projects.models import ModelVersion
 from training import catalog
-from training.charts import curves, fidelity
+from training.charts import calibration, confusions, curves, fidelity, sizes
+from training.engine import shares
 from training.models import Run
 from training.services import artifacts as files
+from training.services import fidelity as fidelity_report
 from training.services import metrics, scores
 
 CHART_POINTS = 1000
+FEW = 5  # examples of a kind
 
 Chart = dict[str, Any]
 
@@ -198,26 +201,34 @@ def _steps(series: Mapping[str, Any], kind: str) -> list[int]:
 def evaluation(run: Run) -> dict[str, Any] | None:
     """The report of the test split with its figures, or None before there is one."""
     try:
-        report = files.evaluation(run=run)
+        report = fidelity_report.report(run=run)
     except files.NotEvaluated:
         return None
     student, teacher = report["student"] or {}, report.get("teacher") or {}
+    control = report["control"] or {}
     taught = bool(teacher)
-    examples = report.get("examples", [])
+    examples, fates = report.get("examples", []), report["fates"] or {}
     if run.task == TOKENS_TASK:
         examples = _tagged(report["labels"], examples)
     return report | {
         "judged": judged(run),
-        **_of_classes(report["labels"], student, teacher),
+        **_of_classes(report["labels"], student, teacher, control),
         **_of_numbers(student, teacher),
         "per_span": _of_spans(student, teacher),
+        "sized": _sized(report["sizes"]),
         "slices": [
             # Bars of shares end at 1; those of errors at the largest.
             one | {"most": 1 if one["metric"] == "accuracy" else _most(one["parts"])}
             for one in report.get("slices", [])
         ],
         "examples": [
-            (kind, label, [one for one in examples if one["kind"] == kind])
+            (
+                kind,
+                label,
+                # Where the tab of rows has them all, the first few do.
+                [one for one in examples if one["kind"] == kind][: FEW if kind in fates else None],
+                fates.get(kind),
+            )
             for kind, label in (
                 ("lost", "Lost to the teacher" if taught else "Foreseen least"),
                 ("beat", "Beat the teacher"),
@@ -232,20 +243,64 @@ def _most(parts: list[dict[str, Any]]) -> float:
 
 
 def _of_classes(
-    labels: list[str], student: Mapping[str, Any], teacher: Mapping[str, Any]
+    labels: list[str],
+    student: Mapping[str, Any],
+    teacher: Mapping[str, Any],
+    control: Mapping[str, Any],
 ) -> dict[str, Any]:
-    made: dict[str, Any] = {"per_class": None, "confusion": None, "reliability": None}
+    made: dict[str, Any] = {"per_class": None, "confusions": [], "reliability": []}
     if "per_class" in student:
         made["per_class"] = fidelity.per_class(student["per_class"], teacher.get("per_class"))
         made["per_class_height"] = max(200, min(640, 22 * min(len(labels), 24) + 60))
+        made["classes"] = _classes(student, teacher, control)
+    everybody = [("student", student), ("teacher", teacher), ("control", control)]
     if "confusion" in student:
-        made["confusion"] = fidelity.confusion(labels, student["confusion"])
+        made["confusions"] = [
+            {
+                "who": who,
+                "figure": confusions.of(labels, one["confusion"], who=who),
+                "title": "Confusion" if who == "student" else f"Confusion of the {who}",
+                "note": "share of each true class",
+                "name": "confusion" if who == "student" else f"confusion_{who}",
+            }
+            for who, one in everybody
+            if "confusion" in one
+        ]
+        if "confusion" in teacher:
+            apart = confusions.difference(labels, student["confusion"], teacher["confusion"])
+            told = {"who": "difference", "figure": apart, "name": "confusion_difference"}
+            told |= {"title": "Difference", "note": "student less teacher"}
+            made["confusions"].insert(2, told)
         made["confusion_height"] = max(440, min(680, 26 * len(labels) + 90))
-        made["mixups"] = _mixups(labels, student["confusion"])
-    if "reliability" in student:
-        bins = teacher.get("reliability")
-        made["reliability"] = fidelity.reliability(student["reliability"], bins)
+    made["reliability"] = [
+        (
+            f"Reliability, {who}",
+            calibration.diagram(one["reliability"], who=who),
+            f"calibration error {ui.percent(one.get('ece'))}",
+            "reliability" if who == "student" else f"reliability_{who}",
+        )
+        for who, one in everybody
+        if one.get("reliability")
+    ]
     return made
+
+
+def _classes(*networks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each class with what student, teacher and control make of it, the commonest first."""
+    beside = [
+        {one["label"]: one["f1"] for one in network.get("per_class", [])} for network in networks
+    ]
+    found = [
+        one
+        | {
+            "interval": shares.of_f1(one["precision"], one["recall"], one["rows"]),
+            "teacher": beside[1].get(one["label"]),
+            "control": beside[2].get(one["label"]),
+            "is_few": one["rows"] < shares.FEW,
+        }
+        for one in networks[0]["per_class"]
+    ]
+    return sorted(found, key=lambda one: (-one["rows"], one["label"]))
 
 
 def _of_numbers(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,6 +308,17 @@ def _of_numbers(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> dict[
         return {}
     beside = (teacher["truth"], teacher["answers"]) if "answers" in teacher else None
     return {"scatter": fidelity.scatter(student["truth"], student["answers"], beside)}
+
+
+def _sized(found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """By how long or large rows are, as a figure and as a table."""
+    if found is None:
+        return None
+    name = ui.measure(found["metric"])
+    is_share = ui.is_share(found["metric"])
+    drawn = sizes.by_size(found["parts"], unit=found["unit"], name=name, is_share=is_share)
+    parts = [one | {"span": sizes.span(one)} for one in found["parts"]]
+    return {**found, "figure": drawn, "parts": parts}
 
 
 def _of_spans(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -276,14 +342,3 @@ def _tagged(labels: list[str], examples: list[dict[str, Any]]) -> list[dict[str,
         }
         for one in examples
     ]
-
-
-def _mixups(labels: list[str], counts: list[list[int]]) -> list[dict[str, Any]]:
-    """The commonest wrong answers."""
-    wrong: list[dict[str, Any]] = [
-        {"true": labels[row], "answered": labels[column], "count": count, "of": sum(counts[row])}
-        for row in range(len(labels))
-        for column, count in enumerate(counts[row])
-        if count and row != column
-    ]
-    return sorted(wrong, key=lambda one: one["count"], reverse=True)[:8]

@@ -21,7 +21,9 @@ def evaluation(run: Run) -> dict[str, Any] | None:
     found = run_charts.evaluation(run)
     if found is None:
         return None
-    slices = sorted(map(_sliced, found["slices"]), key=lambda one: -one["reach"])
+    # Parts by length that everybody is told of take the place of those of two networks.
+    told = [one for one in found["slices"] if one["column"] != "length" or not found["sized"]]
+    slices = sorted(map(_sliced, told), key=lambda one: -one["reach"])
     return found | {"slices": slices[:OPEN], "further_slices": slices[OPEN:]}
 
 
