@@ -26,7 +26,7 @@ from projects.models import (
     StoredCompletion,
     User,
 )
-from projects.services import accounts, datasets, prompts, resumable, reviews
+from projects.services import accounts, datasets, feedback, prompts, resumable, reviews
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
@@ -128,6 +128,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     dataset = project.datasets.get(name="messages")
     Slice.objects.create(dataset=dataset, name="short", conditions={"q": "x"}, created_by=erin)
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
+    said = feedback.save(
+        project=project, task="text-classification", given="hello", label="yes", by=erin
+    )
     view = SavedView.objects.create(project=project, name="mine", query="q=x", created_by=erin)
     sessions = {}
     for person in (charlie, vera, erin, alice):
@@ -163,6 +166,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "prompt_name": "asking",
             "slice_name": "short",
             "queue_id": queue.pk,
+            "feedback_id": said.pk,
         },
     )
 

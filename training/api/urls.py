@@ -91,6 +91,7 @@ urlpatterns: list[URLPattern] = [
         predictions.PredictionsCsv.as_view(),
         name="api_run_predictions_csv",
     ),
+    path(f"{RUN}/predict/", serving.RunPredict.as_view(), name="api_run_predict"),
     path(f"{RUN}/reviews/", run_reviews.RunReviews.as_view(), name="api_run_reviews"),
     path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
