@@ -24,6 +24,7 @@ from training.views import (
     storage,
     studies,
     workers,
+    sweeps,
 )
 
 app_name = "training"
@@ -92,6 +93,11 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
     path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
     path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),
+    path(f"{STUDY}/trials.csv", sweeps.sweep_csv, name="sweep_csv"),
+    path(f"{STUDY}/stop/", sweeps.sweep_stop, name="sweep_stop"),
+    path(f"{STUDY}/resume/", sweeps.sweep_resume, name="sweep_resume"),
+    path(f"{STUDY}/trials/", sweeps.sweep_add, name="sweep_add"),
+    path(f"{STUDY}/best/", sweeps.sweep_best, name="sweep_best"),
     path("p/<slug:project_slug>/views/", saved_views.view_save, name="view_save"),
     path(
         "p/<slug:project_slug>/views/<int:view_id>/delete/",

@@ -304,3 +304,27 @@ def _nowhere(missing: KeyError) -> str:
 def _invalid(faults: Faults) -> Invalid:
     field, told = next(iter(faults.items()))
     return Invalid(f"{field}: {told[0]}", fields=faults)
+
+
+def label_of(base: Mapping[str, Any], path: str) -> str:
+    """What an option is called in a table: `Learning rate`, `Temperature`, and of which term or
+    stage where there are several."""
+    home, _, name = path.rpartition(".")
+    if not home or REFERENCE.fullmatch(path):
+        word = "teacher" if path.startswith("teachers") else path.replace("_", " ")
+        return word[:1].upper() + word[1:]
+    try:
+        described = option_of(base, path)
+    except (KeyError, IndexError, TypeError, ValueError):
+        described = None
+    label = str((described or {}).get("label") or name.replace("_", " ").capitalize())
+    if home.startswith(("losses.", "stages.")):
+        at: Any = base
+        try:
+            for step in home.split("."):
+                at = at[int(step)] if step.isdigit() else at[step]
+            whose = str(at.get("kind") or at.get("name") or "").replace("_", " ")
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            whose = ""
+        return f"{label}, {whose}" if whose else label
+    return label

@@ -14,10 +14,11 @@ from projects import permissions
 from projects.models import Role
 from training.charts import studies as charts
 from training.models import Run, Study
-from training.services import runs, scores, studies
+from training.services import runs, scores, studies, study_strategies
+from training.services import sweeps as sweep_services
 from training.services.studies import Arm
 from training.services.study_kinds import KINDS, label_of
-from training.views import run_page
+from training.views import run_page, sweeps
 from training.worker import comparison
 from training.worker.study_pairs import seed_of
 
@@ -52,6 +53,8 @@ def study_list(request: HttpRequest, project_slug: str) -> HttpResponse:
 def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     study = studies.find(project=project, number=number)
+    if study.kind == sweep_services.KEY:
+        return sweeps.detail(request, project, study)
     arms = studies.arms(study)
     compared = (study.report or {}).get("comparisons", [])
     context = {
