@@ -14,6 +14,7 @@ from training.views import (
     promotion,
     queue,
     recipes,
+    reports,
     run_actions,
     run_csv,
     run_form,
@@ -33,6 +34,8 @@ MODEL = "p/<slug:project_slug>/models/<str:model_name>"
 VERSION = f"{MODEL}/<int:number>"
 DATASET = "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>"
 STUDY = "p/<slug:project_slug>/studies/<int:number>"
+REPORTS = "p/<slug:project_slug>/reports"
+REPORT = f"{REPORTS}/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -87,6 +90,15 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/inspect/", models.model_inspect, name="model_inspect"),
     path("p/<slug:project_slug>/studies/", studies.study_list, name="study_list"),
     path("p/<slug:project_slug>/pareto/", pareto.pareto_page, name="pareto"),
+    path(f"{REPORTS}/", reports.report_list, name="report_list"),
+    path(f"{REPORTS}/new/", reports.report_new, name="report_new"),
+    path(f"{REPORTS}/preview/", reports.report_preview, name="report_preview"),
+    path(f"{REPORT}/", reports.report_detail, name="report_detail"),
+    path(f"{REPORT}/edit/", reports.report_edit, name="report_edit"),
+    path(f"{REPORT}/delete/", reports.report_delete, name="report_delete"),
+    path(f"{REPORT}/share/", reports.report_share, name="report_share"),
+    path(f"{REPORT}/unshare/", reports.report_unshare, name="report_unshare"),
+    path("shared/reports/<str:secret>/", reports.report_shared, name="report_shared"),
     path(f"{STUDY}/", studies.study_detail, name="study_detail"),
     path(f"{STUDY}/edit/", studies.study_edit, name="study_edit"),
     path(f"{STUDY}/cancel/", studies.study_cancel, name="study_cancel"),

@@ -190,6 +190,10 @@
 
   const startNew = (within) => {
     for (const root of within.querySelectorAll("[data-chart]:not([data-drawn])")) {
+      if (root.closest("[data-draw-now]")) { // that is to be printed whole
+        start(root);
+        continue;
+      }
       // Charts below the fold wait until they are near.
       const watch = new IntersectionObserver((seen) => {
         if (!seen.some((one) => one.isIntersecting)) return;

@@ -31,6 +31,7 @@ from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
 from training.models import Artifact, SavedView, StorageUse, Study
+from training.services import reports
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 RULES = PAGES | REST
@@ -92,6 +93,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     Study.objects.create(
         project=project, number=1, kind="seeds", name="sure", asked={}, created_by=run.created_by
     )
+    reports.share(report=reports.create(project=project, title="told", body="", by=alice), by=alice)
     Artifact.objects.create(
         run=run, kind="model", name="model/config.json", sha256=blob.sha256, bytes=blob.bytes
     )
@@ -152,6 +154,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "username": "vera",
             "pk": token.pk,
             "token": "spent",
+            "secret": "guessed",
             "method_kind": "losses",
             "export_id": shipped.pk,
             "gate_id": gate.pk,
@@ -228,6 +231,7 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
 SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
     ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
+    ("training:report_shared", "GET"): {"missing"},  # a guessed link
     ("api_token", "DELETE"): {"missing", "allowed"},
     ("api_upload", "GET"): {"missing", "allowed"},  # only one's own uploads exist
     ("api_upload", "PATCH"): {"missing", "allowed"},

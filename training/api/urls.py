@@ -13,6 +13,7 @@ from training.api import (
     promotion,
     queue,
     recipes,
+    reports,
     run_reviews,
     run_slices,
     runs,
@@ -33,6 +34,7 @@ EXPORT = f"{VERSION}/exports/<int:export_id>"
 DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>"
 RUNS = "projects/<slug:project_slug>/runs"
 STUDIES = "projects/<slug:project_slug>/studies"
+REPORTS = "projects/<slug:project_slug>/reports"
 RUN = f"{RUNS}/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -97,6 +99,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path("projects/<slug:project_slug>/pareto/", pareto.ParetoView.as_view(), name="api_pareto"),
+    path(f"{REPORTS}/", reports.ReportList.as_view(), name="api_reports"),
+    path(f"{REPORTS}/<int:number>/", reports.ReportDetail.as_view(), name="api_report"),
+    path(f"{REPORTS}/<int:number>/share/", reports.ReportShare.as_view(), name="api_report_share"),
     path(f"{STUDIES}/<int:number>/", studies.StudyDetail.as_view(), name="api_study"),
     path(f"{STUDIES}/<int:number>/trials/", sweeps.StudyTrials.as_view(), name="api_study_trials"),
     path(f"{STUDIES}/<int:number>/stop/", sweeps.StudyStop.as_view(), name="api_study_stop"),

@@ -7,6 +7,7 @@ from training.models.gate import TeacherGate
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
 from training.models.promotion import Promotion
 from training.models.publication import Publication
+from training.models.report import Report
 from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
@@ -20,7 +21,7 @@ from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
     "Artifact", "CardEdit", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Promotion", "Publication", "RowMap", "Run", "RunConsole", "RunEvent",
+    "MetricSeries", "Promotion", "Publication", "Report", "RowMap", "Run", "RunConsole", "RunEvent",
     "RunSlice", "SavedView", "StorageUse", "Study", "TeacherAnswer", "TeacherGate",
     "TeacherOutputs", "Trial", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

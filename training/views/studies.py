@@ -69,7 +69,7 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "progress": studies.progress(arms),
         "verdict": run_page.placed(study.verdict),
         "comparisons": [(run_page.placed(one) or {}) | _named(study, one) for one in compared],
-        "charts": _charts(study, arms, compared),
+        "charts": drawn(study, arms, compared),
         "base": study.asked.get("base", {}),
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
@@ -110,7 +110,8 @@ def run_more_seeds(request: HttpRequest, project_slug: str, number: int) -> Http
     return redirect("training:study_detail", project.slug, study.number)
 
 
-def _charts(study: Study, arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def drawn(study: Study, arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The charts of its page, which reports show, too."""
     made: list[dict[str, Any]] = []
     told = [(arm.key, arm.label, _scores(arm)) for arm in arms]
     told = [one for one in told if one[2]]
