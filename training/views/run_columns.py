@@ -58,10 +58,13 @@ ORDERS: dict[str, Any] = {
     "created": F("created_at"),
 }
 GROUPED: dict[str, Any] = {
-    "dataset": Concat(
-        F("dataset_version__dataset__name"),
-        Value("@"),
-        Cast(F("dataset_version__number"), CharField()),
+    "dataset": Case(
+        When(dataset_version=None, then=None),
+        default=Concat(
+            F("dataset_version__dataset__name"),
+            Value("@"),
+            Cast(F("dataset_version__number"), CharField()),
+        ),
     ),
     "student": F("student__model__name"),
     "status": F("status"),

@@ -165,14 +165,16 @@ def table(*, project: Project, asked: QueryDict) -> Table:
     pks = list(page.object_list)
     pinned = _pinned(project, asked.get("pin", ""))
     whole = _read(pks if pinned is None else [*pks, pinned])
-    rows = _rows([whole[pk] for pk in pks if pk in whole and pk != pinned])
-    first = _rows([whole[pinned]]) if pinned in whole else []
+    listed = [pk for pk in pks if pk != pinned]
+    every = _rows([whole[pk] for pk in ([pinned, *listed] if pinned else listed) if pk in whole])
+    first = [row for row in every if row.run.pk == pinned]
+    rows = every[len(first) :]
     names = run_columns.differing([row.run.config for row in rows if row.run.control_of_id is None])
     shown = names[:MOST_PARAMETERS]
     show, fields = run_columns.chosen(asked.getlist("show"))
     if groups:
         run_groups.begin(rows, grouped, groups)
-    for row in [*first, *rows]:
+    for row in every:
         values = run_columns.flat(row.run.config)
         row.parameters = [values.get(name) for name in shown]
         row.fields = [run_fields.value_of(row.run, name) for name in fields]
@@ -184,7 +186,7 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         row.apart = _apart(row, first[0], fields)
         row.told = run_columns.told(fields, row.fields, row.apart)
     return Table(
-        rows=[*first, *rows],
+        rows=every,
         page=page,
         parameters=run_columns.short(shown),
         more_parameters=len(names) - len(shown),
