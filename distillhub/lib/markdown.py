@@ -25,14 +25,14 @@ ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "ol": {"start"}}
 SCHEMES = {"http", "https", "mailto"}
 
 
-def render(text: str, *, lower: int = 0) -> SafeString:
-    """As HTML. Headings are `lower` levels lower, so that they fit below a page's own."""
+def render(text: str, *, highest: int = 2) -> SafeString:
+    """As HTML. No heading is above the level `highest`: the first is a page's own."""
     if len(text) > LONGEST:
         text = f"    {text[:LONGEST]}"
     tokens = _parser().parse(text)
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1]) + lower)}"
+            token.tag = f"h{max(highest, int(token.tag[1]))}"
     html: str = _parser().renderer.render(tokens, _parser().options, {})
     clean: str = nh3.clean(
         html,

@@ -43,7 +43,7 @@ class _Tags(HTMLParser):
 def test_what_a_note_may_hold_is_shown_and_its_headings_fit_below_the_page() -> None:
     table = "|a|b|\n|-|-|\n|1|`2`|\n\n"
     text = f"# Use\n\nSee [docs](https://example.org/a).\n\n{table}- *one*\n- **two**\n"
-    html = markdown.render(text, lower=2)
+    html = markdown.render(text, highest=3)
     assert "<h3>Use</h3>" in html
     assert 'href="https://example.org/a"' in html
     assert 'rel="nofollow noopener noreferrer"' in html

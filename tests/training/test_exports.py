@@ -226,7 +226,7 @@ def test_a_ready_export_is_one_zip(
     assert answer["X-Content-Type-Options"] == "nosniff"
     with zipfile.ZipFile(io.BytesIO(answer.getvalue())) as archive:
         assert archive.read("model.onnx") == b"graph"
-        assert archive.namelist() == ["model.onnx", "README.txt"]
+        assert archive.namelist() == ["README.md", "model.onnx", "README.txt"]
 
 
 @pytest.mark.parametrize("status", ["queued", "working", "failed"])

@@ -177,7 +177,7 @@ def test_files_come_one_by_one_and_as_a_zip(owner: APIClient, trained: ModelVers
     content = b"".join(whole.streaming_content)  # type: ignore[attr-defined]
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["config.json", "m.safetensors"]
+        assert archive.namelist() == ["README.md", "config.json", "m.safetensors"]
         assert archive.read("m.safetensors") == b"12345"
     assert owner.get(f"{base}/files/../secret_key").status_code == 404
     assert owner.get("/api/v1/projects/intents/models/big/versions/1/download/").status_code == 404

@@ -16,7 +16,7 @@ from projects.api.base import idempotent, person
 from training.api import export_serializers as shapes
 from training.api.models import FILE, ModelMixin
 from training.models import Export
-from training.services import exports
+from training.services import exports, model_cards
 
 
 class ExportList(ModelMixin, generics.ListAPIView[Export]):
@@ -83,6 +83,5 @@ class ExportDownload(ExportMixin, APIView):
         self, request: Request, project_slug: str, model_name: str, number: int, export_id: int
     ) -> HttpResponseBase:
         export = self.export()
-        return downloads.archive(
-            exports.files(export=export), name=exports.file_name(export=export)
-        )
+        files = model_cards.beside(version=export.version, files=exports.files(export=export))
+        return downloads.archive(files, name=exports.file_name(export=export))

@@ -19,7 +19,7 @@ from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import ModelVersion, RegisteredModel
 from projects.services import registry
 from training.api import model_serializers as shapes
-from training.services import api_teachers, networks
+from training.services import api_teachers, model_cards, networks
 
 FILE = OpenApiResponse(OpenApiTypes.BINARY, description="The file, as an attachment.")
 
@@ -209,7 +209,7 @@ class VersionDownload(ModelMixin, APIView):
         self, request: Request, project_slug: str, model_name: str, number: int
     ) -> HttpResponseBase:
         version = self.version()
-        files = networks.files(version=version)
+        files = model_cards.beside(version=version, files=networks.files(version=version))
         return downloads.archive(files, name=f"{version.model.name}-{version.number}.zip")
 
 

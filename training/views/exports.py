@@ -12,7 +12,7 @@ from projects import permissions
 from projects.models import ModelVersion, Project, Role, User
 from projects.services import registry
 from training.forms.exports import ExportDraft
-from training.services import exports, networks
+from training.services import exports, model_cards, networks
 from training.views import export_parts, models
 
 PARTS = {"exports": "_exports_table", "export-form": "_exports_form"}
@@ -92,4 +92,5 @@ def export_download(
     project = permissions.project_for(request.user, project_slug)
     version = registry.find(project=project, name=model_name, number=number)
     export = exports.find(version=version, export_id=export_id)
-    return downloads.archive(exports.files(export=export), name=exports.file_name(export=export))
+    files = model_cards.beside(version=version, files=exports.files(export=export))
+    return downloads.archive(files, name=exports.file_name(export=export))

@@ -16,11 +16,12 @@ from training.charts import lineage as drawing
 from training.services import lineage
 from training.views import model_tabs
 
-LETTERS = 24  # that a box holds in a line
+RUNS = 6  # whose packages are listed
+LETTERS = 22  # that a box holds in a line
 
 #: What an edge means, as a sentence goes on behind "was used as"; the rest are operations.
 HOW = {
-    "output": "left by",
+    "output": "made",
     "weights": "weights of",
     "teacher": "teacher",
     "student": "student",
@@ -42,7 +43,7 @@ def model_lineage(
     drawn = drawing.drawn(graph["nodes"], graph["edges"])
     for key, box in drawn["boxes"].items():
         nodes[key] |= box
-    runs = [one for one in graph["nodes"] if one["kind"] == "run" and one["made_with"]]
+    runs = [one for one in graph["nodes"] if one["kind"] == "run" and one["made_with"]][:RUNS]
     context = model_tabs.frame(project, version, "lineage") | {
         "drawn": drawn,
         "nodes": list(nodes.values()),
@@ -54,10 +55,22 @@ def model_lineage(
             for one in graph["edges"]
         ],
         "complete": graph["complete"],
-        "made_with": [(one, sorted(one["made_with"].items())) for one in runs],
+        "runs": runs,
+        "packages": _packages(runs),
         "data": [one for one in graph["nodes"] if one["kind"] == "dataset"],
     }
     return render(request, "training/model_lineage.html", context)
+
+
+def _packages(runs: list[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """(what, its value of each run), the configuration and our own code first."""
+    if not runs:
+        return []
+    names = dict.fromkeys(
+        ("distillhub", "code", *(one for run in runs for one in run["made_with"]))
+    )
+    rows = [(name, [str(run["made_with"].get(name, "")) for run in runs]) for name in names]
+    return [("configuration", [run["configuration"][:16] for run in runs]), *rows]
 
 
 def _node(project: Project, version: ModelVersion, node: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ def tabs(project: Project, version: ModelVersion) -> list[tuple[str, str, str, i
         (key, label, reverse(f"training:{route}", args=at), None)
         for key, label, route in (
             ("overview", "Overview", "model_version"),
+            ("card", "Card", "model_card"),
             ("promotion", "Promotion", "model_promotion"),
             ("lineage", "Lineage", "model_lineage"),
         )

@@ -23,7 +23,14 @@ from training.forms import fields, run_choices
 from training.forms.exports import ExportDraft
 from training.forms.models import ModelDraft
 from training.models import Run
-from training.services import api_teachers, derivations, networks, recorded_teachers, scores
+from training.services import (
+    api_teachers,
+    derivations,
+    model_cards,
+    networks,
+    recorded_teachers,
+    scores,
+)
 from training.views import export_parts, gates, model_tabs
 
 RECENT = 50  # runs listed on a version's page
@@ -305,7 +312,7 @@ def model_download(
 ) -> HttpResponseBase:
     project = permissions.project_for(request.user, project_slug)
     version = registry.find(project=project, name=model_name, number=number)
-    files = networks.files(version=version)
+    files = model_cards.beside(version=version, files=networks.files(version=version))
     return downloads.archive(files, name=f"{model_name}-{number}.zip")
 
 
