@@ -66,9 +66,9 @@ class VersionCard(ModelMixin, APIView):
         description="Save people's part; the facts cannot be written.",
     )
     def put(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
+        version = self.version()
         asked = CardChange(data=request.data)
         asked.is_valid(raise_exception=True)
-        version = self.version()
         model_cards.write(
             version=version,
             text=asked.validated_data["text"],
