@@ -1,10 +1,12 @@
 """Makers of rows for tests: real rows through the ORM, each with sensible defaults."""
 
+import io
 from datetime import timedelta
 from itertools import count
 from typing import Any
 
 from django.utils import timezone
+from PIL import Image
 
 from projects.models import (
     Dataset,
@@ -224,6 +226,13 @@ def distillation(project: Project, *, accuracy: float = 0.88, control: float = 0
     LogChunk.objects.create(run=made, index=0, first_line=1, count=1, lines=[line])
     made.tell("created", "Launched.", by=project.created_by)
     return made
+
+
+def picture() -> bytes:
+    """A small PNG."""
+    out = io.BytesIO()
+    Image.new("L", (4, 4), 128).save(out, "PNG")
+    return out.getvalue()
 
 
 def export(version: ModelVersion, dataset: DatasetVersion, **fields: Any) -> Export:

@@ -131,7 +131,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     Slice.objects.create(dataset=dataset, name="short", conditions={"q": "x"}, created_by=erin)
     under_way = resumable.begin(name="big.csv", size=10, by=erin)
     said = feedback.save(
-        project=project, task="text-classification", given="hello", label="yes", by=erin
+        project=project, task="image-classification", given=make.picture(), label="yes", by=erin
     )
     view = SavedView.objects.create(project=project, name="mine", query="q=x", created_by=erin)
     sessions = {}
