@@ -289,6 +289,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_run_artifacts": READ,
     "api_run_artifact": READ,
     "api_run_evaluation": READ,
+    "api_run_lens": READ,
     "api_run_predictions": READ,
     "api_run_predictions_csv": READ,
     "api_run_predict": {"POST": VIEWER},

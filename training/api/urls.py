@@ -4,6 +4,7 @@ from training.api import (
     compare,
     exports,
     gates,
+    lens,
     lineage,
     maps,
     methods,
@@ -99,6 +100,7 @@ urlpatterns: list[URLPattern] = [
         name="api_run_artifact",
     ),
     path(f"{RUN}/evaluation/", runs.RunEvaluation.as_view(), name="api_run_evaluation"),
+    path(f"{RUN}/lens/", lens.RunLens.as_view(), name="api_run_lens"),
     path(f"{RUN}/predictions/", predictions.Predictions.as_view(), name="api_run_predictions"),
     path(
         f"{RUN}/predictions/csv/",

@@ -1,6 +1,5 @@
 """The figures of a run's page: what was measured on the way, and what came of it."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from training.engine import shares
 from training.models import Run
 from training.services import artifacts as files
 from training.services import fidelity as fidelity_report
-from training.services import metrics, scores
+from training.services import lens, metrics, scores
 
 CHART_POINTS = 1000
 FEW = 5  # examples of a kind
@@ -39,12 +38,8 @@ def terms_of(config: Mapping[str, Any]) -> list[str]:
 
 
 def units(run: Run, terms: Sequence[str]) -> dict[str, str]:
-    """What the loss of each term is counted in. Of numbers, terms of answers are squared errors,
-    and not the nats that they are of classes."""
-    found = {term: str((catalog.find("losses", term) or {}).get("unit") or "") for term in terms}
-    if run.problem == "regression":
-        found = {term: "squared error" if one == "nats" else one for term, one in found.items()}
-    return found
+    """What the loss of each term is counted in."""
+    return {term: lens.unit_of(run, term) for term in terms}
 
 
 def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> list[Chart]:
@@ -90,7 +85,7 @@ def charts(run: Run, *, control: Run | None, teachers: list[ModelVersion]) -> li
             "figure": curves.throughput(series),
         },
     ]
-    marks = stage_marks(run.config, series)
+    marks = lens.stage_marks(run.config, series)
     for chart in made if marks else []:
         chart["figure"] = curves.with_stages(chart["figure"], marks)
     return made
@@ -176,26 +171,6 @@ def _further(series: Mapping[str, Any], names: Sequence[str]) -> list[Chart]:
                 {"name": name, "title": f"Validation {spelt}", "figure": figure}  # e.g. log loss
             )
     return made
-
-
-def stage_marks(config: Mapping[str, Any], series: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The step at which each stage but the first began, where its terms tell: the first step of a
-    term that the stage before did not have, else the one after the last of a term that it had."""
-    stages = config.get("stages", [])
-    marks = []
-    for before, stage in itertools.pairwise(stages):
-        old, new = ({loss["kind"] for loss in one["losses"]} for one in (before, stage))
-        begun = [steps[0] for kind in new - old if (steps := _steps(series, kind))]
-        ended = [steps[-1] + 1 for kind in old - new if (steps := _steps(series, kind))]
-        if begun:
-            marks.append((min(begun), stage["name"]))
-        elif ended and not new - old:
-            marks.append((max(ended), stage["name"]))
-    return marks
-
-
-def _steps(series: Mapping[str, Any], kind: str) -> list[int]:
-    return list(series.get(f"train/{kind}", {}).get("steps", []))
 
 
 def evaluation(run: Run) -> dict[str, Any] | None:

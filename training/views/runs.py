@@ -15,11 +15,20 @@ from training.charts import machines
 from training.models import Run, SavedView
 from training.services import logs, machine, metrics, queue, run_slices, runs, saved_views
 from training.services.machine import MACHINE
-from training.views import run_charts, run_evaluation, run_page, run_rows, run_table, tracked_run
+from training.views import (
+    run_charts,
+    run_evaluation,
+    run_lens,
+    run_page,
+    run_rows,
+    run_table,
+    tracked_run,
+)
 
 TABS = [
     ("overview", "Overview"),
     ("curves", "Curves"),
+    ("lens", "Loss lens"),
     ("evaluation", "Evaluation"),
     ("rows", "Rows"),
     ("logs", "Console"),
@@ -152,6 +161,8 @@ def _tab(
             }
         case "curves":
             return {"charts": run_charts.charts(run, control=control, teachers=teachers)}
+        case "lens":
+            return run_lens.tab(run)
         case "evaluation":
             kept = run_slices.of(run)
             shown = run_evaluation.saved_slices(run, kept)
