@@ -170,7 +170,9 @@ def _table(project: Project, words: str) -> list[Part]:
         ("student", of.run.summary.get("student")),
         ("control", control.summary.get("student") if control is not None else None),
     ]
-    rows = [{"role": role, "metric": metric} | dict(said) for role, said in sides if said]
+    rows: list[dict[str, Any]] = [
+        {"role": role, "metric": metric} | dict(said) for role, said in sides if said
+    ]
     if not rows:
         raise Unknown("It was not evaluated yet.")
     for row in rows:
