@@ -83,6 +83,8 @@
     const range = asked.clip && middle(chart);
     if (range) y.range = range;
     if (asked.range) wanted.xaxis.range = asked.range;
+    // Plotly forgets how far lines reach while an axis has a range, unless they count as new.
+    wanted.datarevision = chart.revision;
   };
 
   const layout = (chart) => {
@@ -113,6 +115,8 @@
       wanted.annotations = [{ text: "nothing measured", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.5, font: { ...FONT, size: 12, color: ink } }];
     } else if (chart.root.closest("[data-linked]")) linked(chart, wanted);
     else if (chart.log) wanted.yaxis.type = "log";
+    if (wanted.yaxis.type === "log") // where a note stands is told as a power
+      wanted.annotations = wanted.annotations.map((one) => (one.yref === "y" && one.y > 0 ? { ...one, y: Math.log10(one.y) } : one));
     return wanted;
   };
 
