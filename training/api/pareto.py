@@ -40,7 +40,7 @@ class ParetoQuery(serializers.Serializer[Any]):
     )
 
 
-class MachineShape(serializers.Serializer[Any]):
+class MeasuredMachineShape(serializers.Serializer[Any]):
     key = serializers.CharField()
     label = serializers.CharField()  # type: ignore[assignment]
 
@@ -101,8 +101,8 @@ class ParetoShape(serializers.Serializer[Any]):
     x = serializers.ChoiceField(list(pareto.X_AXES))
     y = serializers.ChoiceField(list(pareto.Y_AXES))
     batch = serializers.ChoiceField(list(measured_points.BATCHES))
-    machine = MachineShape(allow_null=True)
-    machines = MachineShape(many=True)
+    machine = MeasuredMachineShape(allow_null=True)
+    machines = MeasuredMachineShape(many=True)
     price_per_hour = serializers.FloatField()
     price_is_assumed = serializers.BooleanField()
     energy_price = serializers.FloatField()

@@ -97,9 +97,10 @@ class ReportDetail(ReportView, APIView):
 
     @extend_schema(request=ReportEditShape, responses=ReportWholeShape, summary="Change a report")
     def patch(self, request: Request, project_slug: str, number: int) -> Response:
+        report = self.report()
         shape = ReportEditShape(data=request.data)
         shape.is_valid(raise_exception=True)
-        changed = reports.edit(report=self.report(), by=person(request), **shape.validated_data)
+        changed = reports.edit(report=report, by=person(request), **shape.validated_data)
         return Response(ReportWholeShape(changed).data)
 
     @extend_schema(responses={204: None}, summary="Delete a report")

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects import permissions
@@ -55,6 +55,7 @@ def report_detail(request: HttpRequest, project_slug: str, number: int) -> HttpR
     return render(request, "training/report_detail.html", context)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 def report_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     """GET is the editor with a draft of `?study=` or `?run=`."""
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
@@ -73,6 +74,7 @@ def report_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     return _editor(request, project, draft.title, draft.body, of=of)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
 def report_edit(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     report = reports.find(project=project, number=number)
