@@ -253,11 +253,11 @@ def study(one: Product, name: str, subject: Subject, seeds: Sequence[int]) -> JS
         "teachers": ["teacher@2"], "losses": subject.losses, "training": subject.training,
     }  # fmt: skip
     began = time.monotonic()
-    asked = {
+    wanted = {
         "kind": "strategies", "name": name, "base": base, "seeds": list(seeds),
         "teacher_training": subject.tuned, "frozen_training": subject.frozen,
     }  # fmt: skip
-    number = one.post(f"{at}studies/", json=asked)["number"]
+    number = one.post(f"{at}studies/", json=wanted)["number"]
     found = one.settled(f"{at}studies/{number}/")
     first = one.client.get(f"{at}runs/{found['runs'][1]}/").json()
     train = uploads["few"].splits["train"]

@@ -12,12 +12,12 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from projects.services import registry
 from tests import make
 from tests.conftest import api_of
+from tests.training import in_process
 from tests.training.conftest import asked
 from training.charts import studies as charts
 from training.models import Run, Study, Worker
 from training.services import runs, studies
 from training.worker import reaper
-from training.worker import runs as executing
 from training.worker import studies as telling
 from training.worker.study_pairs import seed_of
 
@@ -185,14 +185,6 @@ def test_its_name_and_notes_change_and_are_bounded(
 # The whole way -----------------------------------------------------------------------------------
 
 
-def carry_out(project: Project, worker: Worker) -> None:
-    while True:
-        run = project.runs.filter(status="queued").order_by("number").first()
-        if run is None:
-            return
-        executing.execute(run.pk)
-
-
 @pytest.fixture
 def trained(
     project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion,
@@ -201,7 +193,7 @@ def trained(
     """The teacher learns."""
     base = asked(student="big@1", training={"epochs": 6})
     runs.launch(project=project, configuration=base, by=project.created_by)
-    carry_out(project, worker)
+    in_process.carry_out(project, worker)
     made = Run.objects.get(number=1)
     assert made.status == "finished", made.error
     assert made.output is not None
@@ -216,7 +208,7 @@ def test_the_whole_way_of_strategies(
     body = {"kind": "strategies", "base": asked(teachers=["big@best"]), "seeds": 2}
     answer = client.post(STUDIES, body | {"teacher_training": {"epochs": 1}})
     assert answer.status_code == 201, answer.json()
-    carry_out(project, worker)
+    in_process.carry_out(project, worker)
     telling.tell(Study.objects.get().pk)
     told = client.get(f"{STUDIES}1/").json()
     assert (told["status"], told["progress"]) == ("finished", 1.0)

@@ -20,12 +20,12 @@ from training.services.study_parts import LONGEST_NAME
 class StudyAskedShape(serializers.Serializer[Any]):
     """What OpenAPI says of it; `services.studies.launch` checks it."""
 
-    kind = serializers.ChoiceField(list(studies.KINDS))
+    kind = serializers.ChoiceField(list(KINDS))
     base = ConfigurationShape(help_text="A run configuration; seeds and control are set by it.")
     seeds = serializers.JSONField(
         required=False, help_text="How many, 1 to 10, or a list of them. 3 unless said."
     )
-    name = serializers.CharField(max_length=studies.LONGEST_NAME, required=False)
+    name = serializers.CharField(max_length=LONGEST_NAME, required=False)
     notes = serializers.CharField(
         max_length=studies.LONGEST_NOTES, required=False, allow_blank=True
     )
@@ -67,7 +67,7 @@ class StudyAskedShape(serializers.Serializer[Any]):
 
 
 class StudyEditShape(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=studies.LONGEST_NAME, required=False)
+    name = serializers.CharField(max_length=LONGEST_NAME, required=False)
     notes = serializers.CharField(
         max_length=studies.LONGEST_NOTES, required=False, allow_blank=True, trim_whitespace=False
     )

@@ -1,11 +1,27 @@
-"""Ways of training over several seeds: each seed's score, and how sure a difference is."""
+"""Ways of training over several seeds: each seed's score, how sure a difference is, and what each
+way took beside how good it is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.charts.figures import COLOURS, Figure, Trace, figure, plain
+from training.charts.figures import COLOURS, Figure, Trace, figure, plain, reference
 
-TONES = {"control": "control", "distilled": "student", "teacher": "teacher"}
+TONES = {
+    "control": "control",
+    "distilled": "student",
+    "teacher": "teacher",
+    "frozen": "series-3",
+    "pseudo_labels": "series-4",
+    "taught_by_tuned": "series-5",
+}
+SYMBOLS = {
+    "control": "circle",
+    "distilled": "diamond",
+    "teacher": "star",
+    "frozen": "square",
+    "pseudo_labels": "triangle-up",
+    "taught_by_tuned": "cross",
+}
 
 
 def by_seed(
@@ -59,6 +75,57 @@ def by_seed(
         caption="Each seed's score is a point; a line marks the mean.",
         hovermode="closest",
         meta={"named": True},
+    )
+
+
+def against_cost(
+    arms: Sequence[Mapping[str, Any]], *, measure: str, is_share: bool, teacher: float | None
+) -> Figure:
+    """How good each way is over how long it took: {"key", "label", "score", "deviation",
+    "seconds"}; `teacher` is the score of the one that taught as it was."""
+    traces: list[Trace] = []
+    for one in arms:
+        key, tone = one["key"], TONES.get(one["key"], "series-2")
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": plain(one["label"], 40),
+                "x": [one["seconds"]],
+                "y": [one["score"]],
+                "error_y": {
+                    "type": "data",
+                    "array": [one["deviation"] or 0.0],
+                    "color": COLOURS[tone],
+                    "thickness": 1.5,
+                    "width": 4,
+                },
+                "marker": {
+                    "size": 11,
+                    "symbol": SYMBOLS.get(key, "circle"),
+                    "color": COLOURS[tone],
+                },
+                "hovertemplate": f"{plain(one['label'], 40)}: %{{x:.1f}} s, "
+                f"{'%{y:.1%}' if is_share else '%{y:.4~g}'}<extra></extra>",
+                "meta": {"tone": tone},
+            }
+        )
+    line = {} if teacher is None else reference(teacher, label="teacher as it is")
+    return figure(
+        traces,
+        x={
+            "showgrid": True,
+            "rangemode": "tozero",
+            "title": {"text": "seconds, all seeds together", "standoff": 6},
+        },
+        y={
+            "title": {"text": plain(measure), "standoff": 6},
+            **({"tickformat": ".0%"} if is_share else {}),
+        },
+        caption="Test scores over what each way took, asking and training a teacher included; "
+        "bars are the deviation between seeds.",
+        hovermode="closest",
+        **line,
     )
 
 

@@ -159,6 +159,18 @@ def progress(found: Sequence[Arm]) -> float:
     return sum(every) / len(every) if every else 0.0
 
 
+def made_teacher(study: Study) -> Run | None:
+    """The run that made the teacher as it is: what that took, the study does not count."""
+    teachers = study.asked.get("base", {}).get("teachers") or []
+    if not isinstance(teachers, list) or len(teachers) != 1:
+        return None
+    first = study.runs.filter(control_of=None, teachers__isnull=False).order_by("number").first()
+    taught = first and first.teachers.first()
+    if not taught:
+        return None
+    return Run.objects.filter(output=taught, project=study.project_id).first()
+
+
 def _arm(key: str, label: str, members: list[Run], cost: dict[str, Any] | None) -> Arm:
     over = [run for run in members if run.status == Run.Status.FINISHED]
     name = scores.headline(members[0])

@@ -73,6 +73,10 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "base": study.asked.get("base", {}),
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
+        "conclusion": _conclusion(study),
+        "left_out": study.asked.get("left_out", []),
+        "teacher_run": studies.made_teacher(study),
+        "has_price": any(arm.cost and arm.cost["cost"] is not None for arm in arms),
     }
     return render(request, "training/study_detail.html", context)
 
@@ -112,7 +116,7 @@ def run_more_seeds(request: HttpRequest, project_slug: str, number: int) -> Http
 
 def drawn(study: Study, arms: list[Arm], compared: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The charts of its page, which reports show, too."""
-    made: list[dict[str, Any]] = []
+    made = _costs(arms) if study.kind == study_strategies.KIND.key else []
     told = [(arm.key, arm.label, _scores(arm)) for arm in arms]
     told = [one for one in told if one[2]]
     if told:
@@ -136,8 +140,40 @@ def drawn(study: Study, arms: list[Arm], compared: list[dict[str, Any]]) -> list
             }
         )
     for one in made:
-        one["height"] = 90 + 46 * one["rows"]
+        one.setdefault("height", 90 + 46 * one.get("rows", 0))
     return made
+
+
+def _costs(arms: list[Arm]) -> list[dict[str, Any]]:
+    """What each way took, beside how good it is."""
+    told = [
+        {
+            "key": arm.key,
+            "label": arm.label,
+            "score": arm.score,
+            "deviation": arm.deviation,
+            "seconds": arm.cost["seconds"],
+        }
+        for arm in arms
+        if arm.score is not None and arm.cost is not None
+    ]
+    if not told:
+        return []
+    metric = arms[0].metric
+    figure = charts.against_cost(
+        told, measure=ui.measure(metric), is_share=ui.is_share(metric), teacher=_teacher(arms)
+    )
+    title = f"Test {ui.measure(metric)} and time"
+    return [{"name": "cost", "title": title, "figure": figure, "height": 300}]
+
+
+def _teacher(arms: list[Arm]) -> float | None:
+    """The score of the teacher as it is, as a distilled run measured it."""
+    for run in (run for arm in arms if arm.key == "distilled" for run in arm.runs):
+        found = scores.number((run.summary.get("teacher") or {}).get(arms[0].metric))
+        if found is not None:
+            return found
+    return None
 
 
 def _scores(arm: Arm) -> list[tuple[int, float]]:
@@ -148,6 +184,11 @@ def _scores(arm: Arm) -> list[tuple[int, float]]:
         if run.status == Run.Status.FINISHED and value is not None:
             found.append((seed_of(run), value))
     return found
+
+
+def _conclusion(study: Study) -> dict[str, Any] | None:
+    found = (study.report or {}).get("conclusion")
+    return found and {**found, "label": label_of(study.kind, found["best"])}
 
 
 def _question(study: Study) -> str:

@@ -67,8 +67,7 @@ def _evidence(best: str, answers: Mapping[str, str]) -> list[str]:
     if beaten:
         said.append(f"On test rows it is surely better than {_and(beaten)}.")
     if alike:
-        more = "" if not beaten else " there"
-        said.append(f"From {_and(alike)} the test{more} cannot tell it apart: no evidence.")
+        said.append(f"No evidence that it differs from {_or(alike)}.")
     if better:
         said.append(f"Yet on test rows {_and(better)} did better.")
     return said
@@ -79,7 +78,7 @@ def _cost(best: str, answers: Mapping[str, str], costs: Mapping[str, JSON]) -> l
     mine = costs.get(best)
     if mine is None or not mine["seconds"]:
         return []
-    said = [f"It took {_amount(mine)}{_parts(mine)}{_beside(best, mine, costs)}."]
+    said = [f"It took {_amount(mine)}{_beside(best, mine, costs)}{_parts(mine)}."]
     cheaper = {
         arm: costs[arm]["seconds"] / mine["seconds"]
         for arm, answer in answers.items()
@@ -97,7 +96,7 @@ def _amount(cost: JSON) -> str:
     if cost["energy_wh"] is not None:
         said += f" and {cost['energy_wh']:.2g} Wh"
     if cost["cost"] is not None:
-        said += f", {cost['cost']:.2g} in money"
+        said += f", at a price of {cost['cost']:.2g}"
     return f"{said} for {_seeds(cost['runs'])}"
 
 
@@ -108,7 +107,7 @@ def _parts(cost: JSON) -> str:
         for name, words in (("asking", "asking the teacher"), ("teacher", "training the teacher"))
         if name in parts and parts[name]["seconds"] >= 0.01 * cost["seconds"]
     ]
-    return f" ({_and(told)} of it)" if told else ""
+    return f", of which {_and(told)}" if told else ""
 
 
 def _beside(best: str, mine: JSON, costs: Mapping[str, JSON]) -> str:
@@ -146,7 +145,11 @@ def _seeds(count: int) -> str:
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def _and(names: Sequence[str]) -> str:
+def _and(names: Sequence[str], word: str = "and") -> str:
     """`a, b and c`"""
     *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def _or(names: Sequence[str]) -> str:
+    return _and(names, "or")
