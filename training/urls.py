@@ -25,7 +25,7 @@ from training.views import (
     saved_views,
     storage,
     studies,
-    workers,
+    sweep_form,
     sweeps,
 )
 
@@ -105,9 +105,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDY}/", studies.study_detail, name="study_detail"),
     path(f"{STUDY}/edit/", studies.study_edit, name="study_edit"),
     path(f"{STUDY}/cancel/", studies.study_cancel, name="study_cancel"),
-    path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
-    path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
-    path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),
+    path("p/<slug:project_slug>/sweeps/new/", sweep_form.sweep_new, name="sweep_new"),
     path(f"{STUDY}/trials.csv", sweeps.sweep_csv, name="sweep_csv"),
     path(f"{STUDY}/stop/", sweeps.sweep_stop, name="sweep_stop"),
     path(f"{STUDY}/resume/", sweeps.sweep_resume, name="sweep_resume"),

@@ -4,13 +4,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+import yaml
 from django.test import Client
 
 from projects.models import Project, User
+from tests.training.test_run_form import inputs
 from tests.training.test_sweeps import SPACE, carry_out, end, launch
 from tests.training.test_sweeps import taught as taught  # a fixture
 from training.charts import sweeps as charts
 from training.models import Study, Trial
+from training.services import runs
 from training.worker import studies as telling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,3 +177,81 @@ def test_the_contour_guesses_nothing_far_from_any_trial() -> None:
     assert any(cell is not None for row in shade for cell in row)
     cells = [cell for row in shade for cell in row if cell is not None]
     assert min(cells) == pytest.approx(0.5) == max(cells)
+
+
+# The form ----------------------------------------------------------------------------------------
+
+
+def form_of(pages: Client, taught: dict[str, Any]) -> dict[str, Any]:
+    """What the form of a sweep sends as it first comes, after the form of a run."""
+    sent = {"mode": "yaml", "yaml": yaml.safe_dump(taught), "repeat": "sweep", "action": "launch"}
+    answer = pages.post("/p/intents/runs/new/", sent)
+    assert "What is varied" in answer.content.decode()
+    return inputs(answer) | {"metric": ""}
+
+
+def test_a_sweep_is_begun_where_a_run_is(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    assert "A sweep: vary options" in pages.get("/p/intents/runs/new/").content.decode()
+    sent = form_of(pages, taught)
+    assert (sent["low.training.learning_rate"], sent["high.training.learning_rate"]) == (
+        "0.001",
+        "0.1",
+    )
+    sent["vary"] = ["training.learning_rate", "losses.0.temperature", "training.schedule"]
+    sent |= {"values.losses.0.temperature": "1, 2, 4.5", "trials": "5", "name": "Mine"}
+    sent["log.training.learning_rate"] = "true"
+    sent["choose.training.schedule"] = ["cosine", "constant"]
+    for _ in range(2):  # a double click is one sweep
+        answer = pages.post("/p/intents/sweeps/new/", sent)
+        assert answer.status_code == 302, answer.content.decode()
+    study = Study.objects.get()
+    assert answer.headers["Location"] == f"/p/intents/studies/{study.number}/"
+    assert (study.name, study.asked["trials"]) == ("Mine", 5)
+    assert study.asked["space"] == {
+        "losses.0.temperature": {"values": [1, 2, 4.5]},
+        "training.learning_rate": {
+            "low": 0.001, "high": 0.1, "log": True, "step": None, "type": "float",
+        },
+        "training.schedule": {"values": ["cosine", "constant"]},
+    }  # fmt: skip
+
+
+def test_faults_stand_at_their_options_and_what_was_typed_stays(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    sent = form_of(pages, taught)
+    sent |= {"vary": ["training.epochs"], "low.training.epochs": "9", "high.training.epochs": "2"}
+    shown = pages.post("/p/intents/sweeps/new/", sent | {"at_once": "none"}).content.decode()
+    assert "It must be a whole number from 1 to 32." in shown
+    answer = pages.post("/p/intents/sweeps/new/", sent)
+    assert "low must be less than high." in answer.content.decode()
+    again = inputs(answer)
+    assert (again["low.training.epochs"], again["high.training.epochs"]) == ("9", "2")
+    assert not Study.objects.exists()
+    nothing = pages.post("/p/intents/sweeps/new/", sent | {"vary": []}).content.decode()
+    assert "1 to 12 options" in nothing
+
+
+def test_a_sweep_may_begin_at_a_run_and_never_at_nothing(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    run = runs.launch(project=project, configuration=taught, by=project.created_by)
+    shown = pages.get(f"/p/intents/sweeps/new/?run={run.number}").content.decode()
+    assert "What is varied" in shown
+    for address in ("", "?run=x"):
+        assert pages.get(f"/p/intents/sweeps/new/{address}").status_code == 302
+    for base in ("", "[]", "{", "x" * 300_000):
+        assert pages.post("/p/intents/sweeps/new/", {"base": base}).status_code == 302
+    assert not Study.objects.exists()
+
+
+def test_a_fault_of_the_run_is_told_before_anything_is_varied(
+    pages: Client, taught: dict[str, Any]
+) -> None:
+    wrong = taught | {"losses": [{"kind": "soft_targets", "temperature": -1}]}
+    sent = {"mode": "yaml", "yaml": yaml.safe_dump(wrong), "repeat": "sweep", "action": "launch"}
+    shown = pages.post("/p/intents/runs/new/", sent).content.decode()
+    assert "losses.0.temperature" in shown
+    assert "What is varied" not in shown

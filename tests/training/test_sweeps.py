@@ -544,6 +544,7 @@ def test_a_trial_that_falls_behind_is_told_to_leave_and_is_no_failure(
     measured(held.run, [0.1, 0.2])
     assert watch.look(held.now())
     run = held.now()
+    assert run.error is not None
     assert (run.status, run.error["code"]) == ("cancelling", "pruned")
     assert run.error["detail"] == (
         "Pruned after 2 epochs: its best accuracy of 20.0 % is worse than the median of the trials "

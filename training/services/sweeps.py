@@ -5,7 +5,7 @@ trial comes next is chosen by a worker (worker/sweeps.py), which has it launched
 same door as any run. A trial looks at no test row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.db import transaction
@@ -32,28 +32,51 @@ MOST_AT_ONCE = 32
 
 
 def _understand(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Every fault at once."""
     sampler = asked.get("sampler", "tpe")
-    if sampler not in SAMPLERS:
-        raise wrong("sampler", f"It must be one of {', '.join(SAMPLERS)}.")
-    pruning, control = asked.get("pruning", sampler == "tpe"), asked.get("control", False)
-    for name, value in (("pruning", pruning), ("control", control)):
-        if not isinstance(value, bool):
-            raise wrong(name, "It must be true or false.")
-    metric = asked.get("metric")
-    if metric is not None and not isinstance(metric, str):
-        raise wrong("metric", "It must be a metric of validation rows, such as val/accuracy.")
-    return {
-        "space": sweep_space.understand(asked.get("space")),
-        "sampler": sampler,
-        "trials": None
-        if asked.get("trials") is None
-        else _whole(asked["trials"], "trials", 1, MOST_TRIALS),
-        "at_once": _whole(asked.get("at_once", AT_ONCE), "at_once", 1, MOST_AT_ONCE),
-        "pruning": pruning,
-        "seed": _whole(asked.get("seed", 0), "seed", 0, GREATEST),
-        "metric": metric,
-        "control": control,
+    read: dict[str, Callable[[], Any]] = {
+        "space": lambda: sweep_space.understand(asked.get("space")),
+        "sampler": lambda: _sampler(sampler),
+        "trials": lambda: _trials(asked.get("trials")),
+        "at_once": lambda: _whole(asked.get("at_once", AT_ONCE), "at_once", 1, MOST_AT_ONCE),
+        "pruning": lambda: _switch(asked.get("pruning", sampler == "tpe"), "pruning"),
+        "seed": lambda: _whole(asked.get("seed", 0), "seed", 0, GREATEST),
+        "metric": lambda: _metric(asked.get("metric")),
+        "control": lambda: _switch(asked.get("control", False), "control"),
     }
+    found: dict[str, Any] = {}
+    faults: dict[str, list[str]] = {}
+    for name, reading in read.items():
+        try:
+            found[name] = reading()
+        except Invalid as fault:
+            faults |= fault.fields
+    if faults:
+        field, told = next(iter(faults.items()))
+        raise Invalid(f"{field}: {told[0]}", fields=faults)
+    return found
+
+
+def _sampler(value: Any) -> str:
+    if value not in SAMPLERS:
+        raise wrong("sampler", f"It must be one of {', '.join(SAMPLERS)}.")
+    return str(value)
+
+
+def _trials(value: Any) -> int | None:
+    return None if value is None else _whole(value, "trials", 1, MOST_TRIALS)
+
+
+def _switch(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise wrong(name, "It must be true or false.")
+    return value
+
+
+def _metric(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise wrong("metric", "It must be a metric of validation rows, such as val/accuracy.")
+    return value
 
 
 def _whole(value: Any, name: str, least: int, most: int) -> int:

@@ -14,8 +14,10 @@ from projects import permissions
 from projects.models import Project, Role, User
 from projects.services import idempotency
 from training.forms.run import RunDraft
+from training.forms.sweep import SweepDraft
 from training.models import Run
 from training.services import runs, studies
+from training.views import sweep_form
 
 #: How often it is trained: in words, and as a study.
 CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -24,6 +26,8 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "seeds-5": ("Five seeds, for a surer one", {"kind": "seeds", "seeds": 5}),
     "strategies": ("Strategies: also train the teacher first", {"kind": "strategies", "seeds": 3}),
 }
+SWEEP = "sweep"  # what of it is varied is asked on a page of its own
+CHOICES[SWEEP] = ("A sweep: vary options, find the best", {"kind": SWEEP})
 REPEATS = {key: asked for key, (_, asked) in CHOICES.items() if asked}
 
 
@@ -36,6 +40,10 @@ def run_new(request: HttpRequest, project_slug: str) -> HttpResponse:
         return _page(request, draft)
     draft = RunDraft.from_post(project, request.POST)
     action = request.POST.get("action", "launch")
+    if action == "launch" and _repeat(request) == SWEEP:
+        if draft.check():
+            return sweep_form.page(request, SweepDraft(project, draft.resolved or {}))
+        return _page(request, draft)
     if action == "launch":
         try:
             kind, number = _launch_once(request, draft)
