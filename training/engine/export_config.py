@@ -50,7 +50,8 @@ def read(raw: Any, methods: Methods, task: str) -> Wish:
     exporter = find(methods, "exporters", raw.get("format"))
     if exporter is None or task not in exporter["tasks"]:
         offered = keys(methods, "exporters", task)
-        raise ConfigError([*faults, Fault("format", f"It must be one of {offered}.")])
+        why = f"{exporter['label']} is not made of {task}. " if exporter is not None else ""
+        raise ConfigError([*faults, Fault("format", f"{why}It must be one of {offered}.")])
     values = _options(exporter, raw.get("options"), "options", faults)
     compress = _compress(raw.get("compress"), exporter, methods, task, faults)
     if faults:

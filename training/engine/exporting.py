@@ -113,7 +113,7 @@ def export(
     whole = dataset
     if isinstance(inputs, LanguageInputs):
         dataset = inputs.divided(dataset)
-    rows = Rows(inputs, dataset.splits["train"])
+    rows = Rows(inputs, dataset.splits["train"], dataset.path)
     before = copy.deepcopy(network)
     cpu.settle(before)
 

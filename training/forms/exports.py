@@ -14,7 +14,7 @@ from training.services import exports
 OFFERED = 100  # versions listed
 USUAL = "onnx"  # what is chosen at first
 #: The order of the cards: what runs anywhere first.
-FAMILIAR = ("onnx", "onnx-int8", "onnx-int8-static", "safetensors", "torch-export")
+FAMILIAR = ("onnx", "bundle", "onnx-int8", "onnx-int8-static", "safetensors", "torch-export")
 
 
 class ExportDraft:

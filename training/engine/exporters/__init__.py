@@ -24,6 +24,7 @@ class Rows:
 
     inputs: Inputs
     training: Indices
+    path: Path | None = None  # of the dataset's file, where they stand as they came
 
 
 class Exporter(Method):
@@ -32,6 +33,7 @@ class Exporter(Method):
     refusals: ClassVar[Mapping[str, str]] = {}  # why not, by architecture
     weights: ClassVar[str]  # the file that holds them, in the export's folder
     is_onnx: ClassVar[bool] = False
+    usage: ClassVar[str] = ""  # how it is used, where instructions.py has no program for it
     quantises: ClassVar[str] = ""  # the compressor that belongs to this form
 
     def __init__(self, options: Any) -> None:

@@ -59,7 +59,9 @@ def readme(network: Network, exporter: Exporter, inputs: list[JSON]) -> str:
     ]
     if writes(network):
         parts.append(ALONE)
-    example = _example(network, exporter)
+    example = "" if exporter.usage else _example(network, exporter)
+    if exporter.usage:
+        parts.append(exporter.usage)
     if example:
         parts.append(f"In Python, in this folder (needs {_needs(network, exporter)}):\n\n{example}")
     return "\n\n".join(parts) + "\n"
