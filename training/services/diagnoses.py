@@ -8,15 +8,12 @@ taken for a fault. Plain Python.
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 from distillhub.templatetags import ui
-from training.services import trends
+from training.services import term_diagnoses, trends
+from training.services.diagnosis import Diagnosis, written
 from training.services.trends import Seen
-
-JSON = dict[str, Any]
 
 FEWEST = 6  # measurements of held-out rows that a trend is read from
 RISE = 0.1  # of the lowest held-out loss, that it must have risen by
@@ -24,29 +21,13 @@ FELL = 0.05  # of the training loss then, that it must have fallen by since
 STILL = 0.08  # of all it fell, that it must fall by in the last quarter
 FLAT = 0.01  # of its value, that it must fall by in the last half
 LEARNED = 0.05  # of its first value, that a loss must have fallen by
-JUMP, DEVIATIONS = 3.0, 8.0  # times the running median, and times its deviation, that a spike has
+JUMP = 3.0  # times what is usual, that a spike has
+USUAL = 0.9  # of the steps before, whose loss is lower than what is usual
 HEIGHT = 0.1  # of the first loss, that a spike stands above what is around it
-FEW_JUMPS, LEAP = 3, 10.0  # jumps that are told of, or one that is so many times the median
-WINDOW = 25  # steps of a running median
-DEAD, DROWNS = 0.01, 0.98  # shares of the gradient
+FEW_JUMPS, LEAP = 3, 10.0  # jumps that are told of, or one that is so many times what is usual
+WINDOW = 25  # steps before, that a step is held against
 SWING = 0.15  # of its value, that a held-out loss goes up by from one measurement to the next
-HARD, EVEN = 0.01, 0.95  # mass beside the first answer; entropy as a share of the most there is
-BEHIND = 0.03  # by which a teacher is worse than its student
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """`said` is what the numbers show, `do` what to try; since `step`, where there is one."""
-
-    code: str
-    severity: Literal["problem", "hint"]
-    title: str
-    said: str
-    do: str
-    step: int | None = None
-
-    def as_dict(self) -> JSON:
-        return asdict(self)
+RIPPLE = 0.05  # of the first held-out loss, that a swing has at least
 
 
 def of(seen: Seen) -> list[Diagnosis]:
@@ -81,8 +62,8 @@ def diverged(seen: Seen) -> Iterator[Diagnosis]:
     if end > JUMP * max(best[1], 1e-12) and end > 0.5 * began and best[0] < points[-1][0] * 0.8:
         yield Diagnosis(
             code="diverged", severity="problem", title="It diverged", step=best[0],
-            said=f"The training loss was {_said(best[1])} at step {best[0]} and ended at "
-            f"{_said(end)}.", do=_calm(seen),
+            said=f"The training loss was {written(best[1])} at step {best[0]} and ended at "
+            f"{written(end)}.", do=_calm(seen),
         )  # fmt: skip
 
 
@@ -97,8 +78,8 @@ def not_learning(seen: Seen) -> Iterator[Diagnosis]:
     if first > 0 and (first - best) / first < LEARNED:
         yield Diagnosis(
             code="not_learning", severity="problem", title="It has learned next to nothing",
-            said=f"The loss on held-out rows began at {_said(first)} and never fell below "
-            f"{_said(best)}.",
+            said=f"The loss on held-out rows began at {written(first)} and never fell below "
+            f"{written(best)}.",
             do="Raise the learning rate tenfold and look again; if nothing moves, check that "
             "labels and inputs belong together, and that the student is large enough.",
         )  # fmt: skip
@@ -121,8 +102,8 @@ def overfitting(seen: Seen) -> Iterator[Diagnosis]:
     if rises and now < then * (1 - FELL):
         yield Diagnosis(
             code="overfitting", severity="problem", title="It learns its rows by heart", step=step,
-            said=f"Since step {step} the loss on held-out rows has risen from {_said(low)} to "
-            f"{_said(end)}, while the training loss fell from {_said(then)} to {_said(now)}.",
+            said=f"Since step {step} the loss on held-out rows has risen from {written(low)} to "
+            f"{written(end)}, while the training loss fell from {written(then)} to {written(now)}.",
             do="Fewer epochs or early stopping save the time; more dropout, weight decay or "
             "augmentation, a lower weight of hard labels, and above all more rows (they need no "
             "labels where a teacher answers) make better use of it.",
@@ -142,8 +123,9 @@ def underfitting(seen: Seen) -> Iterator[Diagnosis]:
     if whole > 0 and fell > STILL * whole and fell > 2 * trends.noise(late) and len(late) > 1:
         yield Diagnosis(
             code="underfitting", severity="problem", title="It was not done yet", step=start[0],
-            said=f"In the last quarter of its steps the loss on held-out rows still fell from "
-            f"{_said(start[1])} to {_said(end[1])}: {ui.percent(fell / whole, 0)} of all it fell.",
+            said="In the last quarter of its steps the loss on held-out rows still fell from "
+            f"{written(start[1])} to {written(end[1])}: {ui.percent(fell / whole, 0)} of all that "
+            "it fell.",
             do="Train two to three times as many epochs, or raise the learning rate if it stays "
             "calm.",
         )  # fmt: skip
@@ -162,7 +144,7 @@ def plateau(seen: Seen) -> Iterator[Diagnosis]:
         yield Diagnosis(
             code="plateau", severity="hint", title="Half of it changed nothing", step=near[0],
             said=f"Since step {near[0]} of {last} the loss on held-out rows has stayed at "
-            f"{_said(end)}: the last {ui.percent(share, 0)} of the steps improved nothing.",
+            f"{written(end)}: the last {ui.percent(share, 0)} of the steps improved nothing.",
             do="Fewer epochs cost less and give the same; for a better student change the terms, "
             "the temperature or its size instead.",
         )  # fmt: skip
@@ -180,23 +162,22 @@ def spikes(seen: Seen) -> Iterator[Diagnosis]:
     points = points[len(points) // 20 :]
     found = []
     for place, (step, value) in enumerate(points):
-        around = [one for _, one in points[max(0, place - WINDOW) : place]]
+        around = sorted(one for _, one in points[max(0, place - WINDOW) : place])
         if len(around) < WINDOW // 2:
             continue
-        middle = median(around)
-        deviation = median(abs(one - middle) for one in around)
-        tall = value > middle + max(DEVIATIONS * deviation, height)
-        if tall and value > JUMP * middle > 0:
-            found.append((value / middle, step, middle, value))
-    leap, step, middle, value = max(found, default=(0.0, 0, 0.0, 0.0))
+        usual = around[int(USUAL * len(around))]  # batches differ, and the hard ones come back
+        if value > JUMP * usual > 0 and value - usual > height:
+            found.append((value / usual, step, usual, value))
+    leap, step, usual, value = max(found, default=(0.0, 0, 0.0, 0.0))
     if not found or (len(found) < FEW_JUMPS and leap < LEAP):
         return
     times = "Once" if len(found) == 1 else f"In {len(found)} steps"
     yield Diagnosis(
         code="spikes", severity="problem" if len(found) >= FEW_JUMPS else "hint",
         title="Its loss jumps", step=step,
-        said=f"{times} the training loss was more than {JUMP:g} times what it was in the steps "
-        f"before; most at step {step}, from {_said(middle)} to {_said(value)}.", do=_calm(seen),
+        said=f"{times} the training loss was more than {JUMP:g} times what it was in nine of "
+        f"ten steps before; most at step {step}, from {written(usual)} to {written(value)}.",
+        do=_calm(seen),
     )  # fmt: skip
 
 
@@ -211,8 +192,8 @@ def rate_too_high(seen: Seen) -> Iterator[Diagnosis]:
             yield _rate(
                 seen,
                 step,
-                f"The training loss climbed from {_said(began)} to {_said(top)} at step {step}, "
-                f"when the rate was {ui.metric(trends.near(rates, step), 'learning_rate')}.",
+                f"The training loss climbed from {written(began)} to {written(top)} at step "
+                f"{step}, when the rate was {ui.metric(trends.near(rates, step), 'learning_rate')}.",
             )
             return
     points = seen.points("val/loss")
@@ -222,7 +203,8 @@ def rate_too_high(seen: Seen) -> Iterator[Diagnosis]:
     swings: list[tuple[float, int]] = []
     pairs = list(itertools.pairwise(points))
     for (_, one), (step, other) in pairs:
-        if other > one * (1 + SWING) and trends.near(rates, step) >= 0.3 * peak:
+        large = other > one * (1 + SWING) and other - one > RIPPLE * points[0][1]
+        if large and trends.near(rates, step) >= 0.3 * peak:
             swings.append((other / one - 1, step))
     high = sum(trends.near(rates, step) >= 0.3 * peak for _, (step, _) in pairs)
     if high >= FEWEST and len(swings) >= 0.3 * high:
@@ -247,104 +229,10 @@ def _rate(seen: Seen, step: int, said: str) -> Diagnosis:
     )  # fmt: skip
 
 
-# Do the terms do their work? ---------------------------------------------------------------------
-
-
-def dead_terms(seen: Seen) -> Iterator[Diagnosis]:
-    """Terms that move the student by next to nothing, though they have a weight."""
-    if len(seen.weights) < 2:
-        return
-    for term, weight in seen.weights.items():
-        if not weight or not seen.ends.get(term):
-            continue
-        values = [value for _, value in seen.points(f"train/{term}")]
-        share = seen.late_share(term)
-        still = len(values) > WINDOW and max(values) - min(values) <= 1e-9 * max(
-            1.0, abs(values[0])
-        )
-        if share is not None and share < DEAD:
-            times = 0.1 / max(share, 1e-4)
-            yield Diagnosis(
-                code="dead_term", severity="problem", title=f"{_name(term)} hardly counts",
-                said=f"In the second half of the steps it made up {ui.percent(share)} of the "
-                f"gradient, with a weight of {weight:g}.",
-                do=f"For a tenth of the gradient its weight would be about {weight * times:.2g}; "
-                "or leave it out.",
-            )  # fmt: skip
-        elif still and share is None:
-            yield Diagnosis(
-                code="dead_term", severity="problem", title=f"{_name(term)} never changed",
-                said=f"Its value was {_said(values[0])} at every step.",
-                do="Look whether it has anything to speak about: labels, layers, or a teacher's "
-                "answers. Otherwise leave it out.",
-            )  # fmt: skip
-
-
-def drowning(seen: Seen) -> Iterator[Diagnosis]:
-    """A term beside which all others together count for nothing."""
-    shares = {term: seen.late_share(term) for term in seen.weights}
-    known = {term: one for term, one in shares.items() if one is not None}
-    if len(known) < 2:
-        return
-    term, share = max(known.items(), key=lambda one: one[1])
-    if share >= DROWNS:
-        others = ", ".join(_name(one).lower() for one in known if one != term)
-        yield Diagnosis(
-            code="drowning", severity="hint", title=f"{_name(term)} drowns the others",
-            said=f"It made up {ui.percent(share)} of the gradient in the second half of the steps; "
-            f"{others} had the rest.",
-            do="Lower its weight, or raise those of the others, until each has at least a tenth; "
-            "or keep it alone, if that is what you want.",
-        )  # fmt: skip
-
-
-# Does the teacher tell anything? -----------------------------------------------------------------
-
-
-def temperature(seen: Seen) -> Iterator[Diagnosis]:
-    """The softened answers are nearly even, or nearly one-hot."""
-    for one in seen.softened:
-        at, most = one["temperature"], one["most"]
-        if one["entropy"] > EVEN * most:
-            yield Diagnosis(
-                code="temperature_too_high", severity="problem",
-                title="The temperature makes every label alike",
-                said=f"At T = {at:g} the teacher's answers have {one['entropy']:.2f} nats of "
-                f"entropy, of {most:.2f} that there can be: it hardly says which label is meant.",
-                do=_colder(seen),
-            )  # fmt: skip
-        elif one["other_mass"] < HARD:
-            better = f"T = {seen.proposed:g} shows more." if seen.proposed else (
-                "No usual temperature shows more: compare logits or layers instead."
-            )  # fmt: skip
-            yield Diagnosis(
-                code="temperature_too_low", severity="problem",
-                title="The teacher's answers are nearly one-hot",
-                said=f"At T = {at:g} it leaves {ui.percent(one['other_mass'], 2)} to all labels "
-                "but its first: that is no more than a label says.",
-                do=better,
-            )  # fmt: skip
-
-
-def weak_teacher(seen: Seen) -> Iterator[Diagnosis]:
-    """The student is better than who teaches it."""
-    theirs = seen.points(f"teacher/val/{seen.metric}")
-    ours = [value for _, value in seen.points(f"val/{seen.metric}")]
-    if not theirs or not ours or not ui.is_share(seen.metric):
-        return
-    teacher, best = theirs[-1][1], max(ours)
-    if not seen.falls and best - teacher > BEHIND:
-        yield Diagnosis(
-            code="weak_teacher", severity="hint", title="The student is better than its teacher",
-            said=f"On held-out rows its {ui.measure(seen.metric)} reached {ui.percent(best)}, the "
-            f"teacher's is {ui.percent(teacher)}.",
-            do="Fine-tune the teacher first, or give the terms that follow it less weight.",
-        )  # fmt: skip
-
-
 LOOKS: tuple[Callable[[Seen], Iterator[Diagnosis]], ...] = (
     diverged, not_learning, rate_too_high, spikes, overfitting, underfitting, plateau,
-    dead_terms, drowning, temperature, weak_teacher,
+    term_diagnoses.dead_terms, term_diagnoses.drowning, term_diagnoses.temperature,
+    term_diagnoses.weak_teacher,
 )  # fmt: skip
 #: What is left unsaid where one of these is said.
 SAID_BY = {
@@ -364,23 +252,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _said(value: float) -> str:
-    return f"{value:.3g}"
-
-
-def _name(term: str) -> str:
-    return term.replace("_", " ").capitalize()
-
-
 def _calm(seen: Seen) -> str:
     rate = f" ({seen.learning_rate / 3:.1g} instead of {seen.learning_rate:g})" if (
         seen.learning_rate
     ) else ""  # fmt: skip
     clip = "" if seen.max_grad_norm else " Clip gradients (max_grad_norm 1)."
     return f"Lower the learning rate{rate}, warm up longer, or take larger batches.{clip}"
-
-
-def _colder(seen: Seen) -> str:
-    if seen.proposed:
-        return f"T = {seen.proposed:g} tells the labels apart and still shows what else it thinks."
-    return "Lower it, or teach the teacher longer: it is sure of nothing."

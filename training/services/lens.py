@@ -9,7 +9,7 @@ from typing import Any
 from distillhub.templatetags import ui
 from training import catalog
 from training.models import Run
-from training.services import artifacts, diagnoses, metrics, scores
+from training.services import artifacts, diagnoses, metrics, scores, term_diagnoses
 from training.services.trends import Seen
 
 JSON = dict[str, Any]
@@ -188,7 +188,7 @@ def _proposed(own: Sequence[JSON], softened: JSON | None) -> float | None:
     if not own or softened is None:
         return None
     at, most = own[0]["temperature"], own[0]["most"]
-    if own[0]["other_mass"] < diagnoses.HARD:
+    if own[0]["other_mass"] < term_diagnoses.HARD:
         hotter = [
             one["temperature"]
             for one in softened["by_temperature"]

@@ -82,6 +82,8 @@ def _softened(run: Run, found: dict[str, Any] | None) -> dict[str, Any] | None:
             {
                 **one,
                 "word": _word(run, one),
+                "title": f"Row {one['row_id']}",
+                "note": f"true: {one['label'] or 'not known'}",
                 "alt": f"What the teacher says of row {one['row_id']} at each temperature",
                 "figure": draw(one["logits"], found["labels"], temperatures, found["own"]),
             }
