@@ -16,6 +16,7 @@ JSON = dict[str, Any]
 MOST_ASKED = 6  # models side by side
 TIMED = 7  # warm calls, of which the median is told
 EXAMPLES = 6  # rows at a time
+STEP = 7  # rows from one handful to the next
 MOST_OFFERED = 200  # models that may be added
 TOLD = 20_000_000  # bytes of a file that says how a model reads
 
@@ -189,13 +190,16 @@ def rows_of(players: Sequence[Player], run: Run | None) -> DatasetVersion | None
 
 
 def examples(*, version: DatasetVersion, place: int) -> tuple[list[JSON], int]:
-    """(some test rows without their pictures, how many there are); `place` is the first of them,
-    counted on from the end to the beginning."""
-    total = int(version.splits.get("test", {}).get("rows", 0))
-    split = "test" if total else None
-    total = total or version.rows
-    first = place * EXAMPLES % max(1, total)
-    return datasets.rows(version=version, split=split, offset=first, limit=EXAMPLES), total
+    """(some test rows without their pictures, how many there are), evenly spread over the split:
+    files often hold one class after the other. Each `place` shows others."""
+    split = "test" if version.splits.get("test", {}).get("rows") else None
+    ids = datasets.matching(version=version, conditions={"split": split}).tolist()
+    if not ids:
+        return [], 0
+    apart = max(1, len(ids) // EXAMPLES)
+    chosen = {ids[(at * apart + place * STEP) % len(ids)] for at in range(EXAMPLES)}
+    found, _ = datasets.rows_and_total(version=version, row_ids=sorted(chosen), limit=EXAMPLES)
+    return found, len(ids)
 
 
 @dataclass(frozen=True, slots=True)

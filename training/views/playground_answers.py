@@ -159,6 +159,10 @@ def _written(answer: JSON) -> JSON:
     tokens = [
         {
             **token,
+            "visible": _visible(token["text"]),
+            "alternatives": [
+                {**one, "visible": _visible(one["text"])} for one in token["alternatives"]
+            ],
             "shade": next(
                 (at for at, least in enumerate(SHADES) if token["probability"] >= least),
                 len(SHADES),
@@ -172,11 +176,18 @@ def _written(answer: JSON) -> JSON:
     return {"tokens": tokens, "perplexity": perplexity, "ended": answer["ended"]}
 
 
+def _visible(text: str) -> str:
+    """With what nobody sees spelt out: ends of lines, and blanks that are a token's all."""
+    shown = text.replace("\n", "↵")
+    return shown if shown.strip() else shown.replace(" ", "␣")
+
+
 def _told(token: JSON) -> str:
     others = ", ".join(
-        f"{one['text']!r} {ui.percent(one['probability'])}" for one in token["alternatives"][:3]
+        f"{_visible(one['text'])} {ui.percent(one['probability'])}"
+        for one in token["alternatives"][:3]
     )
-    return f"{token['text']!r} {ui.percent(token['probability'])}" + (
+    return f"{_visible(token['text'])} {ui.percent(token['probability'])}" + (
         f"; else {others}" if others else ""
     )
 
