@@ -100,7 +100,8 @@ def scatter(
         [_point(one, x, y) for one in shown],
         x=_axis(x, is_share=share_x, is_log=log_x) | {"showgrid": True},
         y=_axis(y, is_share=share_y, is_log=log_y),
-        caption=f"{y} against {x}, a point for each of {len(shown)} run{'s' * (len(shown) != 1)}.",
+        caption=f"{y[:1].upper()}{y[1:60]} against {x[:60]}, a point for each of {len(shown)} "
+        f"run{'s' * (len(shown) != 1)}.",
         hovermode="closest",
         meta={"named": True},
     )

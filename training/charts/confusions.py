@@ -66,6 +66,7 @@ def _heat(labels: Sequence[str], values: Sequence[Sequence[float]]) -> Trace:
     gap = 1 if len(names) <= MOST_NAMED else 0
     return {
         "type": "heatmap",
+        "name": "share of the true class",
         "x": names,
         "y": names,
         "z": values,

@@ -60,6 +60,7 @@ def coordinates(axes: Sequence[Axis], strands: Sequence[Strand]) -> Figure:
             "showgrid": False,
         },
         y={"visible": False, "range": [-0.06, 1.06]},
+        caption="A line for each; where it crosses an upright line is what it has of that.",
         hovermode="closest",
         shapes=[_upright(at) for at in range(len(axes))] if strands else [],
         annotations=[

@@ -5,16 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_DRAWN = 4000  # points of one trace; a screen has no more columns
-AXES = ("x", "y", "z")
 
 
 def drawable(trace: Mapping[str, Any]) -> dict[str, Any]:
     """The trace with breaks where values are not finite, and thinned where it is longer than
     MOST_DRAWN; `meta["of"]` then says how many points it has."""
-    clean = dict(trace)
-    for name in AXES:
-        if isinstance(values := trace.get(name), list | tuple):
-            clean[name] = _finite(values)
+    clean = _clean(trace)
     count = max((_length(trace.get(name)) for name in ("x", "y")), default=0)
     if trace.get("type", "scatter") != "scatter" or count <= MOST_DRAWN:
         return clean
@@ -43,9 +39,21 @@ def extremes(values: Sequence[Any], most: int) -> list[int]:
     return sorted(kept)
 
 
+def _clean(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers of error bars and of what hovering tells, too: one that is none would end the JSON of
+    the whole page."""
+    made: dict[str, Any] = {}
+    for name, value in part.items():
+        if isinstance(value, Mapping):
+            made[name] = _clean(value)
+        else:
+            made[name] = _finite(value) if isinstance(value, list | tuple) else value
+    return made
+
+
 def _finite(values: Sequence[Any]) -> Sequence[Any]:
     if values and isinstance(values[0], list | tuple):
-        return [_finite(row) for row in values]
+        return [_finite(row) if isinstance(row, list | tuple) else row for row in values]
     if all(type(one) is not float or math.isfinite(one) for one in values):
         return values
     return [None if type(one) is float and not math.isfinite(one) else one for one in values]

@@ -1,0 +1,564 @@
+"""What holds of every figure, whoever draws it. A function of training/charts/ that answers a
+figure is found by itself, and has to have planted numbers here: none, one, odd ones."""
+
+import html
+import importlib
+import inspect
+import itertools
+import json
+import math
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from projects.models import DatasetVersion
+from projects.views import dataset_charts
+from training import charts
+from training.charts import (
+    calibration,
+    compare,
+    confusions,
+    curves,
+    fidelity,
+    figures,
+    lens,
+    machines,
+    parallel,
+    row_maps,
+    run_colours,
+    sizes,
+    studies,
+    sweeps,
+    thinning,
+    tradeoffs,
+)
+from training.charts.figures import COLOURS, Figure
+
+CSS = Path(__file__).resolve().parent.parent.parent / "static/app.css"
+NAN, INF = float("nan"), float("inf")
+LONG = (
+    "<script>alert(1)</script> & a name that nobody would ever give to anything, but somebody did"
+)
+Made = Callable[[], Figure]
+
+
+def points(steps: list[Any], values: list[Any]) -> dict[str, list[Any]]:
+    return {"steps": steps, "values": values}
+
+
+NONE, ONE = points([], []), points([7], [0.5])
+ODD = points([1, 2, 3, 4, 5], [0.5, "NaN", NAN, INF, 0.25])
+NAMES = [
+    "train/loss",
+    "train/a",
+    "train/b",
+    "train/a_share",
+    "train/b_share",
+    "train/a_weight",
+    "val/loss",
+    "val/accuracy",
+    "val/agreement",
+    "val/kl",
+    "train/learning_rate",
+    "train/samples_per_second",
+    "system/cpu_percent",
+    "system/gpu0/watts",
+    "worker/3/cpu",
+]
+
+
+def series(of: dict[str, list[Any]]) -> dict[str, Any]:
+    return dict.fromkeys(NAMES, of)
+
+
+def bins(*values: float) -> list[dict[str, Any]]:
+    return [
+        {"low": 0.5, "high": 0.6, "count": 4 + at, "confidence": one, "accuracy": one}
+        for at, one in enumerate(values)
+    ]
+
+
+def per_class(*labels: str) -> list[dict[str, Any]]:
+    return [
+        {"label": one, "rows": 3 + at, "precision": 0.9, "recall": NAN, "f1": 0.5}
+        for at, one in enumerate(labels)
+    ]
+
+
+def of_series(draw: Callable[[dict[str, Any]], Figure]) -> dict[str, Made]:
+    told = {"nothing": {}, "none": series(NONE), "one": series(ONE), "odd": series(ODD)}
+    return {name: lambda one=one: draw(one) for name, one in told.items()}  # type: ignore[misc]
+
+
+def looked(number: int) -> run_colours.Look:
+    return run_colours.looks([number])[number]
+
+
+def lines(*values: Any) -> list[compare.Line]:
+    return [
+        compare.Line(at + 1, LONG, looked(at + 1), list(range(len(one))), one)
+        for at, one in enumerate(values)
+    ]
+
+
+def cloud(count: int, name: str = LONG) -> row_maps.Cloud:
+    places = [float(one) for one in range(count)]
+    return row_maps.Cloud(name, places, places, list(range(count)), [LONG] * count)
+
+
+SCORE = sweeps.Score("accuracy", falls=False, is_share=True)
+SIDES = (
+    sweeps.Dimension("a", LONG, None, is_log=True),
+    sweeps.Dimension("b", "b", ["x", "y"], is_log=False),
+)
+TRIALS = [
+    sweeps.Point(at, value, at == 3, {"a": 0.1 * (at + 1), "b": "xy"[at % 2]})
+    for at, value in enumerate([0.5, 0.6, None, 0.4, 0.7])
+]
+
+
+def strands(*values: Any) -> list[parallel.Strand]:
+    return [parallel.Strand(LONG, [one, one], group=LONG) for one in values]
+
+
+def marks(*values: tuple[float | None, float | None]) -> list[tradeoffs.Mark]:
+    kinds = itertools.cycle(tradeoffs.TONES)
+    return [
+        tradeoffs.Mark(LONG, kind, x, y, on_frontier=True)
+        for (x, y), kind in zip(values, kinds, strict=False)
+    ]
+
+
+def frontier(*values: tuple[float | None, float | None]) -> Figure:
+    return tradeoffs.frontier(marks(*values), x="latency", x_unit="ms", y="accuracy")
+
+
+def paid(calls: int | None, teacher: float = 2.0) -> Figure:
+    return tradeoffs.break_even(
+        teacher=LONG, student=LONG, total=4.0, teacher_call=teacher, student_call=1.0, calls=calls
+    )
+
+
+def arms(*values: float) -> list[tuple[str, str, list[tuple[int, float]]]]:
+    return [("distilled", LONG, [(seed, one) for seed, one in enumerate(values)])]
+
+
+def ways(*values: float) -> list[dict[str, Any]]:
+    return [
+        {"key": "distilled", "label": LONG, "score": one, "deviation": None, "seconds": 3.0}
+        for one in values
+    ]
+
+
+def differ(*values: float) -> list[dict[str, Any]]:
+    return [{"label": LONG, "difference": one, "interval": [one - 1, one + 1]} for one in values]
+
+
+def parts(*values: float) -> list[dict[str, Any]]:
+    return [
+        {"from": 1, "to": 5, "rows": 3, "student": {"value": one, "interval": [0.1, 0.9]}}
+        for one in values
+    ]
+
+
+def temperatures(*values: float) -> list[dict[str, float]]:
+    return [{"temperature": one, "entropy": 0.5, "other_mass": 0.1} for one in values]
+
+
+def version(**labels: int) -> DatasetVersion:
+    splits = {"train": {"rows": 1, "label_counts": labels}}
+    return DatasetVersion(labels=list(labels), splits=splits)
+
+
+NAMED = {"title": {"text": "of nothing"}}
+#: Of every function: a name for each planted case, and what draws it.
+PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
+    figures.figure: {
+        "none": lambda: figures.figure([], x=NAMED, y=NAMED, caption="There is nothing to see.")
+    },
+    calibration.diagram: {
+        "none": lambda: calibration.diagram([], who="student"),
+        "one": lambda: calibration.diagram(bins(0.55), who="teacher"),
+        "odd": lambda: calibration.diagram(bins(0.5, NAN, INF), who="control"),
+    },
+    compare.curves: {
+        "none": lambda: compare.curves([], measure="accuracy"),
+        "one": lambda: compare.curves(lines([0.5]), measure="accuracy", is_share=True),
+        "odd": lambda: compare.curves(lines(*[[0.5, NAN, INF]] * 30), measure="loss"),
+    },
+    compare.scatter: {
+        "none": lambda: compare.scatter([], x="a", y="b"),
+        "one": lambda: compare.scatter(
+            [compare.Point(1, LONG, looked(1), 1.0, NAN)], x=LONG, y="b", log_x=True
+        ),
+    },
+    confusions.of: {
+        "none": lambda: confusions.of([], []),
+        "one": lambda: confusions.of([LONG], [[0]]),
+        "odd": lambda: confusions.of([LONG, LONG], [[1, 0], [0, 3]], who="teacher"),
+    },
+    confusions.difference: {
+        "none": lambda: confusions.difference([], [], []),
+        "one": lambda: confusions.difference([LONG], [[0]], [[1]]),
+    },
+    curves.losses: of_series(lambda told: curves.losses(told, terms=["a", "b"])),
+    curves.quality: of_series(
+        lambda told: curves.quality(
+            told, teacher=NAN, name=LONG, control=told.get("val/loss"), with_control=True
+        )
+    ),
+    curves.shares: of_series(lambda told: curves.shares(told, terms=["a", "b"])),
+    curves.weights: of_series(lambda told: curves.weights(told, terms=["a"])),
+    curves.scores: of_series(
+        lambda told: curves.scores(told, names={"val/kl": "KL", "val/loss": "b"}, is_share=False)
+    ),
+    curves.alike: of_series(
+        lambda told: curves.alike(told, names=["train/loss", "val/loss", LONG], is_share=True)
+    ),
+    curves.with_stages: of_series(
+        lambda told: curves.with_stages(curves.losses(told, terms=[]), [(2, LONG)])
+    ),
+    curves.agreement: of_series(curves.agreement),
+    curves.divergence: of_series(curves.divergence),
+    curves.learning_rate: of_series(curves.learning_rate),
+    curves.throughput: of_series(curves.throughput),
+    fidelity.reliability: {
+        "none": lambda: fidelity.reliability([]),
+        "odd": lambda: fidelity.reliability(bins(0.5, NAN), bins(INF)),
+    },
+    fidelity.per_class: {
+        "none": lambda: fidelity.per_class([]),
+        "odd": lambda: fidelity.per_class(per_class(LONG, LONG), per_class(LONG)),
+    },
+    fidelity.scatter: {
+        "none": lambda: fidelity.scatter([], []),
+        "one": lambda: fidelity.scatter([1.0], [2.0]),
+        "odd": lambda: fidelity.scatter([1, NAN, 2], [INF, "NaN", 1], ([1], [NAN])),
+    },
+    lens.term: of_series(lambda told: lens.term(told, "a", unit="nats", place=0)),
+    lens.entropy: {
+        "none": lambda: lens.entropy([], [], 1.0),
+        "one": lambda: lens.entropy(temperatures(1.0), [1.0], 1.0),
+    },
+    lens.softened: {
+        "one": lambda: lens.softened([1.0], [LONG], [1.0, 4.0], [4.0]),
+        "odd": lambda: lens.softened([1e3, -1e3] * 4, [LONG] * 8, [1.0, 64.0], [4.0]),
+    },
+    lens.several: {"odd": lambda: lens.several([1e3, -1e3, 0], [LONG] * 3, [1.0, 64.0], [4.0])},
+    parallel.coordinates: {
+        "none": lambda: parallel.coordinates([], []),
+        "odd": lambda: parallel.coordinates(
+            [parallel.Axis(LONG, is_log=True), parallel.Axis("b")], strands(1.0, NAN, None, INF, 0)
+        ),
+        "words": lambda: parallel.coordinates(
+            [parallel.Axis(LONG, words=[LONG]), parallel.Axis("b")], strands(LONG, True)
+        ),
+    },
+    row_maps.scatter: {
+        "none": lambda: row_maps.scatter([]),
+        "one": lambda: row_maps.scatter([cloud(1)]),
+        "odd": lambda: row_maps.scatter([cloud(2, f"{one} {LONG}") for one in range(9)]),
+    },
+    sizes.by_size: {
+        "none": lambda: sizes.by_size([], unit="words", name="accuracy", is_share=True),
+        "odd": lambda: sizes.by_size(parts(0.5, NAN), unit="words", name="RMSE", is_share=False),
+    },
+    studies.by_seed: {
+        "none": lambda: studies.by_seed([], is_share=True),
+        "one": lambda: studies.by_seed(arms(0.5), is_share=True),
+        "odd": lambda: studies.by_seed(arms(0.5, NAN, 2.0), is_share=False),
+    },
+    studies.against_cost: {
+        "none": lambda: studies.against_cost([], measure="accuracy", is_share=True, teacher=None),
+        "odd": lambda: studies.against_cost(
+            ways(0.5, NAN), measure="accuracy", is_share=True, teacher=0.9
+        ),
+    },
+    studies.differences: {
+        "none": lambda: studies.differences([], factor=1, unit="points"),
+        "odd": lambda: studies.differences(differ(1.0, NAN), factor=100, unit=LONG),
+    },
+    sweeps.history: {
+        "none": lambda: sweeps.history([], SCORE),
+        "odd": lambda: sweeps.history([("student", LONG, TRIALS)], SCORE),
+    },
+    sweeps.together: {
+        "none": lambda: sweeps.together([], SIDES, SCORE),
+        "odd": lambda: sweeps.together(TRIALS, SIDES, SCORE),
+    },
+    sweeps.importance: {
+        "none": lambda: sweeps.importance([]),
+        "odd": lambda: sweeps.importance([(LONG, NAN), ("b", 0.5)]),
+    },
+    sweeps.contour: {
+        "none": lambda: sweeps.contour([], *SIDES, SCORE),
+        "one": lambda: sweeps.contour(TRIALS[:1], *SIDES, SCORE),
+        "odd": lambda: sweeps.contour(TRIALS, *SIDES, SCORE),
+    },
+    tradeoffs.frontier: {
+        "none": lambda: frontier(),
+        "one": lambda: frontier((1.0, 0.5)),
+        "odd": lambda: frontier((NAN, 0.5), (1.0, INF), (None, None), (3.0, 0.5), (0.0, 0.4)),
+        "many": lambda: frontier(*[(1.0 + one, 0.5) for one in range(60)]),
+    },
+    tradeoffs.break_even: {
+        "once": lambda: paid(4),
+        "at once": lambda: paid(0),
+        "never": lambda: paid(None, teacher=0.5),
+        "free": lambda: paid(None, teacher=0.0),
+    },
+    dataset_charts.labels: {
+        "none": lambda: dataset_charts.labels(version())[0],
+        "odd": lambda: dataset_charts.labels(version(**{LONG: 3, "b": 0}))[0],
+    },
+    dataset_charts.histogram: {
+        "none": lambda: dataset_charts.histogram([], [], "words"),
+        "odd": lambda: dataset_charts.histogram([0, 1, 9], [3, 0], "words"),
+    },
+    dataset_charts.distribution: {
+        "odd": lambda: dataset_charts.distribution(
+            {"histogram": {"edges": [0.0, 0.5], "counts": [3]}}, ""
+        )
+    },
+}
+#: Those that answer several charts, each with its figure.
+SEVERAL: dict[Callable[..., Any], dict[str, Callable[[], list[dict[str, Any]]]]] = {
+    machines.of_run: {
+        name: lambda told=told: machines.of_run(series(told))  # type: ignore[misc]
+        for name, told in (("none", NONE), ("one", ONE), ("odd", ODD))
+    },
+    machines.of_worker: {
+        name: lambda told=told: machines.of_worker(3, series(told), {0: LONG})  # type: ignore[misc]
+        for name, told in (("none", NONE), ("odd", ODD))
+    },
+}
+
+
+def drawing(module: Any) -> Iterator[Callable[..., Any]]:
+    """Public functions of a module whose answer holds figures."""
+    for name, found in inspect.getmembers(module, inspect.isfunction):
+        if found.__module__ != module.__name__ or name.startswith("_"):
+            continue
+        answer = re.search(
+            r"->\s*\(?\s*(tuple\[Figure|Figure|list\[Chart\])", inspect.getsource(found)
+        )
+        if answer:
+            yield found
+
+
+FOUND = [
+    function
+    for one in pkgutil.iter_modules(charts.__path__)
+    for function in drawing(importlib.import_module(f"training.charts.{one.name}"))
+] + list(drawing(dataset_charts))
+
+
+def test_every_function_that_draws_has_planted_numbers() -> None:
+    """Add those of a new one to PLANTED."""
+    lacking = [f"{one.__module__}.{one.__name__}" for one in FOUND if one not in PLANTED | SEVERAL]
+    assert lacking == []
+    assert len(FOUND) > 30
+
+
+CASES = [
+    pytest.param(draw, id=f"{function.__module__.rpartition('.')[2]}.{function.__name__}-{name}")
+    for function, cases in PLANTED.items()
+    for name, draw in cases.items()
+] + [
+    pytest.param(
+        lambda draw=draw, at=at: draw()[at]["figure"], id=f"{function.__name__}-{name}-{at}"
+    )
+    for function, several in SEVERAL.items()
+    for name, draw in several.items()
+    for at in range(len(draw()))
+]
+
+
+@pytest.mark.parametrize("draw", CASES)
+def test_a_figure_is_valid_and_says_what_it_is(draw: Made) -> None:
+    figure = draw()
+    go.Figure(figure)  # Plotly's own schema
+    json.dumps(figure, allow_nan=False)  # what is no number would end the page's script
+    caption = figure["layout"]["meta"].pop("caption")  # which a template escapes
+    shown = [{**trace, "meta": None} for trace in figure["data"]]  # meta is never drawn
+    assert "<script" not in json.dumps([shown, figure["layout"]])
+    assert re.fullmatch(r"[A-Z0-9].{10,220}\.", caption), caption
+    for name in ("xaxis", "yaxis"):
+        assert says_what_it_counts(figure["layout"][name]), (name, figure["layout"][name])
+    for trace in figure["data"]:
+        assert trace["name"]
+        assert len(html.unescape(trace["name"])) <= 80
+        tone = trace.get("meta", {}).get("tone")
+        known = COLOURS | row_maps.INKS
+        assert tone is None or tone in known
+        for part in ("line", "marker"):
+            if tone and trace.get(part, {}).get("color"):
+                assert trace[part]["color"] == known[tone], (trace["name"], part)
+
+
+def says_what_it_counts(axis: dict[str, Any]) -> bool:
+    """By a title, a unit on its ticks, names beside it; or there is nothing to count along it."""
+    title = axis.get("title")
+    return bool(
+        (title.get("text") if isinstance(title, dict) else title)
+        or axis.get("ticksuffix", "").strip()
+        or axis.get("type") == "category"
+        or "ticktext" in axis
+        or axis.get("visible") is False
+        or axis.get("showticklabels") is False
+    )
+
+
+@pytest.mark.parametrize("draw", CASES)
+def test_no_two_of_a_figure_look_alike(draw: Made) -> None:
+    """In colours, else in dashes, shapes, or what they are. What an axis names, or is of one group,
+    may."""
+    figure = draw()
+    looks: dict[str, str] = {}
+    for trace in figure["data"]:
+        if figure["layout"]["meta"].get("named") or trace.get("hoverinfo") == "skip":
+            continue
+        marker = trace.get("marker", {})
+        look = [trace.get("type"), trace.get("meta", {}).get("tone"), trace.get("mode")]
+        look += [trace.get("line", {}).get("dash"), str(marker.get("symbol"))]
+        assert looks.setdefault(json.dumps(look), trace["name"]) == trace["name"]
+
+
+# Many points --------------------------------------------------------------------------------------
+
+MANY = 1_000_000
+
+
+def test_a_million_points_are_thinned_and_neither_a_spike_nor_a_break_is_lost() -> None:
+    values: list[Any] = [0.0] * MANY
+    values[123_456], values[777_777], values[500_000] = 9.0, -9.0, NAN
+    (line, _) = curves.losses({"train/loss": points(list(range(MANY)), values)}, terms=[])["data"]
+    assert len(line["x"]) == len(line["y"]) <= thinning.MOST_DRAWN
+    told = dict(zip(line["x"], line["y"], strict=True))
+    assert (told[123_456], told[777_777]) == (9.0, -9.0)
+    assert None in line["y"]
+    assert (line["x"][0], line["x"][-1]) == (0, MANY - 1)
+    assert line["meta"]["of"] == MANY
+
+
+def test_of_a_cloud_of_a_million_every_part_stays_with_its_point() -> None:
+    drawn = figures.figure(
+        [
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": "many",
+                "x": list(range(MANY)),
+                "y": list(range(MANY)),
+                "customdata": list(range(MANY)),
+                "marker": {"size": list(range(MANY)), "color": COLOURS["student"]},
+            }
+        ]
+    )["data"][0]
+    assert len(drawn["x"]) == thinning.MOST_DRAWN
+    assert drawn["x"] == drawn["y"] == drawn["customdata"] == drawn["marker"]["size"]
+    assert drawn["x"][-1] == MANY - 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, thinning.MOST_DRAWN, thinning.MOST_DRAWN + 1])
+def test_few_points_are_all_drawn(count: int) -> None:
+    (line, _) = curves.losses({"train/loss": points(list(range(count)), [0.5] * count)}, terms=[])[
+        "data"
+    ]
+    assert len(line["x"]) == count if count <= thinning.MOST_DRAWN else len(line["x"]) < count
+
+
+# Colours ------------------------------------------------------------------------------------------
+
+PALETTE = ["teacher", "student", "control", *figures.PALETTE]
+APART = 0.09  # in OKLab, where 1 is from black to white
+#: Machado, Oliveira, Fernandes 2009: how linear RGB looks without red, or without green cones.
+SIGHTS: dict[str, list[list[float]]] = {
+    "everybody": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+}  # fmt: skip
+
+
+def css(theme: str) -> dict[str, str]:
+    """The design's colours in a theme, by their names in charts."""
+    found = dict(re.findall(r"--([a-z0-9-]+): light-dark\(([^)]*)\)", CSS.read_text()))
+    told = {name: one.split(", ")[theme == "dark"].strip() for name, one in found.items()}
+    return told | {"teacher": told["teacher-line"]}
+
+
+def linear(colour: str) -> list[float]:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+
+
+def luminance(colour: str) -> float:
+    return sum(
+        share * one for share, one in zip((0.2126, 0.7152, 0.0722), linear(colour), strict=True)
+    )
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def oklab(colour: str, sight: str) -> list[float]:
+    """Björn Ottosson, 2020."""
+    seen = times(SIGHTS[sight], linear(colour))
+    cones = times(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ],
+        [min(1.0, max(0.0, one)) for one in seen],
+    )  # fmt: skip
+    return times(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ],
+        [math.cbrt(one) for one in cones],
+    )
+
+
+def times(matrix: list[list[float]], vector: list[float]) -> list[float]:
+    return [sum(one * two for one, two in zip(row, vector, strict=True)) for row in matrix]
+
+
+def test_charts_have_the_colours_of_the_light_theme() -> None:
+    told = css("light")
+    assert {name: COLOURS[name] for name in PALETTE} == {name: told[name] for name in PALETTE}
+    assert {name: COLOURS[name] for name in dataset_charts.COLOURS} == dataset_charts.COLOURS
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", PALETTE)
+def test_a_colour_is_seen_on_its_ground(theme: str, name: str) -> None:
+    """WCAG 2.2, 1.4.11: graphics have a contrast of at least 3:1."""
+    told = css(theme)
+    for ground in ("surface", "page"):
+        assert contrast(told[name], told[ground]) >= 3, ground
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_are_told_apart_by_colour_blind_people(theme: str, sight: str) -> None:
+    told = css(theme)
+    near = [
+        (one, other, round(math.dist(oklab(told[one], sight), oklab(told[other], sight)), 3))
+        for one, other in itertools.combinations(PALETTE, 2)
+    ]
+    assert [pair for pair in near if pair[2] < APART] == []
