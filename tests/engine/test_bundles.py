@@ -215,18 +215,19 @@ def test_other_tasks_are_refused(task: str) -> None:
 @pytest.mark.slow
 def test_bundles_run_in_a_clean_environment(bundles: dict[str, Path], tmp_path: Path) -> None:
     """A virtual environment of its own, with what requirements.txt names and nothing else."""
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True
+    )
     python = str(tmp_path / "venv/bin/python")
+    pip = [sys.executable, "-m", "pip", "--python", python]
     pins = [part for kind in bundles for part in ("-r", str(bundles[kind] / "requirements.txt"))]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
-    done = subprocess.run(
-        [python, "-m", "pip", "install", *quiet, *pins], capture_output=True, text=True
-    )
+    done = subprocess.run([*pip, "install", *quiet, *pins], capture_output=True, text=True)
     if done.returncode and "No matching distribution" not in done.stderr:
         pytest.skip(f"no package index can be reached: {done.stderr[-200:]}")
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+        [*pip, "list", "--format=freeze"], capture_output=True, text=True, check=True
     ).stdout.lower()
     assert not any(f"\n{one}==" in f"\n{listed}" for one in OURS)
     for kind, folder in bundles.items():

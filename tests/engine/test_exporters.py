@@ -217,7 +217,7 @@ def test_a_faster_and_smaller_form_is_recommended() -> None:
     ("wish", "field", "sentence"),
     [
         ({}, "format", "It must be one of"),
-        ({"format": "tflite"}, "format", "It must be one of onnx,"),
+        ({"format": "tflite"}, "format", "It must be one of bundle, onnx,"),
         ({"format": "onnx", "size": 3}, "size", "There is no such key"),
         ({"format": "onnx", "options": {"opset": 3}}, "options.opset", "between 18 and 23"),
         ({"format": "onnx", "options": {"bits": 3}}, "options.bits", "no such option"),
