@@ -8,7 +8,7 @@ from typing import Any
 from distillhub.lib.errors import Missing
 from projects.models import Project
 from training.models import Run, Study
-from training.services import scores
+from training.services import scores, sweeps
 from training.services.study_kinds import KINDS
 
 
@@ -46,16 +46,16 @@ def draft(*, project: Project, study: Study | None = None, run: int | None = Non
 def _of_study(study: Study) -> str:
     kind, at = KINDS.get(study.kind), f"study {study.number}"
     base: Mapping[str, Any] = study.asked.get("base", {})
+    is_sweep = study.kind == sweeps.KEY  # whose trials are no seeds of one way
     parts = [
         "## Question",
         kind.question if kind is not None else study.name,
         *([_quoted(study.notes)] if study.notes.strip() else []),
         "## Set-up",
         _set_up(base, study.asked.get("seeds")),
-        "## Verdict",
-        f"{{{{ verdict: {at} }}}}",
+        *(["## Verdict", f"{{{{ verdict: {at} }}}}"] if not is_sweep else []),
         "## Results",
-        f"{{{{ table: {at} }}}}",
+        *([f"{{{{ table: {at} }}}}"] if not is_sweep else []),
         f"{{{{ chart: {at} }}}}",
         "## Cost",
         f"{{{{ cost: {at} }}}}",

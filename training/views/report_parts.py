@@ -19,10 +19,11 @@ from distillhub.templatetags import ui
 from projects.models import Project
 from training.charts import curves
 from training.models import Run, Study
-from training.services import break_even, metrics, runs, scores, studies
+from training.services import break_even, metrics, runs, scores, studies, sweeps
 from training.views import pareto as pareto_page
 from training.views import run_charts, run_page
 from training.views import studies as study_page
+from training.views import sweeps as sweep_page
 
 MOST_PARTS = 40  # live ones in a report
 LIVE = re.compile(r"^ {0,3}\{\{\s*([A-Za-z-]+)\s*:\s*([^{}]{1,300}?)\s*\}\}\s*$")
@@ -104,17 +105,18 @@ def _of(project: Project, words: str) -> Of:
 def _chart(project: Project, words: str) -> list[Part]:
     of = _of(project, words)
     if of.study is not None:
-        compared = (of.study.report or {}).get("comparisons", [])
-        found = study_page.drawn(of.study, studies.arms(of.study), compared)
+        found = _charts_of_study(of.study)
         known = [one["name"] for one in found]
         chosen = [one for one in found if not of.more or one["name"] == of.more]
     else:
         assert of.run is not None
-        found = _charts_of_run(of.run)
-        known = [one["name"] for one in found]
+        found = [] if of.run.is_tracked else _curves_of(of.run)
         wanted = _bare(of.more) or "loss"
-        chosen = [one for one in found if wanted in (one["name"], one.get("metric"))][:1]
-        chosen = chosen or _series(of.run, of.more)
+        chosen = _named(found, wanted) or _series(of.run, of.more)
+        if not chosen:
+            judged = _judged(of.run)
+            found, chosen = [*found, *judged], _named(judged, wanted)
+        known = [one["name"] for one in found]
     if not chosen:
         raise Unknown(f"There is no such chart; there are {', '.join(known) or 'none yet'}.")
     note = f"run {of.run.number}" if of.run is not None else f"study {words.split()[1]}"
@@ -123,25 +125,50 @@ def _chart(project: Project, words: str) -> list[Part]:
     ]
 
 
-def _charts_of_run(run: Run) -> list[Part]:
-    if run.is_tracked:
-        return []
+def _charts_of_study(study: Study) -> list[Part]:
+    if study.kind == sweeps.KEY:
+        told = sweep_page.drawn_whole(study)
+        titles = {"history": "Trials", "together": "Options together"}
+        return [
+            {
+                "name": name,
+                "title": titles.get(name, name.capitalize()),
+                "figure": one,
+                "height": 340,
+            }
+            for name, one in told.items()
+            if isinstance(one, dict)
+        ]
+    compared = (study.report or {}).get("comparisons", [])
+    return study_page.drawn(study, studies.arms(study), compared)
+
+
+def _named(found: list[Part], name: str) -> list[Part]:
+    return [one for one in found if name in (one["name"], one.get("metric"))][:1]
+
+
+def _curves_of(run: Run) -> list[Part]:
     control = run.controls.first()
     made = run_charts.charts(run, control=control, teachers=list(run.teachers.all()))
-    made = [
-        one | ({"metric": scores.headline(run)} if one["name"] == "accuracy" else {})
-        for one in made
+    headline = {"accuracy": {"metric": scores.headline(run)}}
+    return [one | headline.get(one["name"], {}) for one in made]
+
+
+def _judged(run: Run) -> list[Part]:
+    """What its test rows, or validation rows, said of it."""
+    told = (None if run.is_tracked else run_charts.evaluation(run)) or {}
+    tall = {"height": told.get("confusion_height", 440)}
+    made: list[Part] = [one | tall for one in told.get("confusions", [])]
+    made += [
+        {"name": name, "title": title, "figure": figure, "note": note, "height": 320}
+        for title, figure, note, name in told.get("reliability", [])
     ]
-    told = run_charts.evaluation(run) or {}
-    for name, title in (
-        ("confusion", "Confusion"),
-        ("reliability", "Reliability"),
-        ("per_class", "F1 per class"),
-        ("scatter", "Answered and true"),
-    ):
+    for name, title in (("per_class", "F1 per class"), ("scatter", "Answered and true")):
         if told.get(name):
-            height = told.get(f"{name}_height", 360)
+            height = told.get(f"{name}_height", 400)
             made.append({"name": name, "title": title, "figure": told[name], "height": height})
+    if told.get("sized"):
+        made.append({"name": "sizes", "title": "By size", "figure": told["sized"]["figure"]})
     return made
 
 

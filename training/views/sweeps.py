@@ -47,7 +47,7 @@ def detail(request: HttpRequest, project: Project, study: Study) -> HttpResponse
         "asked_for": len(trials),
         "wanted": int(told["trials"]) * len(told["budgets"] or [1]),
         "best": [_best(study, told, space, arm) for arm in told["budgets"]],
-        "charts": _charts(request, study, trials, told, space, score),
+        "charts": _charts(_choices(request, space), study, trials, told, space, score),
         "space": space,
         "choices": _choices(request, space),
         "rows": [_row(study, one, space) for one in reversed(trials)],
@@ -225,8 +225,16 @@ def _choices(request: HttpRequest, space: Sequence[Dimension]) -> dict[str, Any]
     return {"x": x, "y": y}
 
 
+def drawn_whole(study: Study) -> dict[str, Any]:
+    """The charts of a sweep, as reports show them."""
+    trials = list(sweeps.trials_of(study))
+    told = sweep_results.told(study, trials)
+    space = dimensions(study.asked)
+    return _charts({"x": "", "y": ""}, study, trials, told, space, _score(told))
+
+
 def _charts(
-    request: HttpRequest,
+    chosen: Mapping[str, Any],
     study: Study,
     trials: Sequence[Trial],
     told: Mapping[str, Any],
@@ -253,7 +261,6 @@ def _charts(
         found["importance"] = charts.importance(shares)
         found["importance_height"] = 96 + 34 * len(shares)
     by_path = {one.path: one for one in space}
-    chosen = _choices(request, space)
     whole = [one for one in mine if one.value is not None and not one.is_pruned]
     if chosen["y"] and len(whole) > 2:
         found["contour"] = charts.contour(mine, by_path[chosen["x"]], by_path[chosen["y"]], score)
