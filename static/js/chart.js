@@ -47,6 +47,7 @@
         if (trace.line) trace.line = { ...trace.line, color: own };
         if (trace.marker) trace.marker = { ...trace.marker, color: own, ...(trace.marker.line?.color && { line: { ...trace.marker.line, color: own } }) };
         if (trace.error_x?.color === source.marker?.color) trace.error_x = { ...trace.error_x, color: own };
+        if (trace.error_y?.color === source.marker?.color) trace.error_y = { ...trace.error_y, color: own };
         if (source.type === "bar") trace.marker = { ...trace.marker, color: faded(own, 0.85) };
         if (trace.mode === "lines" && !joins(source)) trace.mode = "lines+markers";
         if (meta.smooth && smoothing > 0) {

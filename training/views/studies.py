@@ -57,6 +57,7 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         return sweeps.detail(request, project, study)
     arms = studies.arms(study)
     compared = (study.report or {}).get("comparisons", [])
+    pictures = drawn(study, arms, compared)
     context = {
         "title": study.name,
         "section": "studies",
@@ -69,7 +70,9 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "progress": studies.progress(arms),
         "verdict": run_page.placed(study.verdict),
         "comparisons": [(run_page.placed(one) or {}) | _named(study, one) for one in compared],
-        "charts": drawn(study, arms, compared),
+        "charts": [one for one in pictures if one["name"] != "cost"],
+        "cost_chart": next((one for one in pictures if one["name"] == "cost"), None),
+        "metric": arms[0].metric if arms else "",
         "base": study.asked.get("base", {}),
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
