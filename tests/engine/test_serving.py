@@ -397,7 +397,7 @@ def test_a_model_of_chats_is_spoken_to_as_it_was_trained(writers: dict[str, Seat
         seat, [{"text": "say yes"}, {"messages": asked}, {"text": json.dumps(asked)}], most=4
     ).answers
     assert plain["text"] == spoken["text"] == written["text"]
-    bad = [{"messages": "hello"}, {"messages": []}, {"messages": [{"role": "assistant",
+    bad: list[JSON] = [{"messages": "hello"}, {"messages": []}, {"messages": [{"role": "assistant",
            "content": "x"}]}]  # fmt: skip
     assert all("messages" in one["error"] for one in answered(seat, bad).answers)
     assert answered(seat, [{"text": "x"}], measure=2).latency["of"] == "token"  # type: ignore[index]

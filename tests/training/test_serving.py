@@ -19,6 +19,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from distillhub.lib import storage
+from distillhub.lib.places import place
 from projects.models import ApiToken, ModelVersion, Project, User
 from projects.services import accounts
 from tests import make
@@ -266,7 +267,10 @@ def test_stored_files_that_changed_are_not_answered_from(
     (other / "README.md").write_text("damaged later")
     stored(project, other, "damaged")
     digest = sha256(b"damaged later").hexdigest()
-    next(Path(storage.place().local(storage.key(digest)) or "").parent.glob(digest)).write_text("x")
+    lying = place().local(storage.key(digest))
+    assert lying is not None
+    lying.unlink()
+    lying.write_text("x")
     refused = ask(api_of(vera), "damaged/versions/1", 409, inputs=["x"])
     assert refused["code"] == "damaged"
 
