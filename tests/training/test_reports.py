@@ -2,6 +2,7 @@
 what their project holds; and links for people without an account that can be ended."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.test import Client
 from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
+from tests.training.test_run_pages import evaluated
 from training.models import Report, Run, Study
 from training.services import reports
 from training.views import report_parts
@@ -162,6 +164,13 @@ def test_a_line_that_cannot_be_drawn_is_a_sentence_in_its_place(
     assert said in part["text"]
     reports.create(project=run.project, title="odd", body=line, by=erin)
     assert signed_in(erin).get(f"/p/{run.project.slug}/reports/1/").status_code == 200
+
+
+def test_what_test_rows_said_is_drawn_too(run: Run, tmp_path: Path) -> None:
+    evaluated(run, tmp_path)
+    for name, title in (("confusion", "Confusion"), ("per_class", "F1 per class")):
+        (part,) = report_parts.parts(run.project, f"{{{{ chart: run {run.number} {name} }}}}")
+        assert part["title"] == title
 
 
 def test_a_report_shows_nothing_of_another_project(run: Run, erin: User) -> None:
