@@ -22,7 +22,7 @@ class AskedShape(serializers.Serializer[Any]):
     show = serializers.ChoiceField(
         required=False,
         choices=list(predicted_rows.SHOW.items()),
-        help_text="Of numbers, wrong means further from what is true than three rows in four.",
+        help_text="Of numbers, wrong means further from what is true than three answers in four.",
     )
     label = serializers.CharField(  # type: ignore[assignment]
         required=False, max_length=300, help_text="What is true, or one of it."

@@ -193,7 +193,7 @@ def rate_too_high(seen: Seen) -> Iterator[Diagnosis]:
                 seen,
                 step,
                 f"The training loss climbed from {written(began)} to {written(top)} at step "
-                f"{step}, when the rate was {ui.metric(trends.near(rates, step), 'learning_rate')}.",
+                f"{step}, at a rate of {ui.metric(trends.near(rates, step), 'learning_rate')}.",
             )
             return
     points = seen.points("val/loss")

@@ -15,7 +15,7 @@ row_scores = Later("training.engine.row_scores")  # brings numpy
 measures = Later("training.engine.measures")
 
 JSON = dict[str, Any]
-FAR = 0.75  # the share of rows whose number is nearer to what is true than one that is far off
+FAR = 0.75  # of numbers, the share that is nearer to what is true than one that is far off
 TOLD = 5  # labels of a row that the page draws, and what is true
 LEAST = 0.005  # that one of the networks must hold likely of a label
 LISTS = ("classes", "student_probabilities", "teacher_probabilities")
@@ -49,21 +49,22 @@ class JudgedRows:
         self.unit = next((one for one in measures.UNITS if one in table.column_names), "")
         self.size = self._column(self.unit)
         self.divergence, self.gap = self._divergence(), self._gap()
+        self.edge = self._edge() if self.form == "numbers" else 0.0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def wrong(self, answers: Any) -> Any:
-        """1 where it is wrong, 0 where it is right, NaN where that is not known."""
-        if answers is None:
-            return None
-        if self.form == "numbers":
-            known = answers.value[answers.known]
-            edge = np.quantile(known, FAR) if len(known) else np.inf
-            wrong = answers.value > edge
-        else:
-            wrong = answers.value < 1
+        """1 where it is wrong, 0 where it is right, NaN where that is not known. A number is wrong
+        where it is further off than three in four of all that student and teacher answered."""
+        wrong = answers.value > self.edge if self.form == "numbers" else answers.value < 1
         return np.where(answers.known, wrong.astype(float), np.nan)
+
+    def _edge(self) -> float:
+        both = [one.value for one in (self.student, self.teacher) if one is not None]
+        known = np.concatenate(both) if both else np.empty(0)
+        known = known[~np.isnan(known)]
+        return float(np.quantile(known, FAR)) if len(known) else float("inf")
 
     def _column(self, name: str) -> Any:
         if not name or name not in self.table.column_names:
@@ -163,7 +164,7 @@ class JudgedRows:
     def _inputs(self, places: Any) -> list[JSON]:
         """The rows of the dataset, without pictures and sounds; nothing where it is gone."""
         version = self.run.dataset_version
-        if version is None or not len(places):
+        if version is None or not version.file_sha256 or not len(places):
             return [{} for _ in places]
         try:
             with storage.open_blob(version.file_sha256) as stream:
