@@ -6,6 +6,7 @@ scale, or a word.
 """
 
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from training.charts.figures import COLOURS, Figure, Trace, figure, finite, plai
 
 MOST_WORDS = 12  # labels beside one axis; of more only the first and the last are written
 WORD = 20  # characters of one
+MOST_TOLD = 2000  # lines in the chart's table
+LINE = 13  # characters of a line of an axis' name
 Value = float | int | str | bool | None
 
 
@@ -54,7 +57,7 @@ def coordinates(axes: Sequence[Axis], strands: Sequence[Strand]) -> Figure:
         [_trace(name, members, scales) for name, members in groups.items()],
         x={
             "tickvals": list(range(len(axes))),
-            "ticktext": [plain(axis.name, 30) for axis in axes],
+            "ticktext": [_in_lines(axis.name) for axis in axes],
             "range": [-0.04 * max(1, last), 1.04 * max(1, last)],
             "ticks": "",
             "showgrid": False,
@@ -62,6 +65,19 @@ def coordinates(axes: Sequence[Axis], strands: Sequence[Strand]) -> Figure:
         y={"visible": False, "range": [-0.06, 1.06]},
         caption="A line for each; where it crosses an upright line is what it has of that.",
         hovermode="closest",
+        # The lines' places are of no use to who reads numbers.
+        meta={
+            "table": {
+                "columns": ["", *(plain(axis.name, 60) for axis in axes)],
+                "rows": [
+                    [
+                        plain(one.name, 60),
+                        *(finite(part) if _is_number(part) else part for part in one.values),
+                    ]
+                    for one in strands[:MOST_TOLD]
+                ],
+            }
+        },
         shapes=[_upright(at) for at in range(len(axes))] if strands else [],
         annotations=[
             _label(at, place, text, is_last=at == last and last > 0)
@@ -129,6 +145,15 @@ class _Scale:
         if self.words is not None or number is None:
             return plain(_word(value), 40)
         return f"{100 * number:.1f} %" if self.axis.is_share else f"{number:.3g}"
+
+
+def _in_lines(name: str) -> str:
+    """A name in short lines, so that those of many axes stand beside each other."""
+    return "<br>".join(plain(one) for one in textwrap.wrap(name[:60], LINE)[:3])
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _word(value: Value) -> str:

@@ -71,7 +71,7 @@ def history(arms: Sequence[tuple[str, str, Sequence[Point]]], score: Score) -> F
             )
         pruned = [one for one in told if one.is_pruned]
         if pruned:
-            traces.append(_marks(pruned, f"{label}, pruned", tone, "x-thin-open"))
+            traces.append(_marks(pruned, f"{label}, pruned", tone, "cross"))
     return figure(
         traces,
         x={"title": {"text": "trial", "standoff": 6}, "tickformat": "d", "rangemode": "tozero"},
@@ -93,7 +93,6 @@ def _marks(points: Sequence[Point], name: str, tone: str, symbol: str) -> Trace:
             "size": 8,
             "opacity": 0.75,
             "symbol": symbol,
-            "line": {"width": 1.5 if symbol != "circle" else 0},
         },
         "hovertemplate": "trial %{x}, %{y}<extra></extra>",
         "meta": {"tone": tone},
@@ -190,7 +189,7 @@ def contour(points: Sequence[Point], across: Dimension, up: Dimension, score: Sc
     traces: list[Trace] = []
     if len(told) > 2:
         known = [(x_of.at(one), y_of.at(one), float(one.value or 0)) for one in told]
-        edges = [(at + 0.5) / CELLS for at in range(CELLS)]
+        edges = [at / (CELLS - 1) for at in range(CELLS)]
         traces.append(
             {
                 "type": "contour",
@@ -200,7 +199,8 @@ def contour(points: Sequence[Point], across: Dimension, up: Dimension, score: Sc
                 "z": [[_guessed(known, x, y) for x in edges] for y in edges],
                 "connectgaps": False,
                 "line": {"width": 0},
-                "ncontours": 12,
+                "ncontours": 14,
+                **_shades(sorted(value for _, _, value in known), score),
                 "reversescale": score.falls,
                 "colorbar": {
                     "thickness": 10,
@@ -227,7 +227,7 @@ def contour(points: Sequence[Point], across: Dimension, up: Dimension, score: Sc
             "hovertemplate": (
                 f"trial %{{customdata[0]}}: {_number(score, 'customdata[1]')}<extra></extra>"
             ),
-            "meta": {"tone": "teacher"},
+            "meta": {"tone": "teacher", "told": ["trial", plain(score.label)]},
         }
     )
     return figure(
@@ -280,6 +280,14 @@ class _Side:
                 "ticktext": [plain(one, 16) for one in self.words],
             }
         return told | ({"type": "log"} if self.dimension.is_log else {}) | {"showgrid": False}
+
+
+def _shades(values: Sequence[float], score: Score) -> dict[str, float]:
+    """From the worst quarter, which is all of one shade, to the best."""
+    quarter = len(values) // 4
+    if score.falls:
+        return {"zmin": values[0], "zmax": values[-1 - quarter]}
+    return {"zmin": values[quarter], "zmax": values[-1]}
 
 
 def _guessed(known: Sequence[tuple[float, float, float]], x: float, y: float) -> float | None:
