@@ -216,7 +216,7 @@ def test_rows_are_sent_to_a_review_in_their_order(run: Run, erin: User) -> None:
     assert answer.url == reverse("projects:review_work", args=[run.project.slug, queue.pk])
     assert queue.name == "Look at these"
     assert [one.row_id for one in queue.items.order_by("order")] == lost
-    assert queue.items.first().said["teacher"] in LABELS  # type: ignore[union-attr, index]
+    assert queue.items.first().said["teacher"] in LABELS  # type: ignore[union-attr]
 
 
 def test_rows_become_changes_of_the_next_version(run: Run, erin: User) -> None:
@@ -339,7 +339,13 @@ def test_every_kind_of_answer_has_its_rows_and_its_pages(
             run.summary[who] = {**run.summary[who], "rmse": 1.0, "perplexity": 3.0}
     run.save()
     nothing: list[None] = [None] * 3
-    columns = ("label", "student", "teacher", "student_confidence", "teacher_confidence")
+    columns: tuple[str, ...] = (
+        "label",
+        "student",
+        "teacher",
+        "student_confidence",
+        "teacher_confidence",
+    )
     columns += ("student_nll", "student_value", "teacher_nll", "teacher_value")
     words = ("label", "student", "teacher")
     table = {
@@ -394,3 +400,28 @@ def test_of_numbers_the_far_off_are_found(project: Project, tmp_path: Path) -> N
     keep(run, tmp_path, table)
     assert ids(run, show="lost") == [6]
     assert ids(run, show="both_wrong") == [7]
+
+
+# Its lens ----------------------------------------------------------------------------------------
+
+
+def test_the_lens_tells_terms_temperatures_and_that_nothing_stands_out(
+    run: Run, vera: User
+) -> None:
+    shown = page(signed_in(vera), run, "lens")
+    for words in ("Nothing stands out", "Soft targets", "nats", "What a temperature shows"):
+        assert words in shown, words
+    assert "&lt;b&gt;hello" in shown
+    told = api_of(vera).get(reverse("api_run_lens", args=[run.project.slug, run.number])).json()
+    soft, hard = told["terms"]
+    assert (soft["kind"], soft["unit"], soft["temperature"]) == ("soft_targets", "nats", 4.0)
+    assert (soft["first"], soft["last"]) == (pytest.approx(0.3), pytest.approx(0.03))
+    assert hard["share_last"] is None
+    assert told["temperature"]["most"] == pytest.approx(math.log(2))
+    assert told["diagnoses"] == []
+
+
+def test_the_lens_of_a_run_without_a_step_says_that_nothing_is_measured(
+    project: Project, vera: User
+) -> None:
+    assert "Nothing measured yet" in page(signed_in(vera), make.run(project), "lens")

@@ -72,6 +72,18 @@ def evaluated(run: Run, folder: Path, *, taught: bool = True, **changes: Any) ->
             }
         ],
         "examples": [example | changes],
+        "temperature": {
+            "own": [4.0],
+            "by_temperature": [
+                {"temperature": 1.0, "entropy": 0.2, "other_mass": 0.1},
+                {"temperature": 4.0, "entropy": 0.5, "other_mass": 0.3},
+            ],
+            "rows": [
+                {"row_id": 3, "input": "<b>hello</b>", "label": "yes", "logits": [-3.0, -0.1]}
+            ],
+        }
+        if taught
+        else None,
     }
     path = folder / "evaluation.json"
     path.write_text(json.dumps(report))
