@@ -18,7 +18,16 @@ from projects.models import (
     Role,
     User,
 )
-from training.models import Export, LogChunk, RowMap, Run, TeacherGate, TeacherOutputs, Worker
+from training.models import (
+    Export,
+    LogChunk,
+    Publication,
+    RowMap,
+    Run,
+    TeacherGate,
+    TeacherOutputs,
+    Worker,
+)
 from training.worker import metrics
 
 _numbers = count(1)
@@ -268,6 +277,18 @@ def export(version: ModelVersion, dataset: DatasetVersion, **fields: Any) -> Exp
         "finished_at": timezone.now(),
     }
     return Export.objects.create(version=version, **defaults | fields)
+
+
+def publication(version: ModelVersion, **fields: Any) -> Publication:
+    """A publication that waits for a worker, as a row alone."""
+    defaults = {
+        "endpoint": "https://huggingface.co",
+        "repository": "acme/small",
+        "message": "small",
+        "card": "# small\n",
+        "created_by": version.created_by,
+    }
+    return Publication.objects.create(version=version, **defaults | fields)
 
 
 def gate(

@@ -12,6 +12,7 @@ from training.worker import (
     maps,
     metrics,
     networks,
+    publishing,
     reaper,
     registration,
     retention,
@@ -49,6 +50,11 @@ def ask_teacher(*, gate_id: int, **later: Any) -> None:
 @shared_task(name="training.make_map")  # type: ignore[untyped-decorator]
 def make_map(*, map_id: int, **later: Any) -> None:
     maps.WORK.carry_out(map_id)
+
+
+@shared_task(name="training.publish")  # type: ignore[untyped-decorator]
+def publish(*, publication_id: int, **later: Any) -> None:
+    publishing.WORK.carry_out(publication_id)
 
 
 @shared_task(name="training.tell_study")  # type: ignore[untyped-decorator]

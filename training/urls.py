@@ -13,6 +13,7 @@ from training.views import (
     patterns,
     playground,
     promotion,
+    publishing,
     queue,
     recipes,
     reports,
@@ -79,6 +80,8 @@ urlpatterns: list[URLPattern] = [
     path(f"{VERSION}/card/", model_cards.model_card, name="model_card"),
     path(f"{VERSION}/card/README.md", model_cards.model_card_download, name="model_card_download"),
     path(f"{VERSION}/lineage/", lineage.model_lineage, name="model_lineage"),
+    path(f"{VERSION}/publish/", publishing.model_publish, name="model_publish"),
+    path(f"{VERSION}/bundle/", publishing.model_bundle, name="model_bundle"),
     path(f"{VERSION}/gates/", gates.model_gates, name="model_gates"),
     path(f"{VERSION}/exports/<int:export_id>/keep/", exports.export_keep, name="export_keep"),
     path(

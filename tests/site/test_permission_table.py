@@ -105,6 +105,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     token, _ = accounts.create_token(user=alice, name="mine")
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
+    sent = make.publication(version)
+    version.model.api_keys.create(origin="https://huggingface.co:443", sealed="x", changed_by=alice)
     version.model.alias_rules.create(name="production", rules={"min_score": 0.5}, changed_by=alice)
     shipped = make.export(
         version, project.datasets.get(name="messages").versions.get(), files=[file]
@@ -157,6 +159,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "secret": "guessed",
             "method_kind": "losses",
             "export_id": shipped.pk,
+            "publication_id": sent.pk,
             "gate_id": gate.pk,
             "map_id": row_map.pk,
             "entry_id": stored.pk,

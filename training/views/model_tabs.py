@@ -28,6 +28,7 @@ def tabs(project: Project, version: ModelVersion) -> list[tuple[str, str, str, i
             ("overview", "Overview", "model_version"),
             ("card", "Card", "model_card"),
             ("promotion", "Promotion", "model_promotion"),
+            ("publish", "Publish", "model_publish"),
             ("lineage", "Lineage", "model_lineage"),
         )
     ]

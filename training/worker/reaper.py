@@ -24,6 +24,7 @@ from training.worker import (
     maps,
     networks,
     outcomes,
+    publishing,
     studies,
     waiting,
 )
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 SAME = 2.0  # seconds: two readings of when a process began
 
 #: What workers do besides runs.
-WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK, maps.WORK)
+WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK, maps.WORK, publishing.WORK)
 
 
 CALLS = 20  # of a queue at a time: any of them wakes a worker, which takes whose turn it is
