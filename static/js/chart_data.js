@@ -30,8 +30,10 @@
   // lines or bars over it, else one for each point.
   const numbers = (figure) => {
     const layout = figure.layout;
-    const traces = figure.data.filter((trace) => trace.hoverinfo !== "skip");
+    const told = layout.meta?.table; // of a picture whose places are no numbers
+    if (told) return { columns: told.columns.map((name) => ({ name: words(name) })), rows: told.rows.map((row) => row.map(plainValue)) };
     const share = (axis) => /%$/.test(axis?.tickformat || "");
+    const traces = figure.data.filter((trace) => trace.hoverinfo !== "skip");
     const grids = traces.filter((trace) => Array.isArray(trace.z));
     if (grids.length) return grid(grids[0], layout);
     const lies = (trace) => trace.type === "bar" ? trace.orientation === "h" : axisOf(layout, trace, "y").type === "category";
@@ -65,18 +67,21 @@
     }
     const measure = titleOf(measured, value);
     const names = (trace) => trace.meta?.names || trace.text; // of marks whose names are not all written
-    const told = traces.some((trace) => Array.isArray(names(trace)));
+    const named = traces.some((trace) => Array.isArray(names(trace)));
     const columns = [{ name: "series" }, { name: withUnit(keyName, key), share: share(key) }, { name: withUnit(measure, measured), share: share(measured) }];
     const bar = barred.some(Boolean);
     if (bar) columns.push({ name: `${measure}, low`, share: share(measured) }, { name: `${measure}, high`, share: share(measured) });
-    if (told) columns.push({ name: "name" });
+    if (named) columns.push({ name: "name" });
+    const more = traces[0]?.meta?.told || []; // what the parts of customdata are
+    more.forEach((name) => columns.push({ name: words(name) }));
     const rows = [];
     for (const trace of traces) {
       const count = Math.max(trace.x?.length || 0, trace.y?.length || 0);
       for (let place = 0; place < count; place += 1) {
         const row = [words(trace.name), plainValue(moment(key, at(trace[along], place))), plainValue(at(trace[value], place) ?? null)];
         if (bar) row.push(...[...ends(trace, value, place), null, null].slice(0, 2));
-        if (told) row.push(plainValue(at(names(trace), place) ?? ""));
+        if (named) row.push(plainValue(at(names(trace), place) ?? ""));
+        more.forEach((_, number) => row.push(at(at(trace.customdata, place), number) ?? null));
         rows.push(row);
       }
     }

@@ -13,6 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 from projects.models import Project, User
 from tests import make
 from tests.journeys.test_look import Open, is_accessible, visit
+from tests.training.test_chart_laws import CASES
 from training.models import Run
 from training.services import reports
 
@@ -71,6 +72,43 @@ def test_a_chart_is_read_as_a_table_and_taken_as_files(visit: Open, alice: User,
     ]  # fmt: skip
     assert taken(page, "pareto", "png").read_bytes().startswith(b"\x89PNG")
     assert taken(page, "break-even", "svg").read_text().startswith("<svg")
+
+
+def test_every_figure_has_a_table(visit: Open, alice: User) -> None:
+    """With the columns it names, and as many cells in each row, whatever its numbers are."""
+    page = visit("/patterns/", by=alice)
+    card = page.locator("[data-chart]").first
+    card.scroll_into_view_if_needed()
+    expect(card).to_have_attribute("data-drawn", "yes")
+    figures = {str(one.id): one.values[0]() for one in CASES}  # type: ignore[operator]
+    told = page.evaluate(
+        """(figures) => {
+            const root = document.querySelector('[data-chart]');
+            const button = root.querySelector('[data-chart-as=table]');
+            return Object.entries(figures).map(([name, figure]) => {
+                root.figure = figure;
+                button.click();
+                if (root.querySelector('[data-chart-table]').hidden) button.click();
+                const rows = [...root.querySelectorAll('[data-chart-table] tr')];
+                return [name, rows.map((row) => [...row.cells].map((one) => one.textContent))];
+            });
+        }""",
+        figures,
+    )
+    assert len(told) == len(CASES)
+    for name, rows in told:
+        assert len(rows[0]) >= 1, name
+        assert {len(row) for row in rows} == {len(rows[0])}, name
+        assert not [one for row in rows for one in row if one in ("undefined", "NaN", "null")], name
+        if not name.endswith(("none", "nothing")):
+            assert all(rows[0][1:]), name
+    tables = dict(told)
+    losses = tables["curves.losses-odd"]
+    assert losses[0] == ["step", "total", "a", "b", "validation"]
+    assert losses[1:3] == [["1"] + ["0.5"] * 4, ["2"] + ["–"] * 4]
+    options = tables["parallel.coordinates-odd"]
+    assert [row[1] for row in options[1:]] == ["1", "–", "–", "–", "0"]
+    assert tables["sweeps.contour-odd"][0][-2:] == ["trial", "accuracy"]
 
 
 def test_odd_numbers_are_drawn_as_what_they_are(visit: Open, alice: User) -> None:

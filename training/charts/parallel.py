@@ -72,7 +72,7 @@ def coordinates(axes: Sequence[Axis], strands: Sequence[Strand]) -> Figure:
                 "rows": [
                     [
                         plain(one.name, 60),
-                        *(finite(part) if _is_number(part) else part for part in one.values),
+                        *map(_cell, one.values),
                     ]
                     for one in strands[:MOST_TOLD]
                 ],
@@ -152,8 +152,11 @@ def _in_lines(name: str) -> str:
     return "<br>".join(plain(one) for one in textwrap.wrap(name[:60], LINE)[:3])
 
 
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _cell(value: Value) -> str | float | None:
+    """As the chart's table has it."""
+    if isinstance(value, bool | str):
+        return plain(_word(value), 60)
+    return finite(value)
 
 
 def _word(value: Value) -> str:
