@@ -402,7 +402,7 @@ SPECTACULAR_SETTINGS = {
             *("id", "split", "label", "input", "feature", "measure", "source", "extra"),
         ],
         "Problem": ["single_label", "multi_label", "regression"],
-        "Split": ["train", "validation", "test"],
+        "SplitName": ["train", "validation", "test"],
         "ReviewKind": "projects.models.review.ReviewQueue.Kind",
         "RunStatus": "training.models.run.Run.Status",
         "RunEnd": "training.services.tracking.ENDED",
