@@ -255,3 +255,22 @@ def test_a_fault_of_the_run_is_told_before_anything_is_varied(
     shown = pages.post("/p/intents/runs/new/", sent).content.decode()
     assert "losses.0.temperature" in shown
     assert "What is varied" not in shown
+
+
+# The runs of a sweep -----------------------------------------------------------------------------
+
+
+def test_a_pruned_run_says_so_plainly_and_a_trial_that_its_test_rows_are_left_alone(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    study = launch(project, taught, trials=1)
+    trial = study.trials.select_related("run").get()
+    told = {"code": "pruned", "detail": "Pruned after 2 epochs: it is behind."}
+    end(trial, None, "cancelled", error=told)
+    assert trial.run is not None
+    at = f"/p/intents/runs/{trial.run.number}/"
+    shown = pages.get(at).content.decode()
+    assert "Pruned after 2 epochs: it is behind." in shown
+    assert "What to try" not in shown
+    for tab in ("evaluation", "rows"):
+        assert "Test rows are left alone" in pages.get(f"{at}?tab={tab}").content.decode()

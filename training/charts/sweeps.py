@@ -199,7 +199,7 @@ def contour(points: Sequence[Point], across: Dimension, up: Dimension, score: Sc
                 "z": [[_guessed(known, x, y) for x in edges] for y in edges],
                 "connectgaps": False,
                 "line": {"width": 0},
-                "ncontours": 14,
+                "contours": {"coloring": "heatmap"},
                 **_shades(sorted(value for _, _, value in known), score),
                 "reversescale": score.falls,
                 "colorbar": {

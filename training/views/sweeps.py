@@ -24,6 +24,7 @@ from training.views import run_page
 
 TONES = {"control": "control"}
 CHIPS = {"complete": "good", "pruned": "neutral", "failed": "bad", "running": "busy"}
+SAMPLERS = {"tpe": "TPE", "random": "random", "grid": "grid"}
 UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # at its beginning a spreadsheet would calculate
 
 
@@ -42,6 +43,7 @@ def detail(request: HttpRequest, project: Project, study: Study) -> HttpResponse
         "study": study,
         "question": KINDS[study.kind].question,
         "sweep": told,
+        "sampler": SAMPLERS[told["sampler"]],
         "metric": (told["metric"] or "").removeprefix("val/"),
         "progress": sweep_results.progress(study, trials),
         "asked_for": len(trials),

@@ -295,5 +295,9 @@ def _told(run: Run, made: ModelVersion | None) -> str:
         spelt = ui.measure(name)
         split = run.summary.get("split", "test")
         scored = f" {spelt[:1].upper()}{spelt[1:]} {ui.metric(value, name)} on the {split} rows."
+    elif run.config.get("evaluation", {}).get("test") is False:
+        judged = str(run.summary.get("selection_metric", "")).removeprefix("val/")
+        best = ui.metric(run.summary.get("best_value"), judged)
+        scored = f" Validation {ui.measure(judged)} {best}; no test row was looked at."
     kept = f" Its model is {made.reference}." if made is not None else ""
     return f"Finished after {run.summary.get('steps', run.step)} steps.{scored}{kept}"
