@@ -2,6 +2,7 @@
 definition says, and the number of calls that pay a distillation back."""
 
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from rest_framework.test import APIClient
 from projects.models import ModelVersion, Project, User
 from tests import make
 from tests.conftest import signed_in
-from training.models import Run
+from training.models import Run, TeacherAnswer
 from training.services import break_even, pareto
 from training.services.measured_points import Point
 
@@ -257,3 +258,28 @@ def test_a_score_of_which_less_is_better_is_not_retained(run: Run, client: APICl
     found = look(run.project, dataset=f"{run.data.reference}:test")
     assert found.falls
     assert [one.retention for one in found.placed] == [None, None]
+
+
+def test_a_saving_that_another_measurement_could_turn_round_is_told_with_care(run: Run) -> None:
+    assert not any("with care" in note for note in paid(run).notes)
+    summary = run.summary
+    summary["student"]["latency_ms"] = {"1": {"median": 4.1, "p95": 5.0}}
+    Run.objects.filter(pk=run.pk).update(summary=summary)
+    assert any("with care" in note for note in paid(run).notes)
+
+
+def test_a_service_costs_what_its_answers_took_on_average(run: Run) -> None:
+    service = make.model_version(
+        run.project, "gpt", role="teacher", source={"kind": "api", "model": "gpt"}
+    )
+    make.gate(service, run.data, accuracy=0.97)
+    for place, cost in enumerate(("0.001", "0.003")):
+        TeacherAnswer.objects.create(
+            project=run.project, version=service, digest=str(place), purpose="x",
+            status="answered", cost=Decimal(cost),
+        )  # fmt: skip
+    found = look(run.project, x="cost")
+    (one,) = (one for one in found.placed if one.point.name == service.reference)
+    assert one.x == pytest.approx(2000)
+    assert one.on_frontier  # the best, though the dearest
+    assert one.speed is None

@@ -21,6 +21,8 @@ COUNTED = {
     "control": "the run and its control",
     "study": "all runs of its study",
 }
+#: Of a latency: by so much two measurements of one network on one machine differ now and then.
+REPEATS = 0.1
 PARTS = ("asking", "training", "evaluating")
 
 
@@ -117,6 +119,11 @@ def look(
         return None
     spent, notes = _spent(found, run, counted)
     total = sum(one.cost for one in spent)
+    if abs(chosen.cost - instead.cost) < REPEATS * max(chosen.cost, instead.cost):
+        notes.append(
+            "Both cost nearly the same: another measurement could turn them round, so read the "
+            "number of calls with care."
+        )
     by_call = (instead.cost / MILLION, chosen.cost / MILLION)
     saves = by_call[0] - by_call[1]
     calls = -int(-total // saves) if saves > 0 else None

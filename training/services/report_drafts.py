@@ -33,9 +33,7 @@ def draft(*, project: Project, study: Study | None = None, run: int | None = Non
     if study is not None:
         return Draft(study.name, _of_study(study))
     if run is not None:
-        found = project.runs.select_related("dataset_version__dataset", "student__model").filter(
-            number=run
-        )
+        found = project.runs.select_related("study").filter(number=run)
         one = found.first()
         if one is None:
             raise Missing(f"There is no run {run} in this project.")
@@ -79,9 +77,9 @@ def _of_run(run: Run) -> str:
         *([_quoted(run.notes)] if run.notes.strip() else []),
         "## Set-up",
         _set_up(run.config, [(run.config.get("training") or {}).get("seed", 0)]),
-        *(["## Verdict", f"{{{{ verdict: {at} }}}}"] if taught else []),
+        *_verdict(run),
         "## Results",
-        f"{{{{ table: {at} }}}}",
+        *([f"{{{{ table: {at} }}}}"] if run.summary.get("student") else []),
         f"{{{{ chart: {at} {headline} }}}}",
         f"{{{{ chart: {at} loss }}}}",
         "## Cost",
@@ -89,6 +87,15 @@ def _of_run(run: Run) -> str:
     ]
     parts += _trade_off(run.config) if taught and not run.is_tracked else []
     return "\n\n".join(parts) + "\n"
+
+
+def _verdict(run: Run) -> list[str]:
+    """Its own, where it has a control, else that of its study."""
+    if (run.comparison or {}).get("answer"):
+        return ["## Verdict", f"{{{{ verdict: run {run.number} }}}}"]
+    if run.study is not None and run.study.verdict:
+        return ["## Verdict", f"{{{{ verdict: study {run.study.number} }}}}"]
+    return []
 
 
 def _trade_off(base: Mapping[str, Any]) -> list[str]:
