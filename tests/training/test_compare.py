@@ -114,7 +114,7 @@ def test_metrics_stand_side_by_side_with_the_best_and_differences(
     first, _control, third, _elsewhere = runs
     numbers = [run.number for run in runs]
     response = api_of(vera).get(
-        asked(project), {"runs": ",".join(map(str, numbers)), "base": first.number}
+        asked(project), {"runs": ",".join(map(str, numbers)), "base": str(first.number)}
     )
     assert response.status_code == 200, response.content
     answer = response.json()
@@ -222,7 +222,7 @@ def test_curves_through_rest_are_those_of_each_run(
     vera: User, project: Project, runs: list[Run]
 ) -> None:
     numbers = ",".join(str(run.number) for run in runs)
-    query = {"runs": numbers, "names": "val/accuracy,train/loss", "max_points": 5}
+    query = {"runs": numbers, "names": "val/accuracy,train/loss", "max_points": "5"}
     answer = api_of(vera).get(f"{asked(project)}curves/", query).json()
     mine = metrics.read(run=runs[0], names=["train/loss"], max_points=5)["series"]["train/loss"]
     told = answer["series"]["train/loss"][str(runs[0].number)]
@@ -263,7 +263,7 @@ def test_boxes_and_added_runs_become_one_address(
 def test_the_table_tells_differences_to_the_pinned_run_and_marks_the_best(
     vera: User, project: Project, runs: list[Run]
 ) -> None:
-    query = {"runs": ",".join(str(run.number) for run in runs[:3]), "base": runs[0].number}
+    query = {"runs": ",".join(str(run.number) for run in runs[:3]), "base": str(runs[0].number)}
     response = signed_in(vera).get(address(project), query)
     columns = {one.label: one for one in response.context["columns"]}
     assert columns["Best validation accuracy"].best == [2]

@@ -134,7 +134,7 @@ def test_what_was_not_judged_on_the_same_rows_is_refused(
 
 def test_disagreement_through_rest(vera: User, project: Project, pair: tuple[Run, Run]) -> None:
     a, b = pair
-    query = {"runs": f"{a.number},{b.number}", "kind": "only_a", "limit": 2}
+    query = {"runs": f"{a.number},{b.number}", "kind": "only_a", "limit": "2"}
     answer = api_of(vera).get(asked(project), query).json()
     assert (answer["a"], answer["b"]) == (a.number, b.number)
     assert answer["counts"]["only_a"] == answer["found"] == 5

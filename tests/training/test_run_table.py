@@ -157,7 +157,7 @@ def rows_of(user: User, project: Project, **asked: Any) -> list[dict[str, str]]:
     response = signed_in(user).get(reverse("training:run_csv", args=[project.slug]), asked)
     assert response.status_code == 200
     assert "attachment" in response.headers["Content-Disposition"]
-    text = b"".join(response).decode()  # type: ignore[arg-type]
+    text = b"".join(response).decode()
     return list(csv.DictReader(io.StringIO(text)))
 
 
