@@ -8,6 +8,7 @@
   const button = place.querySelector("[data-record]");
   const words = place.querySelector("[data-record-words]");
   const time = place.querySelector("[data-record-time]");
+  const said = place.querySelector("[data-record-said]");
   let under = null; // what is being recorded
   place.hidden = false;
 
@@ -48,16 +49,17 @@
     const rate = context.sampleRate;
     await context.close();
     told(false);
-    if (!pieces.length) { time.textContent = "Nothing was heard."; return; }
+    if (!pieces.length) { said.textContent = "Nothing was heard."; return; }
     const file = new File([wav(pieces, rate)], "recording.wav", { type: "audio/wav" });
     place.dispatchEvent(new CustomEvent("playground:file", { bubbles: true, detail: file }));
   };
   const start = async () => {
     let stream;
+    said.textContent = "";
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
     } catch {
-      time.textContent = "The browser gave no microphone. Allow it for this page, or drop a file.";
+      said.textContent = "The browser gave no microphone. Allow it for this page, or drop a file.";
       return;
     }
     const context = new AudioContext();

@@ -37,6 +37,8 @@ SILENT = [
     "--disable-sync",
     "--no-first-run",
     "--no-pings",
+    "--use-fake-device-for-media-stream",  # a microphone that beeps, and is allowed
+    "--use-fake-ui-for-media-stream",
 ]
 #: Of pages that were left, and of connections that a test cuts.
 LEFT = ("htmx:sendAbort", "htmx:afterRequest", "Failed to load resource: net::")

@@ -288,25 +288,29 @@ class Warm:
                 f"{asked['name']} takes {size >> 20:,} MiB, more than the "
                 f"{self.most_bytes >> 20:,} MiB that may be kept warm here (DISTILLHUB_WARM_MIB)."
             )
-        self._make_room(size)
+        made_room = self._evict(self.most_models - 1, self.most_bytes - size)
         network, module = opened(asked, self.threads)
         seat = Seat(network, module, Path(asked["folder"]), size)
         with self._lock:
             self._seats[key] = seat
+        # Another one may have been loaded meanwhile.
+        if self._evict(self.most_models, self.most_bytes) or made_room:
+            give_memory_back()
         return seat
 
-    def _make_room(self, size: int) -> None:
+    def _evict(self, most_models: int, most_bytes: int) -> bool:
+        """Let go of what was used longest ago, until that many and so much are left; whether
+        anything went."""
         gone = []
         with self._lock:
             while self._seats and (
-                len(self._seats) >= self.most_models
-                or sum(one.bytes for one in self._seats.values()) + size > self.most_bytes
+                len(self._seats) > most_models
+                or sum(one.bytes for one in self._seats.values()) > most_bytes
             ):
                 gone.append(self._seats.popitem(last=False)[1])
         for one in gone:
             one.close()
-        if gone:
-            give_memory_back()
+        return bool(gone)
 
     def told(self) -> list[JSON]:
         """What is warm, the one used last behind."""
