@@ -51,7 +51,7 @@
         if (source.type === "bar") trace.marker = { ...trace.marker, color: faded(own, 0.85) };
         if (trace.mode === "lines" && !joins(source)) trace.mode = "lines+markers";
         if (meta.smooth && smoothing > 0) {
-          drawn.push({ ...trace, line: { ...trace.line, color: faded(own, 0.22), width: 1 }, hoverinfo: "skip", hovertemplate: undefined });
+          drawn.push({ ...trace, line: { ...trace.line, color: faded(own, 0.22), width: 1 }, marker: { ...trace.marker, color: faded(own, 0.3) }, hoverinfo: "skip", hovertemplate: undefined });
           trace.y = smoothed(source.y);
         }
       }

@@ -37,6 +37,7 @@
       for (const one of all.slice(from, to + 1)) set(one, box.checked);
     } else set(box, box.checked);
     last = box.value;
+    if (event.detail) box.blur(); // of a pointer: a field with the focus would hold up the refresh
     tell();
   });
   document.addEventListener("submit", (event) => {
