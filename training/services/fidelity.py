@@ -30,12 +30,12 @@ def report(*, run: Run) -> JSON:
     """
     found = artifacts.evaluation(run=run)
     rows = _rows(run)
-    student, teacher = found["student"] or {}, found.get("teacher") or {}
+    student, teacher = found.get("student") or {}, found.get("teacher") or {}
     if found["control"] is not None:
         found["control"] |= _of_control(run)
     return found | {
         "fates": None if rows is None else _fates(rows),
-        "mixed_up": mixed_up(found["labels"], student, teacher),
+        "mixed_up": mixed_up(found.get("labels", []), student, teacher),
         "sizes": None if rows is None else sizes(rows),
     }
 
