@@ -14,8 +14,6 @@ from training.engine import data
 from training.engine.data import Dataset, Indices
 
 Values = NDArray[np.float64]
-#: In which a row may be measured, the first that a file has being the one that counts.
-UNITS = ("seconds", "pixels", "words", "tokens", "characters")
 
 
 def of(dataset: Dataset, split: str, column: str, starts: Indices) -> dict[str, Values]:

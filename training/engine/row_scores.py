@@ -21,6 +21,8 @@ Objects = NDArray[np.object_]
 Who = Literal["student", "teacher"]
 UNKNOWN = "?"  # a word's label, as predictions.py spells it
 SEPARATOR = "|"  # between the labels of a row, as predictions.py does
+#: In which rows are measured (measures.py): of those that a file has, the first counts.
+UNITS = ("seconds", "pixels", "words", "tokens", "characters")
 
 #: What rows are judged by, and whether less of it is better.
 METRICS = {"classes": "accuracy", "several": "accuracy", "words": "accuracy", "numbers": "rmse"}

@@ -12,7 +12,6 @@ from training.models import Run
 from training.worker import predictions
 
 row_scores = Later("training.engine.row_scores")  # brings numpy
-measures = Later("training.engine.measures")
 
 JSON = dict[str, Any]
 FAR = 0.75  # of numbers, the share that is nearer to what is true than one that is far off
@@ -46,7 +45,7 @@ class JudgedRows:
             self.control = row_scores.Answers.of(beside, "student", self.form)
             places = {int(one): at for at, one in enumerate(beside.column("row_id").to_numpy())}
             self.control_at = np.array([places.get(int(one), -1) for one in self.ids], dtype=int)
-        self.unit = next((one for one in measures.UNITS if one in table.column_names), "")
+        self.unit = next((one for one in row_scores.UNITS if one in table.column_names), "")
         self.size = self._column(self.unit)
         self.divergence, self.gap = self._divergence(), self._gap()
         self.edge = self._edge() if self.form == "numbers" else 0.0
