@@ -14,8 +14,9 @@ from django.test import Client
 from distillhub.lib import storage
 from projects.models import Feedback, ModelVersion, Project, User
 from tests import make
-from tests.conftest import signed_in
+from tests.conftest import api_of, signed_in
 from tests.engine import jobs, shipping, writings
+from tests.training.api_server import serving
 from tests.training.test_serving import stored
 from training.models import Artifact, Run
 from training.services import playground
@@ -259,3 +260,41 @@ def test_models_of_two_tasks_are_not_asked_the_same(
     assert "no answer to anything new" in said  # in its own panel, beside the other's answer
     assert "ms an input" in said
     assert "What is right?" not in said  # which editors say
+
+
+def test_a_service_is_asked_within_what_a_question_may_cost(
+    visitor: Client, project: Project, trained: dict[str, Path], vera: User, settings: LazySettings
+) -> None:
+    settings.DISTILLHUB_OUTGOING_ALLOW = ["127.0.0.0/8"]
+    stored(project, trained["big"], "big")
+    with serving() as service:
+        service.answer = lambda body: "refund"
+        source = {
+            "kind": "api", "api": "openai-chat", "base_url": service.base_url, "model": "gpt",
+            "timeout": 5.0, "input_price": "1.0", "output_price": "2.0",
+        }  # fmt: skip
+        make.model_version(project, "gpt", role="teacher", source=source)
+        page = visitor.get(f"{HERE}?ask=big@1&ask=gpt@1").content.decode()
+        assert "What a question may cost" in page
+        sent = {"text": "please refund my card"}
+        assert "say the budget" in asked(visitor, "ask=big@1&ask=gpt@1", **sent)
+        assert "may cost" in asked(signed_in(vera), "ask=gpt@1", budget="1", **sent)
+        assert service.seen == []
+        said = asked(visitor, "ask=big@1&ask=gpt@1", budget="0.5", **sent)
+        assert "All say <b>refund</b>" in said
+        assert "It tells no probabilities" in said
+        once = len(service.seen)
+        asked(visitor, "ask=big@1&ask=gpt@1", budget="0.5", **sent)
+        assert len(service.seen) == once  # what was paid for is kept
+        refused = asked(visitor, "ask=big@1&ask=gpt@1", budget="0", text="another")
+        assert "The budget of 0 is spent" in refused
+        assert len(service.seen) == once
+
+        path = "/api/v1/projects/intents/models/gpt/versions/1/predict/"
+        body = {"inputs": ["refund please"], "budget": "0.5", "labels": ["cancel", "refund"]}
+        client = api_of(vera)
+        assert client.post(path, body, format="json").status_code == 403
+        without = client.post(path, {"inputs": ["x"]}, format="json")
+        assert (without.status_code, without.json()["code"]) == (409, "no_answers")
+        answer = visitor.post(path, body, content_type="application/json")
+        assert answer.json()["predictions"][0]["label"] == "refund", answer.content

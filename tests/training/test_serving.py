@@ -180,7 +180,7 @@ def test_what_has_no_answers_says_what_to_do_instead(project: Project, vera: Use
     client = api_of(vera)
     for name, words in (
         ("untrained", "train it first"),
-        ("api", "label or write rows"),
+        ("api", "say the budget"),
         ("column", "Distil it"),
         ("young", "being inspected"),
     ):

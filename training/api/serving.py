@@ -1,6 +1,7 @@
 """Predictions: what a version of a model answers to inputs that are sent."""
 
 import json
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.http import QueryDict
@@ -57,6 +58,21 @@ class PredictRequest(serializers.Serializer[Any]):
         help_text="How often the first input is timed, for `latency`.",
     )
     written = WrittenOptions(required=False)
+    budget = serializers.DecimalField(
+        max_digits=12,
+        decimal_places=6,
+        min_value=Decimal(0),
+        max_value=Decimal(100),
+        required=False,
+        help_text="What the answers of a service may cost together; without it none is asked. "
+        "Editors say it.",
+    )
+    labels = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        max_length=1000,
+        help_text="That a service may answer, where the version knows none.",
+    )
 
 
 class NamedPredictRequest(PredictRequest):
@@ -132,6 +148,8 @@ class _Predict(ModelMixin):
     only_reads = True
 
     def version_says(self, version: ModelVersion, asked: JSON) -> Response:
+        if asked.get("budget") is not None:
+            self.project(at_least=Role.EDITOR)
         return _response(serving.predict(version=version, **asked))
 
 
@@ -185,9 +203,10 @@ class RunPredict(RunView):
     )
     def post(self, request: Request, project_slug: str, number: int) -> Response:
         asked = _asked(request, PredictRequest)
-        if asked.pop("export", None) is not None:
-            sentence = "A run has no exports; ask the version that it made."
-            raise Invalid(sentence, fields={"export": [sentence]})
+        for name in ("export", "budget", "labels"):
+            if asked.pop(name, None) is not None:
+                sentence = "It is no word about a run; ask the version that it made."
+                raise Invalid(f"{name}: {sentence}", fields={name: [sentence]})
         return _response(serving.predict_run(run=self.run(), **asked))
 
 

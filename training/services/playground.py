@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from distillhub.lib import storage
@@ -114,17 +115,25 @@ def _whole(text: str, reference: str) -> int:
 
 
 def ask(
-    *, players: Sequence[Player], inputs: Sequence[Any], written: JSON | None = None
+    *,
+    players: Sequence[Player],
+    inputs: Sequence[Any],
+    written: JSON | None = None,
+    budget: Decimal | None = None,
+    labels: Sequence[str] = (),
 ) -> list[Said]:
-    """What each says, one after the other, so that their times are their own. Raises Invalid and
-    TooLarge for what is no input of their task."""
+    """What each says, one after the other, so that their times are their own; services within the
+    budget, with one of the others' labels, or of these. Raises Invalid and TooLarge for what is no
+    input of their task."""
     if not players:
         raise Invalid("Choose a model to ask.")
     serving.read(players[0].task, inputs)
-    return [_asked(one, inputs, written) for one in players]
+    known = (one.version.labels for one in players if one.version is not None)
+    paid: JSON = {"budget": budget, "labels": next(filter(None, known), labels)}
+    return [_asked(one, inputs, written, paid) for one in players]
 
 
-def _asked(player: Player, inputs: Sequence[Any], written: JSON | None) -> Said:
+def _asked(player: Player, inputs: Sequence[Any], written: JSON | None, paid: JSON) -> Said:
     how: JSON = {"inputs": inputs, "measure": TIMED, "written": written}
     try:
         if player.version is None:
@@ -132,10 +141,13 @@ def _asked(player: Player, inputs: Sequence[Any], written: JSON | None) -> Said:
             said = serving.predict_run(run=player.run, **how)
         else:
             shipped = player.export.pk if player.export else None
-            said = serving.predict(version=player.version, export=shipped, **how)
+            said = serving.predict(version=player.version, export=shipped, **how, **paid)
     except DomainError as error:
         return Said(player, fault=error.detail.removeprefix("inputs.0: "))
-    return Said(player, said.answers, said.problem, said.labels, said.latency)
+    latency = said.latency
+    if latency is None:  # of a service, the one call
+        latency = {"median_ms": said.milliseconds, "calls": 1, "of": "input"}
+    return Said(player, said.answers, said.problem, said.labels, latency)
 
 
 # -- what a page offers ---------------------------------------------------------------------------
@@ -147,7 +159,7 @@ def offered(*, project: Project, task: str | None) -> list[tuple[str, str]]:
     versions = (
         ModelVersion.objects.ready()
         .filter(model__project=project)
-        .exclude(source__kind__in=["api", "column", "architecture", "derived"])
+        .exclude(source__kind__in=["column", "architecture", "derived"])
         .select_related("model")
         .order_by("-pk")
     )

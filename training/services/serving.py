@@ -7,8 +7,10 @@ answers to the others.
 
 import base64
 import binascii
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from distillhub.lib import storage
@@ -16,7 +18,7 @@ from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge
 from projects.models import ModelVersion, Project
 from projects.services import registry
 from training.models import Export, Run
-from training.services import exports
+from training.services import exports, service_answers
 from training.worker import predictor
 from training.worker.predictor import Model, Shipped
 
@@ -71,15 +73,20 @@ def predict(
     top: int | None = None,
     measure: int = 0,
     written: Mapping[str, Any] | None = None,
+    budget: Decimal | None = None,
+    labels: Sequence[str] = (),
 ) -> Answered:
     """What the version (or an export of it) answers to each input. `top` are the probabilities of
     an answer, at most; `measure` how often the first input is timed; `written` says of texts that
-    are written {"most", "temperature", "seed", "shown"}.
+    are written {"most", "temperature", "seed", "shown"}. A service answers within a `budget` only,
+    with one of these `labels`.
 
     Raises Invalid with `inputs.N` of what is no input, TooLarge, NotAsked, exports.NotReady, and
     what predictor.predict raises.
     """
     given = read(version.model.task, inputs)
+    if version.is_asked and version.status == ModelVersion.Status.READY and budget is not None:
+        return _by_service(version, given, labels, budget, written)
     require_asked(version)
     if version.is_ensemble:
         return _together(version, inputs, top, measure, written)
@@ -151,19 +158,44 @@ def require_asked(version: ModelVersion) -> None:
         )
     if version.is_asked:
         raise NotAsked(
-            f"{version.reference} answers through its own API, where each answer may cost: have it "
-            "label or write rows of a dataset, which keeps what it said."
+            f"{version.reference} is a service, where each answer may cost: say the budget of this "
+            "question."
         )
     if not version.is_trained and not version.is_ensemble:
         raise NotAsked(f"{version.reference} has learned nothing yet: train it first.")
 
 
 def may_be_asked(version: ModelVersion) -> bool:
+    if version.is_asked and version.status == ModelVersion.Status.READY:
+        return True
     try:
         require_asked(version)
     except NotAsked:
         return False
     return True
+
+
+def _by_service(
+    version: ModelVersion,
+    given: Given,
+    labels: Sequence[str],
+    budget: Decimal,
+    written: Mapping[str, Any] | None,
+) -> Answered:
+    texts = [one.get("text") for one in given.inputs]
+    if not all(isinstance(text, str) for text in texts):
+        raise Invalid("A service is asked texts.", fields={"inputs": ["Send texts."]})
+    known = list(version.labels or labels)
+    began = time.perf_counter()
+    answers = service_answers.answer(
+        version=version,
+        texts=[str(text) for text in texts],
+        labels=known,
+        budget=budget,
+        tokens=(written or {}).get("most"),
+    )
+    milliseconds = round(1000.0 * (time.perf_counter() - began), 1)
+    return Answered(version.reference, answers, "single_label", known, milliseconds)
 
 
 def model_of(version: ModelVersion, shipped: Export | None = None) -> Model:

@@ -1,6 +1,7 @@
 """The playground: models asked about one input, side by side, and what is right said of it."""
 
 import json
+from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ ACCEPTED = {
 }
 LISTENS = "camera=(), microphone=(self), geolocation=(), payment=(), usb=(), interest-cohort=()"
 CELL = "cell:"
+MOST_BUDGET = 100  # of one question
 
 
 @csp_update({"media-src": ["blob:"]})  # type: ignore[untyped-decorator]
@@ -44,9 +46,9 @@ def page(request: HttpRequest, project_slug: str) -> HttpResponse:
         fault = error.detail
     context = _context(request, project, players, fault)
     target = request.headers.get("HX-Target", "")
-    if request.method == "POST" and players:
-        context |= _answers(request, players)
     rows = playground.rows_of(players, run) if players else None
+    if request.method == "POST" and players:
+        context |= _answers(request, players, list(rows.labels) if rows else [], context)
     context["rows_of"] = rows
     place = request.GET.get("examples", "")
     if rows is not None and place.isascii() and place.isdigit() and len(place) < 6:
@@ -88,6 +90,7 @@ def _context(
         "columns": playground.columns(players[0]) if task == serving.TABLES else [],
         "compares": task == VECTORS,
         "writes": task == serving.WRITTEN,
+        "costs": any(one.version is not None and one.version.is_asked for one in players),
         "given": request.POST,
         "cells": _cells(request),
         "may_edit": project.my_role is not None
@@ -100,12 +103,17 @@ def _address(here: str, references: list[str]) -> str:
     return f"{here}?{urlencode({'ask': references}, doseq=True)}" if references else here
 
 
-def _answers(request: HttpRequest, players: list[playground.Player]) -> JSON:
+def _answers(
+    request: HttpRequest, players: list[playground.Player], labels: list[str], context: JSON
+) -> JSON:
     """What the answers' part shows; a sentence where the input is none."""
     task = players[0].task
     try:
         inputs, written = _inputs(request, task), _written(request, task)
-        said = playground.ask(players=players, inputs=inputs, written=written)
+        budget = _budget(request) if context["may_edit"] else None
+        said = playground.ask(
+            players=players, inputs=inputs, written=written, budget=budget, labels=labels
+        )
     except DomainError as error:
         return {"refused": error.detail.removeprefix("inputs.0: ")}
     text = inputs[0] if isinstance(inputs[0], str) else ""
@@ -136,6 +144,20 @@ def _cells(request: HttpRequest) -> JSON:
         for name, value in request.POST.items()
         if name.startswith(CELL) and isinstance(value, str)
     }
+
+
+def _budget(request: HttpRequest) -> Decimal | None:
+    """What one question may cost. Raises Invalid."""
+    text = request.POST.get("budget", "").strip()
+    if not text:
+        return None
+    try:
+        budget = Decimal(text)
+    except InvalidOperation:
+        raise Invalid("The budget is a number.") from None
+    if not (budget.is_finite() and 0 <= budget <= MOST_BUDGET):
+        raise Invalid(f"The budget is a number from 0 to {MOST_BUDGET}.")
+    return budget
 
 
 def _written(request: HttpRequest, task: str) -> JSON | None:

@@ -20,7 +20,7 @@ NUMBERS = 8  # of a vector that are shown
 
 def shown(said: Sequence[Said], task: str, text: str) -> JSON:
     """{"panels", "agreement", "right": how a person may say what is right, "said": to be kept}."""
-    answered = [one for one in said if one.answers]
+    answered = [one for one in said if one.answers and "error" not in one.answers[0]]
     first = answered[0] if answered else None
     names = _names(answered) if first and first.problem in ("single_label", "multi_label") else []
     return {
@@ -45,12 +45,16 @@ def _panel(one: Said, first: Said | None, names: list[str], text: str) -> JSON:
     if not one.answers or first is None:
         return panel
     answer, other = one.answers[0], first.answers[0]
+    if "error" in answer:
+        return panel | {"fault": answer["error"]}
     panel |= {"answer": answer, "is_first": one is first}
     if one.latency and first.latency and one is not first:
         panel["times"] = first.latency["median_ms"] / max(one.latency["median_ms"], 1e-6)
         panel["than"] = first.player.reference
     if "tokens" in answer:
         return panel | _written(answer) | {"differs": answer["text"] != other.get("text")}
+    if "text" in answer:  # of a service, which tells no tokens
+        return panel | {"plain": answer["text"], "differs": answer["text"] != other.get("text")}
     if "words" in answer:
         return panel | _spans(answer, text) | {"differs": answer["label"] != other["label"]}
     if "vector" in answer:
@@ -60,11 +64,14 @@ def _panel(one: Said, first: Said | None, names: list[str], text: str) -> JSON:
         apart = None if one is first else f"{answer['label'] - other['label']:+.4g}"
         return panel | {"number": answer["label"], "apart": apart}
     labels = answer["label"]
+    panel["is_class"] = True
     panel["labels"] = labels if isinstance(labels, list) else [labels]
     panel["several"] = isinstance(labels, list)
     panel["sure"] = answer["probabilities"].get(labels) if isinstance(labels, str) else None
-    panel["bars"] = [_bar(name, answer, other if one is not first else None) for name in names]
-    panel["rest"] = len(one.labels) - len(names)
+    if answer["probabilities"]:
+        beside = other if one is not first and other["probabilities"] else None
+        panel["bars"] = [_bar(name, answer, beside) for name in names]
+        panel["rest"] = len(one.labels) - len(names)
     return panel
 
 
