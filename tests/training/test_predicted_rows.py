@@ -18,6 +18,7 @@ from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import sentences
 from tests.training.test_run_pages import evaluated, page
+from training.charts import confusions
 from training.models import Artifact, Run
 from training.services import fidelity, predicted_rows
 from training.services.predicted_rows import Asked
@@ -402,6 +403,16 @@ def test_of_numbers_the_far_off_are_found(project: Project, tmp_path: Path) -> N
     assert ids(run, show="both_wrong") == [7]
 
 
+@pytest.mark.parametrize("tab", ["evaluation", "rows", "lens"])
+def test_tabs_ask_the_database_little(
+    run: Run, erin: User, tab: str, django_assert_max_num_queries: Any
+) -> None:
+    client = signed_in(erin)
+    page(client, run, tab)
+    with django_assert_max_num_queries(15):
+        page(client, run, tab)
+
+
 # Its lens ----------------------------------------------------------------------------------------
 
 
@@ -425,3 +436,15 @@ def test_the_lens_of_a_run_without_a_step_says_that_nothing_is_measured(
     project: Project, vera: User
 ) -> None:
     assert "Nothing measured yet" in page(signed_in(vera), make.run(project), "lens")
+
+
+# Its confusion -----------------------------------------------------------------------------------
+
+
+def test_the_difference_of_confusions_is_of_shares_and_short_on_the_page() -> None:
+    apart = confusions.difference(["no", "yes"], [[4, 1], [0, 5]], [[5, 0], [1, 4]])["data"][0]
+    assert apart["z"] == [[-0.2, 0.2], [-0.2, 0.2]]
+    assert (apart["zmin"], apart["zmax"]) == (-0.2, 0.2)
+    many = [[40 * (row == column) for column in range(77)] for row in range(77)]
+    drawn = confusions.difference([f"class {one}" for one in range(77)], many, many)
+    assert len(str(drawn)) < 30_000

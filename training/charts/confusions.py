@@ -32,18 +32,13 @@ def difference(labels: Sequence[str], student: Counts, teacher: Counts) -> Figur
     the teacher's. On the diagonal more is better, beside it less."""
     ours, theirs = _shares(student), _shares(teacher)
     apart = [
-        [round(one - other, 4) for one, other in zip(*rows, strict=True)]
+        [round(one - other, 4) or 0 for one, other in zip(*rows, strict=True)]
         for rows in zip(ours, theirs, strict=True)
     ]
     most = max((abs(one) for row in apart for one in row), default=0.0) or 1.0
     heat = _heat(labels, apart) | {
-        "customdata": [
-            [f"{one} − {other}" for one, other in zip(*rows, strict=True)]
-            for rows in zip(student, teacher, strict=True)
-        ],
         "hovertemplate": (
-            "true: %{y}<br>answered: %{x}<br>%{z:+.1%} of the true rows (%{customdata})"
-            "<extra></extra>"
+            "true: %{y}<br>answered: %{x}<br>%{z:+.1%} of the true ones<extra></extra>"
         ),
         "zmin": -most,
         "zmax": most,
@@ -58,7 +53,8 @@ def difference(labels: Sequence[str], student: Counts, teacher: Counts) -> Figur
 
 
 def _shares(counts: Counts) -> list[list[float]]:
-    return [[round(count / (sum(row) or 1), 4) for count in row] for row in counts]
+    # A whole 0, of which there are most, is the shortest that a page can say.
+    return [[round(count / (sum(row) or 1), 4) or 0 for count in row] for row in counts]
 
 
 def _heat(labels: Sequence[str], values: Sequence[Sequence[float]]) -> Trace:

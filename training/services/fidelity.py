@@ -9,7 +9,7 @@ from typing import Any
 
 from distillhub.lib.errors import DomainError
 from distillhub.lib.later import Later, np
-from training.models import Run
+from training.models import Artifact, Run
 from training.services import artifacts, judged_rows, predicted_rows
 from training.services.judged_rows import JudgedRows
 
@@ -49,9 +49,9 @@ def _rows(run: Run) -> JudgedRows | None:
 
 def _of_control(run: Run) -> JSON:
     """What its report tells by class, where it is over."""
-    control = run.controls.order_by("number").first()
-    file = control and control.artifacts.filter(kind="evaluation").order_by("-pk").first()
-    if not file:
+    files = Artifact.objects.filter(run__control_of=run, kind="evaluation")
+    file = files.order_by("run__number", "-pk").first()
+    if file is None:
         return {}
     try:
         with artifacts.open_file(artifact=file) as stream:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
+
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Unavailable
 from distillhub.lib.later import Later, np
 from projects.ingest import page
-from training.models import Run
+from training.models import Artifact, Run
 from training.worker import predictions
 
 row_scores = Later("training.engine.row_scores")  # brings numpy
@@ -186,14 +188,16 @@ def drawn(row: JSON) -> list[JSON]:
 
 def _tables(run: Run) -> tuple[Any, Any]:
     """The run's predictions, and those of its control where that is over."""
-    file = predictions.file_of(run)
-    if file is None:
+    over = Q(run__control_of=run, run__status=Run.Status.FINISHED)
+    files = Artifact.objects.filter(Q(run=run) | over, kind="predictions").select_related("run")
+    found = list(files.order_by("run__number", "-pk"))
+    own = next((one for one in found if one.run_id == run.pk), None)
+    beside = next((one for one in found if one.run_id != run.pk), None)
+    if own is None:
         sentence = f"Run {run.number} has left no predictions ({run.status})."
         raise Conflict(sentence, code="not_evaluated")
-    control = run.controls.filter(status=Run.Status.FINISHED).order_by("number").first()
-    beside = predictions.file_of(control) if control is not None else None
     try:
-        return predictions.read(file), predictions.read(beside) if beside is not None else None
+        return predictions.read(own), predictions.read(beside) if beside is not None else None
     except storage.Damaged:
         raise Unavailable("The file of predictions is missing from storage.") from None
 

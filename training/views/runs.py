@@ -164,10 +164,11 @@ def _tab(
         case "lens":
             return run_lens.tab(run)
         case "evaluation":
-            kept = run_slices.of(run)
+            evaluation = run_evaluation.evaluation(run)
+            kept = evaluation["saved_slices"] if evaluation else run_slices.of(run)
             shown = run_evaluation.saved_slices(run, kept)
             return {
-                "evaluation": run_evaluation.evaluation(run),
+                "evaluation": evaluation,
                 "cast": run_page.cast(run, control=control, teachers=teachers),
                 "saved_slices": shown,
                 "slice_metrics": run_evaluation.slice_metrics(shown),
