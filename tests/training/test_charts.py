@@ -5,7 +5,16 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from training.charts import confusions, curves, fidelity, machines, row_maps
+from training.charts import (
+    calibration,
+    confusions,
+    curves,
+    fidelity,
+    lens,
+    machines,
+    row_maps,
+    sizes,
+)
 from training.charts.figures import Figure
 
 POINTS: dict[str, list[Any]] = {"steps": [1, 2, 3], "values": [0.5, "NaN", 0.7]}
@@ -31,6 +40,16 @@ CLOUDS = [
     row_maps.Cloud("9 others", [0.4], [4], [6], ["d"], quiet=True),
 ]
 
+PARTS = [
+    {
+        "from": 1.0,
+        "to": 9.0,
+        "rows": 40,
+        "student": {"value": 0.8, "interval": [0.7, 0.9]},
+        "teacher": {"value": 0.9, "interval": None},
+        "control": None,
+    }
+]
 FIGURES = {
     "losses": curves.losses(SERIES, terms=["soft_targets", "hard_labels"]),
     "losses of nothing yet": curves.losses({}, terms=["hard_labels"]),
@@ -47,6 +66,15 @@ FIGURES = {
     **{f"machine {one['name']}": one["figure"] for one in machines.of_run(TAKEN)},
     **{one["name"]: one["figure"] for one in machines.of_worker(3, {"cpu": TIMES}, {0: "L4"})},
     "confusion": confusions.of(LABELS, COUNTS),
+    "confusion, difference": confusions.difference(LABELS, COUNTS, COUNTS),
+    "reliability of one": calibration.diagram(BINS, who="teacher"),
+    "reliability of nobody": calibration.diagram([], who="student"),
+    "sizes": sizes.by_size(PARTS, unit="characters", name="accuracy", is_share=True),
+    "sizes of nothing": sizes.by_size([], unit="pixels", name="RMSE", is_share=False),
+    "term": lens.term(SERIES, "soft_targets", unit="nats", place=0),
+    "entropy": lens.entropy([{"temperature": 4.0, "entropy": 1, "other_mass": 0.4}], [4.0], 2.0),
+    "softened": lens.softened([0.0, -2.0, -900.0], [*LABELS, "c"][:3], [1.0, 4.0], [4.0]),
+    "softened, several": lens.several([3.0, -900.0], LABELS[:2], [1.0, 4.0], [4.0]),
     "reliability": fidelity.reliability(BINS, BINS),
     "per class": fidelity.per_class(PER_CLASS, PER_CLASS),
     "scatter": fidelity.scatter([1, 2], [1.5, "NaN"], ([1, 2], [1.2, 2.1])),
@@ -197,3 +225,22 @@ def test_a_stage_begins_at_a_line_with_its_name_beside_the_teachers() -> None:
     assert [shape["line"]["dash"] for shape in layout["shapes"]] == ["dash", "dot"]
     assert layout["shapes"][1]["x0"] == 2
     assert layout["annotations"][1]["text"] == "&lt;b&gt;second&lt;/b&gt;"
+
+
+def test_softened_answers_are_those_of_softmax_and_spread_with_the_temperature() -> None:
+    logits = [0.0, -1.0, -3.0]
+    assert lens.probabilities(logits, 1.0) == pytest.approx([0.7054, 0.2595, 0.0351], abs=1e-4)
+    assert lens.probabilities(logits, 1000.0) == pytest.approx([1 / 3] * 3, abs=1e-2)
+    assert lens.probabilities([-5000.0, 0.0], 1.0) == [0.0, 1.0]
+    bars = lens.softened([0.0] * 8, list("abcdefgh"), [2.0], [2.0])["data"]
+    assert [bar["name"] for bar in bars] == [*"abcde", "all others"]
+    assert sum(bar["x"][0] for bar in bars) == pytest.approx(1)
+    assert bars[0]["y"] == ["T = 2 ◂   2.08 nats"]
+
+
+def test_sizes_are_told_by_everybody_that_is_known_there() -> None:
+    bars = sizes.by_size(PARTS, unit="characters", name="accuracy", is_share=True)["data"]
+    assert [bar["name"] for bar in bars] == ["teacher", "student"]
+    assert bars[1]["x"] == ["1 to 9"]
+    assert bars[1]["error_y"]["array"] == pytest.approx([0.1])
+    assert bars[0]["error_y"]["array"] == [0.0]
