@@ -24,7 +24,7 @@ CHOICES: dict[str, tuple[str, dict[str, Any]]] = {
     "": ("One run, one seed", {}),
     "seeds-3": ("Three seeds, for a verdict", {"kind": "seeds", "seeds": 3}),
     "seeds-5": ("Five seeds, for a surer one", {"kind": "seeds", "seeds": 5}),
-    "strategies": ("Strategies: also train the teacher first", {"kind": "strategies", "seeds": 3}),
+    "strategies": ("Strategies: every way, three seeds", {"kind": "strategies", "seeds": 3}),
 }
 SWEEP = "sweep"  # what of it is varied is asked on a page of its own
 CHOICES[SWEEP] = ("A sweep: vary options, find the best", {"kind": SWEEP})

@@ -65,7 +65,7 @@ def _evidence(best: str, answers: Mapping[str, str]) -> list[str]:
     better = [NAMES[arm] for arm, answer in answers.items() if answer == "hurt"]
     said = []
     if beaten:
-        said.append(f"On test rows it is surely better than {_and(beaten)}.")
+        said.append(f"On test rows it is better than {_and(beaten)}, by 95 % intervals.")
     if alike:
         said.append(f"No evidence that it differs from {_or(alike)}.")
     if better:
