@@ -186,7 +186,8 @@ def _examples(rows: Any, place: int) -> JSON:
                 "text": row.get("prompt") or row.get("text") or "",
                 "cells": json.dumps({name: row.get(name) for name in rows.features}),
                 "told": ", ".join(
-                    f"{name} {row[name]}" for name in list(rows.features)[:4]
+                    f"{row[name]:g}" if isinstance(row[name], float) else str(row[name])
+                    for name in list(rows.features)[:6]
                     if row.get(name) is not None
                 ),
             }
