@@ -22,6 +22,8 @@ TAGS = frozenset(
 )
 #: Of a table, where its columns stand; the class is ours, for styles.
 ATTRIBUTES: dict[str, set[str]] = {"a": {"href", "title"}, "ol": {"start"}}
+#: What may be wider than the page scrolls, and can be reached by keyboard.
+SCROLLED = {"pre": {"tabindex": "0"}, "table": {"tabindex": "0"}}
 SCHEMES = {"http", "https", "mailto"}
 
 
@@ -39,6 +41,7 @@ def render(text: str, *, highest: int = 2) -> SafeString:
         tags=set(TAGS),
         attributes=ATTRIBUTES,
         url_schemes=SCHEMES,
+        set_tag_attribute_values=SCROLLED,
         link_rel="nofollow noopener noreferrer",
     )
     return mark_safe(clean)  # noqa: S308 - sanitised in the line above

@@ -1,6 +1,8 @@
 """A newcomer distils a model in the browser: data, teacher, student, two runs, the file."""
 
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -110,6 +112,43 @@ def check_model(archive: Path) -> None:
     assert '"labels"' in (folder / "distillhub.json").read_text()
 
 
+def promote(page: Page) -> None:
+    """Rules that the student breaks refuse it; rules that it keeps let it be production."""
+    page.get_by_role("link", name="Promotion", exact=True).click()
+    for least, moved in (("1.01", False), ("0.2", True)):
+        page.get_by_label("Score at least").fill(least)
+        page.get_by_role("button", name="Keep these rules").click()
+        page.get_by_role("button", name="Promote to production").click()
+        told = "production means tiny@2 now" if moved else "was not promoted: 1 of 1 rules"
+        expect(page.locator("#toasts")).to_contain_text(told)
+    expect(page.locator(".attempt")).to_have_count(2)
+    expect(page.get_by_role("heading", name="tiny@2 is production")).to_be_visible()
+
+
+def bundle(page: Page, folder: Path) -> Path:
+    page.get_by_role("link", name="Publish", exact=True).click()
+    page.get_by_role("button", name="Make a bundle").click()
+    ready = page.get_by_role("link", name="Download the bundle")
+    expect(ready).to_be_visible(timeout=TRAINED)
+    with page.expect_download() as coming:
+        ready.click()
+    archive = folder / "bundle.zip"
+    coming.value.save_as(archive)
+    return archive
+
+
+def check_bundle(archive: Path) -> None:
+    """It answers its own examples as the student did. (In a clean environment:
+    tests/engine/test_bundles.py.)"""
+    folder = archive.parent / "bundle"
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder)
+    assert "## Results" in (folder / "README.md").read_text()
+    checked = [sys.executable, "predict.py", "--check"]
+    done = subprocess.run(checked, cwd=folder, capture_output=True, text=True)
+    assert "5 of 5 examples" in done.stdout, done.stderr
+
+
 def test_a_newcomer_distils_a_text_classifier(
     stack: Stack, visitor: Page, texts: bytes, tmp_path: Path
 ) -> None:
@@ -118,6 +157,8 @@ def test_a_newcomer_distils_a_text_classifier(
     register(visitor, "teacher", "large", {"Vocabulary": "2000", "Width": "64"})
     register(visitor, "student", "tiny", {"Vocabulary": "500", "Width": "4"})
     check_model(distil(visitor, teacher="large", student="tiny", folder=tmp_path))
+    promote(visitor)
+    check_bundle(bundle(visitor, tmp_path))
 
 
 def test_a_newcomer_distils_an_image_classifier(

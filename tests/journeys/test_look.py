@@ -17,6 +17,7 @@ from tests import make
 from tests.conftest import signed_in
 from tests.training.test_run_pages import evaluated
 from training.models import Run
+from training.services import model_cards, promotion
 from training.worker import metrics
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -59,6 +60,25 @@ def run(project: Project, tmp_path: Path) -> Run:
     return made
 
 
+VERSION_PAGES = ("card", "promotion", "publish", "lineage")
+
+
+def _shipped(run: Run) -> str:
+    """The address of a version that the run left, with an export, a card, and rules that refuse."""
+    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
+    left = make.model_version(run.project, "shipped", files=files, labels=["no", "yes"])
+    run.output = left
+    run.save()
+    make.export(left, run.data, format="bundle")
+    make.publication(left, status="ready", report={"files": [], "bytes": 5, "commit": "0" * 40})
+    by = run.created_by
+    model_cards.write(version=left, text="# Use\n\n| a | b |\n|---|---|\n| 1 | 2 |", by=by)
+    rules = {"min_score": 0.99, "min_retention": 0.5}
+    promotion.set_rules(model=left.model, alias="production", rules=rules, by=by)
+    promotion.promote(project=run.project, version=left, alias="production", by=by)
+    return f"{left.model.name}/{left.number}"
+
+
 def is_accessible(page: Page) -> None:
     found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
@@ -78,6 +98,7 @@ def test_every_page_is_accessible(
     page = visit("/", by=alice, dark=dark, width=width)
     paths = ["/", f"{here}/", f"{here}/runs/", "/workers/", "/storage/", "/patterns/", "/recipes/"]
     paths += [f"{here}/runs/{one.number}/" for one in (run, failed)]
+    paths += [f"{here}/models/{_shipped(run)}/{one}/" for one in VERSION_PAGES]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
     for path in paths:

@@ -52,4 +52,4 @@ def test_what_a_note_may_hold_is_shown_and_its_headings_fit_below_the_page() -> 
 
 
 def test_what_is_too_long_is_told_as_text() -> None:
-    assert markdown.render("*a* " * 40_000).startswith("<pre><code>")
+    assert markdown.render("*a* " * 40_000).startswith('<pre tabindex="0"><code>')
