@@ -1,5 +1,6 @@
 """How numbers, times and states are written on every page."""
 
+import json
 import math
 import re
 from collections import Counter
@@ -8,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
+from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField, CheckboxInput, CheckboxSelectMultiple, RadioSelect, Select
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
+
+MARKUP = {ord(sign): f"\\u{ord(sign):04X}" for sign in "<>&"}
 
 NOTHING = "–"
 
@@ -330,6 +334,14 @@ def short_hash(value: str | None) -> str:
 def item(mapping: Mapping[str, Any] | None, name: str) -> Any:
     """A dictionary's value by a name that only the template knows."""
     return mapping.get(name) if isinstance(mapping, Mapping) else None
+
+
+@register.filter
+def as_json(value: Any) -> SafeString:
+    """A value for a script to read out of a `<template>`. htmx leaves scripts out of what it swaps,
+    so that a figure in one would be lost there."""
+    text = json.dumps(value, cls=DjangoJSONEncoder)
+    return mark_safe(text.translate(MARKUP))  # noqa: S308 - nothing of it can be markup now
 
 
 @register.filter

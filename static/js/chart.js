@@ -185,7 +185,7 @@
 
   const start = (root) => {
     const area = root.querySelector("[data-chart-area]");
-    const chart = { root, area, figure: JSON.parse(root.querySelector("script").textContent), off: new Set(), log: false, revision: 1 };
+    const chart = { root, area, figure: JSON.parse(root.querySelector("[data-chart-figure]").content.textContent), off: new Set(), log: false, revision: 1 };
     charts.push(chart);
     root.figure = chart.figure; // for chart_data.js
     legend(chart);

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -191,3 +192,9 @@ def test_a_long_text_is_cut_after_a_word_and_within_six_lines() -> None:
     assert ui.beginning("well " * 100, 12) == "well well"
     assert ui.beginning("\n".join("abcdefgh")) == "\n".join("abcdef")
     assert len(ui.beginning("x" * 500)) == 160
+
+
+def test_a_value_for_a_script_is_json_in_which_nothing_is_markup() -> None:
+    told = ui.as_json({"a": "</template><script>&amp;", "b": [1.5, None]})
+    assert not set(str(told)) & set("<>&")
+    assert json.loads(str(told)) == {"a": "</template><script>&amp;", "b": [1.5, None]}

@@ -38,9 +38,9 @@ class StudyTrials(StudyView, generics.ListAPIView[Trial]):
         description="One that is over, or was stopped, goes on.",
     )
     def post(self, request: Request, project_slug: str, number: int) -> Response:
+        study = self.study()
         asked = request.data.get("trials") if isinstance(request.data, dict) else None
-        study = sweeps.add_trials(study=self.study(), trials=asked, by=person(request))
-        return self.answer(study)
+        return self.answer(sweeps.add_trials(study=study, trials=asked, by=person(request)))
 
 
 class StudyStop(StudyView):
@@ -72,8 +72,9 @@ class StudyBest(StudyView):
         "found on labels alone. 200 and the same study where that was asked before.",
     )
     def post(self, request: Request, project_slug: str, number: int) -> Response:
+        study = self.study()
         data: Any = request.data if isinstance(request.data, dict) else {}
         made, is_new = sweep_results.confirm_best(
-            study=self.study(), by=person(request), seeds=data.get("seeds")
+            study=study, by=person(request), seeds=data.get("seeds")
         )
         return self.answer(made, status=201 if is_new else 200)
