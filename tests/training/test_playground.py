@@ -110,6 +110,15 @@ def test_a_run_brings_its_teacher_its_student_and_its_control(visitor: Client, r
     assert said.count("ms an input") == 3
     assert "refund" in said
     assert "What is right?" in said
+    path = f"/api/v1/projects/intents/runs/{run.number + 1}/predict/"
+    body = {"inputs": ["please refund my card"], "top": 1}
+    control = visitor.post(path, body, content_type="application/json")
+    assert control.json()["model"] == f"run/{run.number + 1}"
+    assert len(control.json()["predictions"][0]["probabilities"]) == 1
+    none = make.run(run.project, status="failed")
+    path = f"/api/v1/projects/intents/runs/{none.number}/predict/"
+    refused = visitor.post(path, body, content_type="application/json")
+    assert (refused.status_code, refused.json()["code"]) == (409, "no_answers")
 
 
 def test_differences_are_marked_and_told_in_words(

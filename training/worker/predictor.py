@@ -26,7 +26,7 @@ from django.conf import settings
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, DomainError, Unavailable
 from training.engine import frames
-from training.worker import child, folders
+from training.worker import child, folders, machine
 
 JSON = dict[str, Any]
 KEPT = 8  # connections of this process that wait for the next request
@@ -123,8 +123,12 @@ def hang_up() -> None:
 
 
 def folder() -> Path:
-    found = storage.working_folder("predictor")
-    found.chmod(0o700)
+    """This machine's, also where several have one home folder: a socket reaches no other machine,
+    and a lock may."""
+    name = sha256(machine.host().encode()).hexdigest()[:8]
+    found = storage.working_folder(f"predictor/{name}")
+    for one in (found.parent, found):
+        one.chmod(0o700)
     return found
 
 
@@ -227,7 +231,10 @@ def _line(until: float) -> tuple[socket.socket, bool]:
             if process is None or process.poll() is not None:
                 process = _start()
             time.sleep(0.02)
-    raise Died("The process that answers does not start on this machine; see predictor/log.")
+    raise Died(
+        "The process that answers does not start on this machine; the home folder's "
+        "predictor/*/log says why."
+    )
 
 
 def _keep(line: socket.socket) -> None:
