@@ -112,20 +112,29 @@ def test_every_figure_has_a_table(visit: Open, alice: User) -> None:
 
 
 def test_odd_numbers_are_drawn_as_what_they_are(visit: Open, alice: User) -> None:
-    """On the page of patterns, with figures of none, one, and broken points in its place."""
+    """On the page of patterns, with figures of none, one, and broken points beside its own."""
     page = visit("/patterns/", by=alice)
     drawn: dict[int, list[float | None]] = {0: [], 1: [0.5], 2: [None, 0.5, None, 0.7, None]}
     page.evaluate(
-        """(drawn) => document.querySelectorAll('[data-chart] > script').forEach((one, at) => {
-            const y = drawn[at];
-            const trace = {type: 'scatter', mode: 'lines', name: '=1+1', x: y.map((_, n) => n), y,
-                           line: {}, meta: {tone: 'student'}};
-            one.textContent = JSON.stringify(
-                {data: [trace], layout: {xaxis: {}, yaxis: {}, meta: {}}});
-        })""",
+        """async (drawn) => {
+            const text = await (await fetch('/patterns/')).text();
+            const page = new DOMParser().parseFromString(text, 'text/html');
+            const place = document.createElement('div');
+            place.id = 'odd';
+            for (const y of Object.values(drawn)) {
+                const chart = document.importNode(page.querySelector('[data-chart]'), true);
+                const trace = {type: 'scatter', mode: 'lines', name: '=1+1', x: y.map((_, n) => n),
+                               y, line: {}, meta: {tone: 'student'}};
+                chart.querySelector('script').textContent = JSON.stringify(
+                    {data: [trace], layout: {xaxis: {}, yaxis: {}, meta: {}}});
+                place.append(chart);
+            }
+            document.querySelector('main').append(place);
+            place.dispatchEvent(new CustomEvent('htmx:afterSettle', {bubbles: true}));
+        }""",
         drawn,
     )
-    charts = page.locator("[data-chart]")
+    charts = page.locator("#odd [data-chart]")
     for at in drawn:
         charts.nth(at).scroll_into_view_if_needed()
         expect(charts.nth(at)).to_have_attribute("data-drawn", "yes")
