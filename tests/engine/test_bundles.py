@@ -197,6 +197,15 @@ def test_vectors_are_answered(tmp_path: Path, texts: jobs.JSON) -> None:
     np.testing.assert_allclose(json.loads(answer)["vector"], row["answer"]["vector"], atol=1e-3)
 
 
+@pytest.mark.slow
+def test_networks_of_transformers_run_by_themselves(tmp_path: Path, texts: jobs.JSON) -> None:
+    """Their texts are framed and cut by a tokenizer of their own."""
+    small = {"dim": 32, "hidden_dim": 64, "n_layers": 1}
+    model = _trained(tmp_path / "train", texts, shipping.TEXT, "distilbert", **small)
+    shipping.ship(tmp_path / "out", model, texts, WISH)
+    assert "3 of 3 examples" in predict(tmp_path / "out/output", "--check")
+
+
 def test_rows_may_stay_at_home(tmp_path: Path, teacher: Path, texts: jobs.JSON) -> None:
     wish = {"format": "bundle", "options": {"examples": 0}}
     report = shipping.ship(tmp_path, teacher, texts, wish)
