@@ -125,7 +125,7 @@ def test_odd_numbers_are_drawn_as_what_they_are(visit: Open, alice: User) -> Non
                 const chart = document.importNode(page.querySelector('[data-chart]'), true);
                 const trace = {type: 'scatter', mode: 'lines', name: '=1+1', x: y.map((_, n) => n),
                                y, line: {}, meta: {tone: 'student'}};
-                chart.querySelector('script').textContent = JSON.stringify(
+                chart.querySelector('[data-chart-figure]').content.textContent = JSON.stringify(
                     {data: [trace], layout: {xaxis: {}, yaxis: {}, meta: {}}});
                 place.append(chart);
             }
