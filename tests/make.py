@@ -24,6 +24,7 @@ from training.models import (
     Publication,
     RowMap,
     Run,
+    Study,
     TeacherGate,
     TeacherOutputs,
     Worker,
@@ -235,6 +236,42 @@ def distillation(project: Project, *, accuracy: float = 0.88, control: float = 0
     LogChunk.objects.create(run=made, index=0, first_line=1, count=1, lines=[line])
     made.tell("created", "Launched.", by=project.created_by)
     return made
+
+
+def strategies(project: Project, number: int = 1) -> Study:
+    """A study of strategies that is over, with its conclusion, as rows alone."""
+    compared: dict[str, Any] = {
+        "arm": "distilled", "against": "control", "metric": "accuracy", "unit": "points",
+        "difference": 0.05, "interval": [0.02, 0.08], "level": 0.95, "answer": "helped",
+        "seeds": 2, "rows": 30, "sentence": "Distilling is better than training on labels alone.",
+    }  # fmt: skip
+    left_out = {"arm": "frozen", "label": "Frozen backbone", "sentence": "It has no weights yet."}
+    conclusion = {"best": "distilled", "against": {"control": "helped"}}
+    found = Study.objects.create(
+        project=project,
+        number=number,
+        kind="strategies",
+        name="Which way?",
+        asked={"base": {}, "seeds": [0, 1], "left_out": [left_out]},
+        status=Study.Status.FINISHED,
+        report={
+            "comparisons": [compared, compared | {"arm": "taught_by_tuned"}],
+            "verdict": {name: compared[name] for name in compared if name != "rows"},
+            "conclusion": conclusion | {"sentences": ["Distilling is best."]},
+        },
+        created_by=project.created_by,
+    )
+    first = project.runs.latest("-number")
+    part = {"seconds": 12.0, "energy_wh": 0.05, "cost": 0.001}
+    spent = dict.fromkeys(("training", "asking", "evaluating"), part)
+    for arm, score in (("control", 0.8), ("distilled", 0.85), ("taught_by_tuned", 0.84)):
+        for seed in (0, 1):
+            told = {"headline": "accuracy", "student": {"accuracy": score + seed / 100}}
+            run(
+                project, status="finished", study=found, arm=arm, summary=told | {"spent": spent},
+                dataset_version=first.data, student=first.student,
+            )  # fmt: skip
+    return found
 
 
 def picture() -> bytes:

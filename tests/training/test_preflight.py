@@ -575,6 +575,14 @@ def test_machines_that_are_too_small_are_told(project: Project, pair: DatasetVer
     assert "No worker" in foresee(project)["warnings"][0]
 
 
+def test_a_frozen_backbone_without_weights_is_warned_of(
+    project: Project, pair: DatasetVersion
+) -> None:
+    said = " ".join(foresee(project, training={"freeze": "backbone"})["warnings"])
+    assert "frozen, its backbone stays as it is drawn" in said
+    assert "frozen" not in " ".join(foresee(project)["warnings"])
+
+
 def test_preflight_through_rest(
     project: Project, pair: DatasetVersion, erin: User, vera: User
 ) -> None:

@@ -368,8 +368,8 @@ def warnings(
     said += recorded_teachers.gaps(known, dataset)
     if config.training.freeze != "none" and not student.has_weights:
         said.append(
-            f"{student.reference} has no weights yet: frozen, its backbone stays as it is drawn, at "
-            "random. Freeze a student that learned something before."
+            f"{student.reference} has no weights yet: frozen, its backbone stays as it is drawn, "
+            "at random. Freeze a student that learned something before."
         )
     return said + _machines(config, found)
 
