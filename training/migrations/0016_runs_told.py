@@ -2,9 +2,11 @@
 
 from django.conf import settings
 from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.state import StateApps
 
 
-def leave_the_past(apps, schema_editor):
+def leave_the_past(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Of what was finished before this column all was told that could be."""
     apps.get_model("training", "Run").objects.filter(status="finished").update(is_told=True)
 
