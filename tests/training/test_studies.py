@@ -321,5 +321,7 @@ def test_pages_of_studies_say_what_to_do_where_there_are_none(pages: Client) -> 
 def test_what_is_shown_of_many_arms_is_a_figure_that_plotly_reads() -> None:
     arms = [("control", "Labels <alone>", [(0, 0.8), (1, 0.81)]), ("x", "X", [(0, 0.9)])]
     go.Figure(charts.by_seed(arms, is_share=True))
+    way = {"key": "x", "label": "X", "score": 0.8, "deviation": None, "seconds": 3.0}
+    go.Figure(charts.against_cost([way], measure="accuracy", is_share=True, teacher=0.9))
     one = {"label": "a − b", "difference": 0.01, "interval": [-0.01, 0.03]}
     go.Figure(charts.differences([one], factor=100.0, unit="points"))

@@ -20,8 +20,8 @@ from training.services import runs
 from training.services.runs import Member
 from training.services.study_kinds import KINDS
 from training.worker import studies as telling
-from training.worker import study_costs
-from training.worker.study_pairs import NAMES
+from training.worker import study_costs, study_strategies
+from training.worker.study_pairs import NAMES, Pairs
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -167,6 +167,52 @@ def test_training_the_teacher_is_a_part_of_what_its_students_took() -> None:
 def test_of_runs_from_before_parts_were_told_all_is_training() -> None:
     found = study_costs.by_arm({"control": [ran("control", seconds=4.0, training_energy_wh=0.5)]})
     assert (found["control"]["seconds"], found["control"]["energy_wh"]) == (4.0, 0.5)
+
+
+# What is concluded -------------------------------------------------------------------------------
+
+
+def concluded(**ways: tuple[float, float, str]) -> list[str]:
+    """The sentences of ways with these validation scores and seconds, where the last word is what
+    test rows say of the best one beside each."""
+    runs = []
+    for arm, (score, seconds, _) in ways.items():
+        told: dict[str, Any] = {"headline": "accuracy", "selection_metric": "val/accuracy", "best_value": score}
+        runs.append(ran(arm, **told, spent=spent(seconds)))
+    best = max(ways, key=lambda arm: ways[arm][0])
+    compared = [
+        {"arm": best, "against": arm, "answer": answer} for arm, (*_, answer) in ways.items()
+    ]
+    found = study_strategies.conclude(Pairs(runs), compared)
+    assert found is not None
+    assert found["best"] == best
+    sentences: list[str] = found["sentences"]
+    return sentences
+
+
+def test_the_best_way_its_evidence_its_price_and_a_cheaper_one_are_said() -> None:
+    assert concluded(
+        control=(0.70, 40.0, "helped"), frozen=(0.80, 20.0, "no_evidence"),
+        pseudo_labels=(0.81, 50.0, "hurt"), distilled=(0.85, 60.0, ""),
+    ) == [
+        "On validation rows distilling is best: accuracy 85.0 %, the mean of its seeds.",
+        "On test rows it is better than training on labels alone, by 95 % intervals.",
+        "No evidence that it differs from training a head on a frozen backbone.",
+        "Yet on test rows learning the labels that the teacher names did better.",
+        "It took 60 s and 0.6 Wh for one seed, 1.5 times what training on labels alone took.",
+        "The cheapest way not shown to be worse is training a head on a frozen backbone, at 33 % "
+        "of that.",
+    ]  # fmt: skip
+
+
+def test_where_labels_alone_are_best_and_cheapest_nothing_cheaper_is_named() -> None:
+    said = concluded(control=(0.9, 10.0, ""), distilled=(0.8, 12.0, "helped"))
+    assert said[0].startswith("On validation rows training on labels alone is best")
+    assert said[-1] == "It took 10 s and 0.1 Wh for one seed."
+
+
+def test_one_way_alone_is_not_the_best_of_any() -> None:
+    assert study_strategies.conclude(Pairs([ran("control", headline="accuracy")]), []) is None
 
 
 # Planted cases -----------------------------------------------------------------------------------
