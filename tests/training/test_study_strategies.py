@@ -177,7 +177,11 @@ def concluded(**ways: tuple[float, float, str]) -> list[str]:
     test rows say of the best one beside each."""
     runs = []
     for arm, (score, seconds, _) in ways.items():
-        told: dict[str, Any] = {"headline": "accuracy", "selection_metric": "val/accuracy", "best_value": score}
+        told: dict[str, Any] = {
+            "headline": "accuracy",
+            "selection_metric": "val/accuracy",
+            "best_value": score,
+        }
         runs.append(ran(arm, **told, spent=spent(seconds)))
     best = max(ways, key=lambda arm: ways[arm][0])
     compared = [
