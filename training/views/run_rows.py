@@ -24,6 +24,7 @@ from training.services import judged_rows, predicted_rows, run_reviews, runs
 from training.services.predicted_rows import Asked, PredictedRows
 
 PAGE = 20
+WHO = ("student", "teacher", "control")
 FALLING = (("-", ", most first"), ("", ", least first"))
 MOST_LABELS = 500  # beyond, a label is typed
 MOST_WORDS = 20_000  # characters of a row of words with tags
@@ -205,7 +206,7 @@ def _shown(run: Run, row: dict[str, Any]) -> dict[str, Any]:
     return row | {
         "bars": judged_rows.drawn(row),
         "values": [(name, dataset_rows.written(value)) for name, value in features.items()],
-        "players": [(who, row[who]) for who in ("student", "teacher", "control") if row[who]],
+        "players": [(who, row[who]) for who in WHO if row[who]],
         "tagged": _tagged(version, row) if run.task == TOKENS_TASK and version else None,
     }
 
@@ -214,5 +215,5 @@ def _tagged(version: DatasetVersion, row: dict[str, Any]) -> dict[str, Any]:
     """The row's words in the colours of what is true and of what each answered."""
     kinds, text = words.types(version.labels), (row["input"] or "")[:MOST_WORDS]
     said = {"label": row["label"]}
-    said |= {who: row[who]["answer"] for who in ("student", "teacher") if row[who]}
+    said |= {who: row[who]["answer"] for who in WHO if row[who]}
     return {who: words.pieces(text, one, kinds) for who, one in said.items() if one}
