@@ -12,7 +12,7 @@ from django.conf import LazySettings
 from django.core import serializers
 from huggingface_hub import ModelCard
 
-from distillhub.lib import storage
+from distillhub.lib import leases, storage
 from projects.models import ApiKey, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
@@ -194,6 +194,23 @@ def test_what_the_hub_refuses_is_told_in_a_sentence(
     assert told(made.pk).error["code"] in ("hub", "hub_away")
     page = signed_in(erin).get("/p/intents/models/small/1/publish/").content.decode()
     assert "may not write to others/intents" in page
+
+
+def test_a_worker_that_leaves_sends_no_further(
+    version: ModelVersion, hub: Hub, erin: User, told: Any
+) -> None:
+    def leave(line: str) -> None:
+        if "/preupload/" in line:
+            leases.stopping.set()
+
+    hub.met = leave
+    made = publishing.publish(version=version, asked=ASKED, by=erin)
+    left = told(made.pk)
+    leases.stopping.clear()
+    assert (left.status, left.error, left.times_lost) == ("queued", None, 0)
+    assert not any("branch" in one for one in hub.commits)
+    hub.met = lambda line: None
+    assert told(made.pk).status == "ready"  # by another, or by this one again
 
 
 def test_every_fault_is_named_at_its_field(

@@ -64,6 +64,8 @@ def asked(
         version = make.model_version(project, labels=["no", "yes"], files=used)
         if work.verb == "embed":
             return make.row_map(dataset, version=version, **fields)
+        if work.verb == "publish":
+            return make.publication(version, **fields)
         build: Any = make.export if work.verb == "export" else make.gate
         blank = {"status": "queued", "report": None, "finished_at": None}
         return build(version, dataset, **blank | fields)

@@ -5,6 +5,7 @@ model.safetensors, ...   the model's own files
 onnx/model.onnx, ...     each export in a folder of its form's name
 """
 
+import io
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -54,13 +55,15 @@ class Publishing(Work[Publication]):
         row = held.row
         if row.times_lost >= MOST_LOSSES:
             raise Failed("lost", f"{row.times_lost} workers died with it.")
+        held.write(**self._stage("gathering files"))
+        self.prepare(row, folder)
+        if leases.stopping.is_set():
+            raise GivenBack
         token = _token(row)
         try:
             outgoing.check(row.endpoint)
         except outgoing.Refused as refused:
             raise Failed(refused.code, refused.detail) from None
-        held.write(**self._stage("gathering files"))
-        self.prepare(row, folder)
         with _told(row, token):
             return self.found(row, self._sent(held, folder / "files", token), folder)
 
@@ -73,12 +76,10 @@ class Publishing(Work[Publication]):
             api.create_branch(row.repository, branch=row.revision, exist_ok=True)
         paths = sorted(path for path in home.rglob("*") if path.is_file())
         size = sum(path.stat().st_size for path in paths)
-        if leases.stopping.is_set():
-            raise GivenBack
         held.write(**self._stage(f"sending {len(paths)} files, {size / 1e6:.1f} MB"))
         with ExitStack() as opened:
             # Open files go by plain HTTP (Git LFS), as mirrors speak it; paths would go by Xet.
-            files = [(path, opened.enter_context(path.open("rb"))) for path in paths]
+            files = [(path, opened.enter_context(_Sent(io.FileIO(path)))) for path in paths]
             commit = api.create_commit(
                 row.repository,
                 [
@@ -95,6 +96,15 @@ class Publishing(Work[Publication]):
             "files": [path.relative_to(home).as_posix() for path in paths],
             "bytes": size,
         }
+
+
+class _Sent(io.BufferedReader):
+    """A file that is read no further once the worker leaves: what was not sent is given back."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if leases.stopping.is_set():
+            raise GivenBack
+        return super().read(size)
 
 
 WORK = Publishing()
@@ -120,6 +130,8 @@ def _told(row: Publication, token: str) -> Iterator[None]:
     except Exception as error:
         # What goes wrong with one file comes wrapped, with the file's name.
         cause = error.__cause__ if isinstance(error, RuntimeError) else error
+        if isinstance(cause, GivenBack):
+            raise cause from None
         failed = _failed(row, token, cause or error)
         if failed is None:
             raise
