@@ -67,6 +67,8 @@ def test_what_was_written_answers_as_the_network_did(shipped: Any, kind: str, fo
         for size in ("1", "32"):
             measured = report["latency_ms"][when][size]
             assert 0 < measured["median"] <= measured["p95"]
+        assert report["energy_per_million_wh"][when] > 0
+    assert report["energy_source"]
     json.dumps(report, allow_nan=False)
 
 

@@ -18,6 +18,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,11 +47,11 @@ from training.engine.export_config import FALLING, Wish
 from training.engine.exporters import EXPORTERS, Exporter, Rows, instructions
 from training.engine.exporters.feeding import Fed, fed
 from training.engine.exporters.onnx_graph import first_line
-from training.engine.job_config import DatasetInput
+from training.engine.job_config import DatasetInput, Machine
 from training.engine.journal import Journal
 from training.engine.language import LanguagePreprocessing
 from training.engine.language_teacher import LanguageTeacher
-from training.engine.latency import BATCHES
+from training.engine.latency import BATCHES, energy_of
 from training.engine.networks import Network, Place
 from training.engine.tasks import TASKS
 from training.engine.teacher_outputs import Teacher
@@ -88,6 +89,7 @@ class Asked:
     dataset: DatasetInput
     teacher: JSON | None
     threads: int
+    machine: Machine
 
 
 def export(
@@ -156,7 +158,7 @@ def export(
         report = compare(before, dataset, inputs, judged, answers, theirs)
     stage("measuring speed")
     same = compressor is None and exporter.weights == networks.WEIGHTS
-    times = race(before, None if same else after, inputs, judged)
+    times = race(before, None if same else after, inputs, judged, asked.machine)
     files = [inspection.file_of(one, output) for one in sorted(output.iterdir())]
     report |= {
         **asked.wish.as_dict(),
@@ -187,7 +189,9 @@ def _read(raw: JSON) -> Asked:
     dataset = job_config.read_dataset(said, terms.find(catalog, "tasks", task), faults)
     if faults:
         raise ConfigError(faults)
-    return Asked(task, wish, dataset, raw.get("teacher"), max(1, int(raw.get("threads") or 1)))
+    threads = max(1, int(raw.get("threads") or 1))
+    machine = Machine(**raw.get("machine") or {})
+    return Asked(task, wish, dataset, raw.get("teacher"), threads, machine)
 
 
 def _compressor(wish: Wish) -> Compressor | None:
@@ -344,7 +348,13 @@ def _metric(
     return {"name": name, "before": first, "after": then, "change": then - first}
 
 
-def race(before: Network, after: nn.Module | None, inputs: Inputs, rows: Indices) -> JSON:
+def race(
+    before: Network,
+    after: nn.Module | None,
+    inputs: Inputs,
+    rows: Indices,
+    machine: Machine,
+) -> JSON:
     """`latency_ms` of both by batch size, median and 95th percentile, and how many times as fast
     the second is. They take turns on the same rows, so that a machine that is busy for a while is
     busy for both. Inputs are there already: reading and tokenising cost both the same. None is the
@@ -359,24 +369,31 @@ def race(before: Network, after: nn.Module | None, inputs: Inputs, rows: Indices
     if isinstance(inputs, LanguageInputs):
         longest = int(inputs.lengths[rows].max())
         places = min(longest, max(1, MOST_NUMBERS // (BATCHES[-1] * before.outputs)))
+
+    def batch_of(size: int, turn: int) -> dict[str, Any]:
+        batch = inputs.batch(rows[(np.arange(size) + turn * size) % len(rows)])
+        return {
+            name: value if places is None else value[:, :places]
+            for name, value in batch.items()
+            if name != "targets"
+        }
+
+    def answer(name: str, given: dict[str, Any]) -> None:
+        if name == "before" or after is None:
+            place.logits(before, given)
+        else:
+            after(**given)
+
     with torch.inference_mode():
         for size in BATCHES:
             spent: dict[str, list[float]] = {"before": [], "after": []}
             until = time.perf_counter() + SECONDS
             for turn in range(MOST_TURNS + 4):
-                batch = inputs.batch(rows[(np.arange(size) + turn * size) % len(rows)])
-                given = {
-                    name: value if places is None else value[:, :places]
-                    for name, value in batch.items()
-                    if name != "targets"
-                }
+                given = batch_of(size, turn)
                 # The second to read a row finds it in the processor's cache: they swap.
                 for name in ("before", "after") if turn % 2 else ("after", "before"):
                     began = time.perf_counter()
-                    if name == "before" or after is None:
-                        place.logits(before, given)
-                    else:
-                        after(**given)
+                    answer(name, given)
                     if turn >= 4:  # the first answers warm caches up
                         spent[name].append((time.perf_counter() - began) * 1000.0)
                 if len(spent["after"]) > 1 and time.perf_counter() > until:
@@ -390,7 +407,14 @@ def race(before: Network, after: nn.Module | None, inputs: Inputs, rows: Indices
                 }
             medians = [times[name][str(size)]["median"] for name in ("before", "after")]
             speed_up[str(size)] = round(medians[0] / max(medians[1], 1e-4), 3)
-    told = {} if places is None else {"places": places}
+        widest = batch_of(BATCHES[-1], 0)
+        energy = {"before": energy_of(partial(answer, "before", widest), BATCHES[-1], machine)}
+        energy["after"] = energy["before"]
+        if after is not None:
+            energy["after"] = energy_of(partial(answer, "after", widest), BATCHES[-1], machine)
+    told: JSON = {} if places is None else {"places": places}
+    told["energy_per_million_wh"] = {name: used for name, (used, _) in energy.items()}
+    told["energy_source"] = energy["after"][1]
     return {"latency_ms": times, "speed_up": speed_up, **told}
 
 

@@ -16,6 +16,7 @@ from training.engine.networks import Network, Place
 SECONDS = 0.5  # spent on each batch size
 MOST = 60  # repetitions
 BATCHES = (1, 32)
+BUSY = 0.25  # seconds in which energy is counted: RAPL's counter moves every millisecond
 
 
 def measure(
@@ -67,6 +68,18 @@ def measure(
         "energy_source": meter.source,
         "cost_per_million": None if price is None else _brief(price / 3600.0 / speed * 1e6),
     }
+
+
+def energy_of(answer: Callable[[], None], rows: int, machine: Machine) -> tuple[float, str]:
+    """(watt hours of a million rows, how they are known) of an answer to `rows` rows, given again
+    and again on the CPU while nothing else is measured."""
+    answer()
+    meter, many = Meter(torch.device("cpu"), machine.watts_per_core), 0
+    until = time.perf_counter() + BUSY
+    while not many or time.perf_counter() < until:
+        answer()
+        many += 1
+    return _brief(meter.joules() / (many * rows) * 1e6 / WATT_HOUR), meter.source
 
 
 def _brief(value: float) -> float:

@@ -261,7 +261,13 @@ def _shipped(
             rows=report.get("rows"),
             parameters=(report.get("parameters") or {}).get("after"),
             size_bytes=(report.get("size") or {}).get("after"),
-            speeds=_speed(times, _hardware(report.get("machine")), export=export.pk),
+            speeds=_speed(
+                times,
+                _hardware(report.get("machine")),
+                energy_wh=scores.number((report.get("energy_per_million_wh") or {}).get("after")),
+                energy_source=str(report.get("energy_source") or ""),
+                export=export.pk,
+            ),
         )
 
 

@@ -34,6 +34,7 @@ class Making(Work[Export]):
             "dataset": folders.place_dataset(row.dataset_version, folder),
             "export": row.wish,
             "threads": settings.DISTILLHUB_RUN_THREADS,
+            "machine": folders.machine_told(),
         }
 
     def found(self, row: Export, result: Mapping[str, Any], folder: Path) -> Columns:

@@ -62,13 +62,18 @@ def prepare(run: Run) -> Path:
             "threads": settings.DISTILLHUB_RUN_THREADS,
             "evaluate": config.get("evaluation", {}).get("test", True),
             "evaluation": config.get("evaluation", {}),
-            "machine": {
-                "watts_per_core": settings.DISTILLHUB_WATTS_PER_CORE,
-                "price_per_hour": settings.DISTILLHUB_PRICE_PER_HOUR,
-            },
+            "machine": machine_told(),
         },
     )
     return folder
+
+
+def machine_told() -> dict[str, float | None]:
+    """What the machine's owner says of it, for estimates."""
+    return {
+        "watts_per_core": settings.DISTILLHUB_WATTS_PER_CORE,
+        "price_per_hour": settings.DISTILLHUB_PRICE_PER_HOUR,
+    }
 
 
 def sharing(run: Run) -> int:
