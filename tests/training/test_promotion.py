@@ -203,6 +203,21 @@ def test_a_slice_that_is_much_worse_refuses_and_few_rows_do_not(
     assert promotion.judge(version=second, alias="production").passed
 
 
+def test_files_that_are_gone_do_not_hold(
+    trained: Trained, project: Project, data: DatasetVersion, alice: User
+) -> None:
+    first = trained(wrong=set(range(9)))
+    slices.create(version=data, name="delivery", conditions={"label": "delivery"}, by=alice)
+    rule(project, alice, max_slice_loss=0.5, max_loss=0.5)
+    promotion.promote(project=project, version=first, alias="production", by=alice)
+    second = trained(wrong=set())
+    assert promotion.judge(version=second, alias="production").passed
+    Artifact.objects.filter(run__output=first).update(sha256="0" * 64)
+    failed = promotion.judge(version=second, alias="production").failed
+    assert [one.rule for one in failed] == ["max_loss", "max_slice_loss"]
+    assert all("missing from storage" in one.sentence for one in failed)
+
+
 def test_rows_of_another_version_are_found_by_what_stands_in_them(
     trained: Trained, project: Project, tmp_path: Path, alice: User
 ) -> None:

@@ -159,12 +159,14 @@ def _slice_loss(candidate: Candidate, asked: Any) -> Check:
     assert champion is not None
     try:
         challenge = candidate.challenge
+        assert run is not None
+        slices = [(name, challenge.on(asks)) for name, asks in run_slices.known(run)]
     except Untold as why:
         return Check(rule, False, f"It cannot be held against {champion.reference}: {why}", asked)
-    assert run is not None
+    except storage.Damaged:
+        return Check(rule, False, "A file that slices are told by is missing from storage.", asked)
     told, measure = [], challenge.measure
-    for name, conditions in run_slices.known(run):
-        found = challenge.on(conditions)
+    for name, found in slices:
         if found is None:
             continue
         loss = found["difference"] if measure.falls else -found["difference"]
