@@ -5,8 +5,7 @@ One function a section; a section that knows nothing is left out. Names of label
 people's words: they stand as code, where Markdown means nothing.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +16,7 @@ from training import catalog
 from training.engine import shares
 from training.models import Export, Run
 from training.services import artifacts, exports, lineage, scores
+from training.services.card_words import begun, code, formula, origin, plain, scheme, table, times
 
 JSON = dict[str, Any]
 
@@ -126,10 +126,10 @@ def _intended(known: Known) -> str:
         "regression": ", which answers a number",
         "embedding": ", which answers a vector",
     }.get(version.problem, "")
-    lines[0] += f"{problem}: {_code(version.architecture or 'unknown')}"
+    lines[0] += f"{problem}: {code(version.architecture or 'unknown')}"
     lines[0] += f", {ui.grouped(version.parameters)} weights." if version.parameters else "."
     if version.labels:
-        shown = ", ".join(_code(one) for one in version.labels[:MOST_LABELS])
+        shown = ", ".join(code(one) for one in version.labels[:MOST_LABELS])
         more = len(version.labels) - MOST_LABELS
         rest = f" and {more} more" if more > 0 else ""
         lines.append(f"It knows {len(version.labels)} labels: {shown}{rest}.")
@@ -142,34 +142,48 @@ def _data(known: Known) -> str:
     if not versions:
         return ""
     rows = [
-        (_code(one["id"]), ui.grouped(one["rows"]), _plain(one["told"]), _code(one["fingerprint"]))
+        (
+            code(one["id"]),
+            ui.grouped(one["rows"]),
+            plain(one["told"]),
+            code(one["fingerprint"]),
+        )
         for one in versions
     ]
-    found = ["## Data", _table(("Version", "Rows", "How it came about", "Fingerprint"), rows)]
+    found = [
+        "## Data",
+        table(("Version", "Rows", "How it came about", "Fingerprint"), rows),
+    ]
     data = known.run.dataset_version if known.run is not None else None
     if data is not None:
         splits = ", ".join(
             f"{ui.grouped(part['rows'])} {ui.SPLITS.get(name, name)}"
             for name, part in data.splits.items()
         )
-        found.append(f"It was trained on {_code(data.reference)}: {splits} rows.")
+        found.append(f"It was trained on {code(data.reference)}: {splits} rows.")
     return "\n\n".join(found)
 
 
 def _recipe(known: Known) -> str:
     run = known.run
     if run is None:
-        return f"## How it was made\n\n{_origin(known.version)}"
+        return f"## How it was made\n\n{origin(known.version)}"
     config = run.config
     training = config.get("training", {})
     taught = _teachers(run)
     lines = [
-        ("Run", f"{run.number}, {_code(run.name)}"),
-        ("Teacher", ", ".join(_code(one) for one in taught) or "none: it learnt from labels alone"),
-        ("Scheme", _scheme(config.get("scheme"))),
-        ("Loss", _code(_formula(config.get("losses", [])))),
+        ("Run", f"{run.number}, {code(run.name)}"),
+        (
+            "Teacher",
+            ", ".join(code(one) for one in taught) or "none: it learnt from labels alone",
+        ),
+        ("Scheme", scheme(config.get("scheme"))),
+        ("Loss", code(formula(config.get("losses", [])))),
         *(
-            (f"Stage {_code(str(one.get('name', at + 1)))}", _code(_formula(one.get("losses", []))))
+            (
+                f"Stage {code(str(one.get('name', at + 1)))}",
+                code(formula(one.get("losses", []))),
+            )
             for at, one in enumerate(config.get("stages", []))
         ),
         (
@@ -178,13 +192,13 @@ def _recipe(known: Known) -> str:
             f"{training.get('optimizer')} at {training.get('learning_rate')}, seed "
             f"{training.get('seed')}",
         ),
-        ("Configuration", _code(f"sha256 {lineage.configuration_digest(run)}")),
+        ("Configuration", code(f"sha256 {lineage.configuration_digest(run)}")),
     ]
     made = run.summary.get("made_with") or {}
     packages = ", ".join(f"{name} {made[name]}" for name in PACKAGES if name in made)
     if packages:
         lines.append(("Made with", packages))
-    return "## How it was made\n\n" + _table(("", ""), lines)
+    return "## How it was made\n\n" + table(("", ""), lines)
 
 
 def _results(known: Known) -> str:
@@ -198,15 +212,18 @@ def _results(known: Known) -> str:
     there = [(who, found) for who, found in players if found]
     names = [name for name in _judged(known) if name in known.student]
     rows = [
-        (_begun(ui.measure(name)), *(ui.metric(found.get(name), name) for _, found in there))
+        (
+            begun(ui.measure(name)),
+            *(ui.metric(found.get(name), name) for _, found in there),
+        )
         for name in names
     ]
     parts = [
         f"## Results\n\nOn {ui.grouped(run.summary.get('rows', 0))} {known.split} rows of "
-        f"{_code(str(run.config.get('dataset', '')))}, which it was never trained or chosen on."
+        f"{code(str(run.config.get('dataset', '')))}, which it was never trained or chosen on."
         if known.split == "test"
         else f"## Results\n\nOn {ui.grouped(run.summary.get('rows', 0))} {known.split} rows.",
-        _table(("", *(who for who, _ in there)), rows),
+        table(("", *(who for who, _ in there)), rows),
     ]
     if interval := known.student.get("accuracy_interval"):
         parts.append(f"95 % interval of its accuracy: {ui.span(interval)}.")
@@ -218,7 +235,7 @@ def _results(known: Known) -> str:
     if agreement is not None:
         parts.append(f"It answers {ui.percent(agreement)} of the rows as its teacher does.")
     if run.comparison:
-        parts.append(f"**{_plain(run.comparison['sentence'])}**")
+        parts.append(f"**{plain(run.comparison['sentence'])}**")
     return "\n\n".join(parts)
 
 
@@ -233,15 +250,15 @@ def _parts(known: Known) -> str:
         name = str(slices[0]["scores"].get("metric") or known.headline)
         rows = [
             (
-                _code(one["name"]),
-                _plain(one["told"]),
+                code(one["name"]),
+                plain(one["told"]),
                 ui.grouped(one["scores"]["labelled"]),
                 ui.metric(one["scores"]["student"].get(name), name)
                 + (" (few rows)" if one["scores"]["labelled"] < shares.FEW else ""),
             )
             for one in slices[:MOST_SLICES]
         ]
-        parts.append(_table(("Slice", "Rows where", "Rows", _begun(ui.measure(name))), rows))
+        parts.append(table(("Slice", "Rows where", "Rows", begun(ui.measure(name))), rows))
     per_class = [
         one
         for one in (known.evaluation.get("student") or {}).get("per_class") or []
@@ -251,14 +268,14 @@ def _parts(known: Known) -> str:
     if weakest and weakest[0]["f1"] < 1.0:
         labels = [
             (
-                _code(str(one["label"])),
+                code(str(one["label"])),
                 ui.grouped(one["rows"]),
                 *(ui.percent(one.get(name)) for name in ("precision", "recall", "f1")),
             )
             for one in weakest
         ]
         parts.append("The labels that it knows least:")
-        parts.append(_table(("Label", "Rows", "Precision", "Recall", "F1"), labels))
+        parts.append(table(("Label", "Rows", "Precision", "Recall", "F1"), labels))
     return "\n\n".join(["## Where it is weaker", *parts]) if parts else ""
 
 
@@ -280,7 +297,7 @@ def _speed(known: Known) -> str:
     rows = []
     latency = known.student.get("latency_ms")
     if latency:
-        rows.append(("PyTorch", ui.filesize(known.version.size_bytes), *_times(latency), ""))
+        rows.append(("PyTorch", ui.filesize(known.version.size_bytes), *times(latency), ""))
     for export in known.exports:
         report = export.report or {}
         found = catalog.find("exporters", export.format)
@@ -290,7 +307,7 @@ def _speed(known: Known) -> str:
             (
                 (found["label"] if found else export.format) + how,
                 ui.filesize((report.get("size") or {}).get("after")),
-                *_times((report.get("latency_ms") or {}).get("after") or {}),
+                *times((report.get("latency_ms") or {}).get("after") or {}),
                 ui.percent(agreement) if agreement is not None else "",
             )
         )
@@ -299,7 +316,7 @@ def _speed(known: Known) -> str:
     head = ("Form", "Weights", "One row (p95)", "32 rows (p95)", "Same answers")
     return (
         "## Size and speed\n\nMeasured on the machine that made it, on a CPU unless it trained on "
-        f"a GPU; yours will differ.\n\n{_table(head, rows)}"
+        f"a GPU; yours will differ.\n\n{table(head, rows)}"
     )
 
 
@@ -331,14 +348,14 @@ def _limits(known: Known) -> str:
         if one["scores"] and one["scores"].get("labelled", 0) < shares.FEW
     ]
     if few:
-        said.append(f"Of {', '.join(map(_code, few[:5]))} there were too few rows to say much.")
+        said.append(f"Of {', '.join(map(code, few[:5]))} there were too few rows to say much.")
     said.append("It knows nothing of inputs unlike the rows named above.")
     return "## Limits\n\n" + "\n".join(f"- {one}" for one in said)
 
 
 def _of_data(data: DatasetVersion) -> list[str]:
     found = [
-        f"{_code(data.reference)}: {_plain(one['detail'])}"
+        f"{code(data.reference)}: {plain(one['detail'])}"
         for one in data.issues
         if one["severity"] != "info"
     ]
@@ -403,78 +420,3 @@ def _bases(known: Known) -> list[str]:
     used = [*known.run.teachers.all(), *([known.run.student] if known.run.student else [])]
     ids = [str(one.source["id"]) for one in used if one.source.get("kind") == "hub"]
     return list(dict.fromkeys(ids))
-
-
-def _scheme(scheme: Any) -> str:
-    key = scheme.get("kind") if isinstance(scheme, Mapping) else scheme
-    found = catalog.find("schemes", str(key or "offline"))
-    return found["label"] if found else str(key)
-
-
-def _formula(losses: Iterable[Mapping[str, Any]]) -> str:
-    """`0.9 · soft_targets (temperature 4) + 0.1 · hard_labels`."""
-    terms = []
-    for one in losses:
-        more = ", ".join(
-            f"{name} {ui.setting(value)}"
-            for name, value in one.items()
-            if name not in ("kind", "weight", "weight_schedule") and value not in (None, "", 0.0)
-        )
-        weight = ui.setting(one.get("weight", 1.0))
-        terms.append(f"{weight} · {one.get('kind')}" + (f" ({more})" if more else ""))
-    return " + ".join(terms) or "hard labels"
-
-
-def _origin(version: ModelVersion) -> str:
-    source = version.source
-    match source.get("kind"):
-        case "hub":
-            commit = _code(str(source.get("revision", "")))
-            return f"Taken from {_code(str(source.get('id')))} of a hub, at {commit}."
-        case "upload":
-            return f"Uploaded as {_code(str(source.get('file', '')))}; it was trained elsewhere."
-        case "derived" | "export":
-            said = str((source.get("made") or {}).get("said") or source.get("said") or "")
-            return f"Made of {_code(str(source.get('from')))}. {_plain(said)}".strip()
-        case _:
-            return "It has not been trained: its weights are drawn by each run's seed."
-
-
-def _times(latency: Mapping[str, Any]) -> tuple[str, str]:
-    one, many = (
-        (
-            f"{ui.milliseconds(found['median'])} ({ui.milliseconds(found['p95'])})"
-            if (found := latency.get(size))
-            else ""
-        )
-        for size in ("1", "32")
-    )
-    return one, many
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(one) for one in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    """People's words as code, between more backticks than stand in them (CommonMark 6.1)."""
-    text = " ".join(str(text).split()) or "-"
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{pad}{text}{pad}{fence}"
-
-
-def _plain(text: str) -> str:
-    """Sentences of ours, which may hold people's words, with what Markdown would read escaped."""
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(str(text).split()))
-
-
-def _begun(words: str) -> str:
-    """As a line begins; `capitalize` would write names small."""
-    return words[:1].upper() + words[1:]
