@@ -102,6 +102,16 @@ def asked(**changes: Any) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def taught(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion
+) -> dict[str, Any]:
+    """A configuration with a teacher that has weights, as rows alone."""
+    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
+    ModelVersion.objects.filter(pk=teacher.pk).update(files=files, labels=dataset.labels)
+    return asked(teachers=["big@1"])
+
+
 def launch(project: Project, **changes: Any) -> Run:
     return runs.launch(project=project, configuration=asked(**changes), by=project.created_by)
 

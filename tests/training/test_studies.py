@@ -31,16 +31,6 @@ def client(erin: User, project: Project) -> APIClient:
     return api_of(erin)
 
 
-@pytest.fixture
-def taught(
-    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion
-) -> dict[str, Any]:
-    """A configuration with a teacher that has weights, as rows alone."""
-    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
-    ModelVersion.objects.filter(pk=teacher.pk).update(files=files, labels=dataset.labels)
-    return asked(teachers=["big@1"])
-
-
 def members(study: Study) -> list[tuple[str, str, int]]:
     return [(run.arm, run.status, seed_of(run)) for run in study.runs.order_by("number")]
 

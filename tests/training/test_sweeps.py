@@ -7,10 +7,9 @@ import pytest
 from django.db import connection
 from rest_framework.test import APIClient
 
-from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of
-from tests.training.conftest import asked
 from training.models import MetricSeries, Run, Study, Trial, Worker
 from training.services import runs, studies, sweeps
 from training.worker import claims, metrics, reaper, sweep_search
@@ -29,16 +28,6 @@ SPACE: dict[str, Any] = {
 @pytest.fixture
 def client(erin: User, project: Project) -> APIClient:
     return api_of(erin)
-
-
-@pytest.fixture
-def taught(
-    project: Project, dataset: DatasetVersion, student: ModelVersion, teacher: ModelVersion
-) -> dict[str, Any]:
-    """A configuration with a teacher that has weights, as rows alone."""
-    files = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 5}]
-    ModelVersion.objects.filter(pk=teacher.pk).update(files=files, labels=dataset.labels)
-    return asked(teachers=["big@1"])
 
 
 def launch(project: Project, base: dict[str, Any], **how: Any) -> Study:
