@@ -21,13 +21,14 @@ from training.views import (
     run_csv,
     run_form,
     run_reviews,
-    runs,
     run_rows,
+    runs,
     saved_views,
     storage,
     studies,
     sweep_form,
     sweeps,
+    workers,
 )
 
 app_name = "training"
@@ -79,9 +80,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{MODEL}/aliases/<str:alias>/rollback/", promotion.alias_rollback, name="alias_rollback"),
     path(f"{VERSION}/card/", model_cards.model_card, name="model_card"),
     path(f"{VERSION}/card/README.md", model_cards.model_card_download, name="model_card_download"),
-    path(f"{VERSION}/lineage/", lineage.model_lineage, name="model_lineage"),
     path(f"{VERSION}/publish/", publishing.model_publish, name="model_publish"),
     path(f"{VERSION}/bundle/", publishing.model_bundle, name="model_bundle"),
+    path(f"{VERSION}/lineage/", lineage.model_lineage, name="model_lineage"),
     path(f"{VERSION}/gates/", gates.model_gates, name="model_gates"),
     path(f"{VERSION}/exports/<int:export_id>/keep/", exports.export_keep, name="export_keep"),
     path(
@@ -114,6 +115,9 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDY}/resume/", sweeps.sweep_resume, name="sweep_resume"),
     path(f"{STUDY}/trials/", sweeps.sweep_add, name="sweep_add"),
     path(f"{STUDY}/best/", sweeps.sweep_best, name="sweep_best"),
+    path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
+    path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
+    path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),
     path("p/<slug:project_slug>/views/", saved_views.view_save, name="view_save"),
     path(
         "p/<slug:project_slug>/views/<int:view_id>/delete/",
@@ -131,10 +135,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/move/", run_actions.run_move, name="run_move"),
     path(f"{RUN}/priority/", run_actions.run_priority, name="run_priority"),
     path(f"{RUN}/review/", run_reviews.run_review, name="run_review"),
+    path(f"{RUN}/rows/", run_rows.run_rows, name="run_rows"),
     path(f"{RUN}/slices/", run_actions.run_slices, name="run_slices"),
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
-    path(f"{RUN}/rows/", run_rows.run_rows, name="run_rows"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]
