@@ -26,7 +26,8 @@ from training.views import studies as study_page
 from training.views import sweeps as sweep_page
 
 MOST_PARTS = 40  # live ones in a report
-LIVE = re.compile(r"^ {0,3}\{\{\s*([A-Za-z-]+)\s*:\s*([^{}]{1,300}?)\s*\}\}\s*$")
+LONGEST_WORDS = 300  # of a live line
+NAME = re.compile(r"[A-Za-z-]+")
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
 OF = re.compile(r"^(run|study)\s+#?([0-9]{1,9})(?:\s+(\S.*))?$")
 
@@ -74,16 +75,29 @@ def _split(body: str) -> Iterator[tuple[str | None, str]]:
             fence = mark[1][0] * 3
         elif mark and line.strip().startswith(fence):
             fence = ""
-        found = None if fence else LIVE.match(line)
+        found = None if fence else _live(line)
         if found is None:
             told.append(line)
             continue
         if "".join(told).strip():
             yield None, "\n".join(told)
         told = []
-        yield found[1].lower(), found[2]
+        yield found
     if "".join(told).strip():
         yield None, "\n".join(told)
+
+
+def _live(line: str) -> tuple[str, str] | None:
+    """The kind and the words of a live line. No pattern: people's lines may be long, and each is
+    read once."""
+    text = line.strip()
+    if line[:4].isspace() or not (text.startswith("{{") and text.endswith("}}")):
+        return None
+    name, colon, words = text[2:-2].partition(":")
+    name, words = name.strip(), words.strip()
+    if not colon or not NAME.fullmatch(name) or not 1 <= len(words) <= LONGEST_WORDS:
+        return None
+    return None if "{" in words or "}" in words else (name.lower(), words)
 
 
 def _resolved(project: Project, name: str, words: str) -> list[Part]:
