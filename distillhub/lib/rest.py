@@ -4,6 +4,7 @@ what the database could not keep."""
 import json
 import logging
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 DEEPEST = 32  # levels of nesting; deeper JSON makes Python's decoder recurse until it fails
 MOST_BYTES = 10 << 20
 MOST_PARTS = 500_000  # lists and objects; millions of empty ones fit into 10 MB and cost seconds
+LONG_NUMBER = re.compile(rb"[0-9]{301}")  # no float holds more than 309 digits
 TOO_DEEP = f"JSON is nested deeper than {DEEPEST} levels."
 
 
@@ -35,19 +37,31 @@ class SafeJSONParser(JSONParser):
         body = stream.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise RequestDataTooBig
-        if body.count(b"[") + body.count(b"{") > MOST_PARTS:
-            raise exceptions.ParseError(f"JSON holds more than {MOST_PARTS:,} lists and objects.")
         try:
-            # Always UTF-8, whatever charset the header claims: the contract knows no other.
-            parsed = json.loads(body.decode(), parse_constant=_refuse, parse_float=_finite)
-        except ValueError as fault:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-            raise exceptions.ParseError(f"This is not valid JSON: {fault}.") from None
-        except RecursionError:
-            raise exceptions.ParseError(TOO_DEEP) from None
-        _refuse_depth(parsed)
-        if b"\\u" in body:  # only an escape can smuggle in what follows
-            _refuse_unstorable(parsed)
-        return parsed
+            return loaded(body)
+        except ValueError as fault:
+            raise exceptions.ParseError(str(fault)) from None
+
+
+def loaded(body: bytes) -> Any:
+    """JSON of ours, by the same rules wherever it stands: also in a field of a form. Raises
+    ValueError with a sentence."""
+    if body.count(b"[") + body.count(b"{") > MOST_PARTS:
+        raise ValueError(f"JSON holds more than {MOST_PARTS:,} lists and objects.")
+    whole = _whole if LONG_NUMBER.search(body) else None
+    try:
+        # Always UTF-8, whatever charset the header claims: the contract knows no other.
+        parsed = json.loads(
+            body.decode(), parse_constant=_refuse, parse_float=_finite, parse_int=whole
+        )
+    except ValueError as fault:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ValueError(f"This is not valid JSON: {fault}.") from None
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    _refuse_depth(parsed)
+    if b"\\u" in body:  # only an escape can smuggle in what follows
+        _refuse_unstorable(parsed)
+    return parsed
 
 
 def _refuse_depth(parsed: Any) -> None:
@@ -62,7 +76,7 @@ def _refuse_depth(parsed: Any) -> None:
         ]
         if not level:
             return
-    raise exceptions.ParseError(TOO_DEEP)
+    raise ValueError(TOO_DEEP)
 
 
 def _refuse(constant: str) -> float:
@@ -76,15 +90,22 @@ def _finite(number: str) -> float:
     return value
 
 
+def _whole(number: str) -> int:
+    """One that every column and every measure can be compared with."""
+    if LONG_NUMBER.search(number.encode()):
+        raise ValueError(f"{number[:20]}… is too large a number")
+    return int(number)
+
+
 def _refuse_unstorable(value: Any) -> None:
     """NUL, which PostgreSQL cannot store, and half surrogates, which UTF-8 cannot express."""
     if isinstance(value, str):
         if "\x00" in value:
-            raise exceptions.ParseError("A text holds a NUL character.")
+            raise ValueError("A text holds a NUL character.")
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise exceptions.ParseError("A text holds half of a surrogate pair.") from None
+            raise ValueError("A text holds half of a surrogate pair.") from None
     elif isinstance(value, dict):
         for name, part in value.items():
             _refuse_unstorable(name)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from django.http import QueryDict
 
+from distillhub.lib import rest
 from distillhub.lib.errors import DomainError
 from projects.models import Project
 from training import catalog
@@ -19,7 +20,7 @@ LONGEST_BASE = 200_000
 BY_MAGNITUDE = ("learning_rate", "weight_decay")
 #: Shown at once; the others are folded.
 COMMON = ("student", "temperature", "weight", "learning_rate", "epochs", "batch_size")
-WORDS = {"tpe": "TPE, which learns from the trials", "random": "Random", "grid": "A whole grid"}
+WORDS = {"tpe": "TPE, learns as it goes", "random": "Random", "grid": "A whole grid"}
 
 
 @dataclass(slots=True)
@@ -62,12 +63,21 @@ class SweepDraft:
         self.rows = list(self._rows())
 
     @classmethod
+    def begun(cls, project: Project, base: Mapping[str, Any]) -> Self:
+        """Of a configuration that was checked. Its control is searched for where it would have been
+        trained, and can be: one way searched and the other not is no comparison."""
+        draft = cls(project, base)
+        can_be = draft.is_taught and not catalog.takes_inputs(base)
+        draft.control = can_be and base.get("control") is True
+        return draft
+
+    @classmethod
     def from_post(cls, project: Project, posted: QueryDict) -> Self:
         """Raises ValueError where no configuration came with it."""
         text = posted.get("base", "")
         if len(text) > LONGEST_BASE:
             raise ValueError("The configuration is too long.")
-        base = json.loads(text)
+        base = rest.loaded(text.encode())
         if not isinstance(base, dict):
             raise ValueError("The configuration is no object.")
         draft = cls(project, base)

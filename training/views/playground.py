@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from distillhub.lib import rest
 from distillhub.lib.errors import DomainError, Invalid
 from projects import permissions
 from projects.models import Project, Role
@@ -238,7 +239,7 @@ def _right(request: HttpRequest, task: str) -> Any:
 
 def _said(text: str) -> list[JSON]:
     try:
-        said = json.loads(text or "[]")
+        said = rest.loaded((text or "[]").encode())
     except ValueError:
         raise Invalid("What was answered cannot be read; ask again.") from None
     return said if isinstance(said, list) else []
