@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -14,7 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from distillhub.lib.errors import Invalid
+from distillhub.lib import rest
+from distillhub.lib.errors import Invalid, TooLarge
 from distillhub.lib.rest import SafeJSONParser
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.dataset_serializers import VersionSerializer
@@ -193,7 +193,7 @@ def _read(request: Request) -> JSON:
         sent["input"] = True  # the file is read where the task is known
     if isinstance(sent.get("said"), str):
         try:
-            sent["said"] = json.loads(sent["said"])
+            sent["said"] = rest.loaded(sent["said"].encode())
         except ValueError:
             raise Invalid("said: It is no JSON.", fields={"said": ["It is no JSON."]}) from None
     return sent
@@ -201,7 +201,10 @@ def _read(request: Request) -> JSON:
 
 def _given(request: Request, task: str, sent: Any) -> Any:
     if "input" in request.FILES:
-        return request.FILES["input"].read()
+        file = request.FILES["input"]
+        if (file.size or 0) > feedback.MOST_BYTES:  # before it is read
+            raise TooLarge(f"A picture or sound has at most {feedback.MOST_BYTES >> 20} MiB.")
+        return file.read()
     if task in feedback.MEDIA and isinstance(sent, str):
         text = sent.partition(",")[2] if sent.startswith("data:") else sent
         try:

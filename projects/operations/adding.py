@@ -125,7 +125,7 @@ def _cells(version: DatasetVersion, one: Feedback) -> StoredRow:
         else:
             try:
                 found[name] = float(value)
-            except ValueError:
+            except (ValueError, OverflowError):
                 raise BadFile(f"{name} of {one} is no number: {str(value)[:40]}.") from None
     return found
 

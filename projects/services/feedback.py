@@ -19,6 +19,7 @@ from projects.services import datasets, operations
 
 JSON = dict[str, Any]
 MOST_TEXT = 200_000  # characters
+MOST_BYTES = 10 << 20  # of a picture or sound
 MOST_LABEL = 20_000
 MOST_CELLS = 2000
 MOST_SAID = 10  # models whose answers are kept beside
@@ -46,6 +47,7 @@ def save(
     """
     if task == EMBEDDING_TASK:
         raise Invalid("Vectors have no label, so there is nothing to be said of them.")
+    _refuse_nul("note", note)
     made = Feedback(
         project=project,
         task=task,
@@ -163,6 +165,7 @@ def _label(task: str, label: Any) -> str:
         text = "" if label is None or isinstance(label, dict | bool) else str(label).strip()
     if not text and not isinstance(label, list):
         raise _refused("label", "Say what is right.")
+    _refuse_nul("label", text)
     if len(text) > MOST_LABEL:
         raise TooLarge(f"It has {len(text):,} characters; at most {MOST_LABEL:,} are kept.")
     return text
@@ -173,6 +176,7 @@ def _text(given: Any) -> str:
         raise _refused("input", "Send the text that was tried.")
     if len(given) > MOST_TEXT:
         raise TooLarge(f"It has {len(given):,} characters; at most {MOST_TEXT:,} are kept.")
+    _refuse_nul("input", given)
     return given
 
 
@@ -182,6 +186,7 @@ def _cells(given: Any) -> JSON:
     for name, value in given.items():
         if not (value is None or isinstance(value, str | int | float)) or len(str(value)) > 10_000:
             raise _refused("input", f"{str(name)[:60]} is a number, a word or null.")
+        _refuse_nul("input", f"{name}{value}")
     return {str(name)[:MOST_NAME]: value for name, value in given.items()}
 
 
@@ -189,6 +194,8 @@ def _stored(task: str, given: Any) -> str:
     decoded, what = MEDIA[task]
     if not isinstance(given, bytes) or not given:
         raise _refused("input", f"Send the {what} that was tried.")
+    if len(given) > MOST_BYTES:
+        raise TooLarge(f"A {what} has at most {MOST_BYTES >> 20} MiB.")
     try:
         kept = decoded(given, f"The {what}")
     except (Invalid, TooLarge):
@@ -214,6 +221,11 @@ def _said(one: Any) -> JSON:
     if isinstance(probability, int | float) and 0 <= probability <= 1:
         kept["probability"] = float(probability)
     return kept
+
+
+def _refuse_nul(field: str, text: str) -> None:
+    if "\0" in text:  # PostgreSQL cannot keep it
+        raise _refused(field, "It holds a NUL character.")
 
 
 def _refused(field: str, sentence: str) -> Invalid:

@@ -1,6 +1,5 @@
 """Predictions: what a version of a model answers to inputs that are sent."""
 
-import json
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from distillhub.lib import rest
 from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import SafeJSONParser
 from projects.models import ModelVersion, Role
@@ -229,9 +229,13 @@ def _asked(request: Request, shape: type[PredictRequest]) -> JSON:
         files = request.FILES.getlist("inputs")
         if len(files) < len(request.data.getlist("inputs")):
             raise Invalid("Of a form, `inputs` are files.", fields={"inputs": ["Send files."]})
+        serving.require_bounded([file.size or 0 for file in files])  # before they are read
         raw["inputs"] = [file.read() for file in files]
         if isinstance(raw.get("written"), str):
-            raw["written"] = json.loads(raw["written"])
+            try:
+                raw["written"] = rest.loaded(raw["written"].encode())
+            except ValueError as fault:
+                raise Invalid(f"written: {fault}", fields={"written": [str(fault)]}) from None
     elif isinstance(request.data, dict):
         raw = dict(request.data)
     else:

@@ -165,7 +165,7 @@ def _number(name: str, value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise Unreadable(f"{name} is a number; it is {str(value)[:40]!r}.") from None
 
 

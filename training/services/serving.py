@@ -26,6 +26,7 @@ JSON = dict[str, Any]
 MOST_INPUTS = 256
 MOST_TEXT = 200_000  # characters
 MOST_BYTES = 10 << 20  # of a picture or a sound
+MOST_TOGETHER = 128 << 20  # of all of a request
 MOST_TOKENS = 512  # of a text that is written
 MEDIA = {"image-classification": "picture", "audio-classification": "sound"}
 TABLES = "tabular-classification"
@@ -226,6 +227,7 @@ def read(task: str, inputs: Sequence[Any]) -> Given:
         raise Invalid(sentence, fields={"inputs": [sentence]})
     if len(inputs) > MOST_INPUTS:
         raise TooLarge(f"At most {MOST_INPUTS} inputs are answered at once; send several requests.")
+    require_bounded([len(one) for one in inputs if isinstance(one, bytes)])
     given, faults = Given(), {}
     for place, one in enumerate(inputs):
         try:
@@ -236,6 +238,19 @@ def read(task: str, inputs: Sequence[Any]) -> Given:
         where, sentences = next(iter(faults.items()))
         raise Invalid(f"{where}: {sentences[0]}", fields=faults)
     return given
+
+
+def require_bounded(sizes: Sequence[int]) -> None:
+    """Of pictures or sounds, in bytes. Raises TooLarge."""
+    if len(sizes) > MOST_INPUTS:
+        raise TooLarge(f"At most {MOST_INPUTS} inputs are answered at once; send several requests.")
+    if max(sizes, default=0) > MOST_BYTES:
+        raise TooLarge(f"A picture or a sound has at most {MOST_BYTES >> 20} MiB.")
+    if sum(sizes) > MOST_TOGETHER:
+        raise TooLarge(
+            f"All inputs of a request have at most {MOST_TOGETHER >> 20} MiB together; send "
+            "several requests."
+        )
 
 
 def _read(task: str, one: Any, given: Given) -> None:
