@@ -58,6 +58,20 @@ def test_a_study_of_seeds_is_a_run_and_its_control_for_each(
     assert [one["number"] for one in client.get(STUDIES).json()["results"]] == [1]
 
 
+def test_ways_are_told_apart_by_what_was_trained_and_not_by_what_was_declared(
+    project: Project, taught: dict[str, Any]
+) -> None:
+    study = studies.launch(
+        project=project,
+        asked={"kind": "seeds", "base": taught, "seeds": 1},
+        by=project.created_by,
+    )
+    ModelVersion.objects.filter(model__name="tiny").update(parameters=64_090)
+    summary = {"headline": "accuracy", "student": {"accuracy": 0.9, "parameters": 8052}}
+    study.runs.update(status="finished", summary=summary)
+    assert {arm.parameters for arm in studies.arms(study)} == {8052}
+
+
 def test_without_a_teacher_seeds_are_trained_without_a_question(
     client: APIClient, dataset: DatasetVersion, student: ModelVersion
 ) -> None:

@@ -10,7 +10,6 @@ from django.test import Client
 from projects.models import Project, User
 from tests.training.test_run_form import inputs
 from tests.training.test_sweeps import SPACE, carry_out, end, launch
-from tests.training.test_sweeps import taught as taught  # a fixture
 from training.charts import sweeps as charts
 from training.models import Study, Trial
 from training.services import runs
@@ -157,6 +156,13 @@ def test_the_best_so_far_only_gets_better_whichever_way_that_is() -> None:
         assert best["x"][-1] == 4
 
 
+def test_few_trials_are_counted_in_whole_numbers() -> None:
+    """Between them a half would be written as the number before it, once more."""
+    for many, wanted in ((2, 1), (9, 1), (40, None)):
+        drawn = charts.history([("student", "D", points(many))], SCORE)
+        assert drawn["layout"]["xaxis"].get("dtick") == wanted
+
+
 def test_pruned_trials_are_marked_and_never_the_best() -> None:
     tried = [
         charts.Point(1, 0.5, is_pruned=False, values={}),
@@ -216,6 +222,18 @@ def test_a_sweep_is_begun_where_a_run_is(
         },
         "training.schedule": {"values": ["cosine", "constant"]},
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wanted", "teachers"), [(True, ["big@1"]), (False, ["big@1"]), (True, [])]
+)
+def test_the_control_is_searched_for_where_the_run_would_have_had_one(
+    pages: Client, project: Project, taught: dict[str, Any], wanted: bool, teachers: list[str]
+) -> None:
+    base = taught | {"control": wanted, "teachers": teachers}
+    if not teachers:
+        base["losses"] = [{"kind": "hard_labels"}]
+    assert ("control" in form_of(pages, base)) == (wanted and bool(teachers))
 
 
 def test_faults_stand_at_their_options_and_what_was_typed_stays(

@@ -148,6 +148,15 @@ def test_references_are_pinned_when_the_sweep_is_launched(
     assert {run.config["student"] for run in study.runs.all()} == {"tiny@1", "small@1"}
 
 
+def test_a_reference_that_is_varied_begins_with_the_one_in_the_base(
+    project: Project, taught: dict[str, Any]
+) -> None:
+    make.model_version(project, "small")
+    study = launch(project, taught, space={"student": ["small@1", "tiny@1"]})
+    assert study.asked["base"]["student"] == "tiny@1"
+    assert study.trials.get(number=1).parameters == {"student": "tiny@1"}
+
+
 # Which trials come -------------------------------------------------------------------------------
 
 

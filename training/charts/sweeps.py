@@ -10,6 +10,7 @@ from training.charts.parallel import Axis, Strand, Value, coordinates
 
 CELLS = 24  # of a contour, on each side
 NEAR = 0.12  # of a side: how far a trial speaks for what is around it
+FEW = 10  # trials: so many whole numbers have room on an axis
 BEST = 0.1  # share of the trials that stand out
 
 
@@ -72,9 +73,12 @@ def history(arms: Sequence[tuple[str, str, Sequence[Point]]], score: Score) -> F
         pruned = [one for one in told if one.is_pruned]
         if pruned:
             traces.append(_marks(pruned, f"{label}, pruned", tone, "cross"))
+    x = {"title": {"text": "trial", "standoff": 6}, "tickformat": "d", "rangemode": "tozero"}
+    if max((one.number for _, _, points in arms for one in points), default=0) <= FEW:
+        x["dtick"] = 1  # of halves each would be written as the number before it
     return figure(
         traces,
-        x={"title": {"text": "trial", "standoff": 6}, "tickformat": "d", "rangemode": "tozero"},
+        x=x,
         y=score.axis,
         hovermode="closest",
         caption="Every trial on validation rows, and the best of them so far.",

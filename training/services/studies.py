@@ -16,7 +16,7 @@ from projects.models import Project, User
 from training.models import Run, Study
 from training.services import runs, scores, sweeps
 from training.services.study_kinds import KINDS, label_of
-from training.services.study_parts import LONGEST_NAME, SEEDS, seeds_of, wrong
+from training.services.study_parts import LONGEST_NAME, SEEDS, mapping, seeds_of, wrong
 from training.worker import study_costs
 
 LONGEST_NOTES = 20_000
@@ -182,7 +182,6 @@ def _arm(key: str, label: str, members: list[Run], cost: dict[str, Any] | None) 
     spent = [
         value for run in over if (value := scores.number(run.summary.get("seconds"))) is not None
     ]
-    made = next((run.output or run.student for run in over), None) or members[0].student
     return Arm(
         key=key,
         label=label,
@@ -194,8 +193,19 @@ def _arm(key: str, label: str, members: list[Run], cost: dict[str, Any] | None) 
         agreement=_mean(agreed),
         seconds=sum(spent) if spent else None,
         cost=cost,
-        parameters=made.parameters if made is not None else None,
+        parameters=_parameters(members, over),
     )
+
+
+def _parameters(members: list[Run], over: list[Run]) -> int | None:
+    """As counted in what was trained: a control leaves no version, and a student whose tokenizer
+    is still to be trained only says how many it has at most."""
+    for run in over:
+        counted = scores.number(mapping(run.summary.get("student")).get("parameters"))
+        if counted is not None:
+            return int(counted)
+    made = next((run.output or run.student for run in over), None) or members[0].student
+    return made.parameters if made is not None else None
 
 
 def _score(run: Run, name: str) -> float | None:

@@ -162,12 +162,13 @@ def _range(said: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(project: Project, base: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """The base with its references pinned and its terms filled in, `space` completed in place.
-    Raises Invalid, with `base....` and `space....` in its fields."""
+    """The base with its references pinned and its terms filled in, `space` completed in place. A
+    reference that is varied need not stand in the base; where it does, it stays. Raises Invalid,
+    with `base....` and `space....` in its fields."""
     named = {
         path: one["values"][0]
         for path, one in space.items()
-        if REFERENCE.fullmatch(path) and "values" in one
+        if REFERENCE.fullmatch(path) and "values" in one and _said(base, path) not in one["values"]
     }
     try:
         asked = references.understand(project=project, asked=lay(base, named))
@@ -193,6 +194,17 @@ def settle(project: Project, base: Mapping[str, Any], space: Space) -> dict[str,
     if faults:
         raise _invalid(faults)
     return complete
+
+
+def _said(base: Mapping[str, Any], path: str) -> Any:
+    """The reference at a path of a base; None where there is none."""
+    at: Any = base
+    for step in path.split("."):
+        if isinstance(at, list):
+            at = at[int(step)] if int(step) < len(at) else None
+        else:
+            at = mapping(at).get(step)
+    return at["model"] if isinstance(at, Mapping) and "model" in at else at
 
 
 def _settle(project: Project, base: Mapping[str, Any], path: str, one: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def run_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     action = request.POST.get("action", "launch")
     if action == "launch" and _repeat(request) == SWEEP:
         if draft.check():
-            return sweep_form.page(request, SweepDraft(project, draft.resolved or {}))
+            return sweep_form.page(request, SweepDraft.begun(project, draft.resolved or {}))
         return _page(request, draft)
     if action == "launch":
         try:

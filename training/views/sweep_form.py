@@ -29,7 +29,8 @@ def sweep_new(request: HttpRequest, project_slug: str) -> HttpResponse:
         run = runs.find(project=project, number=int(wanted))
         if run.is_tracked:
             return redirect(form_of_a_run)
-        return page(request, SweepDraft(project, runs.configuration_of(run=run.control_of or run)))
+        base = runs.configuration_of(run=run.control_of or run)
+        return page(request, SweepDraft.begun(project, base))
     try:
         draft = SweepDraft.from_post(project, request.POST)
     except ValueError:
