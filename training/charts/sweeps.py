@@ -73,7 +73,11 @@ def history(arms: Sequence[tuple[str, str, Sequence[Point]]], score: Score) -> F
         pruned = [one for one in told if one.is_pruned]
         if pruned:
             traces.append(_marks(pruned, f"{label}, pruned", tone, "cross"))
-    x = {"title": {"text": "trial", "standoff": 6}, "tickformat": "d", "rangemode": "tozero"}
+    x: dict[str, Any] = {
+        "title": {"text": "trial", "standoff": 6},
+        "tickformat": "d",
+        "rangemode": "tozero",
+    }
     if max((one.number for _, _, points in arms for one in points), default=0) <= FEW:
         x["dtick"] = 1  # of halves each would be written as the number before it
     return figure(
