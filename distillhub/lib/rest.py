@@ -48,7 +48,7 @@ def loaded(body: bytes) -> Any:
     ValueError with a sentence."""
     if body.count(b"[") + body.count(b"{") > MOST_PARTS:
         raise ValueError(f"JSON holds more than {MOST_PARTS:,} lists and objects.")
-    whole = _whole if LONG_NUMBER.search(body) else None
+    whole = _bounded if LONG_NUMBER.search(body) else None
     try:
         # Always UTF-8, whatever charset the header claims: the contract knows no other.
         parsed = json.loads(
@@ -90,7 +90,7 @@ def _finite(number: str) -> float:
     return value
 
 
-def _whole(number: str) -> int:
+def _bounded(number: str) -> int:
     """One that every column and every measure can be compared with."""
     if LONG_NUMBER.search(number.encode()):
         raise ValueError(f"{number[:20]}… is too large a number")

@@ -101,7 +101,7 @@ def test_reading_a_report_takes_time_in_proportion_to_its_length(
 def test_a_live_line_is_drawn_or_explained_and_breaks_no_page(
     project: Project, name: str, words: str
 ) -> None:
-    assert report_parts.parts(project, "{{ %s: %s }}" % (name, words))
+    assert report_parts.parts(project, f"{{{{ {name}: {words} }}}}")
 
 
 def test_no_form_brings_a_nul_character_to_the_database(project: Project, erin: User) -> None:
