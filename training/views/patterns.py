@@ -45,9 +45,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         ],
         "loss": curves.losses(_series(), terms=["soft_targets", "hard_labels"]),
         "quality": curves.quality(_series(), teacher=0.902, teacher_name="big"),
-        "confusion": confusions.of(
-            ["cat", "dog", "owl"], [[41, 3, 1], [5, 38, 2], [0, 1, 44]]
-        ),
+        "confusion": confusions.of(["cat", "dog", "owl"], [[41, 3, 1], [5, 38, 2], [0, 1, 44]]),
     }
     return render(request, "training/patterns.html", context)
 
