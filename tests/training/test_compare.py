@@ -308,6 +308,22 @@ def test_points_are_drawn_for_runs_that_have_both_numbers(
     assert odd.status_code == 200
 
 
+def test_points_begin_with_a_setting_that_tells_all_runs_apart(
+    vera: User, project: Project, runs: list[Run]
+) -> None:
+    first, control, third, _ = runs
+    for run, rate in ((first, 0.001), (control, 0.002), (third, 0.003)):
+        losses = [{"kind": "hard_labels"}]
+        if run is not control:
+            losses.append({"kind": "hidden_match", "weight": 0.5})
+        run.config = run.config | {"losses": losses, "training": {"learning_rate": rate}}
+        run.save()
+    query = {"runs": f"{first.number},{control.number},{third.number}", "tab": "relations"}
+    context = signed_in(vera).get(address(project), query).context
+    assert "config.losses.hidden_match.weight" in context["axes"]  # the control has none
+    assert context["sx"] == "config.training.learning_rate"
+
+
 # Cost -------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from projects.services import registry, slices
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import sentences, stored_dataset
-from training.models import Artifact, Promotion, Run
+from training.models import Artifact, Promotion, Run, Study
 from training.services import promotion, promotion_rules
 from training.worker import challenge
 
@@ -302,6 +302,25 @@ def test_a_verdict_that_its_teacher_hurt_refuses(
         run.comparison = {"answer": answer, "sentence": "As it was."}
         run.save()
         assert promotion.judge(version=version, alias="production").passed is passed
+
+
+def test_the_verdict_of_a_study_counts_all_seeds_and_so_comes_before_that_of_one(
+    trained: Trained, project: Project, alice: User
+) -> None:
+    version = trained(wrong=set())
+    rule(project, alice, not_hurt=True)
+    run = Run.objects.get(output=version)
+    told = {"arm": "distilled", "against": "control", "answer": "hurt", "sentence": "All seeds."}
+    other = told | {"arm": "pseudo_labels", "answer": "helped"}
+    run.study = Study.objects.create(
+        project=project, number=1, kind="strategies", name="All ways", asked={},
+        report={"comparisons": [other, told]}, created_by=alice,
+    )  # fmt: skip
+    run.config |= {"teachers": ["big@1"]}
+    run.arm, run.comparison = "distilled", {"answer": "no_evidence", "sentence": "One seed."}
+    run.save()
+    (check,) = promotion.judge(version=version, alias="production").failed
+    assert check.sentence == "All seeds."
 
 
 def test_an_owner_overrides_with_a_reason_that_stays(

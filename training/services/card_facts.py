@@ -15,7 +15,7 @@ from projects.models import DatasetVersion, ModelVersion
 from training import catalog
 from training.engine import shares
 from training.models import Export, Run
-from training.services import artifacts, exports, lineage, scores
+from training.services import artifacts, exports, lineage, scores, verdicts
 from training.services.card_words import begun, code, formula, origin, plain, scheme, table, times
 
 JSON = dict[str, Any]
@@ -234,8 +234,8 @@ def _results(known: Known) -> str:
         parts.append(f"It keeps {ui.percent(kept)} of its teacher's score{within}.")
     if agreement is not None:
         parts.append(f"It answers {ui.percent(agreement)} of the rows as its teacher does.")
-    if run.comparison:
-        parts.append(f"**{plain(run.comparison['sentence'])}**")
+    if verdict := verdicts.of_run(run):
+        parts.append(f"**{plain(verdict['sentence'])}**")
     return "\n\n".join(parts)
 
 
@@ -326,8 +326,9 @@ def _limits(known: Known) -> str:
     if run is None:
         said.append("No run here trained or tested it: nothing here says how good it is.")
     else:
-        answer = (run.comparison or {}).get("answer")
-        if _teachers(run) and run.comparison is None:
+        verdict = verdicts.of_run(run)
+        answer = (verdict or {}).get("answer")
+        if _teachers(run) and verdict is None:
             said.append(
                 "No control was trained beside it, so nothing here says whether distilling helped."
             )

@@ -13,7 +13,7 @@ from distillhub.templatetags import ui
 from projects.models import ModelVersion
 from training import catalog
 from training.models import Export, Run
-from training.services import exports, promotion_rules, run_slices, scores
+from training.services import exports, promotion_rules, run_slices, scores, verdicts
 from training.worker.challenge import Challenge, Untold, between
 from training.worker.comparison import Measure
 
@@ -249,9 +249,10 @@ def _verdict(candidate: Candidate, asked: Any) -> Check:
     rule, run = "not_hurt", candidate.run
     if run is None:
         return Check(rule, False, "No run here trained it, so there is no verdict.", True)
-    if run.comparison is not None:
-        passed = run.comparison.get("answer") != "hurt"
-        return Check(rule, passed, str(run.comparison.get("sentence", "")), True)
+    verdict = verdicts.of_run(run)
+    if verdict is not None:
+        passed = verdict.get("answer") != "hurt"
+        return Check(rule, passed, str(verdict.get("sentence", "")), True)
     if not run.config.get("teachers"):
         return Check(rule, True, "It learnt from labels alone: no teacher could hurt.", True)
     why = f"Run {run.number} had no control that finished, so nobody knows whether its teacher hurt"

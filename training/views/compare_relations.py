@@ -34,7 +34,9 @@ def context(runs: Sequence[Any], looks: Mapping[int, Look], asked: QueryDict) ->
     x, y = asked.get("sx", ""), asked.get("sy", "")
     y = y if y in numbers else next(iter(_judged(runs, numbers)), numbers[0] if numbers else "")
     usual = [name for name in [*settings, "parameters", "seconds", *numbers] if name in numbers]
-    x = x if x in numbers else next((name for name in usual if name != y), y)
+    usual = [name for name in usual if name != y]
+    told = [name for name in usual if _tells_all_apart(fields, name)]
+    x = x if x in numbers else next(iter([*told, *usual]), y)
     logs = {"log_x": asked.get("logx") == "yes", "log_y": asked.get("logy") == "yes"}
     choices = list(dict.fromkeys([*settings, *numbers]))[:MOST_CHOICES]
     return {
@@ -53,6 +55,12 @@ def _judged(runs: Sequence[Any], numbers: Sequence[str]) -> list[str]:
     heads = dict.fromkeys(scores.headline(run) for run in runs)
     names = [f"metrics.{split}{head}" for head in heads for split in ("val/", "test/", "")]
     return [name for name in names if name in numbers][:1] or list(numbers[:1])
+
+
+def _tells_all_apart(fields: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether every run has that number, and not all the same one."""
+    values = {run_fields.number(one.get(name)) for one in fields}
+    return None not in values and len(values) > 1
 
 
 def _is_drawable(fields: Sequence[Mapping[str, Any]], name: str) -> bool:
