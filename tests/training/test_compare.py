@@ -313,7 +313,7 @@ def test_points_begin_with_a_setting_that_tells_all_runs_apart(
 ) -> None:
     first, control, third, _ = runs
     for run, rate in ((first, 0.001), (control, 0.002), (third, 0.003)):
-        losses = [{"kind": "hard_labels"}]
+        losses: list[dict[str, Any]] = [{"kind": "hard_labels"}]
         if run is not control:
             losses.append({"kind": "hidden_match", "weight": 0.5})
         run.config = run.config | {"losses": losses, "training": {"learning_rate": rate}}
