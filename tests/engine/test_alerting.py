@@ -74,13 +74,13 @@ def test_windows_come_in_their_order() -> None:
         step(step(Alert(), BAD, 5.0, RULES), BAD, 5.0, RULES)
 
 
-def test_a_state_kept_as_json_goes_on_as_if_it_had_never_stopped() -> None:
+def test_a_state_kept_as_dict_goes_on_as_if_it_had_never_stopped() -> None:
     chance = np.random.default_rng(0)
     readings = [[CLEAN, BAD, WORSE, None][kind] for kind in chance.integers(0, 4, 300)]
     whole = kept = Alert()
     for at, reading in enumerate(readings):
         whole = step(whole, reading, float(at), RULES)
-        kept = Alert.of_json(json.loads(json.dumps(kept.as_json(), allow_nan=False)))
+        kept = Alert.from_dict(json.loads(json.dumps(kept.as_dict(), allow_nan=False)))
         kept = step(kept, reading, float(at), RULES)
         assert kept == whole
 

@@ -66,7 +66,7 @@ def test_errors_that_become_five_times_as_many_are_seen(key: str) -> None:
     assert any(2000 <= at < 2300 for at in changes(build(key), values))
 
 
-@pytest.mark.parametrize("key", ["adwin", "page-hinkley", "hddm-a"])
+@pytest.mark.parametrize("key", ["adwin", "page_hinkley", "hddm_a"])
 def test_errors_that_become_fewer_are_told_only_where_that_is_asked(key: str) -> None:
     values = np.random.default_rng(3).random(4000) < np.repeat([0.5, 0.1], 2000)
     assert not changes(build(key), values)

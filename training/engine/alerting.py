@@ -70,11 +70,11 @@ class Alert:
         """Also while it is muted or has no data."""
         return self.opened is not None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"recent": list(self.recent)}
 
     @classmethod
-    def of_json(cls, kept: Mapping[str, Any]) -> "Alert":
+    def from_dict(cls, kept: Mapping[str, Any]) -> "Alert":
         return cls(**{**kept, "recent": tuple(kept["recent"])})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-BINARY = ("ddm", "eddm", "hddm-a")  # of errors, 1 and 0
+BINARY = ("ddm", "eddm", "hddm_a")  # of errors, 1 and 0
 
 # By name: our key, our options, river's class and its arguments.
 ASKED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
@@ -24,18 +24,18 @@ ASKED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
         "drift.ADWIN",
         {"delta": 0.05, "clock": 8},
     ),
-    "page-hinkley": ("page-hinkley", {"direction": "both"}, "drift.PageHinkley", {}),
-    "page-hinkley, up": (
-        "page-hinkley",
+    "page_hinkley": ("page_hinkley", {"direction": "both"}, "drift.PageHinkley", {}),
+    "page_hinkley, up": (
+        "page_hinkley",
         {"threshold": 20.0},
         "drift.PageHinkley",
         {"threshold": 20.0, "mode": "up"},
     ),
     "ddm": ("ddm", {}, "drift.binary.DDM", {}),
     "eddm": ("eddm", {}, "drift.binary.EDDM", {}),
-    "hddm-a": ("hddm-a", {}, "drift.binary.HDDMA", {}),
-    "hddm-a, both": (
-        "hddm-a",
+    "hddm_a": ("hddm_a", {}, "drift.binary.HDDMA", {}),
+    "hddm_a, both": (
+        "hddm_a",
         {"direction": "both"},
         "drift.binary.HDDMA",
         {"two_sided_test": True},

@@ -56,7 +56,8 @@ class Detector(Method):
     """`options` is an instance of the class's own Options."""
 
     watches: ClassVar[tuple[str, ...]]  # of WATCHED
-    takes: ClassVar[tuple[str, ...]] = ("sketches",)  # "sketches", "rows", "stream"
+    # "sketches", "rows", "stream", or a sum of its own that adds up, such as "tallies"
+    takes: ClassVar[tuple[str, ...]] = ("sketches",)
     unit: ClassVar[str] = ""  # of `value`
     effect_unit: ClassVar[str] = ""  # what `effect` is, in a few words
 

@@ -20,7 +20,7 @@ class Options:
 class HddmA(StreamDetector):
     """Values from 0 to 1. Equal to river's HDDM_A 0.26 with its own defaults."""
 
-    key = "hddm-a"
+    key = "hddm_a"
     label = "HDDM-A"
     summary = (
         "Rings when the mean of all values lies above the mean up to its best moment by more than "

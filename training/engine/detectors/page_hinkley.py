@@ -30,7 +30,7 @@ class Options:
 class PageHinkley(StreamDetector):
     """Equal to river's PageHinkley 0.26 with its own defaults."""
 
-    key = "page-hinkley"
+    key = "page_hinkley"
     label = "Page-Hinkley"
     summary = (
         "Adds up how far values lie above their mean so far, and rings when the sum has risen by "

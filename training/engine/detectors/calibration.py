@@ -1,0 +1,118 @@
+"""Can the student's confidence still be believed?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.engine.detectors.chance import AtLevel, chi_square_limit, chi_square_tail
+from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
+from training.engine.reliability import BINS
+
+FEWEST = 5  # rows of a bin on either side, of which its accuracy is compared
+NO_LABEL = "No row of this window has a label yet."
+NO_REFERENCE = "No row of the reference has a label."
+TOO_FEW = f"No bin of confidence has {FEWEST} labelled rows of both sides."
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Believed:
+    """Of each bin of confidence (a fifteenth): rows, the sum of their confidence, and how many are
+    right. The sum of two is that of all their rows."""
+
+    rows: tuple[int, ...] = (0,) * BINS
+    sure: tuple[float, ...] = (0.0,) * BINS
+    right: tuple[int, ...] = (0,) * BINS
+
+    @classmethod
+    def of(cls, confidence: Any, right: Any) -> "Believed":
+        """confidence `[rows]`, that of the given answer; right `[rows]` of 1 and 0, NaN unknown."""
+        sure, held = (np.asarray(one, dtype=np.float64) for one in (confidence, right))
+        known = np.isfinite(sure) & np.isfinite(held)
+        sure, good = sure[known], held[known] > 0.5
+        edges = np.linspace(0.0, 1.0, BINS + 1)  # as reliability.py draws them
+        where = np.clip(np.digitize(sure, edges[1:-1], right=True), 0, BINS - 1)
+        return cls(
+            tuple(np.bincount(where, minlength=BINS).tolist()),
+            tuple(np.bincount(where, sure, minlength=BINS).tolist()),
+            tuple(np.bincount(where[good], minlength=BINS).tolist()),
+        )
+
+    def __add__(self, other: "Believed") -> "Believed":
+        def added(one: tuple[Any, ...], two: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(a + b for a, b in zip(one, two, strict=True))
+
+        return Believed(
+            added(self.rows, other.rows),
+            added(self.sure, other.sure),
+            added(self.right, other.right),
+        )
+
+    @property
+    def error(self) -> float | None:
+        """Expected calibration error (Guo et al. 1706.04599, equation 3); None of no rows."""
+        apart = sum(abs(sure - right) for sure, right in zip(self.sure, self.right, strict=True))
+        return apart / sum(self.rows) if any(self.rows) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"rows": list(self.rows), "sure": list(self.sure), "right": list(self.right)}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Believed":
+        return cls(tuple(said["rows"]), tuple(said["sure"]), tuple(said["right"]))
+
+
+@DETECTORS.register
+class Calibration(WindowDetector):
+    """The error itself is never 0 by chance and grows as rows get fewer, so it is told and not
+    tested. Tested is whether rows of the same confidence are right as often as they were."""
+
+    key = "calibration"
+    label = "Calibration"
+    summary = (
+        "The expected calibration error of the window, and whether answers of the same confidence "
+        "are still right as often as on the reference. Unmoved by a shift of the classes alone "
+        "where confidence can be believed; needs labels."
+    )
+    formula = "Σ (accₗ − accᵣ)² / (p (1 − p) (1/n + 1/m)) over bins of confidence, χ²"
+    paper = "Guo et al.: On calibration of modern neural networks, 1706.04599"
+    watches = ("accuracy", "confidence")
+    takes = ("calibrations",)
+    unit = "expected calibration error"
+    effect_unit = "how far right answers of equal confidence moved (root mean square, less chance)"
+    Options = AtLevel
+    needs_labels = True
+
+    def score(self, reference: Believed, live: Believed) -> Score:
+        """No `limit`: p is that of `chi_square` in the facts, not of the error."""
+        if not any(reference.rows):
+            return Score.no_data(NO_REFERENCE)
+        if not any(live.rows):
+            return Score.no_data(NO_LABEL)
+        there, here = np.array(reference.rows), np.array(live.rows)
+        met = (there >= FEWEST) & (here >= FEWEST)
+        if not met.any():
+            return Score.no_data(TOO_FEW)
+        n, m = there[met], here[met]
+        right, now = np.array(reference.right)[met], np.array(live.right)[met]
+        pooled = (right + now) / (n + m)
+        variance = pooled * (1 - pooled) * (1 / n + 1 / m)
+        squares = np.square(now / m - right / n)
+        told = variance > 0
+        degrees = int(told.sum())
+        value = float((squares[told] / variance[told]).sum())
+        moved = float((m * (squares - variance)).sum() / m.sum())
+        facts = {
+            "chi_square": value,
+            "bins": degrees,
+            "limit_chi_square": chi_square_limit(self.options.level, degrees),
+            "reference": reference.error,
+            "rows": int(here.sum()),
+        }
+        p = chi_square_tail(value, degrees)
+        return Score(live.error, p, math.sqrt(max(0.0, moved)), None, facts)

@@ -1,0 +1,127 @@
+"""Student or teacher: who errs more than before? Of rows that have a label and a teacher's answer.
+
+"Student alone wrong" grows: distil again, on these rows. "Both wrong" grows: the world is new, and
+the teacher must be replaced or taught. Neither: what drifts does no harm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from training.engine.correction import corrected
+from training.engine.detectors import tallies
+from training.engine.detectors.chance import AtLevel
+from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
+from training.engine.detectors.tallies import Tally
+
+HARM = ("student_wrong", "both_wrong")
+ADVICE: Mapping[str, str] = {
+    "student_wrong": "The student errs where its teacher is right: distil again, on these rows.",
+    "both_wrong": "Both err: the world is new. Replace the teacher, or teach it these rows.",
+}
+NO_HARM = "Neither errs more than on the reference: what drifts does no harm so far."
+NO_LIVE = "No row of this window has both a label and the teacher's answer."
+NO_REFERENCE = "No row of the reference has both a label and the teacher's answer."
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """Rows by who is wrong. The sum of two is that of all their rows."""
+
+    both_right: int = 0
+    student_wrong: int = 0  # alone
+    teacher_wrong: int = 0  # alone
+    both_wrong: int = 0
+
+    @classmethod
+    def of(cls, student_right: Any, teacher_right: Any) -> "Faults":
+        """Both `[rows]` of 1 and 0, NaN where the label or the answer is unknown."""
+        student, teacher = (
+            np.asarray(one, dtype=np.float64) for one in (student_right, teacher_right)
+        )
+        known = np.isfinite(student) & np.isfinite(teacher)
+        kinds = 2 * (student[known] <= 0.5) + (teacher[known] <= 0.5)
+        right, teachers, students, both = np.bincount(kinds.astype(np.int64), minlength=4).tolist()
+        return cls(right, students, teachers, both)
+
+    def __add__(self, other: "Faults") -> "Faults":
+        return Faults(
+            self.both_right + other.both_right,
+            self.student_wrong + other.student_wrong,
+            self.teacher_wrong + other.teacher_wrong,
+            self.both_wrong + other.both_wrong,
+        )
+
+    @property
+    def rows(self) -> int:
+        return self.both_right + self.student_wrong + self.teacher_wrong + self.both_wrong
+
+    def without(self, kind: str) -> Tally:
+        """Rows that are not of this kind."""
+        return Tally.counted(self.rows, self.rows - int(getattr(self, kind)))
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Faults":
+        return cls(**said)
+
+
+@DETECTORS.register
+class WhoseFault(WindowDetector):
+    key = "whose_fault"
+    label = "Whose fault"
+    summary = (
+        "Of rows with a label and a teacher's answer: is the student alone wrong more often than "
+        "on the reference (distil again), are both (the world is new, teach the teacher), or "
+        "neither (the drift does no harm)?"
+    )
+    formula = "P(rows of a kind ≥ those seen), of each kind, by Holm"
+    paper = "Fisher's exact test, 1922; Holm 1979"
+    watches = ("accuracy", "agreement")
+    takes = ("faults",)
+    unit = "share of rows of the kind that grew most surely"
+    effect_unit = "rise of that share, above what chance adds"
+    Options = AtLevel
+    needs_labels = True
+    needs_teacher = True
+
+    def score(self, reference: Faults, live: Faults) -> Score:
+        """`facts` hold share, reference and p of every kind, the kinds of harm that `grew` beyond
+        the level, and an `advice`. That the teacher alone errs more does the student no harm."""
+        if not reference.rows:
+            return Score.no_data(NO_REFERENCE)
+        if not live.rows:
+            return Score.no_data(NO_LIVE)
+        raw = {
+            kind: tallies.fewer(reference.without(kind), live.without(kind))
+            for kind in (*HARM, "teacher_wrong")
+        }
+        ps = {kind: 1.0 if p is None else p for kind, p in corrected(raw).items()}
+        grew = [kind for kind in HARM if ps[kind] <= self.options.level]
+        kind = min(HARM, key=lambda one: (ps[one], raw[one]))
+        there, here = reference.without(kind), live.without(kind)
+        facts = {
+            "kind": kind,
+            "rows": live.rows,
+            "grew": grew,
+            "advice": [ADVICE[one] for one in grew] or [NO_HARM],
+            "kinds": {
+                one: {
+                    "share": 1 - live.without(one).share,
+                    "reference": 1 - reference.without(one).share,
+                    "p": ps[one],
+                }
+                for one in ps
+            },
+        }
+        return Score(
+            1 - here.share,
+            ps[kind],
+            tallies.drop(there, here),
+            1 - tallies.fewest(there, here, self.options.level / len(ps)),
+            facts,
+        )
