@@ -1,7 +1,6 @@
 """An alarm that rings when there is cause, once, and stays silent through a month without."""
 
 import json
-from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from scipy import stats
 
 from training.engine import options
 from training.engine.alerting import Alert, Digest, Reading, Rules, advance, mute, step
-from training.engine.correction import corrected
+from training.engine.corrections import holm
 
 CLEAN, BAD = Reading(0.4, 0.001), Reading(1e-6, 0.05)
 WORSE, WORST = Reading(1e-9, 0.12), Reading(1e-12, 0.4)
@@ -124,13 +123,8 @@ def month(seed: int, shifted_from: int | None = None) -> list[tuple[int, str]]:
     alerts: dict[str, Alert] = {}
     opened = []
     for window in range(WINDOWS):
-        ps: dict[str, Any] = dict(zip(names, p[window].tolist(), strict=True))
-        readings = {
-            name: Reading(one, size)
-            for (name, one), size in zip(
-                corrected(ps).items(), effect[window].tolist(), strict=True
-            )
-        }
+        sizes = zip(names, holm(p[window].tolist()), effect[window].tolist(), strict=True)
+        readings = {name: Reading(one, size) for name, one, size in sizes}
         alerts, digest = advance(alerts, readings, float(window), {})
         opened += [(window, name) for name in digest.opened]
     return opened
@@ -146,21 +140,6 @@ def test_a_shift_of_a_quarter_of_a_deviation_rings_within_two_windows_and_once()
         opened = month(seed, shifted_from=500)
         assert [name for _, name in opened] == ["column 0"], opened
         assert opened[0][0] in (500, 501)
-
-
-def test_holm_and_benjamini_hochberg_adjust_as_published() -> None:
-    ps = {"a": 0.01, "b": 0.04, "c": None, "d": 0.03, "e": 0.005, "f": float("nan")}
-    assert corrected(ps) == pytest.approx(
-        {"a": 0.03, "b": 0.06, "c": None, "d": 0.06, "e": 0.02, "f": None}
-    )
-    told = [ps[name] for name in "abde"]
-    adjusted = stats.false_discovery_control(told)
-    by_rate = corrected(ps, "benjamini-hochberg")
-    assert [by_rate[name] for name in "abde"] == pytest.approx(list(adjusted))
-    assert corrected({}) == {}
-    assert corrected({"a": None}) == {"a": None}
-    with pytest.raises(ValueError, match="no correction"):
-        corrected(ps, "none")
 
 
 def test_rules_are_options_like_any_other() -> None:

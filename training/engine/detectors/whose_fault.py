@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.engine.correction import corrected
+from training.engine.corrections import holm
 from training.engine.detectors import tallies
 from training.engine.detectors.chance import AtLevel
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
@@ -96,13 +96,11 @@ class WhoseFault(WindowDetector):
             return Score.no_data(NO_REFERENCE)
         if not live.rows:
             return Score.no_data(NO_LIVE)
-        raw = {
-            kind: tallies.fewer(reference.without(kind), live.without(kind))
-            for kind in (*HARM, "teacher_wrong")
-        }
-        ps = {kind: 1.0 if p is None else p for kind, p in corrected(raw).items()}
+        kinds = (*HARM, "teacher_wrong")
+        raw = [tallies.fewer(reference.without(kind), live.without(kind)) for kind in kinds]
+        ps = {kind: 1.0 if p is None else p for kind, p in zip(kinds, holm(raw), strict=True)}
         grew = [kind for kind in HARM if ps[kind] <= self.options.level]
-        kind = min(HARM, key=lambda one: (ps[one], raw[one]))
+        kind = min(HARM, key=lambda one: (ps[one], raw[kinds.index(one)]))
         there, here = reference.without(kind), live.without(kind)
         facts = {
             "kind": kind,
