@@ -6,6 +6,7 @@
   const MOST_ROWS = 60; // of the table; CSV has all
   const MOST_COLUMNS = 30;
   const SCALE = 2; // pixels of a PNG for each of the screen
+  const LETTER = 7, LEGEND_ROW = 20; // pixels: of a letter on average, of a row of a legend
 
   const words = (text) => String(text ?? "").replace(/<br>/g, " ").replace(/<[^>]*>/g, "").replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
   const titleOf = (axis, otherwise) => words(axis?.title?.text ?? axis?.title) || otherwise;
@@ -161,6 +162,12 @@
   };
   const fileName = (root) => (root.querySelector(".card-title")?.textContent || root.dataset.chartName || "chart").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || "chart";
 
+  // How many rows a legend takes: columns as wide as its longest name, where not all fit beside one another.
+  const legendRows = (named, room) => {
+    const widest = Math.max(...named.map((trace) => words(trace.name).length)) * LETTER + 52;
+    return Math.ceil(named.length / Math.max(1, Math.floor(room / widest)));
+  };
+
   // The picture stands alone: with its title, its legend and the page's ground behind it.
   const picture = async (root, format) => {
     const area = root.querySelector("[data-chart-area]");
@@ -169,14 +176,17 @@
     const layout = JSON.parse(JSON.stringify(area.layout));
     const named = area.data.filter((trace) => trace.name && trace.visible !== false && trace.hoverinfo !== "skip");
     const legend = named.length > 1 && !root.figure.layout.meta?.named;
-    const ink = layout.font.color;
-    Object.assign(layout, {
-      paper_bgcolor: ground, plot_bgcolor: ground, showlegend: legend, autosize: false,
-      title: { text: title.replace(/&/g, "&amp;").replace(/</g, "&lt;"), x: 0.02, xanchor: "left", font: { ...layout.font, size: 14, color: ink } },
-      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { ...layout.font, color: ink }, bgcolor: "rgba(0,0,0,0)" },
-      margin: { ...layout.margin, t: legend ? 72 : 44 },
-    });
     const width = Math.max(area.clientWidth, 480);
+    // A picture has no fonts of the page: what is measured here must be what is drawn there.
+    const font = { ...layout.font, family: "Arial, Helvetica, sans-serif" };
+    const rows = legend ? legendRows(named, width - layout.margin.l - layout.margin.r) : 0;
+    Object.assign(layout, {
+      font,
+      paper_bgcolor: ground, plot_bgcolor: ground, showlegend: legend, autosize: false,
+      title: { text: title.replace(/&/g, "&amp;").replace(/</g, "&lt;"), x: 0.02, xanchor: "left", y: 1, yref: "container", yanchor: "top", pad: { t: 14 }, font: { ...font, size: 14 } },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font, bgcolor: "rgba(0,0,0,0)" },
+      margin: { ...layout.margin, t: 44 + rows * LEGEND_ROW },
+    });
     const height = area.clientHeight + layout.margin.t;
     const address = await window.Plotly.toImage({ data: area.data, layout }, { format, width, height, scale: format === "png" ? SCALE : 1 });
     const [head, body] = [address.slice(0, address.indexOf(",")), address.slice(address.indexOf(",") + 1)];

@@ -67,6 +67,28 @@ def test_a_report_of_a_study_begins_with_its_question_set_up_verdict_and_cost(
     ]  # fmt: skip
 
 
+def test_a_report_of_strategies_says_which_way_is_best_and_what_each_took_in_all(
+    study: Study, erin: User
+) -> None:
+    said = {"best": "control", "sentences": ["On validation rows labels alone are best."]}
+    study.kind, study.report = "strategies", {**(study.report or {}), "conclusion": said}
+    study.save()
+    for run in study.runs.all():
+        spent = {
+            one: {"seconds": took, "energy_wh": 1.0, "cost": None}
+            for one, took in (("training", 740.0), ("asking", 14.0), ("evaluating", 90.0))
+        }
+        run.summary |= {"spent": spent}
+        run.save()
+    body = "{{ verdict: study 1 }}\n\n{{ table: study 1 }}\n"
+    assert kinds(study.project, body) == ["conclusion", "verdict", "table"]
+    made = reports.create(project=study.project, title="Ways", body=body, by=erin)
+    page = signed_in(erin).get(f"/p/{study.project.slug}/reports/{made.number}/")
+    shown = page.content.decode()
+    assert "On validation rows labels alone are best." in shown
+    assert "12 m 34 s" in shown  # asking and training a teacher counted in
+
+
 def test_a_report_of_a_run_holds_its_charts(run: Run, erin: User) -> None:
     api_of(erin).post(at(run.project), {"run": run.number})
     found = report_parts.parts(run.project, Report.objects.get().body)

@@ -14,7 +14,7 @@ CALLED = {
     "teacher": "teachers", "student": "students", "control": "controls", "shipped": "exports",
 }  # fmt: skip
 MOST_NAMED = 16
-APART = (0.22, 0.06)  # of the chart's width and height, from which two names do not touch
+APART = (0.3, 0.08)  # of the chart's width and height, from which two names do not touch
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Unknown(Exception):
 
 
 def parts(project: Project, body: str) -> list[Part]:
-    """`{"kind": markdown|chart|table|verdict|cost|fault, ...}` in their order."""
+    """`{"kind": markdown|chart|table|conclusion|verdict|cost|fault, ...}` in their order."""
     made: list[Part] = []
     live = 0
     for name, text in _split(body):
@@ -232,7 +232,10 @@ def _verdict(project: Project, words: str) -> list[Part]:
         found, over = of.run.comparison, of.run.is_final
     if not found or not found.get("answer"):
         raise Unknown("There is no verdict." if over else "The verdict comes when all is over.")
-    return [{"kind": "verdict", "verdict": run_page.placed(found), "of": words}]
+    told: list[Part] = [{"kind": "verdict", "verdict": run_page.placed(found), "of": words}]
+    if of.study is not None and (best := study_page.conclusion(of.study)) is not None:
+        told.insert(0, {"kind": "conclusion", **best})
+    return told
 
 
 def _cost(project: Project, words: str) -> list[Part]:

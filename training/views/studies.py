@@ -76,7 +76,7 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "base": study.asked.get("base", {}),
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
-        "conclusion": _conclusion(study),
+        "conclusion": conclusion(study),
         "left_out": study.asked.get("left_out", []),
         "teacher_run": studies.made_teacher(study),
         "has_price": any(arm.cost and arm.cost["cost"] is not None for arm in arms),
@@ -189,7 +189,8 @@ def _scores(arm: Arm) -> list[tuple[int, float]]:
     return found
 
 
-def _conclusion(study: Study) -> dict[str, Any] | None:
+def conclusion(study: Study) -> dict[str, Any] | None:
+    """Of a study of strategies: `{"best", "label", "sentences"}`. None of others."""
     found = (study.report or {}).get("conclusion")
     return found and {**found, "label": label_of(study.kind, found["best"])}
 
