@@ -25,8 +25,9 @@ class Ddm(StreamDetector):
     key = "ddm"
     label = "DDM"
     summary = (
-        "Rings when the rate of errors lies three deviations above the lowest it ever had. It has "
-        "looked for the lowest so long that it sometimes rings without cause, and it is slow."
+        "Rings when the rate of errors lies three deviations above the lowest it ever had. The "
+        "lowest of many is low by chance, so that it rings without cause more often than ADWIN, "
+        "above all within its first thousand values."
     )
     formula = "p + s > p_min + 3 s_min, s = √(p (1 − p) / n)"
     paper = "Gama, Medas, Castillo, Rodrigues: Learning with drift detection, SBIA 2004"

@@ -26,7 +26,8 @@ class Eddm(StreamDetector):
     label = "EDDM"
     summary = (
         "Looks at how many values lie between two errors. The quickest, and not to be trusted "
-        "alone: without any drift it rang 27 times in 10 000 values. No monitor begins with it."
+        "alone: of errors at an even rate it rings 19 times in 10 000 values. No monitor should "
+        "begin with it."
     )
     formula = "(p + 2 s) / max(p + 2 s) < 0.9, p and s of the distances between errors"
     paper = "Baena-García et al.: Early drift detection method, 2006"

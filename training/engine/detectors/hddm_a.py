@@ -24,8 +24,8 @@ class HddmA(StreamDetector):
     label = "HDDM-A"
     summary = (
         "Rings when the mean of all values lies above the mean up to its best moment by more than "
-        "Hoeffding's bound allows. It looks at every value, and supposes nothing of them but 0 to "
-        "1."
+        "Hoeffding's bound allows. It supposes nothing of values but 0 to 1, and so misses what "
+        "ADWIN, which knows their variance, finds of small changes."
     )
     formula = "x̄ₙ − x̄ₘ ≥ √((n − m) ln(2 / level) / (2 n m))"
     paper = "Frías-Blanco et al.: Drift detection based on Hoeffding's bounds, TKDE 27, 2015"
