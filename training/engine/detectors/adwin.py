@@ -27,8 +27,8 @@ class Options:
 @DETECTORS.register
 class Adwin(StreamDetector):
     """The window is kept as buckets of 1, 2, 4 ... values, at most six of a size, so a million
-    values take 120 numbers. Having found a change it begins anew, as river does (the paper keeps
-    the newer part): `estimate` is then the mean of what has come since.
+    values take a hundred pairs of numbers. Having found a change it begins anew, as river does
+    (the paper keeps the newer part): `estimate` is then the mean of what has come since.
 
     Equal to river's ADWIN 0.26 with its own defaults: tests/engine/test_stream_detectors.py.
     """

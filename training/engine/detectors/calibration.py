@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.engine.detectors.chance import AtLevel, chi_square_limit, chi_square_tail
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
+from training.engine.registry import CLASSIFICATION
 from training.engine.reliability import BINS
 
 FEWEST = 5  # rows of a bin on either side, of which its accuracy is compared
@@ -81,6 +82,7 @@ class Calibration(WindowDetector):
     )
     formula = "Σ (accₗ − accᵣ)² / (p (1 − p) (1/n + 1/m)) over bins of confidence, χ²"
     paper = "Guo et al.: On calibration of modern neural networks, 1706.04599"
+    tasks = CLASSIFICATION
     watches = ("accuracy", "confidence")
     takes = ("calibrations",)
     unit = "expected calibration error"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from training.engine.detectors import chance
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
 from training.engine.detectors.kolmogorov_smirnov import KolmogorovSmirnov
+from training.engine.registry import CLASSIFICATION
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +42,7 @@ class Confidence(WindowDetector):
     )
     formula = "max |F(x) − G(x)| of both; p is twice the smaller one"
     paper = "Rabanser et al.: Failing loudly, 1810.11953; Smirnov 1948"
+    tasks = CLASSIFICATION
     watches = ("confidence",)
     takes = ("confidences",)
     unit = "difference of shares"

@@ -17,6 +17,7 @@ from scipy import special
 
 from training.engine.detectors.chance import AtLevel
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
+from training.engine.registry import CLASSIFICATION
 
 CAVEAT = (
     "Estimated from the student's confidence: right where only the mix of rows changed, far too "
@@ -138,6 +139,7 @@ class EstimatedAccuracy(WindowDetector):
     )
     formula = "mean of P(answer is right | probabilities), by isotonic calibration of each class"
     paper = "Białek et al.: Estimating model performance under covariate shift, 2401.08348"
+    tasks = CLASSIFICATION
     watches = ("accuracy",)
     takes = ("estimates",)
     unit = "share of rows that are wrong, estimated"
