@@ -21,9 +21,11 @@ def lacking(reference: Any, live: Any) -> str:
     return "" if live.rows else NO_LIVE
 
 
-def counted(reference: Any, live: Any, most: int) -> tuple[Counts, Counts]:
-    """Counts of both, without cells that are empty in both: of numbers, in at most `most` cells
-    that hold about as many rows of the reference; of categories, in all."""
+def counted(
+    reference: Any, live: Any, most: int, *, keep_empty: bool = False
+) -> tuple[Counts, Counts]:
+    """Counts of both, without cells that are empty in both unless they are kept: of numbers, in at
+    most `most` cells that hold about as many rows of the reference; of categories, in all."""
     one, two = reference.counts, live.counts
     if isinstance(reference, NumberSketch) and len(one) > most:
         middle = (np.cumsum(one) - one / 2) / one.sum()
@@ -31,5 +33,5 @@ def counted(reference: Any, live: Any, most: int) -> tuple[Counts, Counts]:
         one, two = (np.bincount(group, side, most).astype(np.int64) for side in (one, two))
     elif not isinstance(reference, NumberSketch | CategorySketch):
         raise ValueError("Only sketches of numbers and of categories have cells.")
-    met = (one + two) > 0
+    met = ((one + two) > 0) | keep_empty
     return one[met], two[met]

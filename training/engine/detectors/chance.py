@@ -16,6 +16,7 @@ DRAWS = 400
 ENOUGH = 10  # draws beyond a value, from which their share is its p
 MOST_DEALT = 900_000_000  # rows that NumPy deals out without putting back
 SPARSE = 5.0  # rows expected in a cell, below which a chi-square is no help (Cochran 1954)
+SMALL = 20.0  # rows expected in a cell, below which logarithms of shares stray from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,52 @@ def sizes(reference: Counts, live: Counts) -> float:
     return 1.0 / int(reference.sum()) + 1.0 / int(live.sum())
 
 
-def is_sparse(reference: Counts, live: Counts) -> bool:
-    """Whether a cell is expected to hold too few rows of one side."""
+def least_expected(reference: Counts, live: Counts) -> float:
+    """Rows that the emptiest cell is expected to hold of the smaller side."""
     total = reference + live
     n, m = int(reference.sum()), int(live.sum())
-    return bool(total[total > 0].min() * min(n, m) < SPARSE * (n + m))
+    return float(total[total > 0].min() * min(n, m) / (n + m))
+
+
+def grouped(reference: Counts, live: Counts) -> tuple[Counts, int]:
+    """`[cells]`: to which group each belongs when neighbours are joined until all groups are
+    expected to hold SPARSE rows of either side; and how many groups there are. Cells at the end
+    that do not fill one are of group -1."""
+    total = reference + live
+    n, m = int(reference.sum()), int(live.sum())
+    needed = SPARSE * (n + m) / min(n, m)
+    group = np.full(len(total), -1, dtype=np.int64)
+    begin = groups = 0
+    held = 0
+    for at, rows in enumerate(total.tolist()):
+        held += rows
+        if held >= needed:
+            group[begin : at + 1] = groups
+            begin, groups, held = at + 1, groups + 1, 0
+    return group, groups
+
+
+def dense(reference: Counts, live: Counts) -> tuple[Counts, Counts, float | None]:
+    """Both sides in groups of cells of which chance is known, and the p of the rows that are left
+    over, by the binomial: one row of a level that was never met is no wonder, ten are."""
+    group, groups = grouped(reference, live)
+    rest = group < 0
+    one, two = (
+        np.bincount(group[~rest], side[~rest], groups).astype(np.int64)
+        for side in (reference, live)
+    )
+    left = int((reference + live)[rest].sum())
+    if not left:
+        return one, two, None
+    share = int(live.sum()) / int(reference.sum() + live.sum())
+    met = int(live[rest].sum())
+    above = float(special.bdtrc(met - 1, left, share)) if met else 1.0
+    return one, two, min(1.0, 2 * min(above, float(special.bdtr(met, left, share))))
+
+
+def joined(one: float, other: float | None) -> float:
+    """Of two tests of one window: Bonferroni."""
+    return one if other is None else min(1.0, 2 * min(one, other))
 
 
 def dealt(
@@ -116,3 +158,32 @@ def chi_square_tail(value: float, degrees: int) -> float:
 
 def chi_square_limit(level: float, degrees: int) -> float:
     return float(special.chdtri(degrees, level)) if degrees > 0 else 0.0
+
+
+def p_between(
+    reference: Counts, live: Counts, distance: Callable[[Counts, Counts], Floats], factor: float
+) -> float:
+    """The p of a distance that is `factor` · (1/n + 1/m) · chi-square where cells are full."""
+    if len(reference) < 2:
+        return 1.0
+    value = float(distance(reference, live))
+    if least_expected(reference, live) < SMALL:
+        return p_of(value, dealt(reference, live, distance))
+    scale = factor * sizes(reference, live)
+    return chi_square_tail(value / scale, len(reference) - 1)
+
+
+def by_chance(
+    reference: Counts,
+    live: Counts,
+    distance: Callable[[Counts, Counts], Floats],
+    factor: float,
+    level: float,
+    always_dealt: bool = False,
+) -> tuple[float, float]:
+    """What such a distance is by chance: its mean, and what it passes as rarely as `level`."""
+    if always_dealt or least_expected(reference, live) < SMALL:
+        usual = Curve.of(dealt(reference, live, distance))
+        return usual.mean, usual.limit(level)
+    scale, degrees = factor * sizes(reference, live), len(reference) - 1
+    return degrees * scale, chi_square_limit(level, degrees) * scale

@@ -24,9 +24,9 @@ class ChiSquare(WindowDetector):
     key = "chi_square"
     label = "Chi-square with Cramér's V"
     summary = (
-        "Whether two windows have the same shares. Where cells hold few rows its p is found by "
-        "dealing the rows out anew, so that one new level is no alarm. The effect is Cramér's V as "
-        "if both windows were alike in size: a large reference makes no drift look small."
+        "Whether two windows have the same shares. Cells that hold few rows are joined with their "
+        "neighbours for its p, so that one row of a new level is no alarm. The effect is Cramér's "
+        "V as if both windows were alike in size: a large reference makes no drift look small."
     )
     formula = "Σ (n − e)² / e; V² = ½ Σ (p − q)² / (p + q)"
     paper = "Pearson 1900; Cramér 1946; bias as in Bergsma, J. Korean Stat. Soc. 2013"
@@ -40,14 +40,14 @@ class ChiSquare(WindowDetector):
             return Score.no_data(said)
         p, q = cells.counted(reference, live, self.options.bins)
         value, degrees = float(statistic(p, q)), len(p) - 1
-        found = chance.chi_square_tail(value, degrees)
         limit = chance.chi_square_limit(self.options.level, degrees)
-        if chance.is_sparse(p, q):
-            drawn = chance.dealt(p, q, statistic)
-            found = chance.p_of(value, drawn)
-            limit = chance.Curve.of(drawn).limit(self.options.level)
-        one, two = p / p.sum(), q / q.sum()
-        square = float((np.square(one - two) / (one + two)).sum()) / 2
+        if chance.least_expected(p, q) < chance.SPARSE:
+            limit = chance.Curve.of(chance.dealt(p, q, statistic)).limit(self.options.level)
+        one, two, rest = chance.dense(p, q)
+        moved = float(statistic(one, two)) if len(one) else 0.0
+        found = chance.joined(chance.chi_square_tail(moved, len(one) - 1), rest)
+        shares = p / p.sum(), q / q.sum()
+        square = float((np.square(shares[0] - shares[1]) / (shares[0] + shares[1])).sum()) / 2
         effect = math.sqrt(max(0.0, square - degrees * chance.sizes(p, q) / 4))
         rows = int(p.sum() + q.sum())
         facts = {"cells": len(p), "degrees": degrees, "cramers_v": math.sqrt(value / rows)}

@@ -39,22 +39,15 @@ class JensenShannon(WindowDetector):
         if said := cells.lacking(reference, live):
             return Score.no_data(said)
         p, q = cells.counted(reference, live, self.options.bins)
-        square = float(divergence(p, q))
-        degrees = len(p) - 1
         # Near each other, the divergence is an eighth of a chi-square's (Endres, equation 9)
-        scale = chance.sizes(p, q) / (8 * math.log(2))
-        if chance.is_sparse(p, q):
-            drawn = chance.dealt(p, q, divergence)
-            usual = chance.Curve.of(drawn)
-            found, mean = chance.p_of(square, drawn), usual.mean
-            limit = usual.limit(self.options.level)
-        else:
-            found, mean = chance.chi_square_tail(square / scale, degrees), degrees * scale
-            limit = chance.chi_square_limit(self.options.level, degrees) * scale
-        effect = math.sqrt(max(0.0, square - mean))
-        return Score(
-            math.sqrt(max(0.0, square)), found, effect, math.sqrt(limit), {"cells": len(p)}
-        )
+        factor, level = 1 / (8 * math.log(2)), self.options.level
+        square = float(divergence(p, q))
+        one, two, rest = chance.dense(p, q)
+        usual, limit = chance.by_chance(p, q, divergence, factor, level)
+        found = chance.joined(chance.p_between(one, two, divergence, factor), rest)
+        effect = math.sqrt(max(0.0, square - usual))
+        value, most = math.sqrt(max(0.0, square)), math.sqrt(max(0.0, limit))
+        return Score(value, found, effect, most, {"cells": len(p)})
 
 
 def divergence(reference: Counts, live: Counts) -> Floats:

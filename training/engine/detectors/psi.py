@@ -10,8 +10,8 @@ from training.engine.detectors.chance import Counts, Floats
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
 from training.engine.options import option
 
-LEAST_SHARE = 1e-4  # of an empty cell, as Evidently has it
-EMPTY = 0.5  # rows of an empty cell, otherwise
+EMPTY = 0.5  # rows that an empty cell is taken to hold
+EVIDENTLY = 1e-4  # the share that it is taken to hold elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,9 @@ class Options(chance.AtLevel):
     )
     empty: str = option(
         "half a row",
-        choices=["half a row", "share of 0.0001"],
-        help="What an empty cell is taken to hold. The second is what Evidently takes.",
+        choices=["half a row", "as Evidently"],
+        help="What an empty cell is taken to hold: half a row, or a share of 0.0001, and a "
+        "millionth of the smallest share where that is smaller.",
     )
 
 
@@ -45,42 +46,31 @@ class Psi(WindowDetector):
     def score(self, reference: Any, live: Any) -> Score:
         if said := cells.lacking(reference, live):
             return Score.no_data(said)
-        p, q = cells.counted(reference, live, self.options.bins)
-        least = LEAST_SHARE if self.options.empty == "share of 0.0001" else None
+        as_evidently = self.options.empty == "as Evidently"
+        p, q = cells.counted(reference, live, self.options.bins, keep_empty=as_evidently)
 
         def distance(one: Counts, two: Counts) -> Floats:
-            return index(one, two, least)
+            return index(one, two, as_evidently=as_evidently)
 
-        value = float(distance(p, q))
-        degrees, scale = len(p) - 1, chance.sizes(p, q)
-        facts = {"cells": len(p)}
-        if chance.is_sparse(p, q):
-            drawn = chance.dealt(p, q, distance)
-            usual = chance.Curve.of(drawn)
-            return Score(
-                value,
-                chance.p_of(value, drawn),
-                max(0.0, value - usual.mean),
-                usual.limit(self.options.level),
-                facts,
-            )
-        return Score(
-            value,
-            chance.chi_square_tail(value / scale, degrees),
-            max(0.0, value - degrees * scale),
-            chance.chi_square_limit(self.options.level, degrees) * scale,
-            facts,
-        )
+        level, value, degrees = self.options.level, float(distance(p, q)), len(p) - 1
+        one, two, rest = chance.dense(p, q)
+        usual, limit = chance.by_chance(p, q, distance, 1.0, level, as_evidently)
+        found = chance.p_between(one, two, distance, 1.0)
+        facts = {"cells": len(p), "degrees": degrees}
+        return Score(value, chance.joined(found, rest), max(0.0, value - usual), limit, facts)
 
 
-def index(reference: Counts, live: Counts, least_share: float | None = None) -> Floats:
-    """`[...]` of two `[..., cells]`. An empty cell holds `least_share`, or half a row."""
-    p, q = (_shares(one, least_share) for one in (reference, live))
-    found: Floats = ((q - p) * np.log(q / p)).sum(axis=-1)
+def index(reference: Counts, live: Counts, *, as_evidently: bool = False) -> Floats:
+    """`[...]` of two `[..., cells]`."""
+    p, q = (_shares(one, as_evidently) for one in (reference, live))
+    found: Floats = np.asarray(((q - p) * np.log(q / p)).sum(axis=-1))
     return found
 
 
-def _shares(counts: Counts, least_share: float | None) -> Floats:
+def _shares(counts: Counts, as_evidently: bool) -> Floats:
     rows = counts.sum(axis=-1, keepdims=True)
-    least = EMPTY / rows if least_share is None else least_share
+    least = EMPTY / rows
+    if as_evidently:
+        smallest = np.where(counts > 0, counts, rows).min(axis=-1, keepdims=True) / rows
+        least = np.where(smallest <= EVIDENTLY, smallest / 1e6, EVIDENTLY)
     return np.where(counts > 0, counts / rows, least)

@@ -37,9 +37,14 @@ class TotalVariation(WindowDetector):
         value = float(variation(p, q))
         drawn = chance.dealt(p, q, variation)
         usual = chance.Curve.of(drawn)
+        one, two, rest = chance.dense(p, q)
+        moved, others = value, drawn
+        if len(one) < len(p):
+            moved = float(variation(one, two)) if len(one) else 0.0
+            others = chance.dealt(one, two, variation) if len(one) else np.zeros(1)
         return Score(
             value,
-            chance.p_of(value, drawn),
+            chance.joined(chance.p_of(moved, others), rest),
             max(0.0, value - usual.mean),
             usual.limit(self.options.level),
             {"cells": len(p)},
