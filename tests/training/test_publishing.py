@@ -227,6 +227,7 @@ def test_every_fault_is_named_at_its_field(
         (ASKED | {"private": "yes"}, "private"),
         (ASKED | {"exports": [99]}, "exports"),
         (ASKED | {"exports": "all"}, "exports"),
+        (ASKED | {"exports": [2**70]}, "exports"),
         (ASKED | {"token": "two words"}, "token"),
         (ASKED | {"message": "x" * 501}, "message"),
         (ASKED | {"endpoint": "http://elsewhere"}, "endpoint"),

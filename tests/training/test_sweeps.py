@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from projects.models import Project, User
@@ -85,6 +86,8 @@ def test_values_are_held_against_the_options_own_limits(
         "training.schedule": ["cosine", "sideways"],
         "losses.0.temperature": {"low": -1, "high": 4},
         "losses.7.weight": {"low": 0.1, "high": 1},
+        "losses.7.temperature": {"low": 1, "high": 4},
+        "losses.0.schedule.low": {"low": 0, "high": 1, "step": 0.5},
         "student": ["tiny@1", "nobody"],
         "training.nothing": [1, 2],
     }
@@ -110,6 +113,10 @@ def test_values_are_held_against_the_options_own_limits(
         ({"metric": "beauty"}, "base.training.selection_metric"),
         ({"space": {}}, "space"),
         ({"space": {"training.learning_rate": 3}}, "space.training.learning_rate"),
+        (
+            {"space": {"losses.0.temperature": {"low": 1, "high": 2, "step": 5e-324}}},
+            "space.losses.0.temperature",
+        ),
         ({"sampler": "grid"}, "space.losses.0.temperature"),
         ({"seeds": 0}, "seeds"),
         ({"teacher_training": {}}, "teacher_training"),
@@ -598,3 +605,39 @@ def test_where_less_is_better_the_least_is_the_best() -> None:
     assert lowest is not None
     assert highest is not None
     assert (lowest.number, highest.number) == (1, 3)
+
+
+# What may go wrong -------------------------------------------------------------------------------
+
+
+def test_what_is_over_costs_no_further_queries(
+    project: Project, taught: dict[str, Any], django_assert_num_queries: Any
+) -> None:
+    study = launch(project, taught, trials=8, at_once=8)
+    trials = list(study.trials.select_related("run", "study"))
+    end(trials[0], 0.5)
+    with CaptureQueriesContext(connection) as one:
+        telling.tell(study.pk)
+    for trial in trials[1:7]:
+        end(trial, 0.5)
+    with django_assert_num_queries(len(one)):
+        telling.tell(study.pk)
+
+
+def test_a_trial_that_cannot_be_judged_trains_on(
+    project: Project, taught: dict[str, Any], worker: Worker
+) -> None:
+    study = launch(project, taught, at_once=8, trials=8, pruning=True)
+    trials = list(study.trials.select_related("run", "study"))
+    for trial in trials[:5]:
+        end(trial, 0.5)
+    Trial.objects.filter(state="complete").update(curve=["what no version wrote"])
+    assert trials[6].run is not None
+    held = claims.claim(trials[6].run.pk, worker)
+    assert held is not None
+    held.move(Run.Status.TRAINING)
+    measured(held.run, [0.1, 0.2])
+    watch = worker_sweeps.watch(held.run)
+    assert watch is not None
+    assert not watch.look(held.now())
+    assert held.now().status == "training"

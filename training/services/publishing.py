@@ -160,7 +160,8 @@ def _switch(asked: Mapping[str, Any], name: str, faults: Faults) -> bool:
 def _exports(version: ModelVersion, ids: Any, faults: Faults) -> list[Export]:
     if ids in (None, []):
         return []
-    if not isinstance(ids, list) or not all(type(one) is int for one in ids):
+    known = isinstance(ids, list) and all(type(one) is int and 0 < one < 2**53 for one in ids)
+    if not known:
         faults["exports"] = ["It is a list of ids of exports."]
         return []
     ready = Export.objects.filter(version=version, status=Export.Status.READY, pk__in=ids)

@@ -23,6 +23,7 @@ from training.services.study_parts import mapping
 
 MOST_DIMENSIONS = 12
 MOST_VALUES = 30
+MOST_STEPS = 1_000_000
 PATH = re.compile(r"[a-z_]+(\.[a-z0-9_]+){0,4}", re.ASCII)
 REFERENCE = re.compile(r"student|teachers\.\d{1,2}", re.ASCII)
 
@@ -158,6 +159,8 @@ def _range(said: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError("A logarithmic range has no step.")
         if step > high - low:
             raise ValueError("step must not be more than the range.")
+        if high - low > MOST_STEPS * step:
+            raise ValueError(f"step makes more than {MOST_STEPS:,} values; leave it out.")
     return {"low": low, "high": high, "log": log, "step": step}
 
 
@@ -187,6 +190,8 @@ def settle(project: Project, base: Mapping[str, Any], space: Space) -> dict[str,
             _settle(project, complete, path, one)
         except KeyError as missing:
             faults[f"space.{path}"] = [_nowhere(missing)]
+        except (IndexError, TypeError):
+            faults[f"space.{path}"] = ["The configuration has no such place."]
         except ValueError as fault:
             faults[f"space.{path}"] = [str(fault)]
         except Invalid as fault:

@@ -164,7 +164,8 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
     """
     child = going.child
     oom_before = deaths.oom_kills()
-    trial = sweeps.watch(held.run)
+    trial: sweeps.Watch | None = None
+    is_known = False  # whether it is a trial: the database may be away now
     pause = BATCH
     while True:
         status = child.poll()
@@ -185,6 +186,8 @@ def _follow(held: Held, folder: Path, keeper: checkpoints.Keeper, going: Going) 
             if status is not None:
                 deaths.settle(held, child, status, oom_before)
                 return
+            if not is_known:
+                trial, is_known = sweeps.watch(held.run), True
             run = held.now()
             if trial is not None and trial.look(run):
                 run = held.now()

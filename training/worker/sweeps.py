@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from django.apps import apps
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
@@ -67,7 +67,16 @@ class Watch:
         self.trial, self.asked, self.seen = trial, asked, 0
 
     def look(self, run: Run) -> bool:
-        """After each epoch; True when it was told to end."""
+        """After each epoch; True when it was told to end. What cannot be judged trains on."""
+        try:
+            return self._look(run)
+        except DatabaseError:
+            raise
+        except Exception:  # of the sampler, or of what other trials left
+            log.exception("Trial %s of run %s could not be judged.", self.trial.number, run.pk)
+            return False
+
+    def _look(self, run: Run) -> bool:
         if run.status not in Run.WORKING:
             return False
         metric = self.asked["metric"]
@@ -127,6 +136,8 @@ def _settle(trial: Trial, metric: str) -> None:
         changes = _told(run, metric)
     if changes["state"] == trial.state:
         return
+    if run is not None and run.is_final:  # read once: of hundreds it takes as many queries
+        changes["curve"] = _curve(run, metric)
     known = Trial.objects.filter(pk=trial.pk, state=trial.state)
     if known.update(**changes):
         for name, value in changes.items():
@@ -137,21 +148,16 @@ def _told(run: Run, metric: str) -> JSON:
     error = run.error or {}
     if not run.is_final:
         return {"state": Trial.State.RUNNING, "told": "", "value": None}
-    curve = _curve(run, metric)
     value = run.summary.get("best_value")
     if run.status == Run.Status.FINISHED:
         if isinstance(value, int | float) and value == value:
-            return {
-                "state": Trial.State.COMPLETE, "value": float(value), "curve": curve, "told": "",
-            }  # fmt: skip
-        told = f"It has no {metric}."
-        return {"state": Trial.State.FAILED, "value": None, "curve": curve, "told": told}
+            return {"state": Trial.State.COMPLETE, "value": float(value), "told": ""}
+        return {"state": Trial.State.FAILED, "value": None, "told": f"It has no {metric}."}
     if run.status == Run.Status.FAILED:
         state = Trial.State.FAILED
     else:
         state = Trial.State.PRUNED if error.get("code") == PRUNED else Trial.State.CANCELLED
-    told = str(error.get("detail", ""))[:500]
-    return {"state": state, "value": None, "curve": curve, "told": told}
+    return {"state": state, "value": None, "told": str(error.get("detail", ""))[:500]}
 
 
 def _curve(run: Run, metric: str) -> list[float | None]:
