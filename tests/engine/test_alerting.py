@@ -7,7 +7,17 @@ import pytest
 from scipy import stats
 
 from training.engine import options
-from training.engine.alerting import Alert, Digest, Reading, Rules, advance, mute, step
+from training.engine.alerting import (
+    SHARES,
+    STREAMS,
+    Alert,
+    Digest,
+    Reading,
+    Rules,
+    advance,
+    mute,
+    step,
+)
 from training.engine.corrections import holm
 
 CLEAN, BAD = Reading(0.4, 0.001), Reading(1e-6, 0.05)
@@ -140,6 +150,20 @@ def test_a_shift_of_a_quarter_of_a_deviation_rings_within_two_windows_and_once()
         opened = month(seed, shifted_from=500)
         assert [name for _, name in opened] == ["column 0"], opened
         assert opened[0][0] in (500, 501)
+
+
+def test_a_stream_rings_with_the_window_of_its_change_and_shares_have_their_effects() -> None:
+    alert, said = Alert(), []
+    for at, rang in enumerate([0, 0, 1, 0, 0, 0]):
+        alert = step(alert, Reading(0.0 if rang else 1.0, 0.06), float(at), STREAMS)
+        said.append((alert.state, alert.severity))
+    assert said == [
+        *[("ok", None)] * 2,
+        *(("firing", "serious"), ("recovering", "serious"), ("recovering", "serious")),
+        ("ok", None),
+    ]
+    fallen = step(step(Alert(), BAD, 0.0, SHARES), BAD, 1.0, SHARES)
+    assert fallen.severity == "serious"
 
 
 def test_rules_are_options_like_any_other() -> None:

@@ -74,6 +74,18 @@ def test_errors_that_become_fewer_are_told_only_where_that_is_asked(key: str) ->
         assert any(2000 <= at < 2300 for at in changes(build(key, direction=direction), values))
 
 
+@pytest.mark.parametrize("key", KEYS)
+def test_numbers_of_any_size_and_steps_between_constants_do_no_harm(key: str) -> None:
+    for high in (0.1, 1.0, 1e8, 1e200, -1e200):
+        detector = build(key)
+        changes(detector, [0.0] * 333 + [high] * 333 + [high / 3] * 333 + [0.0] * 999)
+        json.dumps(detector.state, allow_nan=False)
+    chance = np.random.default_rng(0)
+    for _ in range(30):  # rounding once left ADWIN with less than no variance
+        levels = chance.random(6) * 10.0 ** chance.integers(-3, 9)
+        changes(build(key), np.repeat(levels, chance.integers(20, 300)))
+
+
 def test_adwin_keeps_the_mean_since_the_last_change_in_few_numbers() -> None:
     detector = build("adwin")
     assert detector.estimate is None  # type: ignore[attr-defined]

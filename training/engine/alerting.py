@@ -41,6 +41,13 @@ class Rules:
     closes: int = option(3, minimum=1, maximum=100, help="Clean windows that close it again.")
 
 
+# Of effects that are a drop of a share: agreement, accuracy.
+SHARES = Rules(worth=0.02, serious=0.05, critical=0.1)
+# Of a detector that follows a stream, which rings once for a change and is sure by itself: p is 0
+# in the window in which it rang and 1 in others, the effect is how far the mean rose.
+STREAMS = Rules(worth=0.0, serious=0.05, critical=0.1, opens=1, among=1)
+
+
 class Reading(NamedTuple):
     """What one window said of one signal: `p` corrected for all signals of the monitor, from 0 to
     1, and an effect that is the greater the worse. None, or not a number: it said nothing."""

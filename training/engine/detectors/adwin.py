@@ -10,6 +10,7 @@ from training.engine.options import option
 PER_SIZE = 5  # buckets of one size before two of them become one of twice the size
 LEAST = 5  # values on each side of a cut
 GRACE = 10  # values before the first look
+LARGEST = 1e100  # what lies beyond is no number here, so that squares can be added
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Adwin(StreamDetector):
         return self._total / self._width if self._width else None
 
     def update(self, value: float) -> bool:
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST:  # nor is NaN
             return False
         self._ticks += 1
         self._insert(float(value))
@@ -114,7 +115,7 @@ class Adwin(StreamDetector):
         """How far the mean rose at the first cut, from the oldest on, that parts two means; None
         where there is none."""
         count, total = self._width, self._total
-        variance = self._spread / count
+        variance = max(0.0, self._spread / count)  # rounding may leave less than nothing
         log = math.log(2 * math.log(count) / float(self.options.delta))
         older, sum_of_older = 0, 0.0
         for place in range(len(self._sizes) - 1, -1, -1):

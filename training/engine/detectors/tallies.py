@@ -33,7 +33,7 @@ class Tally:
         weight is passed over."""
         values = np.asarray(held, dtype=np.float64)
         stand = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
-        known = np.isfinite(values) & (stand > 0)
+        known = np.isfinite(values) & np.isfinite(stand) & (stand > 0)
         values, stand = values[known], stand[known]
         return cls(
             rows=len(values),
