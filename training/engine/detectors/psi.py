@@ -73,4 +73,5 @@ def _shares(counts: Counts, as_evidently: bool) -> Floats:
     if as_evidently:
         smallest = np.where(counts > 0, counts, rows).min(axis=-1, keepdims=True) / rows
         least = np.where(smallest <= EVIDENTLY, smallest / 1e6, EVIDENTLY)
-    return np.where(counts > 0, counts / rows, least)
+    found: Floats = np.where(counts > 0, counts / rows, least)
+    return found
