@@ -214,6 +214,19 @@ def test_a_share_is_drawn_between_nothing_and_all(made: Any) -> None:
         assert 1 <= clip["clipmax"] < 1.1
 
 
+MEASURED_ONCE = [("a", 0.7), ("b", 0.3)]
+
+
+def test_shares_that_were_measured_once_are_bars_and_not_an_area_of_no_width() -> None:
+    points: dict[str, Any] = {
+        f"train/{term}_share": {"steps": [1], "values": [share]} for term, share in MEASURED_ONCE
+    }
+    once = curves.shares(points, terms=["a", "b"])
+    assert [trace["type"] for trace in once["data"]] == ["bar", "bar"]
+    go.Figure(once)
+    assert "stackgroup" in FIGURES["shares"]["data"][0]
+
+
 def test_numbers_are_not_told_in_percent() -> None:
     layout = FIGURES["quality of numbers"]["layout"]
     assert layout["annotations"][0]["text"] == "teacher 2.5"

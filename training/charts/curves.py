@@ -12,6 +12,7 @@ from training.charts.figures import (
     PALETTE,
     Figure,
     Points,
+    Trace,
     figure,
     finite,
     line,
@@ -137,14 +138,24 @@ def shares(series: Series, *, terms: Sequence[str]) -> Figure:
             series=name,
             tone=PALETTE[place % len(PALETTE)],
         )
-        areas.append(area | {"stackgroup": "terms"})
+        areas.append(area)
+    # An area between one point and itself is nothing: short runs are measured once.
+    is_one_point = all(len(area["x"]) == 1 for area in areas)
+    look = {"type": "bar", "width": 0.5} if is_one_point else {"stackgroup": "terms"}
     share = {"tickformat": ".0%", "hoverformat": ".1%", "range": [0, 1]}
     return figure(
-        areas,
+        [_bar(area) | look if is_one_point else area | look for area in areas],
+        barmode="stack",
         x=STEP,
         y=share | titled("share of the gradient"),
         caption="How much of the gradient's length each term of the loss gives.",
     )
+
+
+def _bar(area: Trace) -> Trace:
+    """Without what only a line has."""
+    kept = {at: told for at, told in area.items() if at not in ("mode", "line", "connectgaps")}
+    return kept | {"marker": {"color": area["marker"]["color"]}}
 
 
 def weights(series: Series, *, terms: Sequence[str]) -> Figure:

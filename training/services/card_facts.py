@@ -198,7 +198,7 @@ def _recipe(known: Known) -> str:
     packages = ", ".join(f"{name} {made[name]}" for name in PACKAGES if name in made)
     if packages:
         lines.append(("Made with", packages))
-    return "## How it was made\n\n" + table(("", ""), lines)
+    return "## How it was made\n\n" + table(("What", "How"), lines)
 
 
 def _results(known: Known) -> str:
@@ -223,7 +223,7 @@ def _results(known: Known) -> str:
         f"{code(str(run.config.get('dataset', '')))}, which it was never trained or chosen on."
         if known.split == "test"
         else f"## Results\n\nOn {ui.grouped(run.summary.get('rows', 0))} {known.split} rows.",
-        table(("", *(who for who, _ in there)), rows),
+        table(("Measure", *(who for who, _ in there)), rows),
     ]
     if interval := known.student.get("accuracy_interval"):
         parts.append(f"95 % interval of its accuracy: {ui.span(interval)}.")
