@@ -20,8 +20,8 @@ FILE = Path(__file__).parent / "catalog.json"
 
 @functools.cache
 def methods() -> JSON:
-    """losses, schemes, tasks, architectures, optimizers, schedules, exporters, training, presets:
-    each a list of plain descriptions. Shared: do not change it."""
+    """losses, schemes, tasks, architectures, optimizers, schedules, exporters, compressors,
+    detectors, training, presets: each a list of plain descriptions. Shared: do not change it."""
     return json.loads(FILE.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
 
 

@@ -41,6 +41,12 @@ SECTIONS = (
         "What makes a model smaller or faster before it is shipped. Those that train take a "
         "teacher's answers\nwhere one is named, else the labels.",
     ),
+    (
+        "detectors",
+        "Detectors of drift",
+        "Is what a shipped model meets unlike its reference? Those of windows take sketches or "
+        "rows, those of\nstreams one value after another ([monitoring.md](monitoring.md)).",
+    ),
     ("optimizers", "Optimizers", ""),
     ("schedules", "Schedules", "The learning rate after the warm-up; `p` runs from 0 to 1."),
 )
@@ -86,6 +92,9 @@ def _method(method: JSON) -> str:
         lines.append(_lines(f"For {named}."))
     if method.get("formats"):
         lines.append(f"Ships as {', '.join(f'`{one}`' for one in method['formats'])}.\n")
+    if method.get("watches"):
+        said = ", ".join(method["watches"])
+        lines.append(_lines(f"Watches {said}; takes {' or '.join(method['takes'])}."))
     if method["options"]:
         lines.append(_options(method["options"]))
     return "\n".join(lines)
