@@ -20,7 +20,7 @@ from tests.training.conftest import sentences
 from tests.training.test_run_pages import evaluated, page
 from training.charts import confusions
 from training.models import Artifact, Run
-from training.services import fidelity, predicted_rows
+from training.services import fidelity, predicted_rows, prediction_csv
 from training.services.predicted_rows import Asked
 
 LABELS = ["account", "billing", "delivery"]
@@ -183,6 +183,15 @@ def test_the_same_comes_as_csv_without_formulas(run: Run, vera: User) -> None:
     head, *lines = text.strip().split("\r\n")
     assert head.startswith("row_id,label,student,student_confidence,student_loss,student_right")
     assert len(lines) == len(ids(run, show="lost"))
+
+
+def test_a_column_s_name_is_no_formula_either(run: Run) -> None:
+    version = run.dataset_version
+    assert version is not None
+    version.columns = [*version.columns, {"name": "=1+1", "role": "feature", "type": "number"}]
+    answer = prediction_csv.download(run=run, asked=Asked())
+    text = b"".join(answer.streaming_content)  # type: ignore[arg-type]
+    assert text.split(b"\r\n")[0].endswith(b",'=1+1")
 
 
 def test_a_run_without_predictions_says_so(project: Project, vera: User) -> None:

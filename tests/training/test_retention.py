@@ -162,6 +162,22 @@ def test_exports_go_when_there_is_a_limit(project: Project, settings: LazySettin
     assert Export.objects.get() == made[1]
 
 
+@pytest.mark.parametrize(
+    ("status", "stays"), [("queued", True), ("working", True), ("ready", False)]
+)
+def test_an_export_that_is_to_be_sent_to_a_hub_stays_until_it_was(
+    project: Project, settings: LazySettings, status: str, stays: bool
+) -> None:
+    settings.DISTILLHUB_EXPORT_DAYS = 30
+    version = make.model_version(project)
+    long_ago = timezone.now() - timedelta(days=50)
+    export = make.export(version, make.dataset_version(project), finished_at=long_ago)
+    make.publication(version, status=status).exports.add(export)
+    make.publication(version)  # of none
+    retention.sweep_storage()
+    assert Export.objects.exists() == stays
+
+
 def job(run_id: int, *, checkpoint: int = 1000) -> Path:
     """A job folder as a training leaves it."""
     folder = folders.of(run_id)

@@ -631,7 +631,8 @@ def test_a_trial_that_cannot_be_judged_trains_on(
     trials = list(study.trials.select_related("run", "study"))
     for trial in trials[:5]:
         end(trial, 0.5)
-    Trial.objects.filter(state="complete").update(curve=["what no version wrote"])
+    del study.asked["falls"]  # without which nobody knows what is better
+    study.save()
     assert trials[6].run is not None
     held = claims.claim(trials[6].run.pk, worker)
     assert held is not None

@@ -32,7 +32,8 @@ def _pieces(found: PredictedRows) -> Iterator[bytes]:
     text = io.StringIO(newline="")
     out = csv.writer(text)
     heads = [f"{who}_{name}".removesuffix("_answer") for who in WHO for name in OF_EACH]
-    out.writerow(["row_id", "label", *heads, "divergence", "gap", size, "input", *features])
+    names = map(written.escaped, features)
+    out.writerow(["row_id", "label", *heads, "divergence", "gap", size, "input", *names])
     for row in found.every():
         values = [(row[who] or {}).get(name) for who in WHO for name in OF_EACH]
         own: list[Any] = [row["row_id"], row["label"], *values, row["divergence"], row["gap"]]

@@ -24,7 +24,7 @@ from distillhub.lib import storage, sweeping
 from distillhub.lib.places import place
 from distillhub.lib.sweeping import Count, Swept
 from projects.models import Project
-from training.models import Checkpoint, Export, RowMap, Run, StorageUse
+from training.models import Checkpoint, Export, Publication, RowMap, Run, StorageUse
 from training.worker import checkpoints, dispatch, folders, machine
 from training.worker.tender import Tender
 
@@ -246,9 +246,11 @@ def _remove_exports() -> None:
     days = settings.DISTILLHUB_EXPORT_DAYS
     if days:
         before = timezone.now() - timedelta(days=days)
+        over = [Publication.Status.READY, Publication.Status.FAILED]
+        sent = Publication.objects.exclude(status__in=over)  # or waits to be
         Export.objects.filter(finished_at__lt=before).exclude(
             status__in=[Export.CLAIMABLE, *Export.LEASED]
-        ).delete()
+        ).exclude(pk__in=sent.values("exports").exclude(exports=None)).delete()
 
 
 def _remove_maps() -> None:
