@@ -1,10 +1,12 @@
 """Answers to inputs that stand in no dataset: the same as a dataset's rows get, alone and together,
 and what cannot be read fails alone."""
 
+import io
 import json
 import math
 import threading
 import time
+import wave
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +50,15 @@ def vectors(path: Path) -> JSON:
 
 def numbers(path: Path) -> JSON:
     return jobs.tables(path, rows=20, problem="regression")
+
+
+def sound(*, rate: int = 8000, channels: int = 1) -> bytes:
+    """A WAV file of a few samples that promises much."""
+    made = io.BytesIO()
+    with wave.open(made, "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(bytes(range(1, 201)) * 2 * channels)
+    return made.getvalue()
 
 
 TINY = {"dim": 8, "layers": 1, "heads": 2, "inner": 16, "vocabulary": 60, "max_length": 16}
@@ -206,7 +217,10 @@ def test_numbers_are_in_the_scale_of_the_labels(
         ("images", {"bytes": b"GIF89a no"}, "no picture"),
         ("images", {"text": "hello"}, "takes a picture"),
         ("sounds", {"bytes": b"RIFF"}, "no sound"),
+        ("sounds", {"bytes": sound(channels=200)}, "200 channels"),
+        ("sounds", {"bytes": sound(rate=2_000_000)}, "2,000,000 samples"),
         ("tables", {"columns": {"size": "far"}}, "size is a number"),
+        ("tables", {"columns": {"size": 10**400}}, "size is a number"),
         ("tables", {"columns": {"colour": 1}}, "no column colour"),
         ("tables", {"text": "x"}, "row of a table"),
     ],

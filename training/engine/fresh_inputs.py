@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import soundfile
 import torch
 from PIL import Image, UnidentifiedImageError
 
@@ -28,6 +29,8 @@ from training.engine.words import WordInputs, WordPreprocessing
 
 MOST_TEXT = 200_000  # characters
 MOST_PIXELS = 50_000_000
+MOST_RATE = 192_000  # samples a second of a sound
+MOST_CHANNELS = 8
 
 Read = Any  # what one input has become: ids, pixels, a wave, a row of a table
 
@@ -131,6 +134,15 @@ def _pixels(preprocessing: ImagePreprocessing, content: bytes) -> Read:
 
 
 def _sound(preprocessing: SoundPreprocessing, content: bytes) -> Read:
+    try:
+        about = soundfile.info(io.BytesIO(content))
+    except (soundfile.SoundFileError, ValueError):
+        about = None  # `decode` says it
+    if about and (about.samplerate > MOST_RATE or about.channels > MOST_CHANNELS):
+        raise Unreadable(
+            f"It has {about.samplerate:,} samples a second in {about.channels} channels; at most "
+            f"{MOST_RATE:,} in {MOST_CHANNELS} are read."
+        )
     try:
         wave = preprocessing.decode(content, 0)
     except DataError as error:
