@@ -94,10 +94,9 @@ def test_a_wrong_name_stands_at_its_field(project: Project, erin: User) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"delimiter-0": "\0"},
         {"encoding-0": "rot13"},
         {"share-train": "nan", "share-validation": "x", "share-test": "1e999", "seed": "1.5e300"},
-        {"known": ["x"] * 300, "role-text": "a\0b", "keep": ["?"]},
+        {"known": ["x"] * 300, "role-text": "a\tb", "keep": ["?"]},
         {"split-0": "later"},
     ],
 )
@@ -109,6 +108,14 @@ def test_nonsense_in_the_mapping_is_a_sentence(
     for headers in ({}, {"HX-Request": "true"}):
         body = {"name": "words", "task": "text-classification"} | body
         assert client.post(mapping(upload), body, headers=headers).status_code in {200, 302}
+
+
+@pytest.mark.parametrize("name", ["delimiter-0", "role-text"])
+def test_a_nul_in_the_mapping_is_refused(project: Project, erin: User, name: str) -> None:
+    client = signed_in(erin)
+    body = {"name": "words", "task": "text-classification", name: "a\0b"}
+    refused = client.post(mapping(staged(client)), body)
+    assert (refused.status_code, b"NUL character" in refused.content) == (400, True)
 
 
 @pytest.mark.parametrize("tab", ["rows", "labels", "statistics", "issues", "details", "nonsense"])
