@@ -223,6 +223,18 @@ def test_a_student_far_better_than_its_teacher_is_told() -> None:
     assert "reached 80.0 %, the teacher's is 70.0 %" in found.said
 
 
+@pytest.mark.parametrize(("teacher", "codes"), [(0.84, []), (0.93, ["behind_teacher"])])
+def test_a_student_that_stays_far_behind_its_teacher_is_told_of(
+    teacher: float, codes: list[str]
+) -> None:
+    measured = {
+        "val/accuracy": series([0.5, 0.7, 0.8]), "teacher/val/accuracy": series([teacher]),
+    }  # fmt: skip
+    curve = [0.4 + 1.6 * (1 - step / STEPS) ** 2.5 for step in range(STEPS)]
+    found = diagnoses.of(seen(curve, held_out(curve), series=measured, metric="accuracy"))
+    assert [one.code for one in found] == codes
+
+
 def test_of_nothing_measured_nothing_is_said() -> None:
     assert diagnoses.of(Seen(series={}, weights={}, ends={})) == []
     few = {"train/loss": series([1.0, 0.9]), "val/loss": series([1.0])}

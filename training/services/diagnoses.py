@@ -232,7 +232,7 @@ def _rate(seen: Seen, step: int, said: str) -> Diagnosis:
 LOOKS: tuple[Callable[[Seen], Iterator[Diagnosis]], ...] = (
     diverged, not_learning, rate_too_high, spikes, overfitting, underfitting, plateau,
     term_diagnoses.dead_terms, term_diagnoses.drowning, term_diagnoses.temperature,
-    term_diagnoses.weak_teacher,
+    term_diagnoses.weak_teacher, term_diagnoses.behind_teacher,
 )  # fmt: skip
 #: What is left unsaid where one of these is said.
 SAID_BY = {
@@ -242,6 +242,7 @@ SAID_BY = {
     "plateau": {"diverged", "overfitting", "not_learning"},
     "underfitting": {"diverged"},
     "drowning": {"dead_term"},
+    "behind_teacher": {"diverged", "not_learning", "overfitting", "underfitting"},
 }
 
 

@@ -9,6 +9,7 @@ from training.services.trends import Seen
 DEAD, DROWNS = 0.01, 0.98  # shares of the gradient
 HARD, EVEN = 0.01, 0.95  # mass beside the first answer; entropy as a share of the most there is
 BEHIND = 0.03  # by which a teacher is worse than its student
+FAR_BEHIND = 0.05  # by which a student is, and that is more than scatter
 WINDOW = 25  # steps without a change, after which a term never changes
 
 
@@ -93,18 +94,41 @@ def temperature(seen: Seen) -> Iterator[Diagnosis]:
 
 def weak_teacher(seen: Seen) -> Iterator[Diagnosis]:
     """The student is better than who teaches it."""
-    theirs = seen.points(f"teacher/val/{seen.metric}")
-    ours = [value for _, value in seen.points(f"val/{seen.metric}")]
-    if not theirs or not ours or not ui.is_share(seen.metric):
-        return
-    teacher, best = theirs[-1][1], max(ours)
-    if not seen.falls and best - teacher > BEHIND:
+    found = _beside_teacher(seen)
+    if found is not None and found[0] - found[1] > BEHIND:
         yield Diagnosis(
             code="weak_teacher", severity="hint", title="The student is better than its teacher",
-            said=f"On held-out rows its {ui.measure(seen.metric)} reached {ui.percent(best)}, the "
-            f"teacher's is {ui.percent(teacher)}.",
+            said=_reached(seen, *found),
             do="Fine-tune the teacher first, or give the terms that follow it less weight.",
         )  # fmt: skip
+
+
+def behind_teacher(seen: Seen) -> Iterator[Diagnosis]:
+    """The student has kept little of what its teacher can."""
+    found = _beside_teacher(seen)
+    if found is not None and found[1] - found[0] > FAR_BEHIND:
+        yield Diagnosis(
+            code="behind_teacher", severity="hint", title="The student is far behind its teacher",
+            said=_reached(seen, *found),
+            do="Train it longer, or with a higher learning rate. If that changes little, lower the "
+            "temperature, give given labels more weight, or take a larger student.",
+        )  # fmt: skip
+
+
+def _beside_teacher(seen: Seen) -> tuple[float, float] | None:
+    """The student's best and the teacher's score on held-out rows, where those are shares."""
+    theirs = seen.points(f"teacher/val/{seen.metric}")
+    ours = [value for _, value in seen.points(f"val/{seen.metric}")]
+    if not theirs or not ours or not ui.is_share(seen.metric) or seen.falls:
+        return None
+    return max(ours), theirs[-1][1]
+
+
+def _reached(seen: Seen, best: float, teacher: float) -> str:
+    return (
+        f"On held-out rows its {ui.measure(seen.metric)} reached {ui.percent(best)}, the "
+        f"teacher's is {ui.percent(teacher)}."
+    )
 
 
 def _colder(seen: Seen) -> str:
