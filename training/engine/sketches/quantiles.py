@@ -42,11 +42,9 @@ class Quantiles:
         """values: `[rows]`, all finite."""
         distance = (values - centre) / scale
         size = np.abs(distance)
-        near = size < NEAR
-        logs = np.log(np.where(near, 1.0, size)) / math.log(_base(0))
-        index = np.ceil(logs).astype(np.int64)
-        sides = [_counted(index[~near & side]) for side in (distance > 0, distance < 0)]
-        return cls(centre, scale, 0, int(near.sum()), *sides)._small()
+        far = size >= NEAR
+        sides = [_counted(size[far & side]) for side in (distance > 0, distance < 0)]
+        return cls(centre, scale, 0, len(values) - int(far.sum()), *sides)._small()
 
     @property
     def accuracy(self) -> float:
@@ -125,9 +123,15 @@ def _base(level: int) -> float:
     return math.pow((1 + FINEST) / (1 - FINEST), 2**level)
 
 
-def _counted(index: Counts) -> Counts:
-    found, counts = np.unique(index, return_counts=True)
-    return np.stack([found, counts], axis=1).astype(np.int64)
+def _counted(sizes: Floats) -> Counts:
+    """How many distances are in each bucket of level 0."""
+    if not len(sizes):
+        return np.empty((0, 2), dtype=np.int64)
+    index = np.ceil(np.log(sizes) * (1 / math.log(_base(0)))).astype(np.int64)
+    lowest = int(index.min())
+    counts = np.bincount(index - lowest)
+    met = np.flatnonzero(counts)
+    return np.stack([met + lowest, counts[met]], axis=1).astype(np.int64)
 
 
 def _added(pairs: Counts) -> Counts:
