@@ -63,10 +63,14 @@ class TokenScopeAllows(BasePermission):
     message = "This token may only read."
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        token = request.auth
-        return not (
-            isinstance(token, ApiToken)
-            and token.scope == ApiToken.Scope.READ
-            and request.method not in SAFE_METHODS
-            and not getattr(view, "only_reads", False)
+        return (
+            request.method in SAFE_METHODS
+            or getattr(view, "only_reads", False)
+            or not may_only_read(request)
         )
+
+
+def may_only_read(request: Request) -> bool:
+    """Whether it came with a token of scope `read`."""
+    token = request.auth
+    return isinstance(token, ApiToken) and token.scope == ApiToken.Scope.READ

@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from distillhub.lib import rest
-from distillhub.lib.errors import Invalid
+from distillhub.lib.errors import Forbidden, Invalid
 from distillhub.lib.rest import SafeJSONParser
+from projects.api.authentication import may_only_read
 from projects.models import ModelVersion, Role
 from training.api.models import ModelMixin
 from training.api.runs import RunView
@@ -150,6 +151,8 @@ class _Predict(ModelMixin):
     def version_says(self, version: ModelVersion, asked: JSON) -> Response:
         if asked.get("budget") is not None:
             self.project(at_least=Role.EDITOR)
+            if may_only_read(self.request):
+                raise Forbidden("This token may only read; what costs money needs one that writes.")
         return _response(serving.predict(version=version, **asked))
 
 
