@@ -68,7 +68,7 @@ def test_a_thousand_runs_cost_no_more_queries_than_one(
 ) -> None:
     for _ in range(20):
         make.run(project)
-    with django_assert_max_num_queries(13):  # type: ignore[operator]
+    with django_assert_max_num_queries(14):  # type: ignore[operator] # one for each kind of work
         read(client)
 
 
