@@ -105,8 +105,8 @@ def test_windows_are_added_and_kept_as_json(key: str) -> None:
     one, two, three = (WINDOWS[key](chance, rows, 0) for rows in (100, 1, 700))
     kind = type(one)
     empty = kind()
-    assert one + empty == empty + one == one
-    left, right = (one + two) + three, one + (two + three)
+    assert one.merge(empty) == empty.merge(one) == one
+    left, right = one.merge(two).merge(three), one.merge(two.merge(three))
     assert [*map(str, left.as_dict())] == [*map(str, right.as_dict())]
     for name, value in left.as_dict().items():
         assert np.allclose(value, right.as_dict()[name])
@@ -189,7 +189,7 @@ def test_the_calibration_error_of_counts_is_that_of_the_rows() -> None:
     right = (chance.random(900) < sure**2).astype(float)
     told, _ = reliability.diagram(sure, right)
     assert Believed.of(sure, right).error == pytest.approx(told)
-    parts = Believed.of(sure[:400], right[:400]) + Believed.of(sure[400:], right[400:])
+    parts = Believed.of(sure[:400], right[:400]).merge(Believed.of(sure[400:], right[400:]))
     assert parts.error == pytest.approx(told)
 
 

@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Believed:
     """Of each bin of confidence (a fifteenth): rows, the sum of their confidence, and how many are
-    right. The sum of two is that of all their rows."""
+    right. Two `merge` to that of all their rows."""
 
     rows: tuple[int, ...] = (0,) * BINS
     sure: tuple[float, ...] = (0.0,) * BINS
@@ -44,7 +44,7 @@ class Believed:
             tuple(np.bincount(where[good], minlength=BINS).tolist()),
         )
 
-    def __add__(self, other: "Believed") -> "Believed":
+    def merge(self, other: "Believed") -> "Believed":
         def added(one: tuple[Any, ...], two: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(a + b for a, b in zip(one, two, strict=True))
 

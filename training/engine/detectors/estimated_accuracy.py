@@ -87,8 +87,8 @@ class Confidences:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of a window: rows, the sum of how likely each is right, and of its squares. The sum of two
-    is that of all their rows."""
+    """Of a window: rows, the sum of how likely each is right, and of its squares. Two `merge` to
+    that of all their rows."""
 
     rows: int = 0
     total: float = 0.0
@@ -101,7 +101,7 @@ class Estimate:
         values = values[np.isfinite(values)]
         return cls(len(values), float(values.sum()), float(np.square(values).sum()))
 
-    def __add__(self, other: "Estimate") -> "Estimate":
+    def merge(self, other: "Estimate") -> "Estimate":
         return Estimate(
             self.rows + other.rows, self.total + other.total, self.squares + other.squares
         )

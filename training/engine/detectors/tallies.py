@@ -15,7 +15,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A window's rows that held, and all of them; tallies of parts add up to that of the whole.
+    """A window's rows that held, and all of them; tallies of parts `merge` to that of the whole.
 
     Rows may stand for several each: `weight` is the sum of what they stand for, `squares` that of
     its squares, and `weight_held` that of the rows that held. Unweighted rows stand for 1.
@@ -48,7 +48,7 @@ class Tally:
         """Of rows that stand for one each."""
         return cls(rows, held, float(rows), float(rows), float(held))
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def merge(self, other: "Tally") -> "Tally":
         return Tally(
             self.rows + other.rows,
             self.held + other.held,

@@ -28,7 +28,7 @@ NO_REFERENCE = "No row of the reference has both a label and the teacher's answe
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Rows by who is wrong. The sum of two is that of all their rows."""
+    """Rows by who is wrong. Two `merge` to that of all their rows."""
 
     both_right: int = 0
     student_wrong: int = 0  # alone
@@ -46,7 +46,7 @@ class Faults:
         right, teachers, students, both = np.bincount(kinds.astype(np.int64), minlength=4).tolist()
         return cls(right, students, teachers, both)
 
-    def __add__(self, other: "Faults") -> "Faults":
+    def merge(self, other: "Faults") -> "Faults":
         return Faults(
             self.both_right + other.both_right,
             self.student_wrong + other.student_wrong,
