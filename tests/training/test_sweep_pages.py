@@ -185,6 +185,14 @@ def test_the_contour_guesses_nothing_far_from_any_trial() -> None:
     assert min(cells) == pytest.approx(0.5) == max(cells)
 
 
+def test_two_numbers_are_drawn_together_before_a_word(
+    pages: Client, project: Project, taught: dict[str, Any]
+) -> None:
+    study = launch(project, taught, space={"training.schedule": ["cosine", "constant"]} | SPACE)
+    choices = pages.get(f"/p/intents/studies/{study.number}/").context["choices"]
+    assert list(choices.values()) == list(SPACE)
+
+
 # The form ----------------------------------------------------------------------------------------
 
 
@@ -234,6 +242,17 @@ def test_the_control_is_searched_for_where_the_run_would_have_had_one(
     if not teachers:
         base["losses"] = [{"kind": "hard_labels"}]
     assert ("control" in form_of(pages, base)) == (wanted and bool(teachers))
+
+
+def test_what_a_sweep_found_is_swept_around_in_numbers_that_one_can_read(
+    pages: Client, taught: dict[str, Any]
+) -> None:
+    found = taught | {"losses": [{"kind": "soft_targets", "temperature": 3.0832187396920974}]}
+    sent = form_of(pages, found)
+    assert (sent["low.losses.0.temperature"], sent["high.losses.0.temperature"]) == (
+        "1.233",
+        "7.708",
+    )
 
 
 def test_faults_stand_at_their_options_and_what_was_typed_stays(

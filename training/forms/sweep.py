@@ -227,7 +227,8 @@ class SweepDraft:
         value = one["default"] if value is None else value
         kind = {"bool": "choice", "str": "text", "ints": "text"}.get(one["type"], one["type"])
         label = sweep_space.label_of(self.base, path)
-        row = Row(path, label, one["help"], kind, fields.written(value))
+        now = float(f"{value:.6g}") if isinstance(value, float) else value
+        row = Row(path, label, one["help"], kind, fields.written(now))
         row.choices = ["true", "false"] if one["type"] == "bool" else list(one["choices"])
         row.chosen = [row.now] if row.choices else []
         row.is_common = path.rpartition(".")[2] in COMMON
@@ -248,7 +249,7 @@ def _around(one: Mapping[str, Any], value: Any) -> tuple[str, str, bool]:
     value = one["minimum"] or 1 if value is None else value
     by_magnitude = name in BY_MAGNITUDE
     factor = 10 if by_magnitude else 2.5 if name == "temperature" else 2
-    low, high = value / factor, value * factor
+    low, high = (float(f"{edge:.4g}") for edge in (value / factor, value * factor))
     if value == 0:
         low, high = (0.0001, 0.1) if by_magnitude else (0, 1)
     if one["minimum"] is not None:

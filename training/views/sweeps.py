@@ -219,8 +219,8 @@ def _point(study: Study, trial: Trial) -> Point:
 
 
 def _choices(request: HttpRequest, space: Sequence[Dimension]) -> dict[str, Any]:
-    """Which two options the contour is of."""
-    known = [one.path for one in space]
+    """Which two options the contour is of: numbers rather than words, between which is nothing."""
+    known = [one.path for one in sorted(space, key=lambda one: one.words is not None)]
     x, y = (request.GET.get(name, "") for name in ("x", "y"))
     x = x if x in known else known[0]
     y = y if y in known and y != x else next((one for one in known if one != x), "")
