@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from projects.models import Project, User
 from tests import make
@@ -199,6 +201,19 @@ def test_a_report_shows_nothing_of_another_project(run: Run, erin: User) -> None
     other = make.project("elsewhere", owner=erin)
     assert kinds(other, f"{{{{ chart: run {run.number} loss }}}}") == ["fault"]
     assert kinds(other, f"{{{{ pareto: {run.data.reference} }}}}") == ["fault"]
+
+
+def test_a_report_draws_few_trade_offs_and_each_line_once(run: Run) -> None:
+    reference = run.dataset_version.reference  # type: ignore[union-attr]
+    line = f"{{{{ pareto: {reference} }}}}\n"
+    with CaptureQueriesContext(connection) as once:
+        shown = report_parts.parts(run.project, line)
+    with CaptureQueriesContext(connection) as often:
+        assert report_parts.parts(run.project, line * 30) == shown * 30
+    assert len(often) <= len(once)
+    others = "".join(f"{{{{ pareto: {reference} price_per_hour={at} }}}}\n" for at in range(1, 9))
+    told = [one.get("text", "") for one in report_parts.parts(run.project, line + others)]
+    assert sum("at most 4 different trade-offs" in one for one in told) == 5
 
 
 def test_a_report_draws_no_more_than_a_page_can_hold(run: Run) -> None:

@@ -26,6 +26,8 @@ from training.views import studies as study_page
 from training.views import sweeps as sweep_page
 
 MOST_PARTS = 40  # live ones in a report
+#: What reads all models of a dataset, of which a report shows a few: its link is public.
+HEAVY, MOST_HEAVY = ("pareto", "break-even"), 4
 LONGEST_WORDS = 300  # of a live line
 NAME = re.compile(r"[A-Za-z-]+")
 FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})")
@@ -51,6 +53,7 @@ def parts(project: Project, body: str) -> list[Part]:
     """`{"kind": markdown|chart|table|conclusion|verdict|cost|fault, ...}` in their order."""
     made: list[Part] = []
     live = 0
+    known: dict[tuple[str, str], list[Part]] = {}
     for name, text in _split(body):
         if name is None:
             made.append({"kind": "markdown", "html": markdown.render(text)})
@@ -59,7 +62,11 @@ def parts(project: Project, body: str) -> list[Part]:
         try:
             if live > MOST_PARTS:
                 raise Unknown(f"A report shows at most {MOST_PARTS} live parts.")
-            made += _resolved(project, name, text)
+            if (name, text) not in known:
+                if name in HEAVY and sum(one in HEAVY for one, _ in known) >= MOST_HEAVY:
+                    raise Unknown(f"A report shows at most {MOST_HEAVY} different trade-offs.")
+                known[name, text] = _resolved(project, name, text)
+            made += known[name, text]
         except (Unknown, DomainError) as fault:
             made.append({"kind": "fault", "text": f"{name}: {text}. {fault}"})
     return made
