@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from projects.models import ModelVersion, Project, User
@@ -113,6 +115,20 @@ def test_a_gate_scores_a_teacher_and_measures_no_speed(run: Run) -> None:
 def test_a_run_of_another_dataset_is_no_point(run: Run) -> None:
     make.distillation(run.project)
     assert len(look(run.project, dataset=f"{run.data.reference}:test").placed) == 3
+
+
+def test_more_runs_cost_no_further_queries(
+    run: Run, client: APIClient, django_assert_num_queries: Any
+) -> None:
+    address = f"/api/v1/projects/{run.project.slug}/pareto/"
+    with CaptureQueriesContext(connection) as once:
+        assert client.get(address).status_code == 200
+    for number in range(100, 110):
+        run.pk, run.number, run.output = None, number, None
+        run._state.adding = True
+        run.save()
+    with django_assert_num_queries(len(once)):
+        client.get(address)
 
 
 @pytest.mark.parametrize("falls", [False, True])

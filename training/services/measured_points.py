@@ -70,7 +70,7 @@ def runs_of(project: Project) -> QuerySet[Run]:
     return (
         project.runs.launched()
         .filter(status=Run.Status.FINISHED)
-        .select_related("output__model", "worker", "control_of")
+        .select_related("output__model", "worker", "control_of", "dataset_version")
         .prefetch_related("teachers")
         .order_by("-number")
     )
