@@ -569,7 +569,7 @@ def test_faults_of_a_text_are_named_with_their_lines(
         ("[" * 40, "nested", 1),
         ("a: " + "9" * 5000, "digits", None),
         ("x" * 60_000, "longer", None),
-        ("\0", "It cannot be understood", None),
+        ("\a", "It cannot be understood", None),
     ],
 )
 def test_a_text_that_cannot_be_read_launches_nothing(
@@ -584,6 +584,14 @@ def test_a_text_that_cannot_be_read_launches_nothing(
     assert said in told.sentence
     if line is not None:
         assert told.line == line
+    assert not Run.objects.exists()
+
+
+def test_a_text_with_a_nul_is_refused_like_every_form_that_holds_one(
+    alices: Client, data: DatasetVersion, student: ModelVersion
+) -> None:
+    page = alices.post(url(), written(alices) | {"yaml": "\0", "action": "launch"})
+    assert page.status_code == 400
     assert not Run.objects.exists()
 
 
