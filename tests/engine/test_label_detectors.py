@@ -134,6 +134,8 @@ def test_agreement_against_a_promise_is_the_binomial_test() -> None:
     assert score.limit == pytest.approx(1 - stats.binom.ppf(0.001, 450, 0.95) / 450)
     assert score.facts["answers_needed"] == 448
     assert score.facts["interval"] == pytest.approx([0.86881, 0.92442], abs=1e-5)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        detector("agreement").score(95.0, live)
 
 
 def test_agreement_against_counted_rows_is_fishers_exact_test() -> None:

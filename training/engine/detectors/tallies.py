@@ -91,9 +91,11 @@ def fewer(reference: Tally | float, live: Tally) -> float:
 
     Against another tally, Fisher's exact test (1922), which knows that the reference was counted
     on some rows, too; against a share that was promised, the exact binomial test, to which the
-    first one comes close as the reference grows.
+    first one comes close as the reference grows. Raises ValueError for a promise that is no share.
     """
     rows, held = live.whole
+    if not isinstance(reference, Tally) and not 0 <= reference <= 1:
+        raise ValueError(f"A promised share is from 0 to 1, not {reference}.")
     if isinstance(reference, Tally):
         from scipy import stats  # noqa: PLC0415 - half a second, and not always needed
 
