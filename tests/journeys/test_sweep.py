@@ -69,6 +69,7 @@ def test_twelve_trials_ask_the_teacher_once_and_the_best_is_tested(
         "space": space,
         "trials": 12,
         "at_once": 2,
+        "control": False,
         "seeds": 1,
     }
     made = post(api, f"{HOME}/studies/", data=asked)

@@ -51,6 +51,7 @@ def test_a_sweep_is_begun_and_looked_at(
     page.get_by_label("Learning rate, lowest").fill("0.0001")
     page.get_by_label("Learning rate, highest").fill("0.01")
     page.get_by_label("Trials", exact=True).fill("8")
+    page.get_by_label("Search as long for the control").uncheck()
     page.get_by_role("button", name="Start the sweep").click()
     expect(page).to_have_url(re.compile(r"/studies/1/$"))
     expect(page.get_by_text("The first trials are being chosen")).to_be_visible()

@@ -32,7 +32,8 @@ def client(erin: User, project: Project) -> APIClient:
 
 
 def launch(project: Project, base: dict[str, Any], **how: Any) -> Study:
-    body = {"kind": "sweep", "base": base, "space": SPACE, "trials": 6, "name": "S", **how}
+    body = {"kind": "sweep", "base": base, "space": SPACE, "trials": 6, "name": "S"}
+    body |= {"control": False} | how
     study = studies.launch(project=project, asked=body, by=project.created_by)
     telling.tell(study.pk)
     study.refresh_from_db()
@@ -139,6 +140,26 @@ def test_a_control_is_of_a_student_whom_somebody_teaches(
     body = {"kind": "sweep", "base": taught | {"teachers": []}, "control": True}
     space = {"training.epochs": [1, 2]}
     assert "control" in client.post(STUDIES, {**body, "space": space}).json()["fields"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "teachers", "arms"),
+    [
+        (None, ["big@1"], ["distilled", "control"]),
+        ("agreement", ["big@1"], ["distilled"]),  # which a control has not
+        (None, [], ["trained"]),
+    ],
+)
+def test_its_control_is_searched_for_unless_somebody_says_otherwise_or_it_cannot_be(
+    project: Project, taught: dict[str, Any], metric: str | None, teachers: list[str],
+    arms: list[str],
+) -> None:  # fmt: skip
+    base = {**taught, "teachers": teachers}
+    if not teachers:
+        base["losses"] = [{"kind": "hard_labels", "weight": 1.0}]
+    body = {"kind": "sweep", "base": base, "space": {"training.epochs": [1, 2]}, "metric": metric}
+    study = studies.launch(project=project, asked=body, by=project.created_by)
+    assert (study.asked["arms"], study.asked["control"]) == (arms, "control" in arms)
 
 
 def test_references_are_pinned_when_the_sweep_is_launched(

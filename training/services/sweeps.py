@@ -42,7 +42,7 @@ def _understand(asked: Mapping[str, Any]) -> dict[str, Any]:
         "pruning": lambda: _switch(asked.get("pruning", sampler == "tpe"), "pruning"),
         "seed": lambda: _whole(asked.get("seed", 0), "seed", 0, GREATEST),
         "metric": lambda: _metric(asked.get("metric")),
-        "control": lambda: _switch(asked.get("control", False), "control"),
+        "control": lambda: _switch(asked["control"], "control") if "control" in asked else None,
     }
     found: dict[str, Any] = {}
     faults: dict[str, list[str]] = {}
@@ -98,6 +98,8 @@ def _plan(project: Project, asked: Mapping[str, Any], study: Study, by: User) ->
     plan["metric"] = chosen["training"]["selection_metric"]
     plan["falls"] = plan["metric"].removeprefix("val/") in (*FALLING, "kl", "teacher_rmse")
     plan["arms"] = ["distilled" if is_taught(complete) else "trained"]
+    if plan["control"] is None:  # nobody said: where one can be searched for, it is
+        plan["control"] = _may_have_control(chosen, plan)
     if plan["control"]:
         plan["arms"].append("control")
     _refuse_unequal(chosen, plan)
@@ -144,6 +146,14 @@ def _refuse_unequal(config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
             "itself would not. Sweep without it; the best trial's own study has its control."
         )
         raise wrong("control", sentence)
+
+
+def _may_have_control(config: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    try:
+        _refuse_unequal(config, {**plan, "control": True})
+    except Invalid:
+        return False
+    return True
 
 
 def launch_trial(*, study: Study, arm: str, number: int, parameters: Mapping[str, Any]) -> Run:
