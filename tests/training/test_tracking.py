@@ -113,7 +113,6 @@ def test_a_batch_that_is_sent_again_changes_nothing(client: APIClient, number: i
         ({"points": [{"name": "a", "value": "nan"}]}, "points.0.value"),
         ({"points": [{"name": "a", "value": True}]}, "points.0.value"),
         ({"points": [{"name": "a", "value": None}]}, "points.0.value"),
-        ({"points": [{"name": "a", "value": 10**400}]}, "points.0.value"),
         ({"points": [{"name": "a", "value": 1, "step": -1}]}, "points.0.step"),
         ({"points": [{"name": "a", "value": 1, "step": 1.5}]}, "points.0.step"),
         ({"points": [{"name": "a", "value": 1, "step": 2**60}]}, "points.0.step"),
