@@ -87,7 +87,9 @@ def network_of(folder: Path) -> Any:
 
 
 def test_every_form_and_every_compressor_is_offered_for_texts_that_are_written() -> None:
-    assert all(TASK in one.tasks for one in (*EXPORTERS, *COMPRESSORS))
+    """But for bundles, whose program would have to sample."""
+    left_out = [one.key for one in (*EXPORTERS, *COMPRESSORS) if TASK not in one.tasks]
+    assert left_out == ["bundle"]
 
 
 @pytest.mark.parametrize(("architecture", "form"), FORMS)
