@@ -18,7 +18,7 @@ def offer(page: Page, *files: FilePayload) -> None:
     """Choose files on the upload page and send them."""
     page.get_by_role("navigation", name="Main").get_by_role("link", name="Datasets").click()
     page.locator("main a[href$='/datasets/new/']").first.click()
-    page.locator("input[name=file]").set_input_files(list(files))
+    page.locator("input[name=file][multiple]").set_input_files(list(files))
     page.get_by_role("button", name="Upload and look").click()
 
 
@@ -64,7 +64,7 @@ def test_a_bad_file_says_where_and_can_be_read_differently(visitor: Page) -> Non
     good = b"".join(b"words number %d,%s\n" % (n, [b"spam", b"ham"][n % 2]) for n in range(80_000))
     many = [table(f"{n}.csv", good[:100]) for n in range(51)]
     visitor.goto(visitor.url + "datasets/new/")
-    visitor.locator("input[name=file]").set_input_files(many)
+    visitor.locator("input[name=file][multiple]").set_input_files(many)
     expect(visitor.get_by_role("alert")).to_contain_text("At most 50 files")
 
     offer(visitor, table("long.csv", b"text,label\n" + good + b"one,too,many\n"))
