@@ -232,8 +232,6 @@ def test_bundles_run_in_a_clean_environment(bundles: dict[str, Path], tmp_path: 
     pins = [part for kind in bundles for part in ("-r", str(bundles[kind] / "requirements.txt"))]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
     done = subprocess.run([*pip, "install", *quiet, *pins], capture_output=True, text=True)
-    if done.returncode and "No matching distribution" not in done.stderr:
-        pytest.skip(f"no package index can be reached: {done.stderr[-200:]}")
     assert done.returncode == 0, done.stderr
     listed = subprocess.run(
         [*pip, "list", "--format=freeze"], capture_output=True, text=True, check=True

@@ -1,6 +1,7 @@
 """What every detector of drift says and does: one that looks at a window, or one that follows a
 stream. No torch here: a worker asks them without it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -75,35 +76,35 @@ class Detector(Method):
         }
 
 
-class WindowDetector(Detector):
+class WindowDetector(Detector, ABC):
     """Compares a window with its reference: two sketches, two arrays of rows, or, where its own
     words say so, two summaries of another kind."""
 
+    @abstractmethod
     def score(self, reference: Any, live: Any) -> Score:
         """Never raises for what data are like: empty, constant or missing ones are `no_data` or a
         score. Raises ValueError for two that cannot be compared, such as sketches in other bins."""
-        raise NotImplementedError
 
 
-class StreamDetector(Detector):
+class StreamDetector(Detector, ABC):
     """Follows one value after another. What it knows is plain JSON, so that a row of the database
     keeps it between windows: restored, it goes on as if it had never stopped."""
 
     takes = ("stream",)
 
+    @abstractmethod
     def update(self, value: float) -> bool:
         """Take in a value; whether the stream has changed, as seen at this value. Having found a
         change, the detector begins anew. What is not finite is passed over."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def state(self) -> JSON:
         """All it knows, as plain JSON."""
-        raise NotImplementedError
 
+    @abstractmethod
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        raise NotImplementedError
 
 
 DETECTORS: Registry[type[Detector]] = Registry("detector", "training.engine.detectors")
