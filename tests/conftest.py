@@ -49,9 +49,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what an `xdist_group` names. pytest-xdist 3.8 writes the group into a test's
-    id, in a place where pytest 9.2 no longer reads it."""
+    """Keep together what an `xdist_group` names, and what shares a fixture of its module: apart, it
+    would be made twice, in one installation too. (pytest-xdist 3.8 writes the group into a test's
+    id, in a place where pytest 9.2 no longer reads it.)"""
     groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+    if not groups and isinstance(item, pytest.Function):
+        made = item._fixtureinfo.name2fixturedefs.values()
+        if any(definitions[-1].scope == "module" for definitions in made):
+            groups = [item.path.stem]
     if groups and getattr(item.config.option, "loadgroup", False):
         item._id = NodeId.parse(f"{item.nodeid}@{'_'.join(groups)}")
 
