@@ -4,10 +4,25 @@ from training.models.checkpoint import Checkpoint
 from training.models.console import RunConsole
 from training.models.export import Export
 from training.models.gate import TeacherGate
+from training.models.incident import (
+    AlertChannel,
+    AlertMessage,
+    Incident,
+    IncidentEvent,
+    SignalAlert,
+)
 from training.models.metric import LogChunk, MetricChunk, MetricOutline, MetricSeries
+from training.models.monitor import (
+    InferenceBatch,
+    InferencePart,
+    Monitor,
+    MonitorLook,
+    MonitorWindow,
+)
 from training.models.promotion import Promotion
 from training.models.publication import Publication
 from training.models.report import Report
+from training.models.retraining import Retraining
 from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
 from training.models.run_slice import RunSlice
@@ -20,8 +35,10 @@ from training.models.trial import Trial
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
-    "Artifact", "CardEdit", "Checkpoint", "Export", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Promotion", "Publication", "Report", "RowMap", "Run", "RunConsole", "RunEvent",
-    "RunSlice", "SavedView", "StorageUse", "Study", "TeacherAnswer", "TeacherGate",
-    "TeacherOutputs", "Trial", "Worker", "WorkerEvent", "WorkerLoad",
+    "AlertChannel", "AlertMessage", "Artifact", "CardEdit", "Checkpoint", "Export", "Incident",
+    "IncidentEvent", "InferenceBatch", "InferencePart", "LogChunk", "MetricChunk", "MetricOutline",
+    "MetricSeries", "Monitor", "MonitorLook", "MonitorWindow", "Promotion", "Publication", "Report",
+    "Retraining", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView", "SignalAlert",
+    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Trial", "Worker",
+    "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip
