@@ -87,6 +87,11 @@ class Monitor(models.Model):
     retraining: Any = models.JSONField(default=dict, help_text="Policy; empty: only by hand.")
 
     is_paused = models.BooleanField(default=False)
+    marks: Any = models.JSONField(
+        default=list,
+        help_text='[{"at", "what", "sentence", "version"}] since it was made, newest last: '
+        "references that were taken and other changes, to be drawn beside its windows.",
+    )
     salt = models.CharField(max_length=32, help_text="Of which rows the teacher is asked about.")
     rows = models.PositiveBigIntegerField(default=0, help_text="That came, ever.")
     last_row_at = models.DateTimeField(null=True, help_text="The newest time that a row says.")
