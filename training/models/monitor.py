@@ -84,7 +84,7 @@ class Monitor(models.Model):
     retention_days = models.PositiveIntegerField(default=90)
     kept_share = models.FloatField(default=1.0, help_text="Of rows of which more is kept.")
     alerting: Any = models.JSONField(default=dict, help_text="Quiet hours, who is told, and how.")
-    retraining: Any = models.JSONField(default=dict, help_text="Policy; empty: only by hand.")
+    retraining: Any = models.JSONField(default=dict, help_text="Policy; empty: the defaults.")
 
     is_paused = models.BooleanField(default=False)
     marks: Any = models.JSONField(

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.models import DatasetVersion, ModelVersion, Project, ReviewQueue, User
 from training.models.incident import Incident
 from training.models.monitor import Monitor
 from training.models.promotion import Promotion
@@ -44,6 +44,9 @@ class Retraining(models.Model):
     policy: Any = models.JSONField(help_text="As it was when this began.")
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PROPOSED)
     sentence = models.CharField(max_length=1000, blank=True, help_text="Where it stands, in words.")
+    steps: Any = models.JSONField(
+        default=list, help_text='[{"status", "at", "sentence", "by"}]: what happened, newest last.'
+    )
     error: Any = models.JSONField(null=True, help_text='{"code", "detail"}')
     champion = models.ForeignKey(
         ModelVersion, on_delete=models.SET_NULL, null=True, related_name="+"
@@ -55,6 +58,10 @@ class Retraining(models.Model):
     dataset_version = models.ForeignKey(
         DatasetVersion, on_delete=models.SET_NULL, null=True, related_name="+",
         help_text="Old and new rows together.",
+    )  # fmt: skip
+    review = models.ForeignKey(
+        ReviewQueue, on_delete=models.SET_NULL, null=True, related_name="+",
+        help_text="In which people check new rows first.",
     )  # fmt: skip
     run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
     challenger = models.ForeignKey(
