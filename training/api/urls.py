@@ -4,6 +4,7 @@ from training.api import (
     compare,
     exports,
     gates,
+    inferences,
     lens,
     lineage,
     maps,
@@ -38,6 +39,7 @@ DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<in
 RUNS = "projects/<slug:project_slug>/runs"
 STUDIES = "projects/<slug:project_slug>/studies"
 REPORTS = "projects/<slug:project_slug>/reports"
+MONITOR = "projects/<slug:project_slug>/monitors/<str:monitor_name>"
 RUN = f"{RUNS}/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -120,6 +122,13 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
+    path(f"{MONITOR}/inferences/", inferences.Inferences.as_view(), name="api_inferences"),
+    path(f"{MONITOR}/labels/", inferences.Labels.as_view(), name="api_inference_labels"),
+    path(
+        f"{MONITOR}/teacher-answers/",
+        inferences.TeacherAnswers.as_view(),
+        name="api_inference_answers",
+    ),
     path("projects/<slug:project_slug>/pareto/", pareto.ParetoView.as_view(), name="api_pareto"),
     path(f"{REPORTS}/", reports.ReportList.as_view(), name="api_reports"),
     path(f"{REPORTS}/<int:number>/", reports.ReportDetail.as_view(), name="api_report"),

@@ -1,0 +1,104 @@
+"""The inference log: what a shipped model answered, sent by whoever serves it.
+
+    receive            rows; idempotent by id, in any order, late
+    receive_labels     what turned out to be right, by id, also months later
+    receive_teacher    what the teacher says of rows, by id
+    forget             rows are removed by id; what they added to windows stays, as sums
+
+Each only writes a batch to the inbox and answers at once. A look of a worker takes all that waits
+(worker/inference_parts.py, engine/watching/taking.py): only there is it known what came before.
+"""
+
+import zlib
+from typing import Any
+
+from django.db.models import Count, Sum
+from django.db.models.functions import Length
+from django.utils import timezone
+
+from distillhub.lib.errors import Conflict, DomainError, Missing
+from projects.models import Project, User
+from training.models import InferenceBatch, Monitor
+from training.services import inference_records as records
+
+__all__ = [
+    "Busy", "Paused", "count_waiting", "find_monitor", "forget", "receive", "receive_labels",
+    "receive_teacher",
+]  # fmt: skip
+
+Kind = InferenceBatch.Kind
+MOST_WAITING_ROWS = 500_000
+MOST_WAITING_BATCHES = 5_000
+MOST_WAITING_BYTES = 256 << 20  # as they are kept: compressed
+QUICK = 1  # of zlib's levels: the caller waits
+
+
+class Busy(DomainError):
+    """More waits than workers have taken in."""
+
+    status, code = 429, "busy"
+    retry_after = 15
+
+
+class Paused(Conflict):
+    """Nothing is taken in while a monitor is paused."""
+
+    code = "paused"
+
+
+def find_monitor(*, project: Project, name: str) -> Monitor:
+    """Raises Missing."""
+    found = Monitor.objects.filter(project=project, name__iexact=name).first()
+    if found is None:
+        raise Missing(f"There is no monitor {name} in this project.")
+    return found
+
+
+def receive(*, monitor: Monitor, records_sent: Any, by: User) -> int:
+    """Keep rows to be taken in; how many. Raises Invalid, TooLarge, Paused and Busy."""
+    reader = records.Reader(monitor, timezone.now())
+    return _keep(
+        monitor, Kind.INFERENCES, records.lines(records_sent, "inferences", reader.inference)
+    )
+
+
+def receive_labels(*, monitor: Monitor, labels: Any, by: User) -> int:
+    """Raises Invalid, TooLarge, Paused and Busy."""
+    reader = records.Reader(monitor, timezone.now())
+    return _keep(monitor, Kind.LABELS, records.lines(labels, "labels", reader.late_label))
+
+
+def receive_teacher(*, monitor: Monitor, answers: Any, by: User | None) -> int:
+    """Raises Invalid, TooLarge, Paused and Busy."""
+    reader = records.Reader(monitor, timezone.now())
+    return _keep(monitor, Kind.TEACHER, records.lines(answers, "answers", reader.teacher_answer))
+
+
+def forget(*, monitor: Monitor, ids: Any, by: User) -> int:
+    """Have rows removed. That a person may ask for, so it waits for no room and no pause. Raises
+    Invalid and TooLarge."""
+    return _keep(monitor, Kind.FORGET, records.identities(ids), whatever=True)
+
+
+def count_waiting(monitor: Monitor) -> int:
+    """Rows that are not taken in yet."""
+    return int(monitor.inbox.aggregate(rows=Sum("rows"))["rows"] or 0)
+
+
+def _keep(monitor: Monitor, kind: Kind, lines: list[bytes], *, whatever: bool = False) -> int:
+    if monitor.is_paused and not whatever:
+        raise Paused(f"{monitor.name} is paused: resume it, then send again.")
+    waiting = monitor.inbox.aggregate(
+        rows=Sum("rows"), batches=Count("pk"), bytes=Sum(Length("body"))
+    )
+    is_full = (
+        (waiting["rows"] or 0) + len(lines) > MOST_WAITING_ROWS
+        or waiting["batches"] >= MOST_WAITING_BATCHES
+        or (waiting["bytes"] or 0) > MOST_WAITING_BYTES
+    )
+    if is_full and not whatever:
+        rows = waiting["rows"] or 0
+        raise Busy(f"{rows:,} rows wait to be taken in by a worker; send these again later.")
+    body = zlib.compress(b"\n".join(lines), QUICK)
+    InferenceBatch.objects.create(monitor=monitor, kind=kind, rows=len(lines), body=body)
+    return len(lines)
