@@ -11,6 +11,7 @@ from training.api import (
     methods,
     model_cards,
     models,
+    monitors,
     pareto,
     predictions,
     promotion,
@@ -39,7 +40,8 @@ DATASET = "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<in
 RUNS = "projects/<slug:project_slug>/runs"
 STUDIES = "projects/<slug:project_slug>/studies"
 REPORTS = "projects/<slug:project_slug>/reports"
-MONITOR = "projects/<slug:project_slug>/monitors/<str:monitor_name>"
+MONITORS = "projects/<slug:project_slug>/monitors"
+MONITOR = f"{MONITORS}/<str:monitor_name>"
 RUN = f"{RUNS}/<int:number>"
 
 urlpatterns: list[URLPattern] = [
@@ -121,6 +123,11 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/reviews/", run_reviews.RunReviews.as_view(), name="api_run_reviews"),
     path(f"{RUN}/slices/", run_slices.RunSlices.as_view(), name="api_run_slices"),
     path(f"{RUN}/lineage/", runs.RunLineage.as_view(), name="api_run_lineage"),
+    path(f"{MONITORS}/", monitors.MonitorList.as_view(), name="api_monitors"),
+    path(f"{MONITOR}/", monitors.MonitorDetail.as_view(), name="api_monitor"),
+    path(f"{MONITOR}/pause/", monitors.MonitorPause.as_view(), name="api_monitor_pause"),
+    path(f"{MONITOR}/resume/", monitors.MonitorResume.as_view(), name="api_monitor_resume"),
+    path(f"{MONITOR}/refit/", monitors.MonitorRefit.as_view(), name="api_monitor_refit"),
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path(f"{MONITOR}/inferences/", inferences.Inferences.as_view(), name="api_inferences"),
     path(f"{MONITOR}/labels/", inferences.Labels.as_view(), name="api_inference_labels"),

@@ -76,7 +76,8 @@ def teacher_of(version: ModelVersion) -> ModelVersion | None:
     run = getattr(version, "produced_by", None)
     if run is None:
         return None
-    for one in run.teachers.select_related("model").order_by("pk"):
+    teachers: list[ModelVersion] = list(run.teachers.select_related("model").order_by("pk"))
+    for one in teachers:
         if one.is_trained and one.has_network and answers_alike(one, version):
             return one
     return None

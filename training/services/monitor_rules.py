@@ -1,0 +1,214 @@
+"""How a monitor's detectors, alert rules, messages, slices and policy are written in JSON: each
+function takes what was asked and gives what is kept.
+They raise Invalid, with every fault at its field.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from distillhub.lib.errors import Invalid
+from training import catalog
+from training.engine import alerting, options
+from training.services import monitor_defaults
+from training.worker import alert_rules
+
+JSON = dict[str, Any]
+Faults = dict[str, list[str]]
+
+CORRECTIONS = ("holm", "benjamini_hochberg", "bonferroni")  # engine/corrections.py has them
+MOST = 200  # signals that are named
+MOST_SLICES = 20
+LONGEST_POLICY = 40
+
+#: Signals that are no kind, by how they begin.
+SIGNAL = re.compile(
+    r"(input\..{1,200}|described\.\w{1,60}|vector|prediction|confidence|agreement|accuracy"
+    r"|calibration|estimated_accuracy|error_stream|disagreement_stream"
+    r"|quality\.(missing|unseen|out_of_range|duplicated)|volume|latency|whose_fault)",
+    re.DOTALL,
+)
+#: What a signal's detector must watch; of those that are not here, numbers or names.
+WATCHED_BY = {
+    "vector": {"embeddings"}, "prediction": {"categories", "numbers"},
+}  # fmt: skip
+KINDS = tuple(monitor_defaults.WATCHES)
+CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]", re.ASCII)
+
+
+def detectors(asked: Any) -> JSON:
+    """`{signal or kind: [{"kind", ...options}]}`; a word stands for a detector with its defaults,
+    an empty list for none."""
+    if not isinstance(asked, Mapping) or len(asked) > MOST:
+        raise _wrong("detectors", 'Write {"numbers": ["psi"]}: what is watched, and what by.')
+    found: JSON = {}
+    faults: Faults = {}
+    for key, listed in asked.items():
+        at = f"detectors.{key}"
+        if key not in KINDS and not SIGNAL.fullmatch(str(key)):
+            faults[at] = [f"It must be a signal, such as input.age, or one of {', '.join(KINDS)}."]
+        elif not isinstance(listed, list) or len(listed) > 5:
+            faults[at] = ["List up to five detectors; none to leave it unwatched."]
+        else:
+            found[key] = [
+                _detector(str(key), one, f"{at}.{place}", faults)
+                for place, one in enumerate(listed)
+            ]
+    _raise(faults)
+    return found
+
+
+def _detector(key: str, asked: Any, at: str, faults: Faults) -> JSON:
+    said = {"kind": asked} if isinstance(asked, str) else asked
+    kind = said.get("kind") if isinstance(said, Mapping) else None
+    method = catalog.find("detectors", kind) if isinstance(kind, str) else None
+    if method is None:
+        known = ", ".join(one["key"] for one in catalog.methods()["detectors"])
+        faults[at] = [f"There is no such detector; there are {known}."]
+        return {}
+    wanted = watched_by(key)
+    if wanted and not wanted & set(method["watches"]):
+        fitting = ", ".join(fitting_detectors(key))
+        faults[at] = [f"{kind} does not watch this. These do: {fitting}."]
+        return {}
+    values = {name: value for name, value in said.items() if name != "kind"}
+    resolved, found = catalog.resolve_options("detectors", str(kind), values, at)
+    for one in found:
+        faults.setdefault(one.field, []).append(one.sentence)
+    return {"kind": kind, **resolved}
+
+
+def watched_by(key: str) -> set[str]:
+    """What a detector of this signal or kind must watch."""
+    if key in monitor_defaults.WATCHES:
+        return monitor_defaults.WATCHES[key][0]
+    return WATCHED_BY.get(key, {"numbers", "categories"})
+
+
+def fitting_detectors(key: str) -> list[str]:
+    wanted = watched_by(key)
+    of_one = key in ("calibration", "estimated_accuracy", "whose_fault")
+    return [
+        one["key"]
+        for one in catalog.methods()["detectors"]
+        if wanted & set(one["watches"]) and (not of_one or one["key"] == key)
+    ]
+
+
+def correction(asked: Any) -> str:
+    if asked not in CORRECTIONS:
+        raise _wrong("correction", f"It must be one of {', '.join(CORRECTIONS)}.")
+    return str(asked)
+
+
+def alerts(asked: Any) -> tuple[JSON, JSON]:
+    """Rules by signal or kind, and who is told when: `{"rules", "channels", "least",
+    "quiet_hours"}`."""
+    known = ("rules", "channels", "least", "quiet_hours")
+    if asked is None:
+        return {}, {}
+    if not isinstance(asked, Mapping) or set(asked) - set(known):
+        raise _wrong("alerts", f"It is an object that knows {', '.join(known)}.")
+    faults: Faults = {}
+    rules = _rules(asked.get("rules", {}), faults)
+    told: JSON = {}
+    if "channels" in asked:
+        channels = asked["channels"]
+        if not isinstance(channels, list) or not all(isinstance(one, str) for one in channels):
+            faults["alerts.channels"] = ["List channels of this project by name."]
+        told["channels"] = channels
+    if "least" in asked:
+        if asked["least"] not in alerting.SEVERITIES:
+            faults["alerts.least"] = [f"It must be one of {', '.join(alerting.SEVERITIES)}."]
+        told["least"] = asked["least"]
+    if asked.get("quiet_hours") is not None:
+        told["quiet_hours"] = _quiet(asked["quiet_hours"], faults)
+    _raise(faults)
+    return rules, told
+
+
+def _rules(asked: Any, faults: Faults) -> JSON:
+    """What was said of each; the rest is as worker/alert_rules.py says."""
+    if not isinstance(asked, Mapping) or len(asked) > MOST:
+        faults["alerts.rules"] = ['Write {"agreement": {"worth": 0.02}}.']
+        return {}
+    described = options.describe(alerting.Rules)
+    found: JSON = {}
+    for key, said in asked.items():
+        at = f"alerts.rules.{key}"
+        known = key == alert_rules.ALL or key in alert_rules.KINDS
+        if not known and not SIGNAL.fullmatch(str(key)):
+            offered = ", ".join(alert_rules.KINDS)
+            faults[at] = [f"It must be a signal, such as input.age, or *, or one of {offered}."]
+            continue
+        if not isinstance(said, Mapping):
+            faults[at] = ["It is an object of numbers, such as worth and opens."]
+            continue
+        resolved, wrong = options.check(described, said, at)
+        for one in wrong:
+            faults.setdefault(one.field, []).append(one.sentence)
+        if not wrong and resolved["opens"] > resolved["among"]:
+            faults[f"{at}.opens"] = [f"Of {resolved['among']} windows, at most all can open it."]
+        found[key] = {name: resolved[name] for name in said if name in resolved}
+    return found
+
+
+def _quiet(asked: Any, faults: Faults) -> JSON:
+    at = "alerts.quiet_hours"
+    known = isinstance(asked, Mapping) and {"from", "until"} <= set(asked) <= {
+        "from", "until", "zone",
+    }  # fmt: skip
+    clocks = known and all(
+        isinstance(asked[name], str) and CLOCK.fullmatch(asked[name]) for name in ("from", "until")
+    )
+    if not clocks:
+        faults[at] = ['Write {"from": "22:00", "until": "07:00", "zone": "Europe/Berlin"}.']
+        return {}
+    zone = asked.get("zone", "UTC")
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        faults[f"{at}.zone"] = ["Name a time zone, as in Europe/Berlin."]
+    return {"from": asked["from"], "until": asked["until"], "zone": zone}
+
+
+def slices(asked: Any) -> list[JSON]:
+    """`[{"name", "query"}]`"""
+    if not isinstance(asked, list) or len(asked) > MOST_SLICES:
+        raise _wrong("slices", f"List at most {MOST_SLICES} slices, each with a name and a query.")
+    faults: Faults = {}
+    names: set[str] = set()
+    for place, one in enumerate(asked):
+        at = f"slices.{place}"
+        if not isinstance(one, Mapping) or set(one) != {"name", "query"}:
+            faults[at] = ['Write {"name": "short", "query": {...}}.']
+            continue
+        name = one["name"]
+        if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100 or name in names:
+            faults[f"{at}.name"] = ["Each slice has a name of its own, of 1 to 100 characters."]
+            continue
+        names.add(name)
+        if not isinstance(one["query"], Mapping | str) or not one["query"]:
+            faults[f"{at}.query"] = ["Say which rows are meant."]
+    _raise(faults)
+    return [{"name": one["name"].strip(), "query": one["query"]} for one in asked]
+
+
+def retraining(asked: Any) -> JSON:
+    """The policy of retraining; empty, or null: the default, which proposes."""
+    if asked is None:
+        return {}
+    if not isinstance(asked, Mapping) or len(asked) > LONGEST_POLICY:
+        raise _wrong("retraining", "It is an object, or null for the default policy.")
+    return dict(asked)
+
+
+def _wrong(at: str, sentence: str) -> Invalid:
+    return Invalid(sentence, fields={at: [sentence]})
+
+
+def _raise(faults: Faults) -> None:
+    if faults:
+        at, said = next(iter(faults.items()))
+        raise Invalid(f"{at}: {said[0]}", fields=faults)
