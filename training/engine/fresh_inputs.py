@@ -17,7 +17,7 @@ import soundfile
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from training.engine import data
+from training.engine import cells, data
 from training.engine.data import NO_UNIT, Inputs
 from training.engine.errors import DataError
 from training.engine.pixels import ImagePreprocessing
@@ -161,7 +161,7 @@ def _row(preprocessing: TablePreprocessing, said: Any) -> Read:
     if unknown := sorted(str(name) for name in said if name not in known):
         raise Unreadable(f"There is no column {unknown[0]}; there are {', '.join(sorted(known))}.")
     numbers = {name: _number(name, said.get(name)) for name in preprocessing.numeric}
-    words = {name: _word(said.get(name)) for name in preprocessing.categorical}
+    words = {name: cells.word(said.get(name)) for name in preprocessing.categorical}
     fields = [
         *(pa.field(name, pa.float64()) for name in numbers),
         *(pa.field(name, pa.string()) for name in words),
@@ -179,17 +179,6 @@ def _number(name: str, value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError, OverflowError):
         raise Unreadable(f"{name} is a number; it is {str(value)[:40]!r}.") from None
-
-
-def _word(value: Any) -> str | None:
-    """As a dataset's file writes it: `3` for 3.0, `true` for True."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
 
 
 # -- side by side ---------------------------------------------------------------------------------

@@ -47,6 +47,12 @@ SECTIONS = (
         "Is what a shipped model meets unlike its reference? Those of windows take sketches or "
         "rows, those of\nstreams one value after another ([monitoring.md](monitoring.md)).",
     ),
+    (
+        "descriptors",
+        "Descriptors of inputs",
+        "What is watched of a text, a picture or a sound: the signal `described.<key>`\n"
+        "([monitoring.md](monitoring.md)). Of a table its columns are watched themselves.",
+    ),
     ("optimizers", "Optimizers", ""),
     ("schedules", "Schedules", "The learning rate after the warm-up; `p` runs from 0 to 1."),
 )
@@ -95,6 +101,9 @@ def _method(method: JSON) -> str:
     if method.get("watches"):
         said = ", ".join(method["watches"])
         lines.append(_lines(f"Watches {said}; takes {' or '.join(method['takes'])}."))
+    if method.get("reads"):
+        unit = f", in {method['unit']}" if method["unit"] else ""
+        lines.append(_lines(f"Of {method['reads']}: {method['kind']}{unit}."))
     if method["options"]:
         lines.append(_options(method["options"]))
     return "\n".join(lines)

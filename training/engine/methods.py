@@ -6,6 +6,7 @@ from training.engine import options, presets
 from training.engine.compressors import COMPRESSORS
 from training.engine.config import Training
 from training.engine.derivations import DERIVATIONS
+from training.engine.descriptors import DESCRIPTORS
 from training.engine.detectors import DETECTORS
 from training.engine.exporters import EXPORTERS
 from training.engine.losses import LOSSES
@@ -31,6 +32,7 @@ def describe() -> dict[str, Any]:
         "exporters": [one.described() for one in EXPORTERS],
         "compressors": [one.described() for one in COMPRESSORS],
         "detectors": [one.described() for one in DETECTORS],
+        "descriptors": [one.described() for one in DESCRIPTORS],
         "training": _training(),
         "recipes": [one.described() for one in RECIPES],
     }

@@ -1,0 +1,26 @@
+"""Cells of a table as words and numbers, the way a dataset's file writes them. No torch here."""
+
+import math
+from typing import Any
+
+
+def word(value: Any) -> str | None:
+    """As a dataset's file writes it: `3` for 3.0, `true` for True."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def number(value: Any) -> float:
+    """NaN where there is none: nothing, infinity, or a word. Never raises."""
+    if value is None or isinstance(value, bool):
+        return math.nan if value is None else float(value)
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return found if math.isfinite(found) else math.nan
