@@ -24,6 +24,10 @@ from training.charts import (
     compare,
     confusions,
     curves,
+    drift,
+    drift_rows,
+    drift_series,
+    drift_shapes,
     fidelity,
     figures,
     lens,
@@ -175,6 +179,29 @@ def version(**labels: int) -> DatasetVersion:
     return DatasetVersion(labels=list(labels), splits=splits)
 
 
+def places(count: int) -> list[drift.At]:
+    """Hours, of which the fourth is missing."""
+    return [drift.At(at, 3_600_000 * (at + (at > 3))) for at in range(count)]
+
+
+def told(*values: float | None) -> list[drift.Told]:
+    return [
+        drift.Told(at, one, one, one, beyond=True)
+        for at, one in zip(places(len(values)), values, strict=True)
+    ]
+
+
+def intervals(*values: float | None) -> list[drift_series.Share]:
+    return [
+        drift_series.Share(at, one, 0.1, one, 40)
+        for at, one in zip(places(len(values)), values, strict=True)
+    ]
+
+
+def foreign(count: int) -> list[drift_rows.Row]:
+    return [drift_rows.Row(float(at), 0.5, f"id-{at}", LONG, "/picture") for at in range(count)]
+
+
 NAMED = {"title": {"text": "of nothing"}}
 #: Of every function: a name for each planted case, and what draws it.
 PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
@@ -227,6 +254,76 @@ PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
     curves.divergence: of_series(curves.divergence),
     curves.learning_rate: of_series(curves.learning_rate),
     curves.throughput: of_series(curves.throughput),
+    drift.health: {
+        "none": lambda: drift.health([], []),
+        "one": lambda: drift.health(places(1), [(LONG, [0.5])]),
+        "odd": lambda: drift.health(places(7), [(LONG, [0, None, NAN, INF, 9, 1, -1])] * 2),
+    },
+    drift.slices: {
+        "none": lambda: drift.slices([], [], []),
+        "odd": lambda: drift.slices([LONG, LONG], [LONG, "b"], [[1, None], [NAN, 5]]),
+    },
+    drift.signal: {
+        "none": lambda: drift.signal([], name="PSI", unit="PSI"),
+        "one": lambda: drift.signal(told(0.5), name=LONG, unit=LONG),
+        "odd": lambda: drift.signal(
+            told(0.5, None, NAN, INF), name=LONG, unit="", bands=[(0, 7_200_000, "critical")]
+        ),
+    },
+    drift.with_versions: {
+        "none": lambda: drift.with_versions(drift.health([], []), []),
+        "one": lambda: drift.with_versions(
+            drift.signal(told(0.5, 0.1), name="PSI", unit="PSI"), [(3_600_000, LONG)]
+        ),
+    },
+    drift_rows.scatter: {
+        "none": lambda: drift_rows.scatter([], [], []),
+        "one": lambda: drift_rows.scatter(foreign(1), foreign(1), foreign(1)),
+        "odd": lambda: drift_rows.scatter(foreign(9), foreign(3), foreign(9)),
+    },
+    drift_series.volume: {
+        "none": lambda: drift_series.volume([], [], []),
+        "odd": lambda: drift_series.volume(places(3), [5, 0, 9], [0, 0, 4]),
+    },
+    drift_series.latency: {
+        "none": lambda: drift_series.latency([], []),
+        "odd": lambda: drift_series.latency(places(3), [{}, {"p50": NAN, "p95": 2.0}, {"p99": 9}]),
+    },
+    drift_series.confidence: {
+        "none": lambda: drift_series.confidence([], []),
+        "odd": lambda: drift_series.confidence(places(2), [{"mean": NAN}, {"mean": 0.5}], 0.9),
+    },
+    drift_series.agreement: {
+        "none": lambda: drift_series.agreement([]),
+        "odd": lambda: drift_series.agreement(intervals(0.5, None, NAN, INF), NAN),
+    },
+    drift_series.accuracy: {
+        "none": lambda: drift_series.accuracy([], []),
+        "odd": lambda: drift_series.accuracy(intervals(0.5, NAN), intervals(0.9, None), 0.95),
+    },
+    drift_series.calibration_error: {
+        "none": lambda: drift_series.calibration_error([]),
+        "odd": lambda: drift_series.calibration_error(intervals(0.1, NAN), 0.02),
+    },
+    drift_series.faults: {
+        "none": lambda: drift_series.faults([], []),
+        "odd": lambda: drift_series.faults(
+            places(3), [{}, {"both_right": 5, "both_wrong": NAN}, {"student_wrong": 2}]
+        ),
+    },
+    drift_shapes.numbers: {
+        "none": lambda: drift_shapes.numbers([], [], [], name="age"),
+        "one": lambda: drift_shapes.numbers([0.0, 1.0], [1.0], [], name=LONG),
+        "odd": lambda: drift_shapes.numbers([0, 1, 2], [0.5, NAN], [INF, 1], name=LONG),
+    },
+    drift_shapes.categories: {
+        "none": lambda: drift_shapes.categories([], [], []),
+        "odd": lambda: drift_shapes.categories([LONG] * 30, [NAN] * 30, [0.5] * 30),
+    },
+    drift_shapes.calibration: {
+        "none": lambda: drift_shapes.calibration([], []),
+        "odd": lambda: drift_shapes.calibration(bins(0.5, NAN), bins(INF)),
+    },
     fidelity.reliability: {
         "none": lambda: fidelity.reliability([]),
         "odd": lambda: fidelity.reliability(bins(0.5, NAN), bins(INF)),
