@@ -7,6 +7,7 @@ from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, w
 
 from distillhub.lib import leases, planner
 from training.worker import (
+    alert_delivery,
     exports,
     gates,
     maps,
@@ -55,6 +56,11 @@ def make_map(*, map_id: int, **later: Any) -> None:
 @shared_task(name="training.publish")  # type: ignore[untyped-decorator]
 def publish(*, publication_id: int, **later: Any) -> None:
     publishing.WORK.carry_out(publication_id)
+
+
+@shared_task(name="training.deliver_alerts")  # type: ignore[untyped-decorator]
+def deliver_alerts(*, channel_id: int, **later: Any) -> None:
+    alert_delivery.deliver(channel_id)
 
 
 @shared_task(name="training.tell_study")  # type: ignore[untyped-decorator]

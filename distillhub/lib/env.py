@@ -4,6 +4,8 @@ import ipaddress
 import math
 import os
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 
 class BadSetting(ValueError):
@@ -70,3 +72,33 @@ def places(name: str) -> list[str]:
 
 def path(name: str, default: str) -> Path:
     return Path(text(name) or default).expanduser().resolve()
+
+
+class MailServer(NamedTuple):
+    host: str
+    port: int
+    user: str
+    password: str
+    starttls: bool
+    tls: bool
+
+
+#: Scheme: port, TLS after a plain beginning, TLS from the beginning.
+MAIL = {"smtp": (587, True, False), "smtps": (465, False, True), "smtp+plain": (25, False, False)}
+
+
+def mail_server(name: str) -> MailServer:
+    """`smtp://user:password@host:587`; the sentence of a fault does not repeat the password."""
+    try:
+        parts = urlsplit(text(name))
+        port = parts.port
+    except ValueError:
+        raise BadSetting(f"{name} must look like smtp://user:password@host:587.") from None
+    if parts.scheme not in MAIL or not parts.hostname or parts.query or parts.path.strip("/"):
+        raise BadSetting(
+            f"{name} must look like smtp://user:password@host:587, and begin with one of "
+            f"{', '.join(MAIL)}."
+        )
+    usual, starttls, tls = MAIL[parts.scheme]
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MailServer(parts.hostname, port or usual, user, password, starttls, tls)

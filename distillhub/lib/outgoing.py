@@ -42,10 +42,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def check(url: str) -> None:
+def check(url: str, *, query: bool = False) -> None:
     """Refuse what nothing may be sent to. Asks for the addresses of a name, for a moment: whether
-    it has any is found out when it is asked. Raises Refused."""
-    parts = _parts(url)
+    it has any is found out when it is asked. `query`: it may have a ?, as webhooks do. Raises
+    Refused."""
+    parts = _parts(url, query=query)
     host = _host(parts)
     literal = _literal(host)
     listed = is_listed(host)
@@ -83,7 +84,7 @@ def is_local(host: str) -> bool:
 _HOW = "An administrator can allow it: DISTILLHUB_OUTGOING_ALLOW."
 
 
-def _parts(url: str) -> SplitResult:
+def _parts(url: str, *, query: bool) -> SplitResult:
     if len(url) > LONGEST:
         raise Refused(f"An address has at most {LONGEST} characters.")
     if not url.isascii() or not url.isprintable() or re.search(r"[\s\\]", url):
@@ -97,7 +98,7 @@ def _parts(url: str) -> SplitResult:
         raise Refused("An address looks like https://api.example.com/v1.")
     if parts.username is not None or parts.password is not None:
         raise Refused("An address holds no name and no password: a key has a field of its own.")
-    if parts.query or parts.fragment:
+    if parts.fragment or (parts.query and not query):
         raise Refused("The address of an API has no ? and no #.")
     return parts
 

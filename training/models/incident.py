@@ -139,6 +139,10 @@ class AlertMessage(models.Model):
     key = models.CharField(max_length=100, help_text="Of the event: sent once to a channel.")
     body: Any = models.JSONField()
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
+    within = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, related_name="carried",
+        help_text="The message that carries it, where several waited for one channel.",
+    )  # fmt: skip
     tries = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField()
     sent_at = models.DateTimeField(null=True)

@@ -15,6 +15,7 @@ from distillhub.lib import leases, told
 from training.models import Run, Worker
 from training.worker import (
     afterwards,
+    alerts,
     child,
     dispatch,
     exports,
@@ -53,6 +54,7 @@ def reap() -> None:
         work.call_again()
     afterwards.look_again()
     studies.look_again()
+    alerts.look_again()
 
 
 def at_start() -> None:

@@ -1,0 +1,229 @@
+"""What changed, in words and as facts: what an incident says of the windows that spoke against it.
+
+`facts` of an incident, all of the newest window that changed it:
+
+    {"window": number, "at": time,
+     "slices": [{"slice", "signal", "detector", "effect", "rows"}],   where it is worst, first
+     "rows": [ids],                                                   the most foreign, far first
+     "agreement", "accuracy", "estimated_accuracy": {"value", "low", "high", "rows", "reference"},
+     "advice": [sentences],                                           of engine/whose_fault
+     "harm": "seen" | "none seen" | "unknown"}
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from training.models import Monitor, MonitorWindow
+from training.worker import alert_rules
+from training.worker.alert_rules import SILENCE, kind_of
+
+JSON = dict[str, Any]
+
+NAMED = 3  # signals that a sentence names
+ROWS = 20  # ids of foreign rows that are kept
+WORST_SLICES = 3
+STANDS_OUT = 1.25  # a slice whose effect is so many times the whole's
+LONGEST = 1000
+
+#: Signals by which harm is seen, and not only that something moved.
+HARMFUL = ("agreement", "accuracy", "error_stream", "disagreement_stream", "whose_fault")
+MEASURED = ("agreement", "accuracy", "estimated_accuracy")
+QUALITY = {
+    "missing": "missing values",
+    "unseen": "names never seen before",
+    "out_of_range": "values out of range",
+    "duplicated": "repeated rows",
+}
+CALLED = {
+    "vector": "the inputs, as the student sees them",
+    "prediction": "the predictions",
+    "confidence": "confidence",
+    "agreement": "agreement with the teacher",
+    "accuracy": "accuracy",
+    "calibration": "calibration",
+    "estimated_accuracy": "estimated accuracy",
+    "error_stream": "the errors, row by row",
+    "disagreement_stream": "the disagreement, row by row",
+    "whose_fault": "who errs",
+    "volume": "the volume",
+    "latency": "the latency",
+    SILENCE: "traffic",
+}
+UNKNOWN_HARM = "Whether it does harm is not known: no labels came, and the teacher was not asked."
+
+
+def called(signal: str) -> str:
+    """A signal, as a sentence names it."""
+    kind, _, name = signal.partition(".")
+    if kind == "input":
+        return f"the column {name}"
+    if kind == "described":
+        return f"the inputs' {name.replace('_', ' ')}"
+    if kind == "quality":
+        return QUALITY.get(name, f"quality ({name})")
+    return CALLED.get(signal, signal)
+
+
+def zone_of(monitor: Monitor) -> ZoneInfo:
+    """That its quiet hours and its sentences are in."""
+    asked = monitor.alerting.get("zone") if isinstance(monitor.alerting, dict) else None
+    try:
+        return ZoneInfo(str(asked or "UTC"))
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # this machine does not know it
+        return ZoneInfo("UTC")
+
+
+def moment(at: datetime, monitor: Monitor) -> str:
+    there = at.astimezone(zone_of(monitor))
+    return f"{there.day} {there:%b %H:%M %Z}"
+
+
+def facts(monitor: Monitor, window: MonitorWindow, signals: Sequence[str]) -> JSON:
+    """Of open signals, by the window that changed them."""
+    told: JSON = {"window": window.number, "at": window.ends_at.isoformat()}
+    told["slices"] = worst_slices(monitor, window, signals)
+    told["rows"] = list(window.facts.get("most_foreign") or window.facts.get("sample") or [])[:ROWS]
+    for name in MEASURED:
+        measured = window.facts.get(name)
+        if isinstance(measured, dict) and measured.get("value") is not None:
+            told[name] = {**measured, "reference": _reference(window, name)}
+    fault = next(iter(window.scores.get("whose_fault") or []), None)
+    told["advice"] = list(((fault or {}).get("facts") or {}).get("advice") or [])
+    told["harm"] = _harm(told, signals)
+    return told
+
+
+def worst_slices(monitor: Monitor, window: MonitorWindow, signals: Iterable[str]) -> list[JSON]:
+    """In which an open signal stands out from the whole window, worst first."""
+    found: list[tuple[float, JSON]] = []
+    for signal in signals:
+        whole = alert_rules.said_of(monitor, signal, window.scores.get(signal) or [])
+        for name, part in (window.slices or {}).items():
+            for score in (part.get("scores") or {}).get(signal) or []:
+                p, effect = score.get("p"), score.get("effect")
+                if p is None or effect is None:
+                    continue
+                detector = str(score.get("detector", ""))
+                rules = alert_rules.rules_of(monitor, signal, detector)
+                bad = alert_rules.grade(effect, rules)
+                stands = whole is None or effect >= STANDS_OUT * max(whole.effect, 0.0)
+                if p <= rules.level and bad >= 1 and stands:
+                    row = {"slice": name, "signal": signal, "detector": detector}
+                    found.append((bad, row | {"effect": effect, "rows": part.get("rows")}))
+    found.sort(key=lambda one: (-one[0], -float(one[1]["effect"]), one[1]["slice"]))
+    return [row for _, row in found[:WORST_SLICES]]
+
+
+def sentence(
+    monitor: Monitor, *, since: datetime, signals: Sequence[str], facts: Mapping[str, Any]
+) -> str:
+    """What changed, of signals that are open, worst first."""
+    if list(signals) == [SILENCE]:
+        return f"Nothing came since {moment(since, monitor)}: the traffic stopped."
+    moved = [one for one in signals if one != SILENCE]
+    said = [f"Since {moment(since, monitor)} {_moved(moved)}{_where(facts)}."]
+    said += filter(None, (_agreement(facts), _accuracy(facts), _estimated(facts)))
+    if facts.get("harm") == "seen":
+        # That the student is to be distilled again, or that the world is new.
+        said += [one for one in facts.get("advice") or [] if "no harm" not in one]
+    elif facts.get("harm") == "none seen":
+        said.append("So far no harm is seen.")
+    else:
+        said.append(UNKNOWN_HARM)
+    if SILENCE in signals:
+        said.append("And the traffic stopped.")
+    return cut(" ".join(said))
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def named(signals: Sequence[str]) -> str:
+    """The first few by name, and how many more."""
+    shown = [called(one) for one in signals[:NAMED]]
+    more = len(signals) - len(shown)
+    if more:
+        shown.append(f"{more} more signal{'s' if more > 1 else ''}")
+    return enumerated(shown)
+
+
+def score_words(entry: Mapping[str, Any]) -> str:
+    """`psi 0.31, serious` of one signal of an incident."""
+    effect = entry.get("effect")
+    detector = str(entry.get("detector") or "").replace("_", " ")
+    said = [f"{detector} {effect:.3g}".strip()] if effect is not None else []
+    return ", ".join([*said, str(entry.get("severity") or "")]).strip(", ")
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+
+
+def percent(share: float) -> str:
+    """`7.4 %` of small ones, `71 %` of others."""
+    return f"{share * 100:.1f} %" if 0 < share < 0.1 else f"{share * 100:.0f} %"
+
+
+def _moved(signals: Sequence[str]) -> str:
+    if not signals:
+        return "something moved"
+    if {kind_of(one) for one in signals} <= {"quality"}:
+        return f"there are more {named(signals)} than on the reference"
+    return f"{named(signals)} moved"
+
+
+def _where(facts: Mapping[str, Any]) -> str:
+    names = list(dict.fromkeys(one["slice"] for one in facts.get("slices") or []))
+    return f", most in {enumerated([f'“{one}”' for one in names[:2]])}" if names else ""
+
+
+def _agreement(facts: Mapping[str, Any]) -> str:
+    found = facts.get("agreement")
+    if not found:
+        return ""
+    of = f" of {found['rows']} rows that it was asked about" if found.get("rows") else ""
+    return f"The student agrees with its teacher on {_compared(found, of)}."
+
+
+def _accuracy(facts: Mapping[str, Any]) -> str:
+    found = facts.get("accuracy")
+    if not found:
+        return ""
+    of = f" of {found['rows']} labelled rows" if found.get("rows") else ""
+    return f"Right are {_compared(found, of)}."
+
+
+def _estimated(facts: Mapping[str, Any]) -> str:
+    """Only where nothing better is known, and never without its caveat."""
+    found = facts.get("estimated_accuracy")
+    if not found or facts.get("accuracy"):
+        return ""
+    said = f"Confidence promises an accuracy of {_compared(found, '')}"
+    return f"{said}, and knows nothing of rows of a new kind."
+
+
+def _compared(found: Mapping[str, Any], of: str) -> str:
+    said = f"{percent(found['value'])}{of}"
+    if found.get("reference") is not None:
+        said += f", {percent(found['reference'])} on the reference"
+    return said
+
+
+def _harm(told: Mapping[str, Any], signals: Iterable[str]) -> str:
+    if any(kind_of(one) in HARMFUL for one in signals):
+        return "seen"
+    measured = any((told.get(name) or {}).get("rows") for name in ("agreement", "accuracy"))
+    return "none seen" if measured else "unknown"
+
+
+def _reference(window: MonitorWindow, signal: str) -> float | None:
+    for score in window.scores.get(signal) or []:
+        value = (score.get("facts") or {}).get("reference")
+        if isinstance(value, int | float):
+            return float(value)
+    value = (window.facts.get(signal) or {}).get("reference")
+    return float(value) if isinstance(value, int | float) else None
