@@ -21,6 +21,7 @@ from projects.models import (
 from training.models import (
     Export,
     LogChunk,
+    Monitor,
     Publication,
     RowMap,
     Run,
@@ -408,3 +409,18 @@ def teacher_outputs(
         "last_used": now,
     }
     return TeacherOutputs.objects.create(**defaults | fields)
+
+
+def monitor(version: ModelVersion, **fields: Any) -> Monitor:
+    """Of a version, as a row alone: no worker was asked to take its reference."""
+    defaults: dict[str, Any] = {
+        "name": "live",
+        "task": version.model.task,
+        "labels": version.labels,
+        "model": version.model,
+        "version": version,
+        "window_rows": 500,
+        "salt": "salt",
+        "created_by": version.created_by,
+    }
+    return Monitor.objects.create(project=version.model.project, **defaults | fields)

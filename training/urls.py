@@ -9,6 +9,7 @@ from training.views import (
     maps,
     model_cards,
     models,
+    monitors,
     pareto,
     patterns,
     playground,
@@ -40,6 +41,8 @@ STUDY = "p/<slug:project_slug>/studies/<int:number>"
 REPORTS = "p/<slug:project_slug>/reports"
 REPORT = f"{REPORTS}/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
+MONITORS = "p/<slug:project_slug>/monitors"
+MONITOR = f"{MONITORS}/<str:name>"
 
 urlpatterns: list[URLPattern] = [
     path("", home.home, name="home"),
@@ -116,6 +119,11 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDY}/trials/", sweeps.sweep_add, name="sweep_add"),
     path(f"{STUDY}/best/", sweeps.sweep_best, name="sweep_best"),
     path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
+    path(f"{MONITORS}/", monitors.monitor_list, name="monitor_list"),
+    path(f"{MONITOR}/pause/", monitors.monitor_pause, name="monitor_pause"),
+    path(f"{MONITOR}/resume/", monitors.monitor_resume, name="monitor_resume"),
+    path(f"{MONITOR}/refit/", monitors.monitor_refit, name="monitor_refit"),
+    path(f"{MONITOR}/delete/", monitors.monitor_delete, name="monitor_delete"),
     path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
     path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),
     path("p/<slug:project_slug>/views/", saved_views.view_save, name="view_save"),

@@ -73,6 +73,8 @@ class World:
         """Where one word of an address means different things at different routes."""
         if route.name in {"training:artifact_download", "api_run_artifact"}:
             return {"name": "model/config.json"}
+        if route.name.startswith("training:monitor_"):
+            return {"name": self.values["monitor_name"]}
         return {}
 
 
@@ -173,6 +175,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "slice_name": "short",
             "queue_id": queue.pk,
             "feedback_id": said.pk,
+            "monitor_name": make.monitor(version).name,
         },
     )
 

@@ -3,15 +3,11 @@
 from typing import Any
 
 import pytest
-from django.test import Client
 
-from distillhub.lib.errors import Conflict, Invalid
-from projects.models import DatasetVersion, ModelVersion, Project, User
-from projects.services import registry
+from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
 from training.models import Monitor, MonitorLook
 from training.services import monitor_health, monitor_told, monitors
-from training.worker import following
 
 pytestmark = pytest.mark.django_db
 

@@ -18,10 +18,11 @@ from django.db.models import QuerySet
 from distillhub.lib.errors import Conflict, Missing
 from projects.models import ModelVersion, Project, User
 from training.models import Monitor
-from training.services import monitor_settings
+from training.services import monitor_health, monitor_settings
 from training.worker import following
 
 JSON = dict[str, Any]
+health = monitor_health.health
 
 #: A change of these is a change of what is usual.
 REFITS = frozenset({
