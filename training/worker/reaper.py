@@ -19,6 +19,7 @@ from training.worker import (
     child,
     dispatch,
     exports,
+    following,
     gates,
     line,
     machine,
@@ -54,6 +55,7 @@ def reap() -> None:
         work.call_again()
     afterwards.look_again()
     studies.look_again()
+    following.look_again()
     alerts.look_again()
 
 
