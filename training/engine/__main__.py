@@ -6,7 +6,7 @@ from pathlib import Path
 
 USAGE = (
     "usage: python -m training.engine "
-    "(train|inspect|export|gate|annotate|write|embed|serve JOB_DIR | methods [--markdown])"
+    "(train|inspect|export|gate|annotate|write|embed|serve|watch JOB_DIR | methods [--markdown])"
 )
 
 
@@ -48,6 +48,10 @@ def main(arguments: list[str]) -> int:
             from training.engine import serving  # noqa: PLC0415
 
             serving.run(Path(folder))
+        case ["watch", folder]:
+            from training.engine.watching import job as watching  # noqa: PLC0415
+
+            watching.run(Path(folder))
         case ["methods"]:
             from training.engine import methods  # noqa: PLC0415
 

@@ -42,3 +42,233 @@ others have p and effect null and say so.
 `slices`: {name: {"rows", "facts": {as above, fewer}, "scores": {signal: [...] as above}}}, with
 `corrected` null: slices are not tested along, they say where something is.
 """
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from training.engine import sketches as kinds
+from training.engine.detectors.calibration import Believed
+from training.engine.detectors.estimated_accuracy import Estimate
+from training.engine.detectors.tallies import Tally
+from training.engine.detectors.whose_fault import Faults
+from training.engine.sketches.packing import first
+from training.engine.sketches.quantiles import Quantiles
+from training.engine.watching.distinct import Distinct
+
+JSON = dict[str, Any]
+V = TypeVar("V")
+
+FORMAT = 1
+MOST_FOREIGN = 20  # rows of a window that are named as far away
+MOST_SAMPLED = 48  # rows of a window that are named by chance
+MOST_VERSIONS = 50  # that are counted by name
+
+
+@dataclass(frozen=True, slots=True)
+class Errors:
+    """Of numbers that were predicted and whose truth is known. Two `merge`."""
+
+    rows: int = 0
+    absolute: float = 0.0
+    squares: float = 0.0
+
+    def merge(self, other: "Errors") -> "Errors":
+        return Errors(
+            self.rows + other.rows, self.absolute + other.absolute, self.squares + other.squares
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds that answers took."""
+
+    total: float = 0.0
+    quantiles: Quantiles | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.quantiles.rows if self.quantiles is not None else 0
+
+    def merge(self, other: "Latency") -> "Latency":
+        merged = _either(self.quantiles, other.quantiles, lambda one, two: one.merge(two))
+        return Latency(self.total + other.total, merged)
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Of a window, of some windows, or of a reference: what its rows add up to.
+
+    `reference` names the bins in which its sketches count, "" where there were none yet; `counted`
+    are the rows that are in the sketches, and the rest came before. `sketches` are by signal:
+    `input.*`, `described.*`, `vector`, `prediction`, `confidence.entropy`, `confidence.top`,
+    `error`. `tallies`: `accuracy`, `agreement`. `rang`: {stream: how often, how far the mean rose}.
+    `slices` hold the sums of parts of it, with fewer sketches and without slices of their own.
+    """
+
+    reference: str = ""
+    rows: int = 0
+    counted: int = 0
+    labelled: int = 0
+    answered: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+    sketches: Mapping[str, kinds.Sketch] = field(default_factory=dict)
+    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    believed: Believed = field(default_factory=Believed)
+    estimate: Estimate = field(default_factory=Estimate)
+    faults: Faults = field(default_factory=Faults)
+    errors: Errors = field(default_factory=Errors)
+    latency: Latency = field(default_factory=Latency)
+    contents: Distinct = field(default_factory=Distinct)
+    versions: Mapping[str, int] = field(default_factory=dict)
+    foreign: tuple[tuple[float, str], ...] = ()
+    sample: tuple[str, ...] = ()
+    rang: Mapping[str, JSON] = field(default_factory=dict)
+    slices: Mapping[str, "Sums"] = field(default_factory=dict)
+
+    def merge(self, other: "Sums") -> "Sums":
+        """Of both together. Of sketches in other bins, those of more rows stay, and the others'
+        rows are counted no more than as rows."""
+        mine, theirs = self, other
+        if self.counted and other.counted and self.reference != other.reference:
+            less, more = sorted((self, other), key=lambda one: one.counted)
+            less = less.without_sketches()
+            mine, theirs = more, less
+        return Sums(
+            reference=mine.reference if mine.counted else theirs.reference or mine.reference,
+            rows=mine.rows + theirs.rows,
+            counted=mine.counted + theirs.counted,
+            labelled=mine.labelled + theirs.labelled,
+            answered=mine.answered + theirs.answered,
+            first_at=_either(mine.first_at, theirs.first_at, min),
+            last_at=_either(mine.last_at, theirs.last_at, max),
+            sketches=_both(mine.sketches, theirs.sketches, lambda one, two: one.merge(two)),  # type: ignore[arg-type]
+            tallies=_both(mine.tallies, theirs.tallies, Tally.merge),
+            believed=mine.believed.merge(theirs.believed),
+            estimate=mine.estimate.merge(theirs.estimate),
+            faults=mine.faults.merge(theirs.faults),
+            errors=mine.errors.merge(theirs.errors),
+            latency=mine.latency.merge(theirs.latency),
+            contents=mine.contents.merge(theirs.contents),
+            versions=_most(Counter(mine.versions) + Counter(theirs.versions)),
+            foreign=farthest([*mine.foreign, *theirs.foreign]),
+            sample=tuple(first([*mine.sample, *theirs.sample], MOST_SAMPLED)),
+            rang=_both(mine.rang, theirs.rang, _rang_both),
+            slices=_both(mine.slices, theirs.slices, Sums.merge),
+        )
+
+    def without_sketches(self) -> "Sums":
+        slices = {name: one.without_sketches() for name, one in self.slices.items()}
+        return replace(
+            self,
+            reference="", counted=0, sketches={}, estimate=Estimate(), foreign=(), slices=slices,
+        )  # fmt: skip
+
+    def as_dict(self) -> JSON:
+        said: JSON = {}
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value != (one.default_factory() if callable(one.default_factory) else one.default):
+                said[one.name] = _plain(value)
+        return said
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Sums":
+        kept = dict(said)
+        for name, read in _READ.items():
+            if name in kept:
+                kept[name] = read(kept[name])
+        return cls(**kept)
+
+    def to_bytes(self) -> bytes:
+        """As a row of MonitorWindow keeps it."""
+        said = {"format": FORMAT, "sums": self.as_dict()}
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return zlib.compress(text.encode("utf-8", "surrogatepass"), 6)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "Sums":
+        """Nothing of no bytes."""
+        if not raw:
+            return cls()
+        said = json.loads(zlib.decompress(raw).decode("utf-8", "surrogatepass"))
+        return cls.from_dict(said["sums"])
+
+
+def merged(parts: Sequence[Sums]) -> Sums:
+    """Of many, in any order: hours to days, days to weeks."""
+    found = Sums()
+    for one in parts:
+        found = found.merge(one)
+    return found
+
+
+def farthest(rows: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """The rows that are farthest away, far first; one row once."""
+    known = {identity: distance for distance, identity in sorted(rows)}
+    ranked = sorted(
+        ((distance, one) for one, distance in known.items()), key=lambda x: (-x[0], x[1])
+    )
+    return tuple(ranked[:MOST_FOREIGN])
+
+
+def _either(one: V | None, two: V | None, both: Callable[[V, V], V]) -> V | None:
+    if one is None or two is None:
+        return two if one is None else one
+    return both(one, two)
+
+
+def _both(one: Mapping[str, V], two: Mapping[str, V], both: Callable[[V, V], V]) -> dict[str, V]:
+    names = {**one, **two}
+    return {
+        name: both(one[name], two[name]) if name in one and name in two else names[name]
+        for name in sorted(names)
+    }
+
+
+def _rang_both(one: JSON, two: JSON) -> JSON:
+    return {"times": one["times"] + two["times"], "rose": max(one["rose"], two["rose"])}
+
+
+def _most(counted: Counter[str]) -> dict[str, int]:
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST_VERSIONS]
+    return dict(sorted(ranked))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, tuple):
+        return [list(one) if isinstance(one, tuple) else one for one in value]
+    if isinstance(value, Errors):
+        return [value.rows, value.absolute, value.squares]
+    if isinstance(value, Latency):
+        return [value.total, value.quantiles.as_dict() if value.quantiles else None]
+    return value.as_dict() if hasattr(value, "as_dict") else value
+
+
+def _named(read: Callable[[Any], V]) -> Callable[[Mapping[str, Any]], dict[str, V]]:
+    return lambda said: {name: read(one) for name, one in said.items()}
+
+
+def _latency(said: Sequence[Any]) -> Latency:
+    return Latency(said[0], Quantiles.from_dict(said[1]) if said[1] else None)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "sketches": _named(kinds.read),
+    "tallies": _named(Tally.from_dict),
+    "believed": Believed.from_dict,
+    "estimate": Estimate.from_dict,
+    "faults": Faults.from_dict,
+    "errors": lambda said: Errors(*said),
+    "latency": _latency,
+    "contents": Distinct.from_dict,
+    "foreign": lambda said: tuple((distance, name) for distance, name in said),
+    "sample": tuple,
+    "slices": _named(Sums.from_dict),
+}

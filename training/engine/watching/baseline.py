@@ -1,0 +1,127 @@
+"""What windows are compared with: bins that a reference set, and its own sums in them.
+
+    baseline = Baseline.fit(table, task=..., labels=..., reads="text", slices=[...])
+    baseline.save(path); Baseline.load(path)
+
+The table has the columns of parts (id, text or cells, prediction, probabilities, vector,
+described.*, label, teacher_prediction ...), as live rows have: a reference is counted by the same
+code as a window.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from training.engine import sketches
+from training.engine.detectors.confidence import Sureness
+from training.engine.detectors.estimated_accuracy import Confidences
+from training.engine.watching.windows import Sums
+
+JSON = dict[str, Any]
+NAME = "baseline.json"  # the file of a reference's files that holds it
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """`reads` is what inputs are: "text", "columns", "image", "audio", "vector" or "". `columns`
+    are those of a table, {name: "numeric" or "categorical"}; `bins` are by signal; `sums` of the
+    reference's rows; `curve` tells how likely an answer is right, None without labels there."""
+
+    task: str
+    labels: tuple[str, ...]
+    reads: str
+    columns: Mapping[str, str]
+    bins: Mapping[str, Any]
+    curve: Confidences | None = None
+    slices: tuple[JSON, ...] = ()
+    sums: Sums = field(default_factory=Sums)
+
+    @property
+    def key(self) -> str:
+        """Names the bins: sketches of two keys are not compared."""
+        said = [[name, one.key] for name, one in sorted(self.bins.items())]
+        text = json.dumps([said, self.curve is not None and self.curve.as_dict()])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @classmethod
+    def fit(
+        cls,
+        rows: pa.Table,
+        *,
+        task: str,
+        labels: Sequence[str],
+        reads: str,
+        slices: Sequence[Mapping[str, Any]] = (),
+        columns: Mapping[str, str] | None = None,
+    ) -> "Baseline":
+        """Of a reference's rows. Signals without a value in it are not watched. `columns` of a
+        table are told by its values where they are not given."""
+        from training.engine.watching import counting, describing  # noqa: PLC0415 - they need us
+
+        if columns is None and reads == "columns":
+            columns = describing.kinds(counting.cells_of(rows))
+        bare = cls(task, tuple(labels), reads, dict(columns or {}), {}, slices=_kept(slices))
+        view = counting.View.of(rows, bare)
+        bins: JSON = {}
+        for name, (kind, values) in view.signals().items():
+            if counting.is_known(values):
+                bins[name] = sketches.fit(kind, values)
+        if view.probabilities is not None:
+            for name, values in Sureness.of(view.probabilities)._asdict().items():
+                bins[f"confidence.{name}"] = sketches.fit("numbers", values)
+        curve = None
+        if view.probabilities is not None and (view.truth >= 0).any():
+            curve = Confidences.fit(view.probabilities, view.truth)
+        made = cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices)
+        if view.error is not None and counting.is_known(view.error):
+            bins["error"] = sketches.fit("numbers", view.error)
+        sums = counting.count(counting.View.of(rows, made), made)
+        return cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices, sums)
+
+    def as_dict(self) -> JSON:
+        return {
+            "task": self.task,
+            "labels": list(self.labels),
+            "reads": self.reads,
+            "columns": dict(self.columns),
+            "bins": {name: one.as_dict() for name, one in self.bins.items()},
+            "curve": self.curve.as_dict() if self.curve is not None else None,
+            "slices": list(self.slices),
+            "sums": self.sums.as_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> "Baseline":
+        return cls(
+            task=said["task"],
+            labels=tuple(said["labels"]),
+            reads=said["reads"],
+            columns=dict(said["columns"]),
+            bins={name: sketches.read_bins(one) for name, one in said["bins"].items()},
+            curve=Confidences.from_dict(said["curve"]) if said["curve"] else None,
+            slices=tuple(said["slices"]),
+            sums=Sums.from_dict(said["sums"]),
+        )
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(self.as_dict(), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Baseline":
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+    @classmethod
+    def none(
+        cls, *, task: str, labels: Sequence[str], reads: str, slices: Sequence[Mapping[str, Any]]
+    ) -> "Baseline":
+        """Before there is a reference: rows, labels and latencies are counted, nothing else."""
+        return cls(task, tuple(labels), reads, {}, {}, slices=_kept(slices))
+
+
+def _kept(slices: Sequence[Mapping[str, Any]]) -> tuple[JSON, ...]:
+    return tuple({"name": str(one["name"]), "query": one["query"]} for one in slices)
