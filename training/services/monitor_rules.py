@@ -4,7 +4,7 @@ They raise Invalid, with every fault at its field.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -104,8 +104,10 @@ def correction(asked: Any) -> str:
 
 def alerts(asked: Any) -> tuple[JSON, JSON]:
     """Rules by signal or kind, and who is told when: `{"rules", "channels", "least",
-    "quiet_hours"}`."""
-    known = ("rules", "channels", "least", "quiet_hours")
+    "quiet_hours", "critical_breaks_through", "silence_hours"}` (worker/alert_messages.py)."""
+    known = (
+        "rules", "channels", "least", "quiet_hours", "critical_breaks_through", "silence_hours",
+    )  # fmt: skip
     if asked is None:
         return {}, {}
     if not isinstance(asked, Mapping) or set(asked) - set(known):
@@ -124,6 +126,15 @@ def alerts(asked: Any) -> tuple[JSON, JSON]:
         told["least"] = asked["least"]
     if asked.get("quiet_hours") is not None:
         told["quiet_hours"] = _quiet(asked["quiet_hours"], faults)
+    if "critical_breaks_through" in asked:
+        if not isinstance(asked["critical_breaks_through"], bool):
+            faults["alerts.critical_breaks_through"] = ["It must be true or false."]
+        told["critical_breaks_through"] = asked["critical_breaks_through"]
+    if asked.get("silence_hours") is not None:
+        hours = asked["silence_hours"]
+        if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours <= 8760:
+            faults["alerts.silence_hours"] = ["It must be hours, from 0 (never told) to 8760."]
+        told["silence_hours"] = hours
     _raise(faults)
     return rules, told
 
@@ -157,7 +168,7 @@ def _rules(asked: Any, faults: Faults) -> JSON:
 def _quiet(asked: Any, faults: Faults) -> JSON:
     at = "alerts.quiet_hours"
     known = isinstance(asked, Mapping) and {"from", "until"} <= set(asked) <= {
-        "from", "until", "zone",
+        "from", "until", "zone", "days",
     }  # fmt: skip
     clocks = known and all(
         isinstance(asked[name], str) and CLOCK.fullmatch(asked[name]) for name in ("from", "until")
@@ -170,7 +181,11 @@ def _quiet(asked: Any, faults: Faults) -> JSON:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
         faults[f"{at}.zone"] = ["Name a time zone, as in Europe/Berlin."]
-    return {"from": asked["from"], "until": asked["until"], "zone": zone}
+    days = asked.get("days", [])
+    weekdays = isinstance(days, list) and all(type(one) is int and 0 <= one <= 6 for one in days)
+    if not weekdays or len(set(days)) == 7:
+        faults[f"{at}.days"] = ["List days that are quiet all day, 0 for Monday; not all seven."]
+    return {"from": asked["from"], "until": asked["until"], "zone": zone, "days": days}
 
 
 def slices(asked: Any) -> list[JSON]:
@@ -189,10 +204,37 @@ def slices(asked: Any) -> list[JSON]:
             faults[f"{at}.name"] = ["Each slice has a name of its own, of 1 to 100 characters."]
             continue
         names.add(name)
-        if not isinstance(one["query"], Mapping | str) or not one["query"]:
-            faults[f"{at}.query"] = ["Say which rows are meant."]
+        if sentence := _query_fault(one["query"]):
+            faults[f"{at}.query"] = [sentence]
     _raise(faults)
     return [{"name": one["name"].strip(), "query": one["query"]} for one in asked]
+
+
+#: What is known of rows that come (engine/watching/conditions.py).
+CONDITIONS = frozenset({
+    "q", "match_case", "whole_word", "regex", "label", "unlabelled", "length_from", "length_to",
+    "where",
+})  # fmt: skip
+
+
+def _query_fault(query: Any) -> str:
+    if isinstance(query, str):
+        return "" if query.strip() else "Say which rows are meant."
+    if not isinstance(query, Mapping) or not query:
+        return 'Say which rows are meant, as in {"q": "refund"} or "age:from:40".'
+    if unknown := sorted(set(map(str, query)) - CONDITIONS):
+        return f"{unknown[0]} is not known of rows that come; {', '.join(sorted(CONDITIONS))} are."
+    return ""
+
+
+def slices_of(conditions: Iterable[tuple[str, Mapping[str, Any]]]) -> list[JSON]:
+    """Slices that are saved of a dataset, as far as rows that come can be held against them."""
+    known = [
+        {"name": name, "query": dict(query)}
+        for name, query in conditions
+        if not _query_fault(query)
+    ]
+    return known[:MOST_SLICES]
 
 
 def retraining(asked: Any) -> JSON:

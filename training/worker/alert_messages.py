@@ -1,7 +1,9 @@
 """What is sent about an incident: one row for each change and channel, made with the change.
 
-    Monitor.alerting = {"channels": [ids] | null (all of the project), "zone": "Europe/Berlin",
-                        "quiet": {"from": "22:00", "until": "07:00", "days": [5, 6]} | null,
+    Monitor.alerting = {"channels": [names]   (left out: all of the project),
+                        "least": "serious"    (left out: as each channel says),
+                        "quiet_hours": {"from": "22:00", "until": "07:00",
+                                        "zone": "Europe/Berlin", "days": [5, 6]},
                         "critical_breaks_through": true}
 
 In quiet hours (and whole quiet days, Monday is 0) a message waits for their end; together with what
@@ -45,6 +47,8 @@ def about(incident: Incident, kind: str, sentence: str, *, key: str) -> int:
     monitor = incident.monitor
     due = due_at(monitor, now, severity=incident.severity)
     body = body_of(incident, kind, sentence)
+    if _rank(incident.severity) < _rank(str(_asked(monitor).get("least"))):
+        return 0
     channels = [one for one in channels_of(monitor) if hears(one, incident.severity)]
     rows = [
         AlertMessage(channel=one, incident=incident, key=key, body=body, due_at=due)
@@ -82,8 +86,8 @@ def look_again() -> None:
 def channels_of(monitor: Monitor) -> list[AlertChannel]:
     """To which the monitor's messages go."""
     found = AlertChannel.objects.filter(project_id=monitor.project_id, is_on=True)
-    asked = monitor.alerting.get("channels") if isinstance(monitor.alerting, dict) else None
-    return list(found if asked is None else found.filter(pk__in=asked))
+    asked = _asked(monitor).get("channels")
+    return list(found if asked is None else found.filter(name__in=asked))
 
 
 def hears(channel: AlertChannel, severity: str) -> bool:
@@ -127,9 +131,8 @@ def link(incident: Incident) -> str:
 
 def due_at(monitor: Monitor, now: datetime, *, severity: str) -> datetime:
     """Now, or the end of the quiet hours that now is in."""
-    alerting: JSON = monitor.alerting if isinstance(monitor.alerting, dict) else {}
-    quiet = alerting.get("quiet")
-    breaks = alerting.get("critical_breaks_through", True)
+    quiet = _asked(monitor).get("quiet_hours")
+    breaks = _asked(monitor).get("critical_breaks_through", True)
     if not quiet or (severity == CRITICAL and breaks):
         return now
     return end_of_quiet(quiet, now, incident_words.zone_of(monitor))
@@ -171,6 +174,10 @@ def _time(text: Any) -> time | None:
         return time.fromisoformat(str(text))
     except ValueError:
         return None
+
+
+def _asked(monitor: Monitor) -> JSON:
+    return monitor.alerting if isinstance(monitor.alerting, dict) else {}
 
 
 def _is_snoozed(incident: Incident, kind: str, now: datetime) -> bool:

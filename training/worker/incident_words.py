@@ -68,9 +68,9 @@ def called(signal: str) -> str:
 
 def zone_of(monitor: Monitor) -> ZoneInfo:
     """That its quiet hours and its sentences are in."""
-    asked = monitor.alerting.get("zone") if isinstance(monitor.alerting, dict) else None
+    alerting: JSON = monitor.alerting if isinstance(monitor.alerting, dict) else {}
     try:
-        return ZoneInfo(str(asked or "UTC"))
+        return ZoneInfo(str((alerting.get("quiet_hours") or {}).get("zone") or "UTC"))
     except (ZoneInfoNotFoundError, ValueError, OSError):  # this machine does not know it
         return ZoneInfo("UTC")
 
