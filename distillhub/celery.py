@@ -1,4 +1,5 @@
-"""The Celery application. Jobs live in `projects/jobs.py` and `training/jobs.py`."""
+"""The Celery application. Jobs live in `projects/jobs.py`, `training/jobs.py` and
+`training/retraining/jobs.py`."""
 
 import os
 
@@ -17,4 +18,4 @@ class Job(Task):  # type: ignore[misc]
 
 app = Celery("distillhub", task_cls=Job)
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["projects", "training"], related_name="jobs")
+app.autodiscover_tasks(["projects", "training", "training.retraining"], related_name="jobs")

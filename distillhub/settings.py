@@ -240,6 +240,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": DISTILLHUB_LEASE_SECONDS / 3,
         "options": _stale,
     },
+    "look at retrainings": {
+        "task": "training.look_at_retrainings",
+        "schedule": 15.0,
+        "options": _stale,
+    },
     "free what nothing names": {
         "task": "training.sweep_storage",
         "schedule": 6 * 3600.0,

@@ -1,8 +1,9 @@
 """Where a model comes from, back to the rows it learnt from, and what came of it.
 
 A graph is `{"nodes": [...], "edges": [...]}`. A node has an `id` such as `run/3`, `tickets@1`,
-`tiny@2` or `export/7`, and a `kind` (run, dataset, model, export); an edge goes from what was used
-to what used it, and says as what. It is read level by level, a few queries each, however wide.
+`tiny@2`, `export/7`, `monitor/live` or `tiny@production`, and a `kind` (run, dataset, model,
+export, monitor, alias); an edge goes from what was used to what used it, and says as what. It is
+read level by level, a few queries each, however wide.
 """
 
 import hashlib
@@ -200,7 +201,10 @@ class _Graph:
                 found.append((version.parent, version, how))
             for pk in done.get("others", []):
                 others.setdefault(pk, []).append((version, how))
-            teacher = (done.get("options") or {}).get("teacher")
+            options = done.get("options") or {}
+            if how == "live":
+                self._monitor(str(options["monitor"]), version, options.get("retraining"))
+            teacher = options.get("teacher")
             if isinstance(teacher, str):
                 asked.setdefault(teacher, []).append((version, "answers"))
         if others:
@@ -209,6 +213,12 @@ class _Graph:
         for model in self._models(asked):
             found += [(model, version, how) for version, how in asked[model.reference]]
         return found
+
+    def _monitor(self, name: str, version: DatasetVersion, retraining: int | None) -> None:
+        """What sent the live rows of a version."""
+        key = f"monitor/{name}"
+        self.nodes[key] = {"id": key, "kind": "monitor", "name": name, "retraining": retraining}
+        self.edge(key, version.reference, "live rows")
 
     def _models(self, references: Iterable[str]) -> list[ModelVersion]:
         wanted = set(references)
@@ -234,8 +244,12 @@ class _Graph:
 
     def later(self, version: ModelVersion) -> None:
         """What was made of a version: exports, runs that it began or taught, with what they left,
-        and versions with its weights."""
+        versions with its weights, and the aliases that mean it now."""
         here = version.reference
+        for alias in version.aliases.order_by("name"):
+            key = f"{version.model.name}@{alias.name}"
+            self.nodes[key] = {"id": key, "kind": "alias", "name": alias.name}
+            self.edge(here, key, "alias")
         exports = list(Export.objects.filter(version=version)[: MOST_LATER + 1])
         of_weights = Q(source__from=here) | Q(source__initialise_from=here)
         made = list(

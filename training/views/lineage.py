@@ -29,6 +29,7 @@ HOW = {
     "answers": "answers of",
     "member": "member",
     "export": "shipped",
+    "alias": "meant by",
 }
 
 
@@ -94,6 +95,16 @@ def _node(project: Project, version: ModelVersion, node: dict[str, Any]) -> dict
             lines, more = (label, size), [label, str(node["compress"] or ""), size]
             page = [project.slug, version.model.name, version.number]
             url = f"{reverse('training:model_version', args=page)}#exports-section"
+        case "monitor":
+            asked = f"retraining {node['retraining']}" if node["retraining"] else "live rows"
+            lines, more = (node["name"], asked), ["monitor", asked]
+            url = reverse("training:monitor_list", args=[project.slug])
+            if node["retraining"]:
+                url = reverse("training:retraining_detail", args=[project.slug, node["retraining"]])
+        case "alias":
+            lines, more = (node["name"], f"of {name}"), ["alias"]
+            page = [project.slug, version.model.name, version.number]
+            url = f"{reverse('training:model_promotion', args=page)}?alias={node['name']}"
         case _:
             size = f"{ui.compact(node['parameters'])} weights" if node["parameters"] else ""
             said = " · ".join(part for part in (node["architecture"], size) if part)

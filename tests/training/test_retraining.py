@@ -1,0 +1,202 @@
+"""The next student: rows that came live become a dataset version, a run trains a challenger on old
+and new rows, both are held against each other, and a person decides."""
+
+import random
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import pytest
+from django.utils import timezone
+
+from distillhub.lib import storage
+from distillhub.lib.errors import Conflict
+from projects import jobs
+from projects.models import DatasetVersion, ModelVersion, Project, User
+from projects.services import datasets, registry
+from tests.projects.test_dataset_versions import file_of
+from tests.training import in_process
+from tests.training.conftest import FILLER, launch, sentences
+from training.models import InferencePart, Monitor, Retraining, Worker
+from training.operations import live
+from training.retraining import advancing, beginning, deciding
+from training.services import lineage
+
+Status = Retraining.Status
+BASE = "/api/v1/projects/intents/retrainings/"
+#: How people say the same things since the world changed.
+NEW_WORDS = {
+    "billing": ["iban", "subscription", "vat", "voucher", "debit", "receipt"],
+    "delivery": ["drone", "locker", "pickup", "depot", "customs", "pallet"],
+    "account": ["passkey", "avatar", "token", "biometric", "handle", "session"],
+}
+
+
+def new_sentences(rows: int, seed: int = 7) -> list[dict[str, Any]]:
+    chance = random.Random(seed)
+    made = sentences(rows, seed=seed)
+    for row in made:
+        words = chance.sample(FILLER, 4) + chance.sample(NEW_WORDS[row["label"]], 2)
+        chance.shuffle(words)
+        row["text"] = " ".join(words)
+    return made
+
+
+def part_of(monitor: Monitor, folder: Path, rows: list[dict[str, Any]], kind: str = "rows") -> None:
+    """Stored rows, as a look at a monitor leaves them."""
+    path = folder / f"{kind}-{monitor.parts.count()}.parquet"
+    parquet.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
+    blob = storage.put(path)
+    times = [row["time"] for row in rows if row.get("time")]
+    InferencePart.objects.create(
+        monitor=monitor, kind=kind, day=timezone.now().date(), rows=len(rows),
+        first_at=min(times, default=None), last_at=max(times, default=None), sha256=blob.sha256,
+        size_bytes=blob.bytes,
+    )  # fmt: skip
+
+
+def live_table(many: int = 300) -> list[dict[str, Any]]:
+    """Rows of the new world: the model answers `account` to all. A third has its label, a third a
+    teacher's answer, and of a third nobody knows anything."""
+    now = timezone.now()
+    return [
+        {
+            "id": f"r{at}",
+            "time": now - timedelta(minutes=many - at),
+            "window": at // 50,
+            "text": row["text"],
+            "prediction": "account",
+            "probabilities": [0.5, 0.3, 0.2],
+            "label": row["label"] if at % 3 == 0 else None,
+            "teacher_prediction": row["label"] if at % 3 == 1 else None,
+        }
+        for at, row in enumerate(new_sentences(many))
+    ]
+
+
+def make_versions() -> None:
+    for pk in DatasetVersion.objects.ingesting().values_list("pk", flat=True):
+        jobs.ingest_dataset_version(version_id=pk)
+
+
+def upload(project: Project, rows: list[dict[str, Any]]) -> DatasetVersion:
+    """The next version of `tickets`."""
+    lines = [f"{one['text']},{one['label'] or ''},{one['split']}" for one in rows]
+    table = "\n".join(["text,label,split", *lines]).encode()
+    made = datasets.upload(
+        project=project,
+        name="tickets",
+        task="text-classification",
+        file=file_of(table),
+        dataset=project.datasets.filter(name="tickets").first(),
+        by=project.created_by,
+    )
+    make_versions()
+    return DatasetVersion.objects.get(pk=made.pk)
+
+
+@pytest.fixture
+def dataset(project: Project) -> DatasetVersion:
+    return upload(project, sentences(300))
+
+
+@pytest.fixture
+def champion(
+    project: Project, dataset: DatasetVersion, student: ModelVersion, worker: Worker
+) -> ModelVersion:
+    """`tiny@2`, which production means."""
+    run = launch(project, name="first", training={"epochs": 12})
+    in_process.carry_out(project, worker)
+    run.refresh_from_db()
+    assert run.output is not None
+    registry.set_alias(
+        model=run.output.model, name="production", version=run.output, by=project.created_by
+    )
+    return run.output
+
+
+@pytest.fixture
+def wise(
+    project: Project, champion: ModelVersion, teacher: ModelVersion, worker: Worker
+) -> ModelVersion:
+    """A teacher that knows the old words and the new ones."""
+    upload(project, sentences(300) + new_sentences(300, seed=11))
+    run = launch(project, name="wise", student="big", dataset="tickets@2", training={"epochs": 15})
+    in_process.carry_out(project, worker)
+    run.refresh_from_db()
+    assert run.output is not None
+    return run.output
+
+
+@pytest.fixture
+def monitor(project: Project, champion: ModelVersion, tmp_path: Path) -> Monitor:
+    return monitor_of(project, champion, tmp_path)
+
+
+def monitor_of(project: Project, champion: ModelVersion, folder: Path) -> Monitor:
+    made = Monitor.objects.create(
+        project=project, name="watch", task="text-classification", labels=champion.labels,
+        model=champion.model, alias="production", version=champion, salt="s" * 32,
+        window_rows=50, created_by=project.created_by,
+    )  # fmt: skip
+    part_of(made, folder, live_table())
+    return made
+
+
+@pytest.mark.django_db(transaction=True)
+def test_from_drifted_rows_to_a_promotion_and_back(
+    project: Project,
+    erin: User,
+    monitor: Monitor,
+    champion: ModelVersion,
+    wise: ModelVersion,
+    worker: Worker,
+) -> None:
+    monitor.teacher = wise
+    monitor.save()
+    found = beginning.begin(monitor=monitor, by=erin)
+    assert (found.number, found.status) == (1, Status.COLLECTING)
+
+    advancing.advance(found)
+    make_versions()
+    found = advancing.advance(found)
+    assert found.status == Status.LABELLING, found.error
+    report = found.collected.statistics["operation"]
+    assert report["seen"] == 300
+    assert report["labels"]["true"] > 50 < report["labels"]["teacher"]
+    assert report["without_label"] > 50
+
+    make_versions()  # the teacher labels the others, in a process of the engine
+    found = advancing.advance(found)
+    assert found.status == Status.TRAINING, found.error
+    with storage.open_blob(found.dataset_version.file_sha256) as stream:
+        rows = parquet.read_table(stream).to_pylist()
+    fresh = [row for row in rows if row[live.FOR] == "1"]
+    assert len(rows) == 300 + len(fresh)
+    assert all(row["label"] for row in fresh)
+    assert {row["split"] for row in fresh} == {"train", "validation", "test"}
+    assert {row[live.FROM] for row in fresh} == {"watch"}
+    assert fresh[0][live.ID].startswith("r")
+
+    in_process.carry_out(project, worker)
+    found = advancing.advance(found)  # the champion is asked about the live test rows
+    assert found.status == Status.DECIDING, found.error
+    judgement = found.judgement
+    assert judgement["passed"], judgement
+    assert judgement["new"]["difference"] > 0.2
+    assert judgement["new"]["interval"][0] > 0
+    assert judgement["new"]["teacher_labels"] > 0 < judgement["new"]["true_labels"]
+    assert judgement["old"]["rows"] == 30
+
+    deciding.decide(retraining=found, promote=True, by=erin)
+    assert found.status == Status.PROMOTED
+    assert registry.resolve(project=project, reference="tiny@production") == found.challenger
+    nodes = {one["id"] for one in lineage.of_version(version=found.challenger)["nodes"]}
+    assert {"monitor/watch", found.collected.reference, f"run/{found.run.number}"} <= nodes
+
+    deciding.roll_back(retraining=found, by=erin)
+    assert registry.resolve(project=project, reference="tiny@production") == champion
+    with pytest.raises(Conflict):
+        deciding.roll_back(retraining=found, by=erin)
