@@ -1,0 +1,149 @@
+"""What is kept of a look: rows as the monitor's privacy allows, and what was said of others."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.engine import teacher_sampling
+from training.engine.watching import known, privacy
+from training.engine.watching.parts import LATER, ROWS, TYPES, Writer
+from training.engine.watching.taken import Taken, spelt
+
+JSON = dict[str, Any]
+
+#: Columns that a row keeps, whatever share of rows is kept.
+LEAST = frozenset({
+    "id", "time", "hash", "window", "prediction", "number", "latency_ms", "label", "version",
+    "input_hash", "teacher_prediction", "teacher_probabilities", "teacher_share",
+})  # fmt: skip
+CONTENT = ("text", "cells", "blob")
+
+
+def keep(taken: Taken, rows: pa.Table, config: Mapping[str, Any], folder: Path) -> list[JSON]:
+    """Write what is kept: of new `rows`, as they are by now, what the monitor's privacy allows. The
+    parts, as `result.json` tells of them; pictures and sounds stand below `output/blobs`."""
+    monitor = config["monitor"]
+    writer = Writer(folder)
+    if len(rows):
+        writer.rows(_private(rows, monitor, folder))
+    _keep_later(taken, monitor, writer)
+    for part, table in taken.rewritten:
+        if not len(table):
+            continue
+        if part.kind == ROWS:
+            writer.rows(table)
+        else:
+            writer.said(table, part.day, waits=part.waits)
+    return writer.told
+
+
+def _keep_later(taken: Taken, monitor: Mapping[str, Any], writer: Writer) -> None:
+    groups: dict[tuple[str, bool], list[JSON]] = {}
+    for one in taken.later:
+        groups.setdefault((one["day"], one["waits"]), []).append(one)
+    for (day, waits), some in sorted(groups.items()):
+        columns = {
+            name: pa.array([one.get(name) for one in some], type=TYPES[name])
+            for name in ("id", *LATER)
+        }
+        columns["hash"] = pa.array(known.hashes(one["id"] for one in some))
+        writer.said(_answers(pa.table(columns), monitor), day, waits=waits)
+
+
+def _private(rows: pa.Table, monitor: Mapping[str, Any], folder: Path) -> pa.Table:
+    mode, salt = monitor["privacy"], monitor["salt"]
+    if mode == privacy.HASHED:
+        rows = rows.append_column("input_hash", _digests(rows, salt))
+    if mode == privacy.RAW and "content" in rows.column_names:
+        _keep_contents(rows, monitor, folder)
+    dropped = {"content"}
+    if mode == privacy.REDACTED:
+        rows = _changed(rows, "text", privacy.redacted)
+        for name in ("cells", "tags"):
+            rows = _changed(rows, name, _redacted_json)
+        dropped |= {"blob"}
+    elif mode != privacy.RAW:
+        dropped |= set(CONTENT)
+    if mode == privacy.HASHED:
+        dropped |= {"vector"} | {one for one in rows.column_names if one.startswith("described.")}
+    rows = rows.select([one for one in rows.column_names if one not in dropped])
+    return _thinned(_answers(rows, monitor), monitor)
+
+
+def _answers(rows: pa.Table, monitor: Mapping[str, Any]) -> pa.Table:
+    """Texts that models and people wrote are as private as inputs; names of classes are not."""
+    mode, salt = monitor["privacy"], monitor["salt"]
+    if monitor["labels"] or mode == privacy.RAW:
+        return rows
+    changes: dict[str, Callable[[str], str]] = {
+        privacy.REDACTED: privacy.redacted,
+        privacy.HASHED: lambda text: privacy.digest(text, salt),
+        privacy.DESCRIBED: lambda text: "",
+    }
+    for name in ("prediction", "label", "teacher_prediction"):
+        rows = _changed(rows, name, _unless_number(changes[mode]))
+    return rows
+
+
+def _unless_number(change: Callable[[str], str]) -> Callable[[str], str]:
+    def changed(text: str) -> str:
+        try:
+            float(text)
+        except ValueError:
+            return change(text)
+        return text
+
+    return changed
+
+
+def _thinned(rows: pa.Table, monitor: Mapping[str, Any]) -> pa.Table:
+    """Of all but a share of rows, chosen by a hash of their ids, only what counting needs."""
+    share = float(monitor["kept_share"])
+    if share >= 1.0:
+        return rows
+    salt = f"{monitor['salt']}:kept"
+    stays = pa.array(
+        [teacher_sampling.is_asked(one, share, salt) for one in rows.column("id").to_pylist()]
+    )
+    for place, name in enumerate(rows.column_names):
+        if name not in LEAST:
+            column = rows.column(name).combine_chunks()
+            kept = column.take(pc.if_else(stays, pa.array(range(len(rows))), None))
+            rows = rows.set_column(place, name, kept)
+    return rows
+
+
+def _keep_contents(rows: pa.Table, monitor: Mapping[str, Any], folder: Path) -> None:
+    into = folder / "output/blobs"
+    into.mkdir(parents=True, exist_ok=True)
+    share, salt = float(monitor["kept_share"]), f"{monitor['salt']}:kept"
+    names = zip(*(rows.column(one).to_pylist() for one in ("id", "blob", "content")), strict=True)
+    for identity, name, content in names:
+        if content is not None and teacher_sampling.is_asked(identity, share, salt):
+            (into / name).write_bytes(content)
+
+
+def _digests(rows: pa.Table, salt: str) -> pa.Array:
+    found: list[str | None] = [None] * len(rows)
+    for name in ("text", "cells", "blob"):
+        if name in rows.column_names:
+            for at, content in enumerate(rows.column(name).to_pylist()):
+                if content is not None:
+                    found[at] = privacy.digest(content, salt)
+    return pa.array(found, type=pa.string())
+
+
+def _changed(rows: pa.Table, name: str, change: Callable[[str], str]) -> pa.Table:
+    if name not in rows.column_names:
+        return rows
+    values = [None if one is None else change(one) for one in rows.column(name).to_pylist()]
+    place = rows.schema.get_field_index(name)
+    return rows.set_column(place, name, pa.array(values, type=pa.string()))
+
+
+def _redacted_json(text: str) -> str:
+    return str(spelt(privacy.each(json.loads(text), privacy.redacted)))
