@@ -26,7 +26,8 @@ from django.db.migrations.executor import MigrationExecutor
 from distillhub.cli import people, safety
 from distillhub.lib import planner, processes
 from distillhub.supervisor import CannotStart
-from training.services import demo
+from training.demo import project as demo
+from training.demo import traffic
 
 BACKUPS_KEPT = 5
 MIGRATING = 0x6469_7374  # names PostgreSQL's lock
@@ -47,7 +48,8 @@ def prepare(options: argparse.Namespace) -> int:
 def make_demo(options: argparse.Namespace) -> int:
     """In the background of `up`, while the worker does the work."""
     processes.belong_to_parent()
-    demo.seed(by=people.administrator())
+    user = people.administrator()
+    traffic.replay(project=demo.seed(by=user), by=user)
     return 0
 
 

@@ -82,7 +82,7 @@ def _greet(
     if options.host not in {"127.0.0.1", "localhost", "::1"}:
         _say(f"\n  Other machines can reach {options.host}; name the hosts in ALLOWED_HOSTS.")
     if told["demo"]:
-        _say("  Demo      a project that trains on real images begins by itself")
+        _say("  Demo      a project trains on real images, and is watched, by itself")
     _say("\nCtrl-C stops everything.")
 
 

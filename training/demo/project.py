@@ -1,37 +1,35 @@
-"""The demo project: real images, a teacher, a student 99 times smaller, and its control.
+"""The demo project: real images, a teacher, a student 99 times smaller, its control, and traffic.
 
-scikit-learn brings 1 797 handwritten digits of 8 by 8 pixels (UCI, "Optical Recognition of
-Handwritten Digits"), so that nothing is downloaded. Labels are treated as expensive, which is when
-distillation earns its keep: of each digit 20 images to train on have a label and 60 have none. The
-teacher learns from the first and tells the student about all of them.
+Labels are treated as expensive, which is when distillation earns its keep: of each digit 20 images
+to train on have a label and 60 have none. The teacher learns from the first, shifted now and then,
+and tells the student about all of them as they are. What comes when the student is shipped,
+traffic.py sends.
 """
 
-import io
 import time
-import zipfile
-from collections import Counter
 
 from django.core.files.base import ContentFile
-from PIL import Image
 
-from distillhub.lib.later import np
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel, User
 from projects.services import datasets, projects
+from training.demo import images, traffic
+from training.demo.traffic import DATASET, STUDENT
 from training.models import Run
 from training.services import networks, runs
 
 NAME = "Handwritten digits (demo)"
 SLUG = "handwritten-digits-demo"
-DATASET, TEACHER, STUDENT = "digits", "convnet", "pocket-convnet"
+TEACHER = "convnet"
 TASK = "image-classification"
-LABELLED, UNLABELLED, VALIDATION = 20, 60, 15  # images of each digit; all others are the test
 PATIENCE = 120.0  # seconds for the worker to read the images and count the weights
 
 DESCRIPTION = (
     "A demo that really trains: 1,797 handwritten digits, of which only 200 to train on have a "
     "label. A convolutional teacher learns from those; then a student 99 times smaller learns what "
     "the teacher says about 600 more, and once again from the labels alone, to see whether the "
-    "teacher helped. Archive it any time."
+    "teacher helped. Then it is shipped, and real images that no run saw are replayed to it: as "
+    "they are, and then darker and shifted, until the alarm leads to the next student. Archive it "
+    "any time."
 )
 TEACHER_CONFIG = {"image_size": 8, "channels": [48, 96], "hidden": 256}
 STUDENT_CONFIG = {"image_size": 8, "channels": [8, 16], "hidden": 0, "dropout": 0.0}
@@ -46,18 +44,20 @@ def wanted() -> bool:
     project = Project.objects.filter(slug=SLUG).first()
     if project is None:
         return True
-    return project.archived_at is None and project.runs.count() < 3
+    if project.archived_at is not None:
+        return False
+    return project.runs.count() < 3 or not traffic.is_over(project)
 
 
 def seed(*, by: User) -> Project:
     """Make the demo through the services that people use, or complete one that was interrupted.
 
-    Waits for the worker between the steps. Raises Unready.
+    Waits for the worker between the steps; `traffic.replay` is what comes after. Raises Unready.
     """
     project = Project.objects.filter(slug=SLUG).first()
     if project is None:
         project = projects.create(name=NAME, description=DESCRIPTION, by=by)
-    if not wanted():
+    if project.runs.count() >= 3 or not wanted():
         return project
     version = DatasetVersion.objects.filter(
         dataset__project=project, dataset__name=DATASET
@@ -65,7 +65,7 @@ def seed(*, by: User) -> Project:
         project=project,
         name=DATASET,
         task=TASK,
-        file=ContentFile(_archive(), name="digits.zip"),
+        file=ContentFile(images.archive(), name="digits.zip"),
         description="8 by 8 pixels, from the UCI repository, as scikit-learn ships them.",
         by=by,
     )
@@ -86,7 +86,12 @@ def _launch(project: Project, *, by: User) -> None:
             **common,
             "name": "Teacher, fine-tuned",
             "student": f"{TEACHER}@1",
-            "training": {"epochs": 40, "batch_size": 32, "learning_rate": 0.002},
+            "training": {
+                "epochs": 60,
+                "batch_size": 32,
+                "learning_rate": 0.002,
+                "augmentation": "light",
+            },
         },
         by=by,
     )
@@ -138,34 +143,3 @@ def _wait_for(row: DatasetVersion | ModelVersion) -> None:
         row.refresh_from_db()
     if row.status == "failed":
         raise Unready(f"{row} failed: {row.error}")
-
-
-def _archive() -> bytes:
-    """The digits in a zip: `train/3/0042.png`, without a label `train/0043.png`."""
-    # Imported here: scikit-learn and SciPy take 100 MB, which no web process should hold.
-    from sklearn.datasets import load_digits  # noqa: PLC0415
-
-    digits = load_digits()
-    shuffled = np.random.default_rng(0).permutation(len(digits.target))
-    seen: Counter[int] = Counter()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number in shuffled:
-            label = int(digits.target[number])
-            pixels = (digits.images[number] * 255 / 16).round().astype(np.uint8)
-            png = io.BytesIO()
-            Image.fromarray(pixels).save(png, "PNG")
-            archive.writestr(f"{_folder(label, seen[label])}/{number:04}.png", png.getvalue())
-            seen[label] += 1
-    return buffer.getvalue()
-
-
-def _folder(label: int, place: int) -> str:
-    """Of the `place`-th image of a digit."""
-    if place < LABELLED:
-        return f"train/{label}"
-    if place < LABELLED + UNLABELLED:
-        return "train"
-    if place < LABELLED + UNLABELLED + VALIDATION:
-        return f"validation/{label}"
-    return f"test/{label}"

@@ -1,0 +1,59 @@
+"""The images of the demo: those that are uploaded, and those that its student meets in use."""
+
+import io
+import zipfile
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from training.demo import images
+from training.demo.images import Shot
+from training.demo.traffic import PORTION, _portion
+
+
+def pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image, dtype=float)
+
+
+def test_no_image_of_the_traffic_is_in_the_dataset() -> None:
+    with zipfile.ZipFile(io.BytesIO(images.archive())) as zipped:
+        names = zipped.namelist()
+        uploaded = {zipped.read(name) for name in names}
+    assert len(names) == 10 * images.ASIDE
+    assert sum(name.startswith("test/") for name in names) == 10 * images.TEST
+    traffic = [*images.clear(), *islice(images.dark(1), 226)]
+    assert len({one.name for one in traffic}) == len(traffic) == 1797 - len(names)
+    assert not uploaded & {one.png for one in images.clear()}
+
+
+def test_a_dark_image_is_the_same_digit_with_less_light_and_a_pixel_to_the_right() -> None:
+    digit = next(one for one in images.digits() if one.place == images.ASIDE)
+    half = digit.place % 2
+    shot = next(one for one in images.dark(half) if one.name.startswith(f"dark-{digit.number:04}"))
+    whole, dark = pixels(images._png(images._image(digit))), pixels(shot.png)
+    assert shot.label == str(digit.label)
+    assert (dark[:, 0] == 0).all()
+    light = dark[:, 1:].sum() / whole[:, :-1].sum()
+    assert images.DARKEST - 0.05 < light < images.BRIGHTEST + 0.05
+
+
+def test_a_second_turn_shows_the_same_digits_in_another_light() -> None:
+    many = sum(1 for _ in images.clear())
+    first, *_, again = islice(images.dark(0), many + 1)
+    assert (first.name[-2:], again.name[-2:]) == ("-0", "-1")
+    assert first.name[:-2] == again.name[:-2]
+    assert first.png != again.png
+
+
+def test_traffic_goes_on_where_it_was() -> None:
+    def names(shots: list[Shot]) -> list[str]:
+        return [one.name for one in shots]
+
+    whole = names(list(images.clear()))
+    before, first = _portion(images.clear(), 0, 0)
+    assert (before, names(first)) == ([], whole[:PORTION])
+    before, second = _portion(images.clear(), 0, PORTION)
+    assert names(before) == names(first)
+    assert names(second) == whole[PORTION : 2 * PORTION]
