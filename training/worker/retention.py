@@ -25,7 +25,7 @@ from distillhub.lib.places import place
 from distillhub.lib.sweeping import Count, Swept
 from projects.models import Project
 from training.models import Checkpoint, Export, Publication, RowMap, Run, StorageUse
-from training.worker import checkpoints, dispatch, folders, machine
+from training.worker import checkpoints, dispatch, folders, inference_parts, machine
 from training.worker.tender import Tender
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,13 @@ DAY = 86_400.0
 PASSING = ("uploading", "ingesting")
 #: Models with many rows that name no file.
 NAMELESS = frozenset(
-    {"training.LogChunk", "training.MetricChunk", "training.Checkpoint", "training.StorageUse"}
+    {
+        "training.LogChunk",
+        "training.MetricChunk",
+        "training.Checkpoint",
+        "training.StorageUse",
+        "training.MonitorWindow",
+    }
 )
 
 _tender: Tender | None = None
@@ -198,12 +204,13 @@ def sweep_storage(*, dry: bool = False, even_so: bool = False) -> Swept:
         _free_ended()
         _remove_exports()
         _remove_maps()
+        inference_parts.remove_old()
         place().drop_unfinished(time.time() - DAY)
-    swept = sweeping.look(storage.BLOBS, sweeping.named(skipping=NAMELESS))
+    swept = sweeping.look(storage.BLOBS, _names())
     kept = sweeping.look("checkpoints", _names_of_checkpoints())
     if not dry:
         try:
-            again = sweeping.named(skipping=NAMELESS) if swept.names else set()
+            again = _names() if swept.names else set()
             sweeping.free(swept, again, even_so=even_so)
             sweeping.free(kept, _names_of_checkpoints(), even_so=True)
         finally:
@@ -259,6 +266,10 @@ def _remove_maps() -> None:
     if days:
         before = timezone.now() - timedelta(days=days)
         RowMap.objects.ready().filter(last_used__lt=before).delete()
+
+
+def _names() -> set[bytes]:
+    return sweeping.named(skipping=NAMELESS) | inference_parts.named_files()
 
 
 def _names_of_checkpoints() -> set[bytes]:

@@ -151,9 +151,9 @@ class _Look:
     def _windows(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
         hours = self.monitor["window_hours"]
         if hours:
-            return np.floor_divide(times, round(hours * MICROSECONDS))
+            return times // np.int64(round(hours * MICROSECONDS))
         order: NDArray[np.int64] = int(self.monitor["rows"]) + np.arange(len(times), dtype=np.int64)
-        return np.floor_divide(order, int(self.monitor["window_rows"]))
+        return order // np.int64(self.monitor["window_rows"])
 
     def _contents(self, lines: list[JSON]) -> tuple[list[str | None], list[bytes | None]]:
         """Pictures and sounds: their names and bytes."""
