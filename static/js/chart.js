@@ -59,6 +59,10 @@
         const [from, to] = [colour("surface-2"), colour(meta.hue || "student")];
         trace.colorscale = [[0, from], [0.02, faded(to, 0.12)], [1, to]];
       }
+      if (meta.scale === "levels") { // of drift: as it was, a notice, serious, critical
+        trace.colorscale = [[0, colour("hover")], [0.3, faded(colour("warn"), 0.22)], [0.34, faded(colour("warn"), 0.7)], [0.67, faded(colour("bad"), 0.65)], [1, colour("bad")]];
+        trace.colorbar = { ...trace.colorbar, tickfont: { ...FONT, color: colour("ink-2") }, title: { ...trace.colorbar.title, font: { ...FONT, color: colour("ink-2") } } };
+      }
       if (meta.scale === "apart") trace.colorscale = [[0, colour("teacher-line")], [0.5, colour("surface-2")], [1, colour("student")]];
       drawn.push(trace);
     }
@@ -225,6 +229,17 @@
       if (!("off" in change)) chart.revision += 1;
       draw(chart);
     }
+  });
+  // Figures by the names of their charts, made anew by the server.
+  document.addEventListener("charts:figures", (event) => {
+    for (const chart of charts) {
+      const figure = event.detail[chart.root.dataset.chartName];
+      if (!figure) continue;
+      chart.figure = chart.root.figure = figure;
+      legend(chart);
+      draw(chart);
+    }
+    document.dispatchEvent(new CustomEvent("charts:changed"));
   });
   document.addEventListener("metrics", (event) => {
     let room = true;

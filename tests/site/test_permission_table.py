@@ -142,6 +142,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
         sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
+    watched = make.monitor(version)
+    now = timezone.now()
+    watched.windows.create(number=1, starts_at=now, ends_at=now, rows=1, sums=b"")
     return World(
         sessions,
         {
@@ -175,7 +178,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "slice_name": "short",
             "queue_id": queue.pk,
             "feedback_id": said.pk,
-            "monitor_name": make.monitor(version).name,
+            "monitor_name": watched.name,
         },
     )
 

@@ -1,0 +1,149 @@
+"""How a monitor stands, in plain words: what it is, what changed, and what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from training.models import Incident, Monitor, MonitorWindow
+from training.services import signals
+from training.services.signals import QUALITY, TRAFFIC, Signal
+
+JSON = dict[str, Any]
+
+MOST_NAMED = 4
+#: Signals that tell that answers are worse, and not only that inputs are others.
+HARM = ("agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream")
+CAVEAT = (
+    "The estimate is what the student's own confidence promises. It is right where only the mix of "
+    "rows changed, and far too high where rows are of a kind that the student never learned: "
+    "believe the sampled teacher, and labels, first."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`kind` is waiting, fitting, paused, quiet or moved; `changes` one sentence each."""
+
+    kind: str
+    sentence: str
+    tone: str = "mute"
+    changes: list[str] = field(default_factory=list)
+    advice: str = ""
+
+
+def standing(
+    monitor: Monitor,
+    windows: Sequence[MonitorWindow],
+    found: Sequence[Signal],
+    incident: Incident | None,
+) -> Standing:
+    """From windows that were read, oldest first, and their signals."""
+    moved = moving(found)
+    changes = [changed(one) for one in moved[:MOST_NAMED]]
+    if len(moved) > MOST_NAMED:
+        changes.append(f"And {len(moved) - MOST_NAMED} more.")
+    if monitor.is_paused:
+        return Standing("paused", "Paused: no window is judged until somebody resumes it.", "warn")
+    if not monitor.is_fitted:
+        return Standing(
+            "fitting",
+            "Its reference is being read. Rows that come meanwhile are kept and judged after.",
+            "live",
+        )
+    if incident is not None:
+        tone = "warn" if incident.severity == "notice" else "bad"
+        return Standing("moved", incident.sentence, tone, changes, advice(found, moved))
+    if not windows:
+        if monitor.rows:
+            return Standing(
+                "waiting", "Rows came; no window of this stretch is judged yet.", "wait"
+            )
+        return Standing("waiting", "Nothing was sent yet.", "wait")
+    if moved:
+        many = "One signal is" if len(moved) == 1 else f"{len(moved)} signals are"
+        sentence = f"{many} beyond the limits in the newest window. One window opens no alert."
+        return Standing("moved", sentence, "warn", changes, advice(found, moved))
+    if all(one.level is None for one in found):
+        return Standing(
+            "quiet", "The newest windows have too few rows to say anything.", "wait", [],
+            f"A window needs {monitor.minimum_rows} rows. Send more, or make windows longer.",
+        )  # fmt: skip
+    return Standing("quiet", "All is as it was on the reference.", "good")
+
+
+def moving(found: Sequence[Signal]) -> list[Signal]:
+    """Those beyond the limits in their newest window, the worst first."""
+    against = [one for one in found if one.level is not None and one.level >= 1]
+    return sorted(against, key=lambda one: -(one.level or 0.0))
+
+
+def changed(signal: Signal) -> str:
+    """`length moved: Population stability 0.31, where chance reaches 0.05.`"""
+    score = signal.score or {}
+    facts = score.get("facts") or {}
+    name = signal.words[:1].upper() + signal.words[1:]
+    if signal.key in ("agreement", "accuracy") and facts.get("reference") is not None:
+        now = facts.get(signal.key, facts.get("accuracy", facts.get("agreement")))
+        if now is not None:
+            return f"{name} fell from {facts['reference']:.1%} to {now:.1%}."
+    if signal.key in ("error_stream", "disagreement_stream"):
+        return f"{name}: their rate rose by {score.get('effect', 0):.1%}."
+    value, limit = score.get("value"), score.get("limit")
+    if value is None:
+        return f"{name} moved."
+    beside = "" if limit is None else f", where chance reaches {limit:.3g}"
+    return f"{name} moved: {signal.detector} {value:.3g}{beside}."
+
+
+def advice(found: Sequence[Signal], moved: Sequence[Signal]) -> str:
+    """What to do about it: by whose fault it is, else by what can be known at all."""
+    if not moved:
+        return ""
+    if any(one.group == QUALITY for one in moved):
+        return (
+            "Look at the data first: values are missing, new or out of range. What else moved may "
+            "be no more than that, so nothing is retrained while it lasts."
+        )
+    by_key = {one.key: one for one in found}
+    fault = by_key.get("whose_fault")
+    if fault is not None and fault.score:
+        told = (fault.score.get("facts") or {}).get("advice")
+        if told:
+            return " ".join(told)
+    harmed = [one for one in moved if one.key in HARM]
+    if harmed:
+        return "The student does worse than it did: read the rows, then retrain it on them."
+    if all(one.group == TRAFFIC for one in moved):
+        return "More or less came than usual, or answers took longer: ask who serves the model."
+    seen = [by_key[key] for key in HARM if key in by_key and by_key[key].level is not None]
+    if seen:
+        return (
+            "What comes is different, but labels and teacher see no harm in it so far. Watch it; "
+            "there is nothing to retrain for."
+        )
+    return (
+        "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "
+        "the teacher be asked about a share of the rows."
+    )
+
+
+def newest_fact(windows: Sequence[MonitorWindow], name: str) -> tuple[Any, MonitorWindow | None]:
+    """The newest that is known of a fact, and its window."""
+    for window in reversed(windows):
+        found = window.facts.get(name)
+        if found is not None:
+            return found, window
+    return None, None
+
+
+def versions(windows: Sequence[MonitorWindow]) -> list[tuple[int, str]]:
+    """When another version began to answer most rows: (milliseconds, its name)."""
+    found: list[tuple[int, str]] = []
+    before = ""
+    for window in windows:
+        shares: JSON = window.facts.get("versions") or {}
+        most = max(shares, key=lambda name: (shares[name], name), default="")
+        if most and before and most != before:
+            found.append((signals.milliseconds(window.starts_at), most))
+        before = most or before
+    return found

@@ -1,0 +1,151 @@
+"""How a shipped student is: one sentence, what moved, and what to do; kept current while it is
+looked at."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from projects.models import Project
+from training.models import Monitor
+from training.services import monitor_words, signals
+from training.services.monitor_words import Standing
+from training.services.signals import Signal
+from training.views import monitor_charts as charts
+from training.views import monitor_parts as parts
+from training.views.monitor_parts import Stretch
+
+JSON = dict[str, Any]
+NOW = "training/_monitor_now.html"
+
+
+@require_safe
+def monitor_health(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    project, monitor = parts.monitor_of(request, project_slug, name)
+    found = parts.stretch(request, monitor, "scores", "facts")
+    told = signals.all_of(monitor, found.windows)
+    drawn = _charts(monitor, found, told)
+    context = {
+        **parts.frame(project, monitor, "health"),
+        **parts.ranged(found),
+        **_now(project, monitor, found, told),
+        "windows": found.windows,
+        "strip": drawn[0] if drawn else None,
+        "charts": drawn[1:],
+        "mark": _mark(monitor),
+        "live": reverse("training:monitor_live", args=[project.slug, monitor.name]),
+        "window_url": reverse("training:monitor_window", args=[project.slug, monitor.name, 0]),
+        "query": request.GET.urlencode(),
+    }
+    return render(request, "training/monitor_health.html", context)
+
+
+@require_safe
+def monitor_live(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    """204 while nothing is new since `known`; else the sentence, the numbers and every figure."""
+    project, monitor = parts.monitor_of(request, project_slug, name)
+    mark = _mark(monitor)
+    if request.GET.get("known") == mark:
+        return HttpResponse(status=204)
+    found = parts.stretch(request, monitor, "scores", "facts")
+    told = signals.all_of(monitor, found.windows)
+    context = {
+        **parts.frame(project, monitor, "health"),
+        **_now(project, monitor, found, told),
+        "windows": found.windows,
+    }
+    return JsonResponse(
+        {
+            "mark": mark,
+            "html": render_to_string(NOW, context, request=request),
+            "figures": {one["name"]: one["figure"] for one in _charts(monitor, found, told)},
+        }
+    )
+
+
+def _mark(monitor: Monitor) -> str:
+    """Another whenever there is something new to show."""
+    window = monitor.windows.order_by("-number").values_list("number", "rows", "judged_at").first()
+    look = monitor.looks.order_by("-pk").values_list("pk", "status").first()
+    incident = monitor.incidents.order_by("-pk").values_list("pk", "closed_at", "severity").first()
+    return str((window, look, incident, monitor.rows, monitor.is_paused, monitor.fitted_at))
+
+
+def _now(project: Project, monitor: Monitor, found: Stretch, told: list[Signal]) -> JSON:
+    incident = parts.open_incident(monitor)
+    standing = monitor_words.standing(monitor, found.windows, told, incident)
+    return {
+        "standing": standing,
+        "incident": incident,
+        "moving": monitor_words.moving(told)[:8],
+        "numbers": _numbers(monitor, found),
+        "fitting": _fitting(monitor, standing),
+        "newest": found.windows[-1] if found.windows else None,
+    }
+
+
+def _fitting(monitor: Monitor, standing: Standing) -> JSON | None:
+    """How far the worker is with the reference, or why it gave up."""
+    if standing.kind != "fitting":
+        return None
+    look = monitor.looks.filter(fits=True).first()
+    return None if look is None else {"look": look, "error": look.error}
+
+
+def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
+    """The few that matter: as large as can be read from afar."""
+    windows = found.windows
+    made = []
+    for name, label in (("agreement", "Agreement"), ("accuracy", "Accuracy")):
+        fact, _ = monitor_words.newest_fact(windows, name)
+        if isinstance(fact, dict) and fact.get("value") is not None:
+            before = charts.reference_of(monitor, name, "value")
+            made.append(_share(label, fact, before, f"of {fact.get('rows') or 0:.0f} rows"))
+    estimate, _ = monitor_words.newest_fact(windows, "estimated_accuracy")
+    if isinstance(estimate, dict) and estimate.get("value") is not None:
+        made.append(
+            {"label": "Estimated accuracy", "value": f"{estimate['value']:.1%}"}
+            | {"hint": "by confidence alone; see its caveat"}
+        )
+    sure, _ = monitor_words.newest_fact(windows, "confidence")
+    if isinstance(sure, dict) and sure.get("mean") is not None:
+        before = charts.reference_of(monitor, "confidence", "mean")
+        made.append(_share("Confidence", {"value": sure["mean"]}, before, "on average"))
+    slow, _ = monitor_words.newest_fact(windows, "latency")
+    if isinstance(slow, dict) and slow.get("p95") is not None:
+        made.append(
+            {"label": "Latency", "value": f"{slow['p95']:.3g} ms", "hint": "95 of 100 take less"}
+        )
+    if windows:
+        made.append(
+            {"label": "Rows", "value": f"{windows[-1].rows:,}".replace(",", " ")}
+            | {"hint": "in the newest window"}
+        )
+    return made[:5]
+
+
+def _share(label: str, fact: JSON, before: float | None, of: str) -> JSON:
+    value = fact["value"]
+    hint = of if before is None else f"{of}; {before:.1%} on the reference"
+    low = before is not None and fact.get("high") is not None and fact["high"] < before
+    return {"label": label, "value": f"{value:.1%}", "hint": hint, "tone": "bad" if low else ""}
+
+
+def _charts(monitor: Monitor, found: Stretch, told: list[Signal]) -> list[JSON]:
+    """The picture of all, then what else there are numbers of."""
+    if not found.windows:
+        return []
+    made = [charts.strip(found, told)]
+    if charts.knows(found, "agreement"):
+        made.append(charts.agreement(monitor, found))
+    if charts.knows(found, "accuracy", "estimated_accuracy"):
+        made.append(charts.accuracy(monitor, found))
+    if charts.knows(found, "confidence"):
+        made.append(charts.confidence(monitor, found))
+    made.append(charts.volume(found))
+    if charts.knows(found, "latency"):
+        made.append(charts.latency(found))
+    return charts.with_marks(made, found)

@@ -1,0 +1,109 @@
+"""What teacher and labels say of the student: agreement, accuracy, and whose fault errors are."""
+
+import math
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from training.charts.drift_series import FAULTS
+from training.models import Monitor
+from training.services import monitor_defaults, monitor_words, signals
+from training.views import monitor_charts as charts
+from training.views import monitor_parts as parts
+from training.views.monitor_parts import Stretch
+
+JSON = dict[str, Any]
+
+DROP = 0.05  # of the agreement, that sentences tell of
+WORDS = {
+    "both_right": "Nothing to do.",
+    "teacher_wrong": "The student learned better than it was taught; nothing to do.",
+    "student_wrong": "Distil again, on rows like these.",
+    "both_wrong": "The world is new: replace the teacher, or teach it these rows.",
+}
+
+
+@require_safe
+def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    project, monitor = parts.monitor_of(request, project_slug, name)
+    found = parts.stretch(request, monitor, "scores", "facts")
+    told = {one.key: one for one in signals.all_of(monitor, found.windows)}
+    context = {
+        **parts.frame(project, monitor, "teacher"),
+        **parts.ranged(found),
+        "windows": found.windows,
+        "charts": _charts(monitor, found),
+        "fault_chart": charts.faults(found) if charts.knows(found, "faults") else None,
+        "fault_rows": _faults(monitor, found),
+        "advice": _advice(told.get("whose_fault")),
+        "sample": _sample(monitor, found),
+        "canary": (monitor.reference or {}).get("canary"),
+        "caveat": monitor_words.CAVEAT,
+        "window_url": reverse("training:monitor_window", args=[project.slug, monitor.name, 0]),
+        "rows_url": parts.rows_address(project, monitor),
+    }
+    return render(request, "training/monitor_teacher.html", context)
+
+
+def _charts(monitor: Monitor, found: Stretch) -> list[JSON]:
+    made = []
+    if charts.knows(found, "agreement"):
+        made.append(charts.agreement(monitor, found))
+    if charts.knows(found, "accuracy", "estimated_accuracy"):
+        made.append(charts.accuracy(monitor, found))
+    if charts.knows(found, "calibration_error"):
+        made.append(charts.calibration_error(monitor, found))
+    return charts.with_marks(made, found)
+
+
+def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
+    """Who was wrong, over the whole stretch, beside the reference, and what it asks for."""
+    total = dict.fromkeys(FAULTS, 0)
+    for window in found.windows:
+        for kind, count in (window.facts.get("faults") or {}).items():
+            if kind in total:
+                total[kind] += count
+    rows = sum(total.values())
+    before = (monitor.reference or {}).get("faults") or {}
+    known = sum(before.get(kind, 0) for kind in FAULTS)
+    if not rows:
+        return []
+    return [
+        {
+            "kind": kind,
+            "words": words,
+            "tone": tone,
+            "rows": total[kind],
+            "share": total[kind] / rows,
+            "before": before.get(kind, 0) / known if known else None,
+            "do": WORDS[kind],
+        }
+        for kind, (words, tone) in FAULTS.items()
+    ]
+
+
+def _advice(signal: signals.Signal | None) -> list[str]:
+    if signal is None or not signal.score:
+        return []
+    return list((signal.score.get("facts") or {}).get("advice") or ())
+
+
+def _sample(monitor: Monitor, found: Stretch) -> JSON:
+    """How many answers there are, how many it takes to see a fall, and how long that lasts."""
+    answers = sum(int(one.facts.get("rows_with_answer") or 0) for one in found.windows)
+    before = charts.reference_of(monitor, "agreement", "value") or monitor_defaults.BEFORE
+    before = min(0.995, max(DROP + 0.01, before))
+    needed = monitor_defaults.rows_needed(before, before - DROP)
+    rows = [one.rows for one in found.windows]
+    a_window = monitor.teacher_share * (sum(rows) / len(rows)) if rows else 0.0
+    return {
+        "answers": answers,
+        "needed": needed,
+        "before": before,
+        "after": before - DROP,
+        "a_window": round(a_window),
+        "windows": math.ceil(needed / a_window) if a_window >= 1 else None,
+    }
