@@ -78,6 +78,17 @@ def test_what_is_put_is_read_and_copied_to_the_byte(kept: Kept, tmp_path: Path) 
     assert names() == [storage.key(blob.sha256)]
 
 
+def test_what_is_lent_is_whole_and_a_damaged_file_is_not_lent(kept: Kept, tmp_path: Path) -> None:
+    blob = storage.put(written(tmp_path, b"rows of a day"))
+    for _ in range(2):
+        lent = storage.lend(blob.sha256, tmp_path / "look" / "part")
+        assert lent.read_bytes() == b"rows of a day"
+    other = storage.put(written(tmp_path, b"rows of another"))
+    kept.spoil(storage.key(other.sha256), b"rows of an other")
+    with pytest.raises(Damaged):
+        storage.lend(other.sha256, tmp_path / "look" / "other")
+
+
 def test_equal_files_take_the_space_of_one_and_an_empty_one_is_a_file(
     kept: Kept, tmp_path: Path
 ) -> None:
