@@ -145,6 +145,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:monitor_window": READ,
     "training:monitor_rows": READ,
     "training:monitor_teacher": READ,
+    "training:monitor_new": EDIT_FORM,
+    "training:monitor_settings": {"GET": VIEWER, "POST": EDITOR},
     "training:monitor_pause": EDIT,
     "training:monitor_resume": EDIT,
     "training:monitor_refit": EDIT,

@@ -35,6 +35,9 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     "error_stream": ("adwin",),
     "disagreement_stream": ("adwin",),
     "whose_fault": ("whose_fault",),
+    "quality": ("quality",),
+    "volume": ("volume",),
+    "latency": ("latency",),
 }
 
 #: What of a catalog's `watches` may stand under a key of DETECTORS, in words for people.
@@ -50,6 +53,9 @@ WATCHES: dict[str, tuple[set[str], str]] = {
     "error_stream": ({"errors"}, "Errors, one row after another"),
     "disagreement_stream": ({"agreement"}, "Disagreement with the teacher, one row after another"),
     "whose_fault": ({"accuracy", "agreement"}, "Who errs more than before: student, teacher, both"),
+    "quality": ({"quality"}, "Missing, unseen, out of range and repeated values"),
+    "volume": ({"traffic"}, "How many rows come"),
+    "latency": ({"traffic"}, "How long answers take"),
 }
 
 #: Kinds that need probabilities, and so say nothing of numbers that are predicted.
@@ -61,8 +67,12 @@ def detectors(*, has_labels: bool) -> JSON:
     return {
         key: [with_options(one) for one in found]
         for key, found in DETECTORS.items()
-        if has_labels or key not in OF_CLASSES
+        if (has_labels or key not in OF_CLASSES) and all(map(_is_there, found))
     }
+
+
+def _is_there(detector: str) -> bool:
+    return catalog.find("detectors", detector) is not None
 
 
 def with_options(detector: str) -> JSON:

@@ -109,6 +109,10 @@ class _Reading:
             has_labels = bool(self.columns["labels"])
             usual = monitor_defaults.detectors(has_labels=has_labels)
             self.columns["detectors"] = usual | self.columns.get("detectors", {})
+            if "slices" not in self.columns and self.columns["dataset_version"] is not None:
+                saved = self.columns["dataset_version"].dataset.slices
+                named = saved.values_list("name", "conditions")[: monitor_rules.MOST_SLICES]
+                self.columns["slices"] = monitor_rules.slices_of(named)
             if "teacher" not in self.columns:
                 version = self.columns["version"]
                 found = monitor_defaults.teacher_of(version) if version is not None else None

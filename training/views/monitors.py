@@ -35,7 +35,7 @@ def monitor_pause(request: HttpRequest, project_slug: str, name: str) -> HttpRes
     monitor = monitors.find(project=project, name=name)
     monitors.pause(monitor=monitor, by=permissions.person(request))
     messages.success(request, f"Paused {monitor.name}: no window is judged until it is resumed.")
-    return redirect("training:monitor_list", project.slug)
+    return redirect("training:monitor_settings", project.slug, monitor.name)
 
 
 @require_POST
@@ -44,7 +44,7 @@ def monitor_resume(request: HttpRequest, project_slug: str, name: str) -> HttpRe
     monitor = monitors.find(project=project, name=name)
     monitors.resume(monitor=monitor, by=permissions.person(request))
     messages.success(request, f"{monitor.name} judges windows again.")
-    return redirect("training:monitor_list", project.slug)
+    return redirect("training:monitor_settings", project.slug, monitor.name)
 
 
 @require_POST
@@ -53,7 +53,7 @@ def monitor_refit(request: HttpRequest, project_slug: str, name: str) -> HttpRes
     monitor = monitors.find(project=project, name=name)
     monitors.refit(monitor=monitor, by=permissions.person(request))
     messages.success(request, "The reference is taken anew; windows are judged after.")
-    return redirect("training:monitor_list", project.slug)
+    return redirect("training:monitor_settings", project.slug, monitor.name)
 
 
 @require_POST

@@ -1,0 +1,456 @@
+"""The form of a monitor: what was typed, and what it asks for as REST would take it. It judges
+nothing; the service says what is wrong, and where."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+from distillhub.lib import rest
+from distillhub.lib.errors import DomainError
+from projects.models import DatasetVersion, ModelVersion, Project
+from training import catalog
+from training.engine import alerting
+from training.forms import fields
+from training.models import Monitor
+from training.services import monitor_defaults, monitor_rules, monitor_settings, monitor_told
+
+JSON = dict[str, Any]
+Choice = tuple[str, str]
+
+ELSEWHERE = "elsewhere"
+MOST_CHOICES = 200
+LONGEST = 20_000  # characters of a field
+#: Texts of a form that nobody touched.
+EMPTY: dict[str, str] = {
+    "name": "", "notes": "", "model": "", "external": "", "external_task": "text-classification",
+    "external_labels": "", "reference": "", "traffic_hours": "24", "traffic_from": "",
+    "traffic_until": "", "window": "rows", "window_rows": "500", "window_hours": "1",
+    "minimum_rows": "", "grace_minutes": str(monitor_defaults.GRACE_MINUTES), "teacher": "default",
+    "teacher_percent": "", "teacher_daily": str(monitor_defaults.TEACHER_DAILY), "privacy": "raw",
+    "retention_days": str(monitor_defaults.RETENTION_DAYS), "kept_percent": "100",
+    "correction": "holm", "level": "", "opens": "", "among": "", "closes": "", "least": "",
+    "silence_hours": "", "quiet_from": "", "quiet_until": "", "quiet_zone": "UTC", "slices": "",
+}  # fmt: skip
+OWN_TRAFFIC, PAST_TRAFFIC = "traffic next", "traffic past"
+
+
+class DetectorRow(NamedTuple):
+    """What watches one kind of signal."""
+
+    key: str
+    label: str
+    now: str  # a key; "" unwatched; "several" as it is, which only REST says
+    choices: list[Choice]
+    several: str
+
+
+class MonitorDraft:
+    """What was typed so far. `monitor` is the one that is changed, if it is no new one."""
+
+    def __init__(
+        self, project: Project, texts: Mapping[str, str], monitor: Monitor | None = None
+    ) -> None:
+        self.project, self.monitor = project, monitor
+        self.texts = EMPTY | {key: texts[key] for key in EMPTY if key in texts}
+        self.detectors = {
+            key[len("detectors.") :]: value
+            for key, value in texts.items()
+            if key.startswith("detectors.")
+        }
+        self.faults: dict[str, list[str]] = {}
+        self._versions: list[ModelVersion] | None = None
+
+    @classmethod
+    def of(cls, monitor: Monitor) -> Self:
+        """As it is."""
+        return cls(monitor.project, _texts(monitor), monitor)
+
+    @classmethod
+    def read(
+        cls, project: Project, posted: Mapping[str, str], monitor: Monitor | None = None
+    ) -> Self:
+        """Of a form, or of what was typed into one."""
+        known = {str(key): str(posted[key])[:LONGEST] for key in posted}
+        return cls(project, known, monitor)
+
+    def begin(self) -> None:
+        """Fill in what follows from the model that is chosen, of a new one."""
+        text = self.texts
+        if not text["model"] and self.models:
+            text["model"] = self.models[0][1][0][0]
+        known = [key for key, _ in self.references]
+        if text["reference"] not in (*known, OWN_TRAFFIC, PAST_TRAFFIC):
+            text["reference"] = self._usual_reference(known)
+        if text["teacher"] not in {key for key, _ in self.teachers}:
+            text["teacher"] = "default"
+
+    def _usual_reference(self, known: list[str]) -> str:
+        """The test rows of the run that made the model; else the newest dataset's."""
+        run = getattr(self.version, "produced_by", None) if self.version is not None else None
+        if run is not None and run.dataset_version is not None:
+            own = f"{run.dataset_version.reference}:test"
+            if own in known:
+                return own
+        return known[0] if known and not self.is_external else OWN_TRAFFIC
+
+    def changes(self) -> JSON:
+        """What differs from the monitor as it is; all of a new one."""
+        asked = self.asked()
+        if self.monitor is None:
+            return asked
+        before = MonitorDraft.of(self.monitor).asked()
+        return {
+            key: value
+            for key, value in asked.items()
+            if key == "detectors" or before.get(key) != value
+        }
+
+    def __getitem__(self, name: str) -> str:
+        return self.texts[name]
+
+    @property
+    def is_new(self) -> bool:
+        return self.monitor is None
+
+    @property
+    def is_external(self) -> bool:
+        return self.texts["model"] == ELSEWHERE
+
+    # -- choices --
+
+    @property
+    def versions(self) -> list[ModelVersion]:
+        """That can be watched, the newest of each name first."""
+        if self._versions is None:
+            found = (
+                ModelVersion.objects.ready()
+                .filter(model__project=self.project, model__task__in=monitor_settings.tasks())
+                .select_related("model")
+                .prefetch_related("aliases")
+                .order_by("model__name", "-number")[:MOST_CHOICES]
+            )
+            self._versions = [one for one in found if not monitor_settings.unwatchable(one)]
+        return self._versions
+
+    @property
+    def models(self) -> list[tuple[str, list[Choice]]]:
+        """In groups: aliases that are followed, versions that stay, another's."""
+        follow = [
+            (f"{one.model.name}@{alias.name}", f"{one.model.name}@{alias.name}, now {one.number}")
+            for one in self.versions
+            for alias in one.aliases.all()
+        ]
+        stay = [(one.reference, one.reference) for one in self.versions]
+        groups = [("Follows an alias", follow), ("Stays with a version", stay)]
+        groups.append(("Served elsewhere", [(ELSEWHERE, "A model that is served elsewhere")]))
+        if self.monitor is not None:
+            external = bool(self.monitor.external)
+            groups = [one for one in groups if (one[0] == "Served elsewhere") == external]
+        return [one for one in groups if one[1]]
+
+    @property
+    def version(self) -> ModelVersion | None:
+        """That is chosen, as far as it is known."""
+        name, _, which = self.texts["model"].partition("@")
+        for one in self.versions:
+            if one.model.name != name:
+                continue
+            named = which in {alias.name for alias in one.aliases.all()}
+            if which in ("", str(one.number)) or named:
+                return one
+        return None
+
+    @property
+    def task(self) -> str:
+        if self.monitor is not None:
+            return self.monitor.task
+        if self.is_external:
+            return self.texts["external_task"]
+        return self.version.model.task if self.version is not None else ""
+
+    @property
+    def tasks(self) -> list[str]:
+        return monitor_settings.tasks()
+
+    @property
+    def references(self) -> list[Choice]:
+        """Splits of datasets of the task, those of the newest versions first."""
+        found = (
+            DatasetVersion.objects.ready()
+            .filter(dataset__project=self.project, dataset__task=self.task)
+            .select_related("dataset")
+            .order_by("-pk")[:50]
+        )
+        listed = []
+        for one in found:
+            splits = sorted(one.splits.items(), key=lambda part: part[0] != "test")
+            for split, told in splits:
+                if told["rows"] >= monitor_settings.LEAST_REFERENCE:
+                    words = f"{one.reference}, {split}: {told['rows']} rows"
+                    listed.append((f"{one.reference}:{split}", words))
+        return listed
+
+    @property
+    def usual_teacher(self) -> ModelVersion | None:
+        version = self.version
+        return monitor_defaults.teacher_of(version) if version is not None else None
+
+    @property
+    def teachers(self) -> list[Choice]:
+        """That answer in the same words."""
+        version, usual = self.version, self.usual_teacher
+        found: list[Choice] = []
+        if self.monitor is None:
+            words = f"{usual.reference}, which taught it" if usual is not None else "none taught it"
+            found.append(("default", f"As usual ({words})"))
+        found.append(("none", "Nobody is asked"))
+        labels = set(version.labels) if version is not None else set(self._labels())
+        every = (
+            ModelVersion.objects.ready()
+            .filter(model__project=self.project, model__task=self.task)
+            .select_related("model")
+            .order_by("-pk")[:MOST_CHOICES]
+        )
+        for one in every:
+            can = one.is_asked or (one.has_network and one.is_trained)
+            if can and set(one.labels) == labels and one != version:
+                elsewhere = ", a service elsewhere" if one.is_asked else ""
+                found.append((one.reference, f"{one.reference}{elsewhere}"))
+        now = self.texts["teacher"]
+        if now and now not in {key for key, _ in found}:
+            found.append((now, now))
+        return found
+
+    @property
+    def privacies(self) -> list[Choice]:
+        return [(str(key), str(words)) for key, words in Monitor.Privacy.choices]
+
+    @property
+    def corrections(self) -> list[Choice]:
+        return [(key, key.replace("_", " ").capitalize()) for key in monitor_rules.CORRECTIONS]
+
+    @property
+    def severities(self) -> list[str]:
+        return list(alerting.SEVERITIES)
+
+    @property
+    def detector_rows(self) -> list[DetectorRow]:
+        kept = self._kept_detectors()
+        rows = []
+        for key, (_, label) in monitor_defaults.WATCHES.items():
+            if key not in kept:
+                continue
+            choices = [("", "Not watched")]
+            for one in monitor_rules.fitting_detectors(key):
+                method = catalog.find("detectors", one)
+                choices.append((one, str(method["label"]) if method else one))
+            now, several = self.detectors.get(key, ""), ""
+            known = [part["kind"] for part in kept[key]]
+            if key not in self.detectors:
+                now = known[0] if len(known) == 1 else "several" if known else ""
+            if len(known) > 1:
+                names = [label for one, label in choices if one in known]
+                several = " and ".join(names)
+            rows.append(DetectorRow(key, label, now, choices, several))
+        return rows
+
+    def _kept_detectors(self) -> JSON:
+        if self.monitor is not None:
+            return dict(self.monitor.detectors)
+        regression = self.version is not None and self.version.problem == "regression"
+        return monitor_defaults.detectors(has_labels=not regression)
+
+    # -- what is asked --
+
+    def asked(self) -> JSON:
+        """As REST would take it."""
+        text = self.texts
+        told: JSON = {
+            "name": text["name"],
+            "notes": text["notes"],
+            "model": self._model(),
+            "reference": self._reference(),
+            "window": self._window(),
+            "schedule": {"grace_minutes": number(text["grace_minutes"])},
+            "teacher_daily": number(text["teacher_daily"]),
+            "privacy": text["privacy"],
+            "retention_days": number(text["retention_days"]),
+            "kept_share": _share(text["kept_percent"]),
+            "correction": text["correction"],
+            "alerts": self._alerts(),
+        }
+        if text["minimum_rows"].strip():
+            told["minimum_rows"] = number(text["minimum_rows"])
+        if text["teacher"] != "default":
+            told["teacher"] = None if text["teacher"] in ("", "none") else text["teacher"]
+        if text["teacher_percent"].strip() and text["teacher"] != "none":
+            told["teacher_sample_rate"] = _share(text["teacher_percent"])
+        if chosen := self._detectors():
+            told["detectors"] = chosen
+        if self.monitor is not None or text["slices"].strip():
+            told["slices"] = _loaded(text["slices"], [])
+        return told
+
+    def _model(self) -> Any:
+        if self.is_external:
+            return {
+                "external": self.texts["external"], "task": self.texts["external_task"],
+                "labels": self._labels(),
+            }  # fmt: skip
+        return self.texts["model"]
+
+    def _labels(self) -> list[str]:
+        lines = self.texts["external_labels"].replace(",", "\n").splitlines()
+        return [one.strip() for one in lines if one.strip()]
+
+    def _reference(self) -> Any:
+        chosen = self.texts["reference"]
+        if chosen == OWN_TRAFFIC:
+            return {"traffic": {"hours": number(self.texts["traffic_hours"])}}
+        if chosen == PAST_TRAFFIC:
+            start, end = self.texts["traffic_from"], self.texts["traffic_until"]
+            return {"traffic": {"from": start, "until": end}}
+        return chosen
+
+    def _window(self) -> JSON:
+        if self.texts["window"] == "hours":
+            return {"hours": number(self.texts["window_hours"])}
+        return {"rows": number(self.texts["window_rows"])}
+
+    def _detectors(self) -> JSON:
+        kept = self._kept_detectors()
+        found: JSON = {}
+        for key, kind in self.detectors.items():
+            if kind == "several":
+                continue
+            before = kept.get(key, [])
+            if kind and [one["kind"] for one in before] == [kind]:
+                continue  # with the options that it has
+            found[key] = [kind] if kind else []
+            if found[key] == before:
+                del found[key]
+        return found
+
+    def _alerts(self) -> JSON:
+        text = self.texts
+        kept = dict(self.monitor.alerting) if self.monitor is not None else {}
+        rules = dict(self.monitor.rules) if self.monitor is not None else {}
+        every = {
+            name: number(text[name])
+            for name in ("level", "opens", "among", "closes")
+            if text[name].strip()
+        }
+        if every:
+            rules["*"] = {**rules.get("*", {}), **every}
+        told: JSON = {**kept, "rules": rules}
+        if text["least"]:
+            told["least"] = text["least"]
+        if text["silence_hours"].strip():
+            told["silence_hours"] = number(text["silence_hours"])
+        told.pop("quiet_hours", None)
+        if text["quiet_from"].strip() or text["quiet_until"].strip():
+            days = (kept.get("quiet_hours") or {}).get("days", [])
+            told["quiet_hours"] = {
+                "from": text["quiet_from"], "until": text["quiet_until"],
+                "zone": text["quiet_zone"] or "UTC", "days": days,
+            }  # fmt: skip
+        return told
+
+    # -- what was wrong --
+
+    def refuse(self, error: DomainError) -> None:
+        self.faults = dict(error.fields) or {"": [error.detail]}
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """By the field of the form beside which they stand."""
+        found: dict[str, list[str]] = {}
+        for at, said in self.faults.items():
+            found.setdefault(_place(at), []).extend(said)
+        return {at: " ".join(said) for at, said in found.items()}
+
+    @property
+    def has_further_news(self) -> bool:
+        return bool(set(self.errors) & {"detectors", "alerts", "slices", "rows", "correction"})
+
+
+def number(text: str) -> Any:
+    """What was typed, as a number where it is one: the service names what is wrong."""
+    for kind in (int, float):
+        try:
+            return kind(text.strip())
+        except ValueError:
+            continue
+    return text.strip() or None
+
+
+def _share(text: str) -> Any:
+    percent = number(text.replace("%", ""))
+    return round(percent / 100, 6) if isinstance(percent, int | float) else percent
+
+
+def _loaded(text: str, nothing: Any) -> Any:
+    """JSON, or the text itself, which the service refuses by its field."""
+    if not text.strip():
+        return nothing
+    try:
+        return rest.loaded(text.encode())
+    except ValueError:
+        return text
+
+
+#: Where a fault stands, by how its field begins.
+PLACES = (
+    ("model", "model"), ("reference", "reference"), ("window", "window"),
+    ("minimum_rows", "rows"), ("schedule", "rows"), ("detectors", "detectors"),
+    ("correction", "correction"), ("alerts", "alerts"), ("slices", "slices"),
+    ("teacher_sample_rate", "teacher"), ("teacher_daily", "teacher"), ("teacher", "teacher"),
+    ("privacy", "privacy"), ("retention_days", "kept"), ("kept_share", "kept"), ("name", "name"),
+    ("notes", "notes"),
+)  # fmt: skip
+
+
+def _place(at: str) -> str:
+    stem = at.partition(".")[0]
+    return next((place for begins, place in PLACES if stem == begins), "")
+
+
+def _texts(monitor: Monitor) -> dict[str, str]:
+    """As a person would have typed it."""
+    every = monitor.rules.get("*", {})
+    quiet = monitor.alerting.get("quiet_hours") or {}
+    texts = {
+        "name": monitor.name,
+        "notes": monitor.notes,
+        "model": ELSEWHERE if monitor.external else str(monitor_told.model(monitor) or ""),
+        "external": monitor.external,
+        "external_task": monitor.task,
+        "external_labels": "\n".join(map(str, monitor.labels)),
+        "window": "rows" if monitor.window_rows is not None else "hours",
+        "window_rows": fields.written(monitor.window_rows or 500),
+        "window_hours": fields.written(monitor.window_hours or 1),
+        "minimum_rows": fields.written(monitor.minimum_rows),
+        "grace_minutes": fields.written(monitor.grace_minutes),
+        "teacher": monitor.teacher.reference if monitor.teacher is not None else "none",
+        "teacher_percent": fields.written(round(monitor.teacher_share * 100, 4)),
+        "teacher_daily": fields.written(monitor.teacher_daily),
+        "privacy": monitor.privacy,
+        "retention_days": fields.written(monitor.retention_days),
+        "kept_percent": fields.written(round(monitor.kept_share * 100, 4)),
+        "correction": monitor.correction,
+        **{name: fields.written(every.get(name)) for name in ("level", "opens", "among", "closes")},
+        "least": str(monitor.alerting.get("least", "")),
+        "silence_hours": fields.written(monitor.alerting.get("silence_hours")),
+        "quiet_from": quiet.get("from", ""),
+        "quiet_until": quiet.get("until", ""),
+        "quiet_zone": quiet.get("zone", "UTC"),
+        "slices": json.dumps(monitor.slices, ensure_ascii=False) if monitor.slices else "",
+    }
+    reference = monitor_told.reference(monitor)
+    if isinstance(reference, dict):
+        texts["reference"] = PAST_TRAFFIC
+        texts["traffic_from"] = reference["traffic"]["from"]
+        texts["traffic_until"] = reference["traffic"]["until"]
+    else:
+        texts["reference"] = reference or ""
+    return texts
