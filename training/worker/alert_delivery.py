@@ -5,8 +5,9 @@
     send      alert_senders.py; a process that dies here sends again, under the same id
     settle    sent; or due again after BACK_OFF; or failed, after the last try
 
-A channel is sent one message a minute at most, and MOST_AN_HOUR an hour: what comes meanwhile is
-gathered into the next, so that fifty incidents at once are no fifty messages.
+A channel is sent one message a minute at most, and MOST_AN_HOUR an hour (unless something is
+critical): what comes meanwhile is gathered into the next, so that fifty incidents at once are no
+fifty messages.
 """
 
 import logging
@@ -38,7 +39,7 @@ BACK_OFF = (
     timedelta(hours=5),
     timedelta(hours=10),
 )
-MOST_GATHERED = 200
+MOST_TOLD = 40  # changes that a message tells each by itself
 
 
 def deliver(channel_id: int, *, now: datetime | None = None) -> int:
@@ -65,7 +66,7 @@ def claim(channel_id: int, *, now: datetime) -> AlertMessage | None:
         if message is None:
             return None
         if message.tries == 0:
-            rested = _rested(channel, now)
+            rested = _rested(channel, now, due)
             if rested > now:
                 due.filter(tries=0).update(due_at=rested)
                 message = due.first()  # one that is tried again needs no rest
@@ -120,8 +121,8 @@ def _waiting(channel: AlertChannel) -> Any:
     return AlertMessage.objects.filter(channel=channel, status=Status.WAITING, within=None)
 
 
-def _rested(channel: AlertChannel, now: datetime) -> datetime:
-    """From when on the channel may be sent a new message."""
+def _rested(channel: AlertChannel, now: datetime, due: Any) -> datetime:
+    """From when on the channel may be sent a new message of what is due."""
     hour = AlertMessage.objects.filter(
         channel=channel, within=None, sent_at__gt=now - timedelta(hours=1)
     )
@@ -129,15 +130,16 @@ def _rested(channel: AlertChannel, now: datetime) -> datetime:
     times = [one for one in newest if one is not None]
     if not times:
         return now
-    full = len(times) == MOST_AN_HOUR
     after = times[0] + BETWEEN
-    return max(after, times[-1] + timedelta(hours=1)) if full else after
+    if len(times) < MOST_AN_HOUR or due.filter(body__severity=SEVERITIES[-1]).exists():
+        return after
+    return max(after, times[-1] + timedelta(hours=1))
 
 
 def _gather(head: AlertMessage, now: datetime) -> None:
     """What else is due for the channel and was never tried goes with this one."""
     others = _waiting(head.channel).filter(tries=0, due_at__lte=now).exclude(pk=head.pk)
-    found = list(others.order_by("due_at", "pk")[:MOST_GATHERED])
+    found = list(others.order_by("due_at", "pk"))
     if not found:
         return
     bodies = [head.body, *(one.body for one in found)]
@@ -148,13 +150,13 @@ def _gather(head: AlertMessage, now: datetime) -> None:
         title = f"{len(bodies)} changes of {len(incidents)} incidents"
     elif len(bodies) > 1:
         title = f"{bodies[-1]['title']} ({len(bodies)} changes)"
-    inner = {name: value for name, value in head.body.items() if name != "changes"}
     head.body = {
         **head.body,
         "title": title,
         "severity": worst,
         "sentence": incident_words.cut(" ".join(one["sentence"] for one in bodies), 3000),
-        "changes": [inner, *(one.body for one in found)],
+        "changes": bodies[:MOST_TOLD],
+        "left_out": max(0, len(bodies) - MOST_TOLD),
     }
     head.save(update_fields=["body"])
     AlertMessage.objects.filter(pk__in=[one.pk for one in found]).update(within=head)

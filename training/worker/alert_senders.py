@@ -56,7 +56,10 @@ def make_secret() -> str:
 
 def secret_bytes(secret: str) -> bytes:
     """Raises ValueError for what is no secret of Standard Webhooks."""
-    found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    try:
+        found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    except ValueError:
+        found = b""
     if not secret.startswith(PREFIX) or not 24 <= len(found) <= 64:
         raise ValueError("A secret is whsec_ and 24 to 64 bytes in base64.")
     return found
@@ -98,8 +101,9 @@ def _email(message: AlertMessage) -> None:
     }
     if message.incident_id is not None:
         headers["References"] = f"<incident-{message.incident_id}@{host}>"
+    subject = f"[{str(body['severity']).capitalize()}] {body['title']}"
     letter = mail.EmailMessage(
-        subject=f"[{str(body['severity']).capitalize()}] {body['title']}"[:200],
+        subject=" ".join(subject.split())[:200],
         body=plain(body),
         to=addresses(message.channel),
         headers=headers,
@@ -120,6 +124,8 @@ def plain(body: Mapping[str, Any]) -> str:
         lines += [str(change["title"]), str(change["sentence"])]
         lines += [str(change["url"])] if change.get("url") else []
         lines.append("")
+    if body.get("left_out"):
+        lines.append(f"And {body['left_out']} more changes.")
     return "\n".join(lines)
 
 
@@ -163,8 +169,9 @@ def slack(body: Mapping[str, Any]) -> JSON:
         link = f"\n<{change['url']}|Open the incident>" if change.get("url") else ""
         text = f"*{escaped(change['title'])}*\n{escaped(change['sentence'])}"[:2800] + link
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": text}})
-    if len(changes) > len(blocks):
-        more = f"And {len(changes) - len(blocks)} more changes."
+    left_out = len(changes) - len(blocks) + int(body.get("left_out") or 0)
+    if left_out:
+        more = f"And {left_out} more changes."
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": more}]})
     summary = f"{str(body['severity']).capitalize()}: {body['title']}"
     colour = COLOURS.get(str(body["severity"]), COLOURS["notice"])

@@ -104,6 +104,13 @@ def states_of(monitor: Monitor) -> dict[str, Alert]:
     return {row.signal: Alert.from_dict(row.kept) if row.kept else Alert() for row in rows}
 
 
+def quiet_state(alert: Alert) -> str:
+    """Of one that is not muted (any more), by what it counted."""
+    if alert.open:
+        return alerting.RECOVERING if alert.clean else alerting.FIRING
+    return alerting.PENDING if any(one is not None for one in alert.recent) else alerting.OK
+
+
 def keep(monitor: Monitor, alerts: Mapping[str, Alert]) -> None:
     rows = [
         SignalAlert(

@@ -62,6 +62,8 @@ def _begin(monitor: Monitor, before: Alert, *, since: datetime, now: datetime) -
     at = now.timestamp()
     if before.muted_until is not None and at <= before.muted_until:
         return
+    if before.at is not None and since.timestamp() <= before.at:
+        return  # it was told of this silence, and a person closed that
     began = Alert(state=FIRING, since=since.timestamp(), opened=at, severity=SEVERITY, at=at)
     _keep(monitor, began)
     entry: JSON = {"signal": SILENCE, "since": since.isoformat(), "effect": None, "detector": ""}
