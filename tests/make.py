@@ -22,6 +22,7 @@ from training.models import (
     Export,
     LogChunk,
     Monitor,
+    MonitorLook,
     Publication,
     RowMap,
     Run,
@@ -411,6 +412,37 @@ def teacher_outputs(
     return TeacherOutputs.objects.create(**defaults | fields)
 
 
+def incident(of: Monitor, **fields: Any) -> Incident:
+    """One that is open since an hour, by two signals."""
+    began = timezone.now() - timedelta(hours=1)
+    told: dict[str, Any] = {"detector": "psi", "since": began.isoformat(), "closed_at": None}
+    defaults: dict[str, Any] = {
+        "number": 1,
+        "severity": "serious",
+        "signals": [
+            {"signal": "described.length", "effect": 0.31, "severity": "critical", **told},
+            {"signal": "prediction", "effect": 0.12, "severity": "serious", **told},
+        ],
+        "sentence": "Since 2 Mar 14:00 UTC the inputs' length and the predictions moved.",
+        "since": began,
+        "opened_at": began,
+    }
+    made = Incident.objects.create(project=of.project, monitor=of, **defaults | fields)
+    made.events.create(kind="opened", sentence=made.sentence)
+    return made
+
+
+def alert_channel(project: Project, **fields: Any) -> AlertChannel:
+    """E-mail to somebody."""
+    defaults: dict[str, Any] = {
+        "name": "ops",
+        "kind": "email",
+        "place": "ops@example.com",
+        "created_by": project.created_by,
+    }
+    return AlertChannel.objects.create(project=project, **defaults | fields)
+
+
 def monitor(version: ModelVersion, **fields: Any) -> Monitor:
     """Of a version, as a row alone: no worker was asked to take its reference."""
     defaults: dict[str, Any] = {
@@ -424,3 +456,10 @@ def monitor(version: ModelVersion, **fields: Any) -> Monitor:
         "created_by": version.created_by,
     }
     return Monitor.objects.create(project=version.model.project, **defaults | fields)
+
+
+def monitor_look(version: ModelVersion, **fields: Any) -> MonitorLook:
+    """Of a monitor of its own: each has one at a time."""
+    watched = monitor(version, name=f"live-{Monitor.objects.count()}")
+    return MonitorLook.objects.create(monitor=watched, created_by=version.created_by, **fields)
+

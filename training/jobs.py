@@ -12,6 +12,7 @@ from training.worker import (
     gates,
     maps,
     metrics,
+    monitors,
     networks,
     publishing,
     reaper,
@@ -61,6 +62,11 @@ def publish(*, publication_id: int, **later: Any) -> None:
 @shared_task(name="training.deliver_alerts")  # type: ignore[untyped-decorator]
 def deliver_alerts(*, channel_id: int, **later: Any) -> None:
     alert_delivery.deliver(channel_id)
+
+
+@shared_task(name="training.watch")  # type: ignore[untyped-decorator]
+def watch(*, look_id: int, **later: Any) -> None:
+    monitors.WORK.carry_out(look_id)
 
 
 @shared_task(name="training.tell_study")  # type: ignore[untyped-decorator]

@@ -146,9 +146,17 @@ class MonitorLook(Work):
         return f"a look at {self.monitor}"
 
 
+class Waiting(models.Manager["InferenceBatch"]):
+    """Batches that the next look takes; those that were set aside are passed over."""
+
+    def get_queryset(self) -> models.QuerySet["InferenceBatch"]:
+        return super().get_queryset().filter(error="")
+
+
 class InferenceBatch(models.Model):
     """What was posted and is not taken in yet: rows, labels that came late, or what a teacher said.
-    A look takes all that are there, in the order they came, and deletes them with its result."""
+    A look takes all that are there, in the order they came, and deletes them with its result. One
+    that cannot be taken in is set aside, with a sentence, and `inbox` knows it no more."""
 
     class Kind(models.TextChoices):
         INFERENCES = "inferences"
@@ -161,6 +169,10 @@ class InferenceBatch(models.Model):
     rows = models.PositiveIntegerField()
     body = models.BinaryField(help_text="JSON Lines, compressed by zlib.")
     received_at = models.DateTimeField(auto_now_add=True)
+    error = models.CharField(max_length=500, blank=True, help_text="Why it was set aside.")
+
+    objects = Waiting()
+    every: ClassVar = models.Manager()
 
     class Meta:
         ordering: ClassVar = ["pk"]

@@ -24,6 +24,7 @@ from training.worker import (
     line,
     machine,
     maps,
+    monitors,
     networks,
     outcomes,
     publishing,
@@ -37,7 +38,9 @@ log = logging.getLogger(__name__)
 SAME = 2.0  # seconds: two readings of when a process began
 
 #: What workers do besides runs.
-WORKS: tuple[Work[Any], ...] = (networks.WORK, exports.WORK, gates.WORK, maps.WORK, publishing.WORK)
+WORKS: tuple[Work[Any], ...] = (
+    networks.WORK, exports.WORK, gates.WORK, maps.WORK, publishing.WORK, monitors.WORK,
+)  # fmt: skip
 
 
 CALLS = 20  # of a queue at a time: any of them wakes a worker, which takes whose turn it is
@@ -56,6 +59,7 @@ def reap() -> None:
     afterwards.look_again()
     studies.look_again()
     following.look_again()
+    monitors.look_again()
     alerts.look_again()
 
 

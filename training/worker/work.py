@@ -15,7 +15,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -60,7 +60,8 @@ class Work(ABC, Generic[Row]):
     related: ClassVar[tuple[str, ...]] = ()  # rows that are read with it
     asked_at: ClassVar[str] = "queued_at"  # the column that says since when it waits
     hours: ClassVar[int] = 12  # that it may take
-    alone: ClassVar[bool] = True  # one at a time on a machine
+    alone: ClassVar[bool] = True  # as many at a time on a machine as it has seats
+    seats: ClassVar[int] = 1
     tells: ClassVar[bool] = True  # it has a `stage` to show, and says when it `finished_at`
 
     @abstractmethod
@@ -70,6 +71,10 @@ class Work(ABC, Generic[Row]):
     @abstractmethod
     def found(self, row: Row, result: Mapping[str, Any], folder: Path) -> Columns:
         """What a successful child's `result.json` makes of the row."""
+
+    def meanwhile(self, row: Row, folder: Path) -> None:
+        """Between two looks at the child: what it asked for, say. Raises storage.Damaged, and
+        DatabaseError or storage.Away, after which it is called again."""
 
     def surroundings(self, row: Row) -> Mapping[str, str]:
         """Environment variables that the child gets besides the ordinary ones."""
@@ -108,8 +113,7 @@ class Work(ABC, Generic[Row]):
         registration.current()  # its heartbeat keeps the lease
         if not leases.takes_more():
             return
-        lock = machine.home() / f"{self.verb}.lock"
-        with machine.alone(lock) if self.alone else nullcontext(True) as ours:
+        with self._seat() if self.alone else nullcontext(True) as ours:
             following: int | None = row_id
             while ours and following is not None and leases.takes_more():
                 held = self.claim(following)
@@ -117,6 +121,15 @@ class Work(ABC, Generic[Row]):
                     self.attempt(held)
                 unclaimed = self.rows.unclaimed().order_by("pk")
                 following = unclaimed.values_list("pk", flat=True).first()
+
+    @contextmanager
+    def _seat(self) -> Iterator[bool]:
+        """One of this machine's; False where all are taken."""
+        with ExitStack() as stack:
+            locks = [
+                machine.home() / f"{self.verb}{place or ''}.lock" for place in range(self.seats)
+            ]
+            yield any(stack.enter_context(machine.alone(lock)) for lock in locks)
 
     def claim(self, row_id: int) -> Held[Row] | None:
         """Take it from those that wait, or from a worker that is gone; None when it is not to be
@@ -223,6 +236,11 @@ class Work(ABC, Generic[Row]):
             if time.monotonic() > until:
                 hours = "an hour" if self.hours == 1 else f"{self.hours} hours"
                 raise Failed("timeout", f"It took longer than {hours}.")
+            try:
+                self.meanwhile(held.row, folder)
+            except (DatabaseError, storage.Away) as error:
+                log.warning("%s: what its child needs is away; it waits. %s", held, error)
+                connection.close()
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + BEAT
                 try:

@@ -22,7 +22,7 @@ The order of a look, and who does what:
     asking.ask(rows, config, folder) -> rows        with teacher_prediction, teacher_probabilities,
                                                     teacher_share of those that were asked about
     windows.count / scoring.score                   sums merged, scores computed
-    taking.keep(taken, rows, config, folder)        privacy, then Parquet below `output/`; the parts
+    keeping.keep(taken, rows, config, folder)       privacy, then Parquet below `output/`; the parts
 
 `Taken` has `rows` (pyarrow table, columns as parts have them, and raw input), `said` (rows of
 before, as they are now, with what was said of them later: the same columns, and `label_is_new`,
@@ -91,7 +91,7 @@ def watch(folder: Path, *, stage: Tell = lambda _: None) -> JSON:
 
 def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: None) -> JSON:
     """Take in what came, count it, score every window that it touched."""
-    from training.engine.watching import asking, taking  # noqa: PLC0415 - see `fits`
+    from training.engine.watching import asking, keeping, taking  # noqa: PLC0415 - see `fits`
 
     began = time.perf_counter()
     stage("taking in")
@@ -105,7 +105,7 @@ def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: No
     stage("scoring")
     told = windows.scored(folder / "output")
     stage("keeping")
-    parts = taking.keep(taken, rows, config, folder)
+    parts = keeping.keep(taken, rows, config, folder)
     times = [one["last_at"] for one in parts if one["kind"] == "rows" and one["last_at"]]
     return {
         "parts": parts,

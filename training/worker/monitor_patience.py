@@ -1,0 +1,89 @@
+"""How many batches a look of a monitor takes, when the next one may begin, and what is set aside.
+
+A look that failed is begun again, later each time, and with fewer batches each time: so one that
+ends its child is found, alone, and set aside by name, and the others are taken in. All of it is
+read off the monitor's looks; there is no state besides.
+"""
+
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from training.models import InferenceBatch, Monitor, MonitorLook
+
+MOST_BATCHES = 512  # that a look takes
+MOST_ROWS = 100_000  # in them, beyond the first batch
+MOST_BYTES = 64 << 20  # of them, as they are kept
+FEWER = 8  # by which their number is divided after a look that failed
+LEAST_REST, MOST_REST = 1.0, 30.0  # seconds between two looks that went well
+AGAIN, MOST_AGAIN = 15.0, 900.0  # seconds after the first failure in a row, and after many
+TRIES = 2  # looks that one batch alone may end
+KEPT_LOOKS = 200
+#: Failures that no batch is to blame for.
+BLAMELESS = ("away", "damaged", "lost", "disk_full", "timeout")
+
+
+def failures(monitor: Monitor) -> list[MonitorLook]:
+    """Looks that failed since one went well, newest first."""
+    ready = monitor.looks.filter(fits=False, status=MonitorLook.Status.READY)
+    since = ready.order_by("-pk").values_list("pk", flat=True).first() or 0
+    failed = monitor.looks.filter(fits=False, status=MonitorLook.Status.FAILED, pk__gt=since)
+    return list(failed.order_by("-pk")[:20])
+
+
+def due(monitor: Monitor) -> list[InferenceBatch]:
+    """The batches that the next look takes, in the order they came."""
+    most = most_batches(sum(_is_blaming(one) for one in failures(monitor)))
+    taken: list[InferenceBatch] = []
+    rows = size = 0
+    for one in monitor.inbox.order_by("pk").iterator(chunk_size=20):
+        rows, size = rows + one.rows, size + len(one.body)
+        if taken and (len(taken) == most or rows > MOST_ROWS or size > MOST_BYTES):
+            break
+        taken.append(one)
+    return taken
+
+
+def most_batches(failed: int) -> int:
+    return max(1, MOST_BATCHES // int(FEWER**failed))
+
+
+def set_aside(monitor: Monitor) -> InferenceBatch | None:
+    """The batch that ended its look alone, time after time; None where none did."""
+    first = monitor.inbox.order_by("pk").first()
+    failed = [one for one in failures(monitor) if _is_blaming(one)]
+    if first is None or len(failed) < TRIES:
+        return None
+    if any((one.report or {}).get("batches") != [first.pk] for one in failed[:TRIES]):
+        return None
+    said = str((failed[0].error or {}).get("detail", ""))
+    first.error = f"It cannot be taken in. {said}"[:500]
+    first.save(update_fields=["error"])
+    return first
+
+
+def rests_until(monitor: Monitor) -> datetime:
+    """When the next look may begin: soon after one that was quick, so that looks take no more than
+    a third of a worker's time; later after failures."""
+    failed = failures(monitor)
+    if failed:
+        wait = min(MOST_AGAIN, AGAIN * 2.0 ** (len(failed) - 1))
+        return (failed[0].finished_at or timezone.now()) + timedelta(seconds=wait)
+    ready = monitor.looks.filter(fits=False, status=MonitorLook.Status.READY)
+    last = ready.order_by("-pk").first()
+    if last is None or last.finished_at is None:
+        return monitor.created_at
+    took = (last.finished_at - last.queued_at).total_seconds()
+    return last.finished_at + timedelta(seconds=min(MOST_REST, max(LEAST_REST, 2 * took)))
+
+
+def forget_old(monitor: Monitor) -> None:
+    """Looks are many, and old ones tell nobody anything."""
+    kept = monitor.looks.filter(fits=False).order_by("-pk").values_list("pk", flat=True)
+    if oldest := kept[KEPT_LOOKS : KEPT_LOOKS + 1].first():
+        monitor.looks.filter(fits=False, pk__lte=oldest).delete()
+
+
+def _is_blaming(look: MonitorLook) -> bool:
+    """Whether a batch may be to blame for its failure."""
+    return (look.error or {}).get("code") not in BLAMELESS
