@@ -293,6 +293,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_monitor_resume": EDIT,
     "api_monitor_refit": EDIT,
     "api_inferences": {"POST": EDITOR, "DELETE": EDITOR},
+    "api_inference_rows": READ,
     "api_inference_labels": EDIT,
     "api_inference_answers": EDIT,
     "api_reports": {"GET": VIEWER, "POST": EDITOR},

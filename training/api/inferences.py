@@ -6,8 +6,10 @@ from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 
 from distillhub.lib.errors import Invalid
+from distillhub.lib.rest import checked_query
 from projects.api.base import ProjectMixin, idempotent, person
 from training.models import Monitor
 from training.services import inferences
@@ -175,6 +177,78 @@ class TeacherAnswers(MonitorMixin):
         sent = _only(request, "answers")
         count = inferences.receive_teacher(monitor=self.monitor(), answers=sent, by=person(request))
         return Response({"accepted": count}, status=202)
+
+
+class RowsQuery(serializers.Serializer[Any]):
+    window = serializers.IntegerField(required=False, min_value=0, max_value=2**53)
+    since = serializers.DateTimeField(required=False)
+    until = serializers.DateTimeField(required=False, help_text="Rows before it.")
+    prediction = serializers.CharField(required=False, max_length=500)
+    wrong = serializers.BooleanField(required=False, help_text="By the label, where there is one.")
+    disagreeing = serializers.BooleanField(required=False, help_text="With the teacher.")
+    slice = serializers.CharField(required=False, max_length=200, help_text="Of the monitor.")
+    q = serializers.CharField(required=False, max_length=200, help_text="Sought in the input.")
+    id = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        max_length=1000,
+        help_text="These rows alone, in this order; may be said often.",
+    )
+    limit = serializers.IntegerField(required=False, min_value=1, max_value=1000, default=100)
+    cursor = serializers.CharField(required=False, max_length=60)
+
+
+class RowTeacher(serializers.Serializer[Any]):
+    prediction = serializers.CharField()
+    probabilities = serializers.JSONField(allow_null=True)
+    share = serializers.FloatField(allow_null=True)
+
+
+class InferenceRow(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    time = serializers.DateTimeField()
+    window = serializers.IntegerField()
+    input = serializers.JSONField(allow_null=True, help_text="Null where it was not kept.")
+    prediction = serializers.JSONField(allow_null=True)
+    probabilities = serializers.JSONField(allow_null=True)
+    latency_ms = serializers.FloatField(allow_null=True)
+    label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    teacher = RowTeacher(allow_null=True)
+    version = serializers.CharField(allow_null=True)
+    tags = serializers.DictField()
+    described = serializers.DictField()
+
+
+class RowsPage(serializers.Serializer[Any]):
+    results = InferenceRow(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True, help_text="Always null: pages go on alone.")
+
+
+class Rows(MonitorMixin):
+    @extend_schema(
+        operation_id="monitors_rows_list",
+        parameters=[RowsQuery],
+        responses=RowsPage,
+        summary="Rows that a monitor was sent",
+        description="Newest first, with what labels and the teacher said later. A page may end "
+        "before it is full; `next` says whether more is there.",
+    )
+    def get(self, request: Request, project_slug: str, monitor_name: str) -> Response:
+        asked = checked_query(request, RowsQuery)
+        limit, cursor = asked.pop("limit"), asked.pop("cursor", "")
+        ids = asked.pop("id", None)
+        if ids:
+            found = inferences.by_ids(self.monitor(), ids)
+            return Response({"results": found, "next": None, "previous": None})
+        page = inferences.rows(
+            self.monitor(), inferences.Asked(**asked), limit=limit, cursor=cursor
+        )
+        following = None
+        if page.next is not None:
+            here = request.build_absolute_uri()
+            following = replace_query_param(here, "cursor", page.next)
+        return Response({"results": page.rows, "next": following, "previous": None})
 
 
 def _only(request: Request, name: str) -> Any:

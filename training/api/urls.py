@@ -130,6 +130,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{MONITOR}/refit/", monitors.MonitorRefit.as_view(), name="api_monitor_refit"),
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path(f"{MONITOR}/inferences/", inferences.Inferences.as_view(), name="api_inferences"),
+    path(f"{MONITOR}/rows/", inferences.Rows.as_view(), name="api_inference_rows"),
     path(f"{MONITOR}/labels/", inferences.Labels.as_view(), name="api_inference_labels"),
     path(
         f"{MONITOR}/teacher-answers/",

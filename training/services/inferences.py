@@ -4,14 +4,16 @@
     receive_labels     what turned out to be right, by id, also months later
     receive_teacher    what the teacher says of rows, by id
     forget             rows are removed by id; what they added to windows stays, as sums
+    rows, by_ids       what is kept of them (inference_rows.py)
 
-Each only writes a batch to the inbox and answers at once. A look of a worker takes all that waits
-(worker/inference_parts.py, engine/watching/taking.py): only there is it known what came before.
+What is sent becomes a batch in the inbox, answered at once. A look of a worker takes all that waits
+(worker/monitors.py, engine/watching/taking.py): only there is it known what came before.
 """
 
 import zlib
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
@@ -20,10 +22,12 @@ from distillhub.lib.errors import Conflict, DomainError, Missing
 from projects.models import Project, User
 from training.models import InferenceBatch, Monitor
 from training.services import inference_records as records
+from training.services.inference_rows import Asked, Page, by_ids, rows
+from training.worker import monitors
 
 __all__ = [
-    "Busy", "Paused", "count_waiting", "find_monitor", "forget", "receive", "receive_labels",
-    "receive_teacher",
+    "Asked", "Busy", "Page", "Paused", "by_ids", "count_waiting", "find_monitor", "forget",
+    "receive", "receive_labels", "receive_teacher", "rows",
 ]  # fmt: skip
 
 Kind = InferenceBatch.Kind
@@ -100,5 +104,8 @@ def _keep(monitor: Monitor, kind: Kind, lines: list[bytes], *, whatever: bool = 
         rows = waiting["rows"] or 0
         raise Busy(f"{rows:,} rows wait to be taken in by a worker; send these again later.")
     body = zlib.compress(b"\n".join(lines), QUICK)
-    InferenceBatch.objects.create(monitor=monitor, kind=kind, rows=len(lines), body=body)
+    with transaction.atomic():
+        InferenceBatch.objects.create(monitor=monitor, kind=kind, rows=len(lines), body=body)
+        if not waiting["batches"]:  # else somebody was called already
+            monitors.wake_after_commit(monitor)
     return len(lines)

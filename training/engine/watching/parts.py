@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -138,9 +138,9 @@ def by_day(table: pa.Table) -> Iterable[tuple[str, pa.Table]]:
         yield name, table.filter(pa.array(days == day))
 
 
-def taken(path: Path, places: Sequence[int]) -> pa.Table:
+def taken(source: Path | IO[bytes], places: Sequence[int]) -> pa.Table:
     """Rows at some places of a part, in that order; only the groups that hold them are read."""
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(source)
     starts = np.cumsum(
         [0] + [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]
     )
