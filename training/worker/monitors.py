@@ -94,6 +94,7 @@ class Watching(Work[MonitorLook]):
         if row.fits:
             return self._fitted(row, result, folder)
         inference_parts.keep_blobs(folder)
+        inference_parts.keep_blobs(folder)
         kept = folders.store_files(result["parts"], folder / "output")
         monitor = row.monitor
         with transaction.atomic():
@@ -287,7 +288,7 @@ def _given(monitor: Monitor, wanted: Mapping[str, Any], folder: Path) -> JSON:
     for sha256 in wanted["files"]:
         files[sha256] = None
         with suppress(storage.Damaged):
-            storage.local_copy(sha256, folder / "given" / sha256)
+            storage.lend(sha256, folder / "given" / sha256)  # of indexes only pages are read
             files[sha256] = f"given/{sha256}"
     return {"windows": windows, "files": files}
 
