@@ -19,7 +19,9 @@ from projects.models import (
     User,
 )
 from training.models import (
+    AlertChannel,
     Export,
+    Incident,
     LogChunk,
     Monitor,
     MonitorLook,
@@ -462,4 +464,3 @@ def monitor_look(version: ModelVersion, **fields: Any) -> MonitorLook:
     """Of a monitor of its own: each has one at a time."""
     watched = monitor(version, name=f"live-{Monitor.objects.count()}")
     return MonitorLook.objects.create(monitor=watched, created_by=version.created_by, **fields)
-
