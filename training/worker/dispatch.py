@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 EXECUTE = "training.execute_run"
 TELL_STUDY = "training.tell_study"
+WATCH = "training.watch"
 
 #: What nobody took within this time had its message lost, or nobody had room. Sending again is
 #: cheap: a worker without room ends the call at once.

@@ -4,6 +4,7 @@
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from projects.models import ModelAlias, ModelVersion, User
 from training.models import Monitor, MonitorLook
+from training.worker import dispatch
 
 JSON = dict[str, Any]
 
@@ -40,7 +42,8 @@ def ask(monitor: Monitor, by: User) -> None:
     monitor.looks.filter(fits=True, status__in=UNDER_WAY).delete()
     if monitor.traffic_until is not None and monitor.traffic_until + LATE > timezone.now():
         return
-    MonitorLook.objects.create(monitor=monitor, fits=True, created_by=by)
+    look = MonitorLook.objects.create(monitor=monitor, fits=True, created_by=by)
+    transaction.on_commit(partial(dispatch.call, dispatch.WATCH, look_id=look.pk), robust=True)
 
 
 def ask_anew(monitor: Monitor, by: User, what: str, sentence: str) -> None:

@@ -27,7 +27,14 @@ from distillhub.lib import leases, storage, told
 from distillhub.lib.leases import Fenced, Held
 from projects.models import ModelVersion
 from training.models import InferenceBatch, InferencePart, Monitor, MonitorLook, MonitorWindow
-from training.worker import alerts, folders, inference_parts, monitor_patience, reference_inputs
+from training.worker import (
+    alerts,
+    dispatch,
+    folders,
+    inference_parts,
+    monitor_patience,
+    reference_inputs,
+)
 from training.worker.work import Columns, Work
 
 log = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ UNDER_WAY = (MonitorLook.Status.QUEUED, MonitorLook.Status.WORKING)
 
 class Watching(Work[MonitorLook]):
     model = MonitorLook
-    job, names, verb = "training.watch", "look_id", "watch"
+    job, names, verb = dispatch.WATCH, "look_id", "watch"
     related = (
         "monitor__version__model", "monitor__teacher__model", "monitor__project",
         "monitor__dataset_version__dataset",
