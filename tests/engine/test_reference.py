@@ -14,7 +14,7 @@ import pytest
 from tests.engine import jobs
 from training.engine import data as engine_data
 from training.engine import job_config, networks
-from training.engine.detectors import DETECTORS
+from training.engine.detectors.pca_ks import PcaKs
 from training.engine.errors import ConfigError, DataError
 from training.engine.watching import reference, vectors
 from training.engine.watching.reference import Reference
@@ -178,7 +178,7 @@ def test_columns_of_a_table_are_its_signals(problem: str, tmp_path: Path) -> Non
         dataset,
         model=model(folder / "output/model", "tabular-classification"),
         monitor={
-            "task": "tabular-regression" if problem == "regression" else "tabular-classification",
+            "task": "tabular-classification",
             "labels": dataset["labels"],
             "input": "columns",
         },
@@ -269,15 +269,14 @@ def test_questions_of_a_bank_are_a_reference_that_foreign_texts_lie_far_from(
     told = reference.fit(said, tmp_path)["reference"]
     assert told["accuracy"]["value"] > 0.8
     known = Reference.load(tmp_path / "output")
-    opened = vectors.Model.open(student, tmp_path, labels)
+    opened = vectors.Model.open(said["model"], tmp_path, labels)
     strange = opened.answer([{"text": one} for one in STRANGE])
     usual = opened.answer([{"text": one["text"]} for one in rows[:200]])
     assert np.median(known.distances(strange.vectors)) > np.quantile(
         known.distances(usual.vectors), 0.9
     )
-    pca = DETECTORS["pca_ks"]()
     bins = known.baseline.bins["vector"]
-    score = pca.score(known.baseline.sums.sketches["vector"], bins.sketch(strange.vectors))
+    score = PcaKs().score(known.baseline.sums.sketches["vector"], bins.sketch(strange.vectors))
     assert score.p is not None
     assert score.p < 0.01
     shutil.rmtree(folder)

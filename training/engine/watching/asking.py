@@ -1,7 +1,7 @@
 """What the teacher says of a sample of rows, asked again as they come.
 
-    ask(rows, config, folder) -> rows       with teacher_prediction, teacher_probabilities,
-                                            teacher_share where it was asked
+    ask(rows, config, folder) -> rows, asked     with teacher_prediction, teacher_probabilities,
+                                                 teacher_share where it was asked; how many were
 
 Which rows, a hash of their id and the monitor's salt decides (teacher_sampling.py): `teacher_share`
 of all rows, and of a slice with a `share` of its own that share, where it is larger. Of a day's
@@ -11,11 +11,14 @@ lowest for their share are taken, and their share is what that comes to (priorit
 et al., JACM 2007): each row still stands for 1 / share rows of the traffic.
 
 A teacher with weights (`config["teacher"]`) answers here. One behind an API (`config["asks"]` is
-true, and there is no `teacher`) is asked by a worker later: what is to be asked is written to
-`output/questions.jsonl`, a line for each row, {"id", "share", "text" | "cells"}.
+true, and there is no `teacher`) is asked by a worker later (worker/monitor_teacher.py): what is to
+be asked is written to `output/questions.jsonl`, a line for each row, {"id", "share", "text" |
+"cells"}. Nothing is where the monitor keeps no inputs, and details of people are taken out where it
+keeps none of those.
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,8 +29,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from training.engine import teacher_sampling
+from training.engine.errors import ModelError
+from training.engine.watching import privacy
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.parts import TYPES
+
+log = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -35,24 +42,31 @@ Floats = NDArray[np.float64]
 QUESTIONS = "questions.jsonl"
 AT_ONCE = 1 / 3  # of a day's rows
 DAY = 86_400
+SENT = (privacy.RAW, privacy.REDACTED)  # privacy that lets inputs leave to a service
 ANSWERS = ("teacher_prediction", "teacher_probabilities", "teacher_share")
 REFERENCE = 1000  # rows of a reference that a teacher with weights is asked about
 
 
-def ask(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> pa.Table:
-    """Of new rows; those that came with a teacher's answer keep it, and are not asked about. Raises
-    ModelError where the teacher cannot be read."""
+def ask(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> tuple[pa.Table, int]:
+    """Of new rows; those that came with a teacher's answer keep it, and are not asked about. Where
+    the teacher cannot be read, rows come without its answers."""
     teacher = config.get("teacher")
     if not rows.num_rows or not (teacher or config.get("asks")):
-        return rows
+        return rows, 0
+    if not teacher and config["monitor"]["privacy"] not in SENT:
+        return rows, 0
     shares = chosen(rows, config)
     places = np.flatnonzero(shares > 0).tolist()
     if not places:
-        return rows
+        return rows, 0
     if not teacher:
-        _write_questions(rows, places, shares, folder)
-        return rows
-    return answered(rows, places, shares, config, folder)
+        _write_questions(rows, places, shares, config, folder)
+        return rows, len(places)
+    try:
+        return answered(rows, places, shares, config, folder), len(places)
+    except ModelError as error:
+        log.warning("Rows come without a teacher's answers: %s", error)
+        return rows, 0
 
 
 def chosen(rows: pa.Table, config: Mapping[str, Any]) -> Floats:
@@ -88,7 +102,7 @@ def within(shares: Floats, lies: Floats, most: int) -> Floats:
 def allowed(daily: int, asked: int, now: float) -> int:
     """Rows that may be asked about now, of a day's `daily`, `asked` of which were."""
     passed = (now % DAY) / DAY
-    so_far = math.ceil(daily * (AT_ONCE + (1 - AT_ONCE) * passed))
+    so_far = math.ceil(round(daily * (AT_ONCE + (1 - AT_ONCE) * passed), 6))
     return max(0, min(daily, so_far) - asked)
 
 
@@ -166,13 +180,24 @@ def _of_slices(rows: pa.Table, monitor: Mapping[str, Any]) -> list[tuple[NDArray
     return [(conditions.chosen(view, one["query"]), float(one["share"])) for one in wanted]
 
 
-def _write_questions(rows: pa.Table, places: Sequence[int], shares: Floats, folder: Path) -> None:
+def _write_questions(
+    rows: pa.Table, places: Sequence[int], shares: Floats, config: Mapping[str, Any], folder: Path
+) -> None:
     output = folder / "output"
     output.mkdir(exist_ok=True)
     names = [one for one in ("text", "cells") if one in rows.column_names]
     some = rows.select(["id", *names]).take(pa.array(places)).to_pylist()
+    redacts = config["monitor"]["privacy"] == privacy.REDACTED
     with (output / QUESTIONS).open("w", encoding="utf-8") as file:
         for row, at in zip(some, places, strict=True):
             said = {"id": row["id"], "share": round(float(shares[at]), 6)}
-            said |= {name: row[name] for name in names if row[name] is not None}
+            for name in names:
+                if row[name] is not None:
+                    said[name] = _redacted(name, row[name]) if redacts else row[name]
             file.write(json.dumps(said, ensure_ascii=False) + "\n")
+
+
+def _redacted(name: str, value: str) -> str:
+    if name == "text":
+        return privacy.redacted(value)
+    return json.dumps(privacy.each(json.loads(value), privacy.redacted), ensure_ascii=False)

@@ -24,6 +24,7 @@ from training.engine.watching.windows import Sums
 
 JSON = dict[str, Any]
 NAME = "baseline.json"  # the file of a reference's files that holds it
+SHOWN = "reference_rows.parquet"  # the file with rows of it that are shown
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,11 @@ class Baseline:
     curve: Confidences | None = None
     slices: tuple[JSON, ...] = ()
     sums: Sums = field(default_factory=Sums)
+
+    @property
+    def says_numbers(self) -> bool:
+        """Whether the model answers a number: one that classifies without classes does."""
+        return not self.labels and self.task.endswith("-classification")
 
     @property
     def key(self) -> str:

@@ -29,7 +29,6 @@ JSON = dict[str, Any]
 Floats = NDArray[np.float64]
 Named = tuple[str, Any]  # a kind of bins, and values
 
-NUMBERS = ("tabular-regression",)  # tasks whose answer is a number
 WRITTEN = ("text-generation", "feature-extraction")  # tasks whose answers are not counted by name
 CONTENTS = ("text", "cells", "blob")  # columns of which one holds a row's input
 IN_SLICES = ("prediction", "error")  # signals that slices have, too, beside confidence
@@ -67,7 +66,7 @@ class View:
         numbers = _numbers(table, "number") if "number" in table.column_names else None
         places = {name: at for at, name in enumerate(baseline.labels)}
         error = None
-        if baseline.task in NUMBERS:
+        if baseline.says_numbers:
             if numbers is None:
                 numbers = np.array([cells.number(one) for one in predicted])
             truth = np.array([cells.number(one) for one in label], dtype=np.float64)
@@ -110,7 +109,7 @@ class View:
             found[name] = ("categories" if isinstance(values, list) else "numbers", values)
         if self.vectors is not None:
             found["vector"] = ("embeddings", self.vectors)
-        if self.baseline.task in NUMBERS and self.numbers is not None:
+        if self.baseline.says_numbers and self.numbers is not None:
             found["prediction"] = ("numbers", self.numbers)
         elif self.baseline.task not in WRITTEN:
             found["prediction"] = ("categories", self.predicted)

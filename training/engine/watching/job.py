@@ -11,6 +11,8 @@
       "batches": [{"id", "kind", "rows", "path"}] in the order they came: zlib JSON Lines,
       "parts": [{"kind", "day", "rows", "sha256"}] of all days: `wants.files` brings those needed,
       "history": [{"number", "starts_at", "rows", "p95"}] of windows before, for volume and latency,
+      "asks": whether a service is the teacher, "asked_today": rows that it was asked about,
+      "canaries", "said_of_reference": what it said of the reference (canaries.py),
       "newest": number of the newest window or null, "judged": of the newest whose alerts were
                 stepped, or null, "streams": {signal: states}
     }
@@ -19,8 +21,8 @@ The order of a look, and who does what:
 
     taking.take(config, folder, wants) -> Taken     batches to rows: known ids left out, `window`
                                                     set, descriptors and vectors made, still raw
-    asking.ask(rows, config, folder) -> rows        with teacher_prediction, teacher_probabilities,
-                                                    teacher_share of those that were asked about
+    asking.ask(rows, config, folder) -> rows, asked     with teacher_prediction, teacher_share and
+                                                    teacher_probabilities; or `questions.jsonl`
     windows.count / scoring.score                   sums merged, scores computed
     keeping.keep(taken, rows, config, folder)       privacy, then Parquet below `output/`; the parts
 
@@ -48,13 +50,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from training.engine import inspection, job
 from training.engine.errors import ConfigError, Fault
 from training.engine.events import Stage
 from training.engine.journal import Journal
-from training.engine.watching import counting, facts, scoring, streams, usual
-from training.engine.watching.baseline import NAME, Baseline
+from training.engine.watching import canaries, counting, facts, scoring, streams, usual
+from training.engine.watching.baseline import NAME, SHOWN, Baseline
 from training.engine.watching.wants import Kept, Wants
 from training.engine.watching.windows import Sums
 
@@ -97,7 +100,7 @@ def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: No
     stage("taking in")
     taken = taking.take(config, folder, wants)
     stage("asking the teacher")
-    rows = asking.ask(taken.rows, config, folder)
+    rows, asked = asking.ask(taken.rows, config, folder)
     stage("counting")
     baseline = baseline_of(config, folder)
     windows = _Windows(config, baseline, wants)
@@ -114,6 +117,7 @@ def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: No
         "refused": list(taken.refused),
         "windows": told,
         "rows": rows.num_rows,
+        "asked": asked,
         "last_at": max(times, default=None),
         "report": {
             "streams": windows.streams,
@@ -129,7 +133,12 @@ def baseline_of(config: Mapping[str, Any], folder: Path) -> Baseline:
     """The reference that was fitted; else one without bins."""
     path = (config.get("reference") or {}).get(NAME)
     if path and (folder / path).is_file():
-        return Baseline.load(folder / path)
+        found = Baseline.load(folder / path)
+        answers = (config.get("said_of_reference") or {}).get("answers")
+        if answers:
+            rows = pq.read_table(folder / config["reference"][SHOWN])
+            found = canaries.told_of(found, rows, answers)
+        return found
     monitor = config["monitor"]
     return Baseline.none(
         task=monitor["task"],
@@ -232,6 +241,8 @@ class _Windows:
         )
         told["scores"] = scoring.score(sums, self.baseline, asked)
         told["slices"] = scoring.slices(sums, self.baseline, asked)
+        if checked := canaries.scores(self.config.get("canaries") or [], ends):
+            told["scores"][canaries.SIGNAL] = checked
         return told
 
     def _span(self, number: int, sums: Sums) -> tuple[float, float]:

@@ -23,7 +23,7 @@ Monitor.reference, a summary for people:
      "calibration_error", "confidence", "answers_needed": to see agreement fall by .05,
      "false_alarms": {signal: {detector: {"level", "windows", "rate", "interval", "limit"}}},
      "far": {"0.5", "0.9", "0.99"}: quantiles of how far rows stand from their nearest,
-     "canaries": [id, ...], "notes": [sentence], "seconds"}
+     "canaries": [id, ...] of which a hosted teacher is asked, "notes": [sentence], "seconds"}
 """
 
 import functools
@@ -50,11 +50,11 @@ from training.engine.watching.nearness import Nearness
 from training.engine.watching.parts import Part
 
 JSON = dict[str, Any]
-ROWS = "reference_rows.parquet"
+ROWS = baseline.SHOWN
 
 SHOWN = 2000  # rows that are kept to be shown
 MOST_TEXT = 1000  # characters of a shown text
-CANARIES = 50  # rows that a hosted teacher is asked again and again
+CANARIES = 200  # rows that a hosted teacher is asked about, the first of them daily
 DROP = 0.05  # of agreement, that must be seen
 
 NO_ANSWERS = (
