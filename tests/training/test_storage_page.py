@@ -61,6 +61,7 @@ def test_every_file_of_a_project_is_counted_once(shown: Project, vera: User) -> 
     assert found.parts == {
         "datasets": 4_000_000, "models": 4_000_000, "exports": 500_000, "artifacts": 20_000,
         "maps": 0,
+        "monitors": 0,
     }  # fmt: skip
     assert (found.checkpoints, found.freeable_checkpoints) == (9_000_000, 7_000_000)
     assert found.machines == 14_000_000

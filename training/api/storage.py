@@ -42,6 +42,9 @@ class ProjectUseShape(serializers.Serializer[Any]):
     exports_bytes = serializers.IntegerField(source="parts.exports")
     artifacts_bytes = serializers.IntegerField(source="parts.artifacts")
     maps_bytes = serializers.IntegerField(source="parts.maps", help_text="Of maps of rows.")
+    monitors_bytes = serializers.IntegerField(
+        source="parts.monitors", help_text="Rows that monitors were sent, and their references."
+    )
     checkpoints_bytes = serializers.IntegerField(source="checkpoints")
     freeable_checkpoints_bytes = serializers.IntegerField(
         source="freeable_checkpoints", help_text="Of failed and cancelled runs."

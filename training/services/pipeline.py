@@ -7,7 +7,7 @@ from django.db.models import Count, Q
 from django.urls import reverse
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel
-from training.models import Run
+from training.models import Incident, Monitor, Run
 from training.services import scores
 
 LOOKED_AT = 500  # finished distillations
@@ -57,7 +57,7 @@ class Standing:
 
 
 def standing(*, project: Project) -> Standing:
-    """Counts and health of each station, advice, and the best distilled result. Six queries."""
+    """Counts and health of each station, advice, and the best distilled result. Eight queries."""
     data = _by_status(DatasetVersion.objects.filter(dataset__project=project))
     models: dict[str, dict[str, Any]] = {
         row["model__role"]: dict(row)
@@ -91,6 +91,7 @@ def standing(*, project: Project) -> Standing:
             detail="trained and kept" if made else "none trained yet",
             url=_to("training:student_list", project),
         ),
+        _monitor_step(project),
     ]
     advice = _advice(project, data, teachers, students, runs, best)
     return Standing(steps=steps, advice=advice, best=best)
@@ -197,6 +198,40 @@ def _run_step(project: Project, runs: dict[str, int]) -> Step:
         tone=tone,
         detail=detail,
         url=_to("training:run_list", project),
+    )
+
+
+def _monitor_step(project: Project) -> Step:
+    monitors = Monitor.objects.filter(project=project).order_by()
+    counted = monitors.aggregate(
+        all=Count("pk"),
+        paused=Count("pk", filter=Q(is_paused=True)),
+        fitting=Count("pk", filter=Q(is_paused=False, fitted_at=None)),
+    )
+    count, paused, fitting = counted["all"], counted["paused"], counted["fitting"]
+    found = Incident.objects.filter(project=project, monitor__is_paused=False).open()
+    worst = dict(found.order_by().values_list("severity").annotate(Count("pk")))
+    ringing = sum(worst.values())
+    if ringing:
+        tone = "bad" if "critical" in worst else "warn"
+        detail = f"{_plural(ringing, 'incident')} open"
+    elif not count:
+        tone, detail = "wait", "nothing is watched yet"
+    elif paused == count:
+        tone, detail = "wait", "paused"
+    elif paused + fitting == count:
+        tone, detail = "live", "getting to know what is usual"
+    else:
+        tone, detail = "good", f"{count - paused - fitting} healthy"
+        detail += f", {paused} paused" if paused else ""
+    return Step(
+        key="monitors",
+        label="In service",
+        icon="heart-rate-monitor",
+        count=count,
+        tone=tone,
+        detail=detail,
+        url=_to("training:monitor_list", project),
     )
 
 

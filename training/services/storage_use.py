@@ -1,6 +1,7 @@
 """What takes how much room, and freeing it. People see their own projects by name, and the sum of
 all others; owners free what is their project's, administrators the rest."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,8 @@ from training.models import (
     Artifact,
     Checkpoint,
     Export,
+    InferencePart,
+    Monitor,
     RowMap,
     Run,
     StorageUse,
@@ -26,7 +29,7 @@ from training.worker import retention
 
 MOST_DAYS = 3650
 #: Kinds of a project's files in storage. A file that is several is counted as the first.
-PARTS = ("datasets", "models", "exports", "artifacts", "maps")
+PARTS = ("datasets", "models", "exports", "artifacts", "maps", "monitors")
 #: What of each kind is missed once it is freed.
 MISSED = {
     "ended": "These runs can then only begin again.",
@@ -194,6 +197,11 @@ def _files(projects: list[int]) -> Iterator[tuple[str, Iterable[tuple[int, str, 
     yield "artifacts", artifacts.values_list("run__project", "sha256", "bytes").iterator()
     maps = RowMap.objects.filter(dataset_version__dataset__project__in=projects)
     yield "maps", _listed(maps.values_list("dataset_version__dataset__project", "files"))
+    parts = InferencePart.objects.filter(monitor__project__in=projects).order_by()
+    logged = parts.values_list("monitor__project", "sha256", "size_bytes")
+    watched = Monitor.objects.filter(project__in=projects).order_by()
+    references = _listed(watched.values_list("project", "reference_files"))
+    yield "monitors", itertools.chain(logged.iterator(), references)
 
 
 def _listed(rows: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, str, int]]:

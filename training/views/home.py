@@ -8,7 +8,7 @@ from django.views.decorators.http import require_safe
 
 from projects import permissions
 from projects.models import Dataset, Project, RegisteredModel, User
-from training.models import Run
+from training.models import Monitor, Run
 from training.services import pipeline
 
 RECENT = 6  # rows of a short list
@@ -52,7 +52,7 @@ def _projects(user: User) -> QuerySet[Project]:
     """With counts of what they hold, those that moved last first."""
 
     def count_of(
-        rows: QuerySet[Dataset] | QuerySet[RegisteredModel] | QuerySet[Run],
+        rows: QuerySet[Dataset] | QuerySet[RegisteredModel] | QuerySet[Run] | QuerySet[Monitor],
     ) -> Coalesce:
         counted = rows.filter(project=OuterRef("pk")).order_by().values("project")
         return Coalesce(Subquery(counted.annotate(n=Count("pk")).values("n")), 0)
@@ -65,6 +65,7 @@ def _projects(user: User) -> QuerySet[Project]:
             dataset_count=count_of(Dataset.objects.all()),
             model_count=count_of(RegisteredModel.objects.all()),
             run_count=count_of(Run.objects.all()),
+            monitor_count=count_of(Monitor.objects.all()),
             live_count=count_of(Run.objects.filter(status__in=Run.LEASED)),
             last_run_at=Subquery(last_run.values("created_at")[:1]),
         )

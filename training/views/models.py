@@ -27,6 +27,8 @@ from training.services import (
     api_teachers,
     derivations,
     model_cards,
+    monitor_settings,
+    monitors,
     networks,
     recorded_teachers,
     scores,
@@ -205,6 +207,8 @@ def version_page(
         "numbers": model.versions.values_list("number", flat=True),
         "fault": fault,
         "may_edit": _may_edit(project),
+        "watching": list(monitors.for_model(version=version)[:RECENT]),
+        "may_watch": not monitor_settings.unwatchable(version),
         "tabs": model_tabs.tabs(project, version),
         "tab": "overview",
     }
