@@ -8,11 +8,15 @@ from training.engine.watching.windows import Sums
 
 #: Signals that are no column of their own: the top probability is missing where entropy is.
 BESIDE = ("confidence.top", "error")
+#: Only a table's cells have values that they should not have. That a picture is darker than any
+#: before, or that the student is surer, is drift, which other detectors tell of: it breaks no row.
+CELLS = "input."
 
 
 def tallies_of(sums: Sums, fault: str) -> dict[str, Tally]:
     """By column, rows that are free of a fault: `missing`, `unseen`, `out_of_range`,
-    `duplicated`. Numbers have two ends, each of which may be passed."""
+    `duplicated`. Numbers have two ends, each of which may be passed. What is not a cell can only be
+    missing."""
     if fault == "duplicated":
         contents = sums.contents
         return {"rows": Tally.counted(contents.rows, contents.rows - contents.repeated)}
@@ -23,6 +27,8 @@ def tallies_of(sums: Sums, fault: str) -> dict[str, Tally]:
         if fault == "missing":
             rows = one.rows + one.missing
             found[name] = Tally.counted(rows, one.rows)
+        elif not name.startswith(CELLS):
+            continue
         elif fault == "unseen" and isinstance(one, CategorySketch):
             found[name] = Tally.counted(one.rows, one.rows - one.rows_unseen)
         elif fault == "out_of_range" and isinstance(one, NumberSketch):
