@@ -1,5 +1,6 @@
 """What a model answered is posted, kept once, labelled later, shown and forgotten."""
 
+import base64
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
