@@ -26,6 +26,7 @@ from training.models import (
     Monitor,
     MonitorLook,
     Publication,
+    Retraining,
     RowMap,
     Run,
     Study,
@@ -33,6 +34,7 @@ from training.models import (
     TeacherOutputs,
     Worker,
 )
+from training.services import retraining_policy
 from training.worker import metrics
 
 _numbers = count(1)
@@ -458,6 +460,21 @@ def monitor(version: ModelVersion, **fields: Any) -> Monitor:
         "created_by": version.created_by,
     }
     return Monitor.objects.create(project=version.model.project, **defaults | fields)
+
+
+def retraining(of: Monitor, **fields: Any) -> Retraining:
+    """One that is proposed, as a row alone."""
+    sentence = "Incident 1: students and teacher agree less since 2 Mar 14:00 UTC."
+    step = {"at": timezone.now().isoformat(), "sentence": sentence, "by": None}
+    defaults: dict[str, Any] = {
+        "number": 1,
+        "policy": retraining_policy.of(of),
+        "sentence": sentence,
+        "steps": [{"status": "proposed", **step}],
+        "champion": of.version,
+        "created_by": of.created_by,
+    }
+    return Retraining.objects.create(project=of.project, monitor=of, **defaults | fields)
 
 
 def monitor_look(version: ModelVersion, **fields: Any) -> MonitorLook:

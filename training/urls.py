@@ -24,6 +24,7 @@ from training.views import (
     queue,
     recipes,
     reports,
+    retrainings,
     run_actions,
     run_csv,
     run_form,
@@ -48,6 +49,7 @@ REPORTS = "p/<slug:project_slug>/reports"
 REPORT = f"{REPORTS}/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
 MONITORS = "p/<slug:project_slug>/monitors"
+RETRAINING = "p/<slug:project_slug>/retrainings/<int:number>"
 MONITOR = f"{MONITORS}/<str:name>"
 
 urlpatterns: list[URLPattern] = [
@@ -135,6 +137,13 @@ urlpatterns: list[URLPattern] = [
     path(f"{MONITOR}/windows/<int:number>/", monitor_windows.monitor_window, name="monitor_window"),
     path(f"{MONITOR}/rows/", monitor_rows.monitor_rows, name="monitor_rows"),
     path(f"{MONITOR}/teacher/", monitor_teacher.monitor_teacher, name="monitor_teacher"),
+    path(f"{MONITOR}/retraining/", retrainings.monitor_retraining, name="monitor_retraining"),
+    path(f"{MONITOR}/retraining/begin/", retrainings.retraining_begin, name="retraining_begin"),
+    path(f"{RETRAINING}/", retrainings.retraining_detail, name="retraining_detail"),
+    path(f"{RETRAINING}/start/", retrainings.retraining_start, name="retraining_start"),
+    path(f"{RETRAINING}/decide/", retrainings.retraining_decide, name="retraining_decide"),
+    path(f"{RETRAINING}/cancel/", retrainings.retraining_cancel, name="retraining_cancel"),
+    path(f"{RETRAINING}/rollback/", retrainings.retraining_rollback, name="retraining_rollback"),
     path(f"{MONITOR}/pause/", monitors.monitor_pause, name="monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.monitor_resume, name="monitor_resume"),
     path(f"{MONITOR}/refit/", monitors.monitor_refit, name="monitor_refit"),

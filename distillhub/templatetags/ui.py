@@ -45,6 +45,14 @@ TONES = {
     "cancelled": "mute",
     "stopped": "mute",
     "lost": "bad",
+    "proposed": "warn",
+    "collecting": "live",
+    "labelling": "live",
+    "reviewing": "warn",
+    "judging": "live",
+    "deciding": "warn",
+    "promoted": "good",
+    "kept": "mute",
 }
 
 #: Metrics of which less is better; of all others more is.

@@ -73,7 +73,7 @@ class World:
         """Where one word of an address means different things at different routes."""
         if route.name in {"training:artifact_download", "api_run_artifact"}:
             return {"name": "model/config.json"}
-        if route.name.startswith("training:monitor_"):
+        if route.name.startswith("training:monitor_") or route.name == "training:retraining_begin":
             return {"name": self.values["monitor_name"]}
         return {}
 
@@ -143,6 +143,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
         client = signed_in(person)
         sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
     watched = make.monitor(version)
+    make.retraining(watched)
     now = timezone.now()
     watched.windows.create(number=1, starts_at=now, ends_at=now, rows=1, sums=b"")
     return World(

@@ -20,6 +20,7 @@ from training.api import (
     queue,
     recipes,
     reports,
+    retrainings,
     run_reviews,
     run_slices,
     runs,
@@ -44,6 +45,8 @@ REPORTS = "projects/<slug:project_slug>/reports"
 MONITORS = "projects/<slug:project_slug>/monitors"
 MONITOR = f"{MONITORS}/<str:monitor_name>"
 RUN = f"{RUNS}/<int:number>"
+RETRAININGS = "projects/<slug:project_slug>/retrainings"
+RETRAINING = f"{RETRAININGS}/<int:number>"
 
 urlpatterns: list[URLPattern] = [
     path("projects/<slug:project_slug>/models/", models.ModelList.as_view(), name="api_models"),
@@ -140,6 +143,29 @@ urlpatterns: list[URLPattern] = [
         f"{MONITOR}/reports/<int:number>/",
         monitor_reports.MonitorReportDetail.as_view(),
         name="api_monitor_report",
+    ),
+    path(
+        f"{MONITOR}/retraining/", retrainings.MonitorPolicy.as_view(), name="api_monitor_retraining"
+    ),
+    path(f"{RETRAININGS}/", retrainings.RetrainingList.as_view(), name="api_retrainings"),
+    path(f"{RETRAINING}/", retrainings.RetrainingDetail.as_view(), name="api_retraining"),
+    path(
+        f"{RETRAINING}/start/", retrainings.RetrainingStart.as_view(), name="api_retraining_start"
+    ),
+    path(
+        f"{RETRAINING}/decide/",
+        retrainings.RetrainingDecide.as_view(),
+        name="api_retraining_decide",
+    ),
+    path(
+        f"{RETRAINING}/cancel/",
+        retrainings.RetrainingCancel.as_view(),
+        name="api_retraining_cancel",
+    ),
+    path(
+        f"{RETRAINING}/rollback/",
+        retrainings.RetrainingRollback.as_view(),
+        name="api_retraining_rollback",
     ),
     path(f"{MONITOR}/pause/", monitors.MonitorPause.as_view(), name="api_monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.MonitorResume.as_view(), name="api_monitor_resume"),

@@ -23,6 +23,14 @@ def of_incident(*, incident: Incident) -> QuerySet[Retraining]:
     return listed(project=incident.project).filter(incident=incident)
 
 
+def incident(*, project: Project, number: int) -> Incident:
+    """That a retraining is to answer. Raises Missing."""
+    found = Incident.objects.filter(project=project, number=number).first()
+    if found is None:
+        raise Missing(f"There is no incident {number} in this project.")
+    return found
+
+
 def find(*, project: Project, number: int) -> Retraining:
     """Raises Missing."""
     found = listed(project=project).filter(number=number).first()

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from distillhub.lib.errors import Invalid
 from training import catalog
 from training.engine import alerting, options
-from training.services import monitor_defaults
+from training.services import monitor_defaults, retraining_policy
 from training.worker import alert_rules
 
 JSON = dict[str, Any]
@@ -243,7 +243,11 @@ def retraining(asked: Any) -> JSON:
         return {}
     if not isinstance(asked, Mapping) or len(asked) > LONGEST_POLICY:
         raise _wrong("retraining", "It is an object, or null for the default policy.")
-    return dict(asked)
+    try:
+        return retraining_policy.complete(asked)
+    except Invalid as error:
+        fields = {f"retraining.{name}": said for name, said in error.fields.items()}
+        raise Invalid(error.detail, fields=fields) from None
 
 
 def _wrong(at: str, sentence: str) -> Invalid:
