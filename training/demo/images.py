@@ -1,9 +1,10 @@
 """1 797 handwritten digits of 8 by 8 pixels that scikit-learn brings (UCI, "Optical Recognition of
 Handwritten Digits"), so that nothing is downloaded.
 
-Of each digit some are uploaded as the dataset; no run ever sees the others, which are the traffic
-of the shipped student. Half of these come as they are, and half as a badly lit camera that slipped
-would show them: darker, and a pixel to the right.
+Of each digit some are uploaded as the dataset; no run sees the others, which are the traffic of the
+shipped student. They come as they are, and then as a badly lit camera that slipped would show them:
+darker, and a pixel to the right. Half of them come so before the next student is there, which may
+learn from these, and the other half after.
 """
 
 import io
@@ -53,9 +54,10 @@ def archive() -> bytes:
 
 
 def clear() -> Iterator[Shot]:
-    """Half of the traffic, as it is; once."""
-    for digit in _half(0):
-        yield Shot(f"clear-{digit.number:04}", str(digit.label), _png(_image(digit)))
+    """All of the traffic, as it is; once."""
+    for digit in digits():
+        if digit.place >= ASIDE:
+            yield Shot(f"clear-{digit.number:04}", str(digit.label), _png(_image(digit)))
 
 
 def dark(half: int) -> Iterator[Shot]:

@@ -31,10 +31,10 @@ JSON = dict[str, Any]
 Status = Retraining.Status
 
 MONITOR, STUDENT, ALIAS, DATASET = "digits-in-use", "pocket-convnet", "production", "digits"
-WINDOW = 60  # rows
-ASKED = 0.5  # of the rows, the teacher
-PORTION, PAUSE = 20, 3.0  # rows, and seconds between them
-MOST_ROWS = 1200  # that come before the next student, at most
+WINDOW = 100  # rows
+ASKED = 0.6  # of the rows, the teacher
+PORTION, PAUSE = 30, 4.0  # rows, and seconds between them
+MOST_ROWS = 2000  # that come before the next student, at most
 RECOVERED = 3  # windows that the next student answers
 COURTESY = 20.0  # seconds for which people may do a step themselves
 PATIENCE = 1800.0  # seconds of one process; the next start goes on
@@ -43,7 +43,7 @@ GLANCE = 1.0  # seconds
 NOTES = (
     "A replay of real images that no run has seen: handwritten digits first as they are, then as a "
     "badly lit camera that slipped by a pixel would show them. The student answers each as it "
-    "comes, the teacher is asked about half of them, and labels of half come a little later. The "
+    "comes, the teacher is asked about some of them, and labels of half come a little later. The "
     "demo begins a retraining and decides about it itself, unless you do so within seconds."
 )
 
