@@ -220,16 +220,6 @@ def test_a_full_inbox_says_when_to_come_back(
     assert inferences.forget(monitor=monitor, ids=["a", "b"], by=monitor.created_by) == 2
 
 
-def test_a_paused_monitor_takes_nothing_but_the_wish_to_be_forgotten(
-    api: APIClient, monitor: Monitor
-) -> None:
-    Monitor.objects.update(is_paused=True)
-    answer = post(api, "inferences", {"inferences": [record()]})
-    assert (answer.status_code, answer.json()["code"]) == (409, "paused")
-    gone = api.delete(f"{BASE}/inferences/", {"ids": ["a"]}, format="json")
-    assert gone.status_code == 202
-
-
 def test_the_same_key_is_one_batch(api: APIClient, monitor: Monitor) -> None:
     body = {"inferences": [record()]}
     for _ in range(2):

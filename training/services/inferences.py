@@ -18,7 +18,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from distillhub.lib.errors import Conflict, DomainError, Missing
+from distillhub.lib.errors import DomainError, Missing
 from projects.models import Project, User
 from training.models import InferenceBatch, Monitor
 from training.services import inference_records as records
@@ -26,7 +26,7 @@ from training.services.inference_rows import Asked, Page, by_ids, rows
 from training.worker import monitors
 
 __all__ = [
-    "Asked", "Busy", "Page", "Paused", "by_ids", "count_waiting", "find_monitor", "forget",
+    "Asked", "Busy", "Page", "by_ids", "count_waiting", "find_monitor", "forget",
     "receive", "receive_labels", "receive_teacher", "rows",
 ]  # fmt: skip
 
@@ -44,12 +44,6 @@ class Busy(DomainError):
     retry_after = 15
 
 
-class Paused(Conflict):
-    """Nothing is taken in while a monitor is paused."""
-
-    code = "paused"
-
-
 def find_monitor(*, project: Project, name: str) -> Monitor:
     """Raises Missing."""
     found = Monitor.objects.filter(project=project, name__iexact=name).first()
@@ -59,7 +53,7 @@ def find_monitor(*, project: Project, name: str) -> Monitor:
 
 
 def receive(*, monitor: Monitor, records_sent: Any, by: User) -> int:
-    """Keep rows to be taken in; how many. Raises Invalid, TooLarge, Paused and Busy."""
+    """Keep rows to be taken in; how many. Raises Invalid, TooLarge and Busy."""
     reader = records.Reader(monitor, timezone.now())
     return _keep(
         monitor, Kind.INFERENCES, records.lines(records_sent, "inferences", reader.inference)
@@ -67,19 +61,19 @@ def receive(*, monitor: Monitor, records_sent: Any, by: User) -> int:
 
 
 def receive_labels(*, monitor: Monitor, labels: Any, by: User) -> int:
-    """Raises Invalid, TooLarge, Paused and Busy."""
+    """Raises Invalid, TooLarge and Busy."""
     reader = records.Reader(monitor, timezone.now())
     return _keep(monitor, Kind.LABELS, records.lines(labels, "labels", reader.late_label))
 
 
 def receive_teacher(*, monitor: Monitor, answers: Any, by: User | None) -> int:
-    """Raises Invalid, TooLarge, Paused and Busy."""
+    """Raises Invalid, TooLarge and Busy."""
     reader = records.Reader(monitor, timezone.now())
     return _keep(monitor, Kind.TEACHER, records.lines(answers, "answers", reader.teacher_answer))
 
 
 def forget(*, monitor: Monitor, ids: Any, by: User) -> int:
-    """Have rows removed. That a person may ask for, so it waits for no room and no pause. Raises
+    """Have rows removed. That a person may ask for, so it waits for no room. Raises
     Invalid and TooLarge."""
     return _keep(monitor, Kind.FORGET, records.identities(ids), whatever=True)
 
@@ -90,8 +84,6 @@ def count_waiting(monitor: Monitor) -> int:
 
 
 def _keep(monitor: Monitor, kind: Kind, lines: list[bytes], *, whatever: bool = False) -> int:
-    if monitor.is_paused and not whatever:
-        raise Paused(f"{monitor.name} is paused: resume it, then send again.")
     waiting = monitor.inbox.aggregate(
         rows=Sum("rows"), batches=Count("pk"), bytes=Sum(Length("body"))
     )
