@@ -136,6 +136,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{MONITOR}/windows/", monitor_windows.monitor_windows, name="monitor_windows"),
     path(f"{MONITOR}/windows/<int:number>/", monitor_windows.monitor_window, name="monitor_window"),
     path(f"{MONITOR}/rows/", monitor_rows.monitor_rows, name="monitor_rows"),
+    path(f"{MONITOR}/rows/file/", monitor_rows.monitor_row_file, name="monitor_row_file"),
+    path(
+        f"{MONITOR}/rows/collect/", monitor_rows.monitor_rows_collect, name="monitor_rows_collect"
+    ),
     path(f"{MONITOR}/teacher/", monitor_teacher.monitor_teacher, name="monitor_teacher"),
     path(f"{MONITOR}/retraining/", retrainings.monitor_retraining, name="monitor_retraining"),
     path(f"{MONITOR}/retraining/begin/", retrainings.retraining_begin, name="retraining_begin"),

@@ -97,6 +97,11 @@ def rows(
 def by_ids(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
     """These rows, in the order asked for; what is not here is left out. Raises Invalid and
     Unavailable."""
+    return [inference_told.told(monitor, one) for one in kept(monitor, ids)]
+
+
+def kept(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
+    """Likewise, as parts keep them: with their vectors."""
     if len(ids) > MOST_IDS:
         raise Invalid(f"At most {MOST_IDS:,} rows are looked up at once.")
     found: dict[str, JSON] = {}
@@ -120,7 +125,7 @@ def by_ids(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
             table = parts.taken(days.files[part.sha256], by_part[part.sha256])
             later = _later(days, set(table["id"].to_pylist()))
         for row in table.to_pylist():
-            found[row["id"]] = inference_told.told(monitor, row | later.get(row["id"], {}))
+            found[row["id"]] = row | later.get(row["id"], {})
     return [found[one] for one in ids if one in found]
 
 

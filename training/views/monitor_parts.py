@@ -14,7 +14,7 @@ from projects import permissions
 from projects.models import Project, Role
 from training.charts.drift import At
 from training.models import Incident, Monitor, MonitorWindow
-from training.services import monitor_health, monitors, signals
+from training.services import monitor_health, monitors, signals, windows
 
 JSON = dict[str, Any]
 
@@ -52,26 +52,23 @@ def stretch(request: HttpRequest, monitor: Monitor, *columns: str) -> Stretch:
     asked = request.GET.get("range", "")
     until = _moment(request.GET.get("until", ""))
     key = asked if asked in RANGES else USUAL
-    windows = _read(monitor, key, until, columns)
-    if not windows and key != asked:
+    found = _read(monitor, key, until, columns)
+    if not found and key != asked:
         key = "all"
-        windows = _read(monitor, key, until, columns)
-    left = len(windows) > MOST
-    windows = windows[:MOST][::-1]
-    older = str(signals.milliseconds(windows[0].starts_at)) if left else ""
-    return Stretch(key, windows, left, older)
+        found = _read(monitor, key, until, columns)
+    left = len(found) > MOST
+    found = found[:MOST][::-1]
+    older = str(signals.milliseconds(found[0].starts_at)) if left else ""
+    return Stretch(key, found, left, older)
 
 
 def _read(
     monitor: Monitor, key: str, until: datetime | None, columns: Sequence[str]
 ) -> list[MonitorWindow]:
     """Newest first, one more than are shown."""
-    found = monitor.windows.filter(rows__gt=0).only(*COLUMNS, *columns).order_by("-number")
-    if until is not None:
-        found = found.filter(starts_at__lt=until)
     length = RANGES[key][1]
-    if length is not None:
-        found = found.filter(ends_at__gte=(until or timezone.now()) - length)
+    since = None if length is None else (until or timezone.now()) - length
+    found = windows.listed(monitor, since, until).filter(rows__gt=0).only(*COLUMNS, *columns)
     return list(found[: MOST + 1])
 
 

@@ -1,18 +1,213 @@
 """The rows behind every point: what was asked and answered, and what labels and teacher say."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST, require_safe
 
+from distillhub.lib import downloads
+from distillhub.lib.errors import DomainError, Missing
+from projects import permissions
+from projects.models import Project, Role
+from projects.permissions import person
+from training.models import Monitor, MonitorWindow
+from training.services import inferences, live_rows, monitors
 from training.views import monitor_parts as parts
 
 JSON = dict[str, Any]
+
+PAGE = 25
+SHOWN = 12  # columns of an input that are shown in a line
+CHANCES = 5  # classes whose probability a row's page shows
+LONGEST = 300  # characters of a text in a line
+WORDS = ("prediction", "slice", "q")
+YES = ("1", "true", "on")
 
 
 @require_safe
 def monitor_rows(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
     project, monitor = parts.monitor_of(request, project_slug, name)
-    context = parts.frame(project, monitor, "rows")
+    given = request.GET
+    window = _window(monitor, given.get("window", ""))
+    row_id = given.get("id", "")[:200]
+    asked, refused, rows, following = _asked(given, window), "", [], None
+    try:
+        if row_id:
+            rows = inferences.by_ids(monitor, [row_id])
+        elif "foreign" in given:
+            rows = _foreign(monitor, window)
+        else:
+            found = inferences.rows(
+                monitor,
+                inferences.Asked(**asked),
+                limit=PAGE,
+                cursor=given.get("cursor", "")[:60],
+            )
+            rows, following = found.rows, found.next
+    except DomainError as error:
+        refused = error.detail
+    shown = [_shown(project, monitor, one) for one in rows]
+    context = {
+        **parts.frame(project, monitor, "rows"),
+        "window": window,
+        "rows": shown,
+        "one": _whole(shown[0], rows[0]) if row_id and rows else None,
+        "row_id": row_id,
+        "refused": refused,
+        "asked": {**asked, "foreign": "foreign" in given},
+        "filtered": any(
+            given.get(key) for key in (*WORDS, "wrong", "disagreeing", "foreign", "id")
+        ),
+        "next": following,
+        "is_first": "cursor" not in given,
+        "slices": [one["name"] for one in monitor.slices],
+        "selectable": monitor.labels if len(monitor.labels) <= 500 else [],
+        "ways": _ways(monitor, given),
+        "waiting": inferences.count_waiting(monitor),
+        "dataset": live_rows.dataset_of(monitor=monitor) if window is not None else None,
+        "newest": monitor.windows.order_by("-number").values_list("number", flat=True)[:60],
+        "with_label": any(one["label"] is not None for one in rows),
+        "with_teacher": any(one["teacher"] for one in rows),
+        "with_latency": any(one["latency_ms"] is not None for one in rows),
+        "reads": "audio" if monitor.task.startswith("audio") else "image",
+    }
     return render(request, "training/monitor_rows.html", context)
+
+
+@require_safe
+def monitor_row_file(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    """The picture or sound of the row that the address names by `id`."""
+    _, monitor = parts.monitor_of(request, project_slug, name)
+    content = live_rows.content(monitor=monitor, row_id=request.GET.get("id", "")[:200])
+    if monitor.task.startswith("audio"):
+        return downloads.sound(content, asked=request.headers.get("Range", ""))
+    return downloads.picture(content)
+
+
+@require_POST
+def monitor_rows_collect(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    """The rows of a window as the next version of a dataset."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    monitor = monitors.find(project=project, name=name)
+    window = _window(monitor, request.POST.get("window", ""))
+    back = parts.rows_address(project, monitor)
+    if window is None:
+        raise Missing("Say whose rows: the number of a window.")
+    try:
+        made = live_rows.collect(monitor=monitor, window=window, by=person(request))
+    except DomainError as error:
+        messages.error(request, error.detail)
+        return redirect(f"{back}?window={window.number}")
+    sentence = f"A worker makes {made.reference} with the rows of window {window.number} in it."
+    messages.success(request, sentence)
+    return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
+
+
+def _window(monitor: Monitor, text: str) -> MonitorWindow | None:
+    """Raises Missing for one that is not there."""
+    if not text:
+        return None
+    if text.isdecimal() and len(text) < 19:
+        found = monitor.windows.filter(number=int(text)).only(*parts.COLUMNS, "facts").first()
+        if found is not None:
+            return found
+    raise Missing(f"There is no window {text[:40]} of this monitor.")
+
+
+def _asked(given: QueryDict, window: MonitorWindow | None) -> JSON:
+    found: JSON = {key: given.get(key, "").strip()[:200] for key in WORDS}
+    found |= {key: given.get(key, "") in YES for key in ("wrong", "disagreeing")}
+    return found | {"window": window.number if window is not None else None}
+
+
+def _foreign(monitor: Monitor, window: MonitorWindow | None) -> list[JSON]:
+    """The rows of the window, else of the newest that names some, that lie farthest away."""
+    if window is None:
+        for one in monitor.windows.order_by("-number").only(*parts.COLUMNS, "facts")[:5]:
+            if one.facts.get("most_foreign"):
+                window = one
+                break
+    if window is None:
+        return []
+    far = dict(window.facts.get("foreign") or ())
+    rows = inferences.by_ids(monitor, window.facts.get("most_foreign") or [])
+    return [row | {"far": far.get(row["id"])} for row in rows]
+
+
+def _ways(monitor: Monitor, given: QueryDict) -> list[JSON]:
+    """The few questions that are asked of rows most often, as links."""
+    kept: dict[str, str] = {"window": given.get("window", "")} if given.get("window") else {}
+    ways: list[tuple[str, dict[str, str]]] = [("all", {}), ("only wrong", {"wrong": "1"})]
+    ways += [("disagreeing with the teacher", {"disagreeing": "1"})]
+    ways += [("wrong and disagreeing", {"wrong": "1", "disagreeing": "1"})]
+    if not monitor.labels:
+        ways = ways[:1]
+    ways.append(("most foreign", {"foreign": "1"}))
+    now = {key for key in ("wrong", "disagreeing", "foreign") if given.get(key)}
+    return [
+        {"words": words, "query": urlencode({**kept, **said}), "here": set(said) == now}
+        for words, said in ways
+    ]
+
+
+def _shown(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON:
+    """A row for a line of the table."""
+    given, chances = row["input"], row["probabilities"] or {}
+    file, text, columns = "", "", []
+    if isinstance(given, dict) and isinstance(given.get("sha256"), str) and len(given) == 1:
+        here = reverse("training:monitor_row_file", args=[project.slug, monitor.name])
+        file = f"{here}?{urlencode({'id': row['id']})}"
+    elif isinstance(given, dict):
+        columns = [(name, _value(value)) for name, value in list(given.items())[:SHOWN]]
+    elif given is not None:
+        text = str(given)
+    label, said = row["label"], row["prediction"]
+    teacher = (row["teacher"] or {}).get("prediction")
+    return {
+        "id": row["id"],
+        "time": row["time"],
+        "window": row["window"],
+        "file": file,
+        "text": text,
+        "columns": columns,
+        "more": max(0, len(given) - SHOWN) if columns and isinstance(given, dict) else 0,
+        "prediction": said,
+        "confidence": chances.get(said) if isinstance(said, str) else None,
+        "label": label,
+        "is_wrong": label is not None and bool(monitor.labels) and label != said,
+        "teacher": teacher,
+        "differs": teacher is not None and bool(monitor.labels) and teacher != said,
+        "latency_ms": row["latency_ms"],
+        "far": row.get("far"),
+        "query": urlencode({"id": row["id"]}),
+    }
+
+
+def _whole(line: JSON, row: Mapping[str, Any]) -> JSON:
+    """A row by itself: all that is known of it."""
+    chances = list((row["probabilities"] or {}).items())[:CHANCES]
+    given = row["input"]
+    return line | {
+        "columns": [(name, _value(value)) for name, value in given.items()]
+        if line["columns"] and isinstance(given, dict)
+        else [],
+        "chances": chances,
+        "of_teacher": list(((row["teacher"] or {}).get("probabilities") or {}).items())[:CHANCES],
+        "described": [(name.replace("_", " "), _value(v)) for name, v in row["described"].items()],
+        "tags": list(row["tags"].items()),
+        "version": row["version"],
+    }
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = str(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from training.charts.drift_series import FAULTS
 from training.models import Monitor
-from training.services import monitor_defaults, monitor_words, signals
+from training.services import monitor_defaults, monitor_words, signals, window_shapes
 from training.views import monitor_charts as charts
 from training.views import monitor_parts as parts
 from training.views.monitor_parts import Stretch
@@ -67,7 +67,8 @@ def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
             if kind in total:
                 total[kind] += count
     rows = sum(total.values())
-    before = (monitor.reference or {}).get("faults") or {}
+    reference = {**(monitor.reference or {}), **window_shapes.shares_of_reference(monitor)}
+    before = reference.get("faults") or {}
     known = sum(before.get(kind, 0) for kind in FAULTS)
     if not rows:
         return []

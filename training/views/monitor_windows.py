@@ -8,11 +8,10 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from distillhub.lib.errors import Missing
 from projects.models import Project
 from training.charts import drift, drift_series, drift_shapes
 from training.models import Monitor, MonitorWindow
-from training.services import monitor_words, signals
+from training.services import monitor_words, signals, window_shapes, windows
 from training.services.signals import Rulebook
 from training.views import monitor_parts as parts
 from training.views import monitor_scatter
@@ -23,9 +22,10 @@ JSON = dict[str, Any]
 @require_safe
 def monitor_window(request: HttpRequest, project_slug: str, name: str, number: int) -> HttpResponse:
     project, monitor = parts.monitor_of(request, project_slug, name)
-    window = _find(monitor, number)
+    window = windows.find(monitor, number)
     told = signals.all_of(monitor, [window])
     moved = monitor_words.moving(told)
+    reference = {**(monitor.reference or {}), **window_shapes.shares_of_reference(monitor)}
     context = {
         **parts.frame(project, monitor, "windows"),
         "title": f"Window {window.number}",
@@ -37,8 +37,8 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
         "scores": _scores(monitor, window),
         "numbers": numbers(window),
         "slices": _slices(monitor, window),
-        "predicted": _predicted(monitor, window),
-        "calibration": calibration(monitor, window),
+        "predicted": _predicted(reference, window),
+        "calibration": calibration(reference, window),
         "faults": window.facts.get("faults"),
         "fault_words": drift_series.FAULTS,
         "facts": _facts(window),
@@ -108,12 +108,12 @@ def numbers(window: MonitorWindow) -> list[JSON]:
     return made
 
 
-def calibration(monitor: Monitor, window: MonitorWindow) -> JSON | None:
+def calibration(reference: JSON, window: MonitorWindow) -> JSON | None:
     """Confidence against accuracy, where rows have labels."""
     now = bins(window.facts.get("believed"))
     if not now:
         return None
-    before = bins((monitor.reference or {}).get("believed"))
+    before = bins(reference.get("believed"))
     error = window.facts.get("calibration_error")
     note = "" if error is None else f"calibration error {error:.1%}"
     return {
@@ -134,17 +134,6 @@ def bins(told: Any) -> list[JSON]:
         for rows, sure, right in zip(told["rows"], told["sure"], told["right"], strict=True)
         if rows
     ]
-
-
-def _find(monitor: Monitor, number: int) -> MonitorWindow:
-    found = (
-        monitor.windows.filter(number=number)
-        .only(*parts.COLUMNS, "scores", "facts", "slices")
-        .first()
-    )
-    if found is None:
-        raise Missing(f"There is no window {number} of this monitor.")
-    return found
 
 
 def _beside(project: Project, monitor: Monitor, window: MonitorWindow, *, newer: bool) -> str:
@@ -206,12 +195,12 @@ def _slices(monitor: Monitor, window: MonitorWindow) -> JSON | None:
     return {"figure": figure, "rows": table, "height": 130 + 26 * len(table)}
 
 
-def _predicted(monitor: Monitor, window: MonitorWindow) -> JSON | None:
+def _predicted(reference: JSON, window: MonitorWindow) -> JSON | None:
     """Predicted classes beside those of the reference."""
     now = window.facts.get("predicted")
     if not now:
         return None
-    before = (monitor.reference or {}).get("predicted") or {}
+    before = reference.get("predicted") or {}
     names = sorted({*now, *before})
     if not before:  # nothing to compare with: the commonest first
         names.sort(key=lambda one: -now.get(one, 0.0))

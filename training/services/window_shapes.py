@@ -1,0 +1,188 @@
+"""How values of a signal spread, in some windows together and on the reference: from sums, which
+are loaded for this alone."""
+
+from __future__ import annotations
+
+import functools
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from distillhub.lib import storage
+from distillhub.lib.later import Later, np
+from training.models import Monitor
+
+if TYPE_CHECKING:
+    from training.engine.sketches import CategoryBins, CategorySketch, NumberBins, NumberSketch
+    from training.engine.watching.baseline import Baseline
+
+baselines = Later("training.engine.watching.baseline")
+sketches = Later("training.engine.sketches")
+
+JSON = dict[str, Any]
+
+NAME = "baseline.json"
+CELLS = 36  # of a histogram: what the eye tells apart
+MOST_MERGED = 200  # windows whose sums are added up for one picture
+#: Signals whose sketch has another name than they.
+SKETCHES = {"confidence": "confidence.top"}
+REST, NEW = "rarer ones", "never seen before"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Of numbers `edges` `[cells + 1]`, of categories `names`; shares of rows by cell or name.
+    `rows` are those of the windows, `windows` how many were added up."""
+
+    kind: str
+    before: list[float]
+    now: list[float]
+    rows: int
+    windows: int
+    edges: list[float] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    facts: list[tuple[str, str, str]] = field(default_factory=list)  # what, reference, now
+
+
+def baseline(monitor: Monitor) -> Baseline | None:
+    """What the monitor's windows are compared with; None before it is fitted, or where its file
+    cannot be read."""
+    for one in monitor.reference_files or ():
+        if one.get("name") == NAME:
+            try:
+                return _baseline(str(one["sha256"]))
+            except (storage.Away, storage.Damaged):
+                return None
+    return None
+
+
+def of(monitor: Monitor, signal: str, numbers: Sequence[int]) -> Shape | None:
+    """The windows of these numbers together, the newest MOST_MERGED of them; None of a signal that
+    is no distribution, and where nothing is known of one side."""
+    told = baseline(monitor)
+    name = SKETCHES.get(signal, signal)
+    if told is None or not numbers:
+        return None
+    bins: Any = told.bins.get(name)
+    before: Any = told.sums.sketches.get(name)
+    chosen = sorted(numbers)[-MOST_MERGED:]
+    now, count = _merged(monitor, name, chosen, told.key)
+    if bins is None or before is None or now is None or not now.rows:
+        return None
+    kind = bins.as_dict()["kind"]
+    if kind == "numbers":
+        return _numbers(bins, before, now, count)
+    return _categories(bins, before, now, count) if kind == "categories" else None
+
+
+def shares_of_reference(monitor: Monitor) -> JSON:
+    """Facts of the reference that its summary leaves out: predicted, believed, faults."""
+    told = baseline(monitor)
+    if told is None:
+        return {}
+    found: JSON = {}
+    sums = told.sums
+    if any(sums.believed.rows):
+        found["believed"] = sums.believed.as_dict()
+    if sums.faults.rows:
+        found["faults"] = sums.faults.as_dict()
+    bins, one = told.bins.get("prediction"), sums.sketches.get("prediction")
+    if bins is not None and one is not None and bins.as_dict()["kind"] == "categories":
+        rows = one.rows or 1
+        counts = one.counts.tolist()
+        found["predicted"] = {
+            name: count / rows for name, count in zip(bins.levels, counts, strict=False)
+        }
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _baseline(sha256: str) -> Baseline:
+    with storage.open_blob(sha256) as stream:
+        return baselines.Baseline.from_dict(json.load(stream))  # type: ignore[no-any-return]
+
+
+def _merged(monitor: Monitor, name: str, numbers: Sequence[int], reference: str) -> tuple[Any, int]:
+    """The sketch of all these windows that count in the bins of this reference."""
+    found, count = None, 0
+    rows = monitor.windows.filter(number__in=numbers).values_list("sums", flat=True)
+    for raw in rows.iterator(chunk_size=50):
+        said = json.loads(zlib.decompress(bytes(raw)))["sums"] if raw else {}
+        one = (said.get("sketches") or {}).get(name)
+        if one is None or said.get("reference") != reference:
+            continue
+        sketch = sketches.read(one)
+        found = sketch if found is None else found.merge(sketch)
+        count += 1
+    return found, count
+
+
+def _numbers(bins: NumberBins, before: NumberSketch, now: NumberSketch, windows: int) -> Shape:
+    """Cells of equal width, from those of the reference that are alike in rows: within one of
+    these, rows are taken to lie evenly."""
+    tails = now.quantiles.quantiles([0.01, 0.99]) + before.quantiles.quantiles([0.01, 0.99])
+    low, high = min(tails), max(tails)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = np.linspace(low, high, CELLS + 1)
+    beyond = now.under + now.over
+    return Shape(
+        "numbers",
+        _spread(bins, before, edges),
+        _spread(bins, now, edges),
+        now.rows,
+        windows,
+        edges=edges.tolist(),
+        facts=[
+            ("mean", f"{before.mean:.4g}", f"{now.mean:.4g}"),
+            ("deviation", f"{before.deviation:.4g}", f"{now.deviation:.4g}"),
+            ("least", _told(before.low), _told(now.low)),
+            ("greatest", _told(before.high), _told(now.high)),
+            ("missing", _share(before.missing, before.rows), _share(now.missing, now.rows)),
+            ("out of range", "0.0 %", _share(beyond, now.rows - beyond)),
+        ],
+    )
+
+
+def _spread(bins: NumberBins, one: NumberSketch, edges: Any) -> list[float]:
+    if not one.rows:
+        return [0.0] * (len(edges) - 1)
+    first = min(bins.low, bins.low if one.low is None else one.low)
+    last = max(bins.high, bins.high if one.high is None else one.high)
+    # A cell holds what is above its lower edge and not above its upper one.
+    places = np.concatenate([[np.nextafter(first, -np.inf)], bins.edges, [last]])
+    risen = np.concatenate([[0], np.cumsum(one.counts)]) / one.rows
+    at = np.interp(edges, np.maximum.accumulate(places), risen)
+    at[0], at[-1] = 0.0, 1.0  # the outermost cells hold what is beyond, too
+    return np.round(np.diff(at), 5).tolist()  # type: ignore[no-any-return]
+
+
+def _categories(
+    bins: CategoryBins, before: CategorySketch, now: CategorySketch, windows: int
+) -> Shape:
+    names = [*bins.levels, REST, NEW]
+    old, new = before.counts / max(1, before.rows), now.counts / max(1, now.rows)
+    kept = [at for at in range(len(names)) if old[at] or new[at]]
+    unseen = ", ".join(f"{name} ({count})" for name, count in list(now.unseen.items())[:6])
+    facts = [("missing", _share(before.missing, before.rows), _share(now.missing, now.rows))]
+    if unseen:
+        facts.append(("never seen", "", unseen))
+    return Shape(
+        "categories",
+        [float(old[at]) for at in kept],
+        [float(new[at]) for at in kept],
+        now.rows,
+        windows,
+        names=[names[at] for at in kept],
+        facts=facts,
+    )
+
+
+def _told(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def _share(some: int, others: int) -> str:
+    return f"{100 * some / max(1, some + others):.1f} %"
