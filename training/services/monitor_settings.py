@@ -8,28 +8,23 @@ knows; what they are unless somebody says otherwise, monitor_defaults.py.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 
 from distillhub.lib.errors import DomainError, Invalid
-from projects.models import ModelVersion, Project
+from projects.models import Project
 from projects.models.dataset import reference_name
-from projects.services import datasets, registry
-from training import catalog
+from projects.services import registry
 from training.models import Monitor
-from training.services import monitor_defaults, monitor_rules
+from training.services import monitor_defaults, monitor_rules, monitor_subjects
+from training.services.monitor_values import Fault, number, whole
 
 JSON = dict[str, Any]
 Faults = dict[str, list[str]]
 
 LONGEST_NAME = 100
 LONGEST_NOTES = 10_000
-MOST_LABELS = 10_000
-MOST_HOURS = 24 * 31
 RESERVED = frozenset({"new"})  # an address of the pages
 NONE = ("", "none", None)
 
@@ -39,14 +34,6 @@ KEYS = (
     "teacher", "teacher_sample_rate", "teacher_daily", "privacy", "retention_days", "kept_share",
     "retraining",
 )  # fmt: skip
-
-
-class Fault(Exception):
-    """At a field; caught where all are gathered."""
-
-    def __init__(self, at: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.at, self.sentence = at, sentence
 
 
 def read(project: Project, asked: Any, *, monitor: Monitor | None = None) -> JSON:
@@ -60,7 +47,7 @@ def read(project: Project, asked: Any, *, monitor: Monitor | None = None) -> JSO
             reading.faults[str(name)] = [f"There is no such key in a monitor; it knows {known}."]
     for name in REQUIRED if monitor is None else ():
         if asked.get(name) in (None, ""):
-            reading.faults[name] = [NEEDED[name]]
+            reading.faults[name] = [monitor_subjects.NEEDED[name]]
     for name in KEYS:
         if name in asked and name not in reading.faults:
             reading.take(name)
@@ -70,16 +57,6 @@ def read(project: Project, asked: Any, *, monitor: Monitor | None = None) -> JSO
         at, said = next(iter(reading.faults.items()))
         raise Invalid(f"{at}: {said[0]}", fields=reading.faults)
     return reading.columns
-
-
-NEEDED = {
-    "name": "Give the monitor a name, which its address will have.",
-    "model": "Name a model, as in tickets@production, tickets@3, or "
-    '{"external": "name", "task": "text-classification", "labels": ["no", "yes"]}.',
-    "reference": "Say what is usual: a split of a dataset, as in tickets@1:test, or "
-    '{"traffic": {"from": ..., "until": ...}}.',
-    "window": 'Say how long a window is: {"rows": 500} or {"hours": 1}.',
-}
 
 
 class _Reading:
@@ -150,7 +127,8 @@ class _Reading:
         if version is not None and not monitor_defaults.answers_alike(teacher, version):
             sentence = f"{teacher.reference} answers with other labels than {version.reference}."
             raise Fault("teacher", sentence)
-        if version is None and set(teacher.labels) != set(labels):
+        asks = teacher.is_asked  # in the labels that it is given
+        if version is None and not asks and set(teacher.labels) != set(labels):
             raise Fault("teacher", f"{teacher.reference} answers with other labels.")
         hides = self.now("privacy") in (Monitor.Privacy.HASHED, Monitor.Privacy.DESCRIBED)
         if teacher.is_asked and hides:
@@ -198,12 +176,7 @@ def _notes(reading: _Reading, value: Any) -> None:
 
 
 def _model(reading: _Reading, value: Any) -> None:
-    if isinstance(value, Mapping):
-        found = _external(value)
-    elif isinstance(value, str):
-        found = _registered(reading.project, value.strip())
-    else:
-        raise Fault("model", NEEDED["model"])
+    found = monitor_subjects.model(reading.project, value)
     before = reading.monitor
     if before is not None and (before.external != "") != (found["external"] != ""):
         raise Fault("model", "A monitor goes on with a model of the same place; make another one.")
@@ -216,131 +189,18 @@ def _model(reading: _Reading, value: Any) -> None:
     reading.columns |= found
 
 
-def _external(value: Mapping[str, Any]) -> JSON:
-    if unknown := sorted(set(map(str, value)) - {"external", "task", "labels"}):
-        raise Fault(f"model.{unknown[0]}", "Say external, task and labels, and nothing else.")
-    name, task, labels = value.get("external"), value.get("task"), value.get("labels", [])
-    if not isinstance(name, str) or not 1 <= len(name.strip()) <= 200:
-        raise Fault("model.external", "Say what the model is called, in 1 to 200 characters.")
-    if task not in tasks():
-        raise Fault("model.task", f"It must be one of {', '.join(tasks())}.")
-    if (
-        not isinstance(labels, list)
-        or not all(isinstance(one, str) and one and len(one) <= 200 for one in labels)
-        or len(set(labels)) != len(labels)
-        or len(labels) == 1
-        or len(labels) > MOST_LABELS
-    ):
-        sentence = "List the classes in the order of probabilities, each once; none for numbers."
-        raise Fault("model.labels", sentence)
-    return {
-        "external": name.strip(), "task": task, "labels": list(labels),
-        "model": None, "alias": "", "version": None,
-    }  # fmt: skip
-
-
-def _registered(project: Project, reference: str) -> JSON:
-    try:
-        version = registry.resolve(project=project, reference=reference)
-    except DomainError as error:
-        raise Fault("model", error.detail) from None
-    require_watchable(version)
-    _, _, which = reference.partition("@")
-    follows = bool(which) and which != "latest" and not which.isdigit()
-    return {
-        "model": version.model, "alias": which if follows else "", "version": version,
-        "external": "", "task": version.model.task, "labels": list(version.labels),
-    }  # fmt: skip
-
-
-def require_watchable(version: ModelVersion) -> None:
-    """Raises Fault at `model` for what cannot be watched."""
-    if sentence := unwatchable(version):
-        raise Fault("model", sentence)
-
-
-def unwatchable(version: ModelVersion) -> str:
-    """Why no monitor can watch a version; empty where one can."""
-    if version.model.task not in tasks():
-        return f"What does {version.model.task} is not watched: it gives no one answer to a row."
-    if version.problem not in ("single_label", "regression"):
-        return f"{version.reference} gives any number of labels; one label or a number is watched."
-    if not version.has_network or not version.is_trained:
-        return f"{version.reference} is no trained network, which is asked about the reference."
-    return ""
-
-
-def tasks() -> list[str]:
-    """Those whose answer is one label or a number of a whole row."""
-    return [
-        str(one["key"])
-        for one in catalog.tasks()
-        if one["unit"] == "row" and "regression" in one["metrics"]
-    ]
-
-
 def _reference(reading: _Reading, value: Any) -> None:
-    if isinstance(value, Mapping):
-        reading.columns |= _traffic(value)
-        return
-    if not isinstance(value, str) or not value.strip():
-        raise Fault("reference", NEEDED["reference"])
-    reference, _, split = value.strip().partition(":")
-    try:
-        version = datasets.resolve(project=reading.project, reference=reference)
-    except DomainError as error:
-        raise Fault("reference", error.detail) from None
-    split = split or ("test" if "test" in version.splits else next(iter(version.splits), ""))
-    if split not in version.splits:
-        known = ", ".join(version.splits)
-        raise Fault("reference", f"{version.reference} has no split {split[:40]}, but {known}.")
-    if version.splits[split]["rows"] < LEAST_REFERENCE:
-        sentence = f"{LEAST_REFERENCE} rows are the least that tell what is usual."
-        raise Fault("reference", sentence)
-    reading.columns |= {
-        "dataset_version": version, "split": split, "traffic_from": None, "traffic_until": None,
-    }  # fmt: skip
-
-
-LEAST_REFERENCE = 10
-
-
-def _traffic(value: Mapping[str, Any]) -> JSON:
-    said = value.get("traffic")
-    if set(value) != {"traffic"} or not isinstance(said, Mapping):
-        raise Fault("reference", NEEDED["reference"])
-    if set(said) == {"hours"}:
-        hours = _number("reference.traffic.hours", said["hours"], 0.05, MOST_HOURS)
-        start = timezone.now()
-        end = start + timedelta(hours=hours)
-    elif set(said) == {"from", "until"}:
-        start, end = (_time(f"reference.traffic.{name}", said[name]) for name in ("from", "until"))
-    else:
-        sentence = 'Say {"from": time, "until": time}, or {"hours": 24} of the next day.'
-        raise Fault("reference.traffic", sentence)
-    if not timedelta(0) < end - start <= timedelta(hours=MOST_HOURS):
-        raise Fault("reference.traffic", "It ends after it begins, and within 31 days.")
-    return {"dataset_version": None, "split": "", "traffic_from": start, "traffic_until": end}
-
-
-def _time(at: str, value: Any) -> datetime:
-    try:
-        found = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise Fault(at, "Write a time, as in 2026-11-27T00:00:00Z.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    reading.columns |= monitor_subjects.reference(reading.project, value)
 
 
 def _window(reading: _Reading, value: Any) -> None:
     if not isinstance(value, Mapping) or set(value) not in ({"rows"}, {"hours"}):
-        raise Fault("window", NEEDED["window"])
+        raise Fault("window", monitor_subjects.NEEDED["window"])
     if "rows" in value:
-        rows = _whole("window.rows", value["rows"], 20, 1_000_000)
+        rows = whole("window.rows", value["rows"], 20, 1_000_000)
         found: JSON = {"window_rows": rows, "window_hours": None}
     else:
-        hours = _number("window.hours", value["hours"], 0.05, MOST_HOURS)
+        hours = number("window.hours", value["hours"], 0.05, monitor_subjects.MOST_HOURS)
         found = {"window_rows": None, "window_hours": hours}
     before = reading.monitor
     changed = before is not None and any(getattr(before, key) != found[key] for key in found)
@@ -351,7 +211,7 @@ def _window(reading: _Reading, value: Any) -> None:
 
 
 def _minimum(reading: _Reading, value: Any) -> None:
-    reading.columns["minimum_rows"] = _whole("minimum_rows", value, 1, 1_000_000)
+    reading.columns["minimum_rows"] = whole("minimum_rows", value, 1, 1_000_000)
 
 
 def _schedule(reading: _Reading, value: Any) -> None:
@@ -360,7 +220,7 @@ def _schedule(reading: _Reading, value: Any) -> None:
             'Windows are judged as they end; {"grace_minutes": 5} is how long late rows have.'
         )
         raise Fault("schedule", sentence)
-    minutes = _whole("schedule.grace_minutes", value["grace_minutes"], 0, 60 * 24 * 7)
+    minutes = whole("schedule.grace_minutes", value["grace_minutes"], 0, 60 * 24 * 7)
     reading.columns["grace_minutes"] = minutes
 
 
@@ -385,11 +245,11 @@ def _teacher(reading: _Reading, value: Any) -> None:
 
 
 def _share(reading: _Reading, value: Any) -> None:
-    reading.columns["teacher_share"] = _number("teacher_sample_rate", value, 0, 1)
+    reading.columns["teacher_share"] = number("teacher_sample_rate", value, 0, 1)
 
 
 def _daily(reading: _Reading, value: Any) -> None:
-    reading.columns["teacher_daily"] = _whole("teacher_daily", value, 0, 1_000_000)
+    reading.columns["teacher_daily"] = whole("teacher_daily", value, 0, 1_000_000)
 
 
 def _privacy(reading: _Reading, value: Any) -> None:
@@ -399,25 +259,11 @@ def _privacy(reading: _Reading, value: Any) -> None:
 
 
 def _retention(reading: _Reading, value: Any) -> None:
-    reading.columns["retention_days"] = _whole("retention_days", value, 1, 3650)
+    reading.columns["retention_days"] = whole("retention_days", value, 1, 3650)
 
 
 def _kept(reading: _Reading, value: Any) -> None:
-    reading.columns["kept_share"] = _number("kept_share", value, 0, 1)
-
-
-def _whole(at: str, value: Any, least: int, most: int) -> int:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    if not whole or not least <= value <= most:
-        raise Fault(at, f"It must be a whole number from {least} to {most}.")
-    return int(value)
-
-
-def _number(at: str, value: Any, least: float, most: float) -> float:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    if not known or not least <= value <= most:
-        raise Fault(at, f"It must be a number from {least:g} to {most:g}.")
-    return float(value)
+    reading.columns["kept_share"] = number("kept_share", value, 0, 1)
 
 
 def _detectors(reading: _Reading, value: Any) -> None:

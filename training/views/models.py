@@ -27,7 +27,7 @@ from training.services import (
     api_teachers,
     derivations,
     model_cards,
-    monitor_settings,
+    monitor_subjects,
     monitors,
     networks,
     recorded_teachers,
@@ -208,7 +208,7 @@ def version_page(
         "fault": fault,
         "may_edit": _may_edit(project),
         "watching": list(monitors.for_model(version=version)[:RECENT]),
-        "may_watch": not monitor_settings.unwatchable(version),
+        "may_watch": not monitor_subjects.unwatchable(version),
         "tabs": model_tabs.tabs(project, version),
         "tab": "overview",
     }
