@@ -416,6 +416,10 @@ SPECTACULAR_SETTINGS = {
         "DatasetVersionStatus": "projects.models.dataset.DatasetVersion.Status",
         "ModelVersionStatus": "projects.models.registry.ModelVersion.Status",
         "ExportStatus": "training.models.export.Export.Status",
+        "AlertSeverity": "training.engine.alerting.SEVERITIES",
+        "AlertState": "training.engine.alerting.STATES",
+        "AlertChannelKind": "training.models.incident.AlertChannel.Kind",
+        "AlertMessageStatus": "training.models.incident.AlertMessage.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

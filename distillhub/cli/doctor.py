@@ -32,6 +32,7 @@ from distillhub.cli import backup as backups
 from distillhub.lib import secrets, storage
 from distillhub.supervisor import CannotStart
 from projects.services import api_keys
+from training.services import alert_channels
 
 GIB = 1 << 30
 FREE_NEEDED = 2 * GIB
@@ -266,6 +267,7 @@ def _secrets() -> Iterator[Finding]:
     where = "DISTILLHUB_SECRET_KEYS" if settings.DISTILLHUB_SECRET_KEYS else str(secrets.file())
     try:
         lost = api_keys.unreadable()
+        closed = alert_channels.unreadable()
         count = len(secrets.keys())
     except secrets.BadKeys as error:
         yield Finding(FAIL, str(error), "Make one: openssl rand -base64 32 | tr '+/' '-_'")
@@ -277,6 +279,12 @@ def _secrets() -> Iterator[Finding]:
         what = f"{kept.model.project.slug}, {kept.model.name}: its key for {kept.origin}"
         yield Finding(
             FAIL, f"{what} cannot be opened", "Same DISTILLHUB_SECRET_KEYS everywhere, or enter it."
+        )
+    for channel in closed:
+        yield Finding(
+            FAIL,
+            f"{channel.project.slug}: the address of the channel {channel.name} cannot be opened",
+            "Same DISTILLHUB_SECRET_KEYS everywhere, or enter it.",
         )
     if secrets.file().exists() and stat.S_IMODE(secrets.file().stat().st_mode) & 0o077:
         yield Finding(FAIL, f"others can read {secrets.file()}", f"chmod 600 {secrets.file()}")

@@ -1,4 +1,4 @@
-"""`distillhub rotate-keys`: a new secret that seals the stored keys of APIs."""
+"""`distillhub rotate-keys`: a new secret that seals the stored keys of APIs and webhooks."""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ from django.conf import settings
 
 from distillhub.lib import secrets
 from projects.services import api_keys
+from training.services import alert_channels
 
 
 def rotate_keys(options: argparse.Namespace) -> int:
@@ -20,11 +21,15 @@ def rotate_keys(options: argparse.Namespace) -> int:
     if not from_environment and not options.forget:
         secrets.write([secrets.make_key(), *found])
     done, lost = api_keys.seal_again()
-    print(f"Sealed {done} keys with the newest of {len(secrets.keys())} secrets.")
+    webhooks, closed = alert_channels.seal_again()
+    print(f"Sealed {done + webhooks} keys with the newest of {len(secrets.keys())} secrets.")
     for kept in lost:
         where = f"{kept.model.project.slug}, {kept.model.name}"
         print(f"Cannot be opened here: the key of {where} for {kept.origin}.", file=sys.stderr)
-    if lost:
+    for channel in closed:
+        where = f"{channel.project.slug}, {channel.name}"
+        print(f"Cannot be opened here: the address of the channel {where}.", file=sys.stderr)
+    if lost or closed:
         print("Enter these keys again, or add the secret that sealed them.", file=sys.stderr)
         return 1
     if from_environment:

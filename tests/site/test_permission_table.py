@@ -144,6 +144,11 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
         sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
     watched = make.monitor(version)
     make.retraining(watched)
+    told_of = make.incident(watched)
+    told_to = make.alert_channel(project)
+    told = told_to.messages.create(
+        key="one", incident=told_of, body={}, status="sent", due_at=timezone.now()
+    )
     now = timezone.now()
     watched.windows.create(number=1, starts_at=now, ends_at=now, rows=1, sums=b"")
     return World(
@@ -180,6 +185,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "queue_id": queue.pk,
             "feedback_id": said.pk,
             "monitor_name": watched.name,
+            "channel_id": told_to.pk,
+            "message_id": told.pk,
         },
     )
 

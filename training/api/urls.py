@@ -1,9 +1,12 @@
 from django.urls import URLPattern, path
 
 from training.api import (
+    alert_channels,
+    alerts,
     compare,
     exports,
     gates,
+    incidents,
     inferences,
     lens,
     lineage,
@@ -44,6 +47,10 @@ STUDIES = "projects/<slug:project_slug>/studies"
 REPORTS = "projects/<slug:project_slug>/reports"
 MONITORS = "projects/<slug:project_slug>/monitors"
 MONITOR = f"{MONITORS}/<str:monitor_name>"
+INCIDENTS = "projects/<slug:project_slug>/incidents"
+INCIDENT = f"{INCIDENTS}/<int:number>"
+CHANNELS = "projects/<slug:project_slug>/alert-channels"
+CHANNEL = f"{CHANNELS}/<int:channel_id>"
 RUN = f"{RUNS}/<int:number>"
 RETRAININGS = "projects/<slug:project_slug>/retrainings"
 RETRAINING = f"{RETRAININGS}/<int:number>"
@@ -170,6 +177,35 @@ urlpatterns: list[URLPattern] = [
     path(f"{MONITOR}/pause/", monitors.MonitorPause.as_view(), name="api_monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.MonitorResume.as_view(), name="api_monitor_resume"),
     path(f"{MONITOR}/refit/", monitors.MonitorRefit.as_view(), name="api_monitor_refit"),
+    path(f"{MONITOR}/alerts/", alerts.MonitorAlerts.as_view(), name="api_monitor_alerts"),
+    path(f"{INCIDENTS}/", incidents.IncidentList.as_view(), name="api_incidents"),
+    path(f"{INCIDENT}/", incidents.IncidentDetail.as_view(), name="api_incident"),
+    path(
+        f"{INCIDENT}/acknowledge/",
+        incidents.IncidentAcknowledge.as_view(),
+        name="api_incident_acknowledge",
+    ),
+    path(f"{INCIDENT}/snooze/", incidents.IncidentSnooze.as_view(), name="api_incident_snooze"),
+    path(
+        f"{INCIDENT}/comments/",
+        incidents.IncidentComments.as_view(),
+        name="api_incident_comments",
+    ),
+    path(f"{INCIDENT}/owner/", incidents.IncidentOwner.as_view(), name="api_incident_owner"),
+    path(f"{INCIDENT}/close/", incidents.IncidentClose.as_view(), name="api_incident_close"),
+    path(f"{CHANNELS}/", alert_channels.ChannelList.as_view(), name="api_alert_channels"),
+    path(f"{CHANNEL}/", alert_channels.ChannelDetail.as_view(), name="api_alert_channel"),
+    path(f"{CHANNEL}/test/", alert_channels.ChannelTest.as_view(), name="api_alert_channel_test"),
+    path(
+        f"{CHANNEL}/messages/",
+        alert_channels.MessageList.as_view(),
+        name="api_alert_messages",
+    ),
+    path(
+        f"{CHANNEL}/messages/<int:message_id>/redeliver/",
+        alert_channels.MessageRedeliver.as_view(),
+        name="api_alert_redeliver",
+    ),
     path(f"{STUDIES}/", studies.StudyList.as_view(), name="api_studies"),
     path(f"{MONITOR}/inferences/", inferences.Inferences.as_view(), name="api_inferences"),
     path(f"{MONITOR}/rows/", inferences.Rows.as_view(), name="api_inference_rows"),
