@@ -60,7 +60,7 @@
         trace.colorscale = [[0, from], [0.02, faded(to, 0.12)], [1, to]];
       }
       if (meta.scale === "levels") { // of drift: as it was, a notice, serious, critical
-        trace.colorscale = [[0, colour("hover")], [0.3, faded(colour("warn"), 0.22)], [0.34, faded(colour("warn"), 0.7)], [0.67, faded(colour("bad"), 0.65)], [1, colour("bad")]];
+        trace.colorscale = [[0, colour("hover")], [0.31, faded(colour("warn"), 0.12)], [0.33, faded(colour("warn"), 0.55)], [0.5, faded(colour("warn"), 0.8)], [0.66, faded(colour("bad"), 0.6)], [1, colour("bad")]];
         trace.colorbar = { ...trace.colorbar, tickfont: { ...FONT, color: colour("ink-2") }, title: { ...trace.colorbar.title, font: { ...FONT, color: colour("ink-2") } } };
       }
       if (meta.scale === "apart") trace.colorscale = [[0, colour("teacher-line")], [0.5, colour("surface-2")], [1, colour("student")]];

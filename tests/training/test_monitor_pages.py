@@ -41,7 +41,7 @@ def test_health_says_in_one_sentence_what_moved_and_what_to_do(
     page = read(client, here(moved))
     assert "3 signals are beyond the limits in the newest window." in page
     assert "Length moved: " in page
-    assert "Agreement with the teacher fell from 96.0% to 84.0%." in page
+    assert "Agreement with the teacher fell from 96.0 % to 84.0 %." in page
     assert "The student does worse than it did: read the rows, then retrain it on them." in page
 
 

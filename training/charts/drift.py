@@ -194,7 +194,10 @@ def _heat(
         "zmin": 0,
         "zmax": 3,
         "ygap": 1,
-        "colorscale": [[0, "#ecebe6"], [0.33, "#e6c27a"], [0.67, "#d9642c"], [1, INKS["bad"]]],
+        "colorscale": [
+            *([0, "#f0efeb"], [0.31, "#ede5d8"], [0.33, "#cfa566"]),
+            *([0.66, "#d07a6a"], [1, INKS["bad"]]),
+        ],
         "colorbar": {
             "title": {"text": CALLED, "side": "right"},
             "tickvals": list(range(len(LEVELS))),

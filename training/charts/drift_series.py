@@ -12,6 +12,7 @@ from training.engine import shares
 
 SHARE = {"tickformat": ".0%", "hoverformat": ".1%"}
 MILLISECONDS = {"ticksuffix": " ms", "hoverformat": ".3~f", "rangemode": "tozero"}
+MANY = 90  # windows, of which marks would hide the line
 #: Kinds of rows by who is wrong, in the order in which they are stacked.
 FAULTS = {
     "both_right": ("both right", "good"),
@@ -196,7 +197,7 @@ def _interval(told: Sequence[Share], name: str, tone: str, dash: str) -> Trace:
     below = [_apart(value, one.low) for one, value in zip(told, values, strict=True)]
     return {
         "type": "scatter",
-        "mode": "lines+markers",
+        "mode": "lines+markers" if len(told) < MANY else "lines",
         "name": name,
         "x": [one.at.time for one in told],
         "y": values,
@@ -213,7 +214,7 @@ def _interval(told: Sequence[Share], name: str, tone: str, dash: str) -> Trace:
             "symmetric": False,
             "array": above,
             "arrayminus": below,
-            "color": COLOURS[tone],
+            "color": "rgba(128,136,180,0.45)",  # behind the line, on light and on dark
             "thickness": 1,
             "width": 0,
         },

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from distillhub.templatetags import ui
 from training.models import Incident, Monitor, MonitorWindow
 from training.services import signals
 from training.services.signals import QUALITY, TRAFFIC, Signal
@@ -13,6 +14,7 @@ JSON = dict[str, Any]
 MOST_NAMED = 4
 #: Signals that tell that answers are worse, and not only that inputs are others.
 HARM = ("agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream")
+FAULTS = {"student_wrong": "The student alone is wrong", "both_wrong": "Both are wrong"}
 CAVEAT = (
     "The estimate is what the student's own confidence promises. It is right where only the mix of "
     "rows changed, and far too high where rows are of a kind that the student never learned: "
@@ -78,16 +80,22 @@ def moving(found: Sequence[Signal]) -> list[Signal]:
 
 
 def changed(signal: Signal) -> str:
-    """`length moved: Population stability 0.31, where chance reaches 0.05.`"""
+    """`length moved: Population stability index 0.31, where chance reaches 0.05.`"""
     score = signal.score or {}
     facts = score.get("facts") or {}
-    name = signal.words[:1].upper() + signal.words[1:]
-    if signal.key in ("agreement", "accuracy") and facts.get("reference") is not None:
-        now = facts.get(signal.key, facts.get("accuracy", facts.get("agreement")))
-        if now is not None:
-            return f"{name} fell from {facts['reference']:.1%} to {now:.1%}."
+    # A column is called as it is spelt.
+    is_column = signal.key.startswith("input.")
+    name = signal.words if is_column else signal.words[:1].upper() + signal.words[1:]
+    if signal.key in ("agreement", "accuracy"):
+        now, before = facts.get(signal.key), facts.get("reference")
+        if now is not None and before is not None:
+            return f"{name} fell from {ui.percent(before)} to {ui.percent(now)}."
+    if signal.key == "whose_fault" and facts.get("kind") in FAULTS:
+        told = (facts.get("kinds") or {}).get(facts["kind"]) or {}
+        now, before = ui.percent(told.get("share")), ui.percent(told.get("reference"))
+        return f"{FAULTS[facts['kind']]} on {now} of rows, {before} on the reference."
     if signal.key in ("error_stream", "disagreement_stream"):
-        return f"{name}: their rate rose by {score.get('effect', 0):.1%}."
+        return f"{name}: their rate rose by {ui.percent(score.get('effect'))}."
     value, limit = score.get("value"), score.get("limit")
     if value is None:
         return f"{name} moved."

@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from distillhub.templatetags import ui
 from projects.models import Project
 from training.models import Monitor
 from training.services import monitor_words, signals
@@ -107,7 +108,7 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
     estimate, _ = monitor_words.newest_fact(windows, "estimated_accuracy")
     if isinstance(estimate, dict) and estimate.get("value") is not None:
         made.append(
-            {"label": "Estimated accuracy", "value": f"{estimate['value']:.1%}"}
+            {"label": "Estimated accuracy", "value": ui.percent(estimate["value"])}
             | {"hint": "by confidence alone; see its caveat"}
         )
     sure, _ = monitor_words.newest_fact(windows, "confidence")
@@ -121,7 +122,7 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
         )
     if windows:
         made.append(
-            {"label": "Rows", "value": f"{windows[-1].rows:,}".replace(",", " ")}
+            {"label": "Rows", "value": ui.grouped(windows[-1].rows)}
             | {"hint": "in the newest window"}
         )
     return made[:5]
@@ -129,9 +130,9 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
 
 def _share(label: str, fact: JSON, before: float | None, of: str) -> JSON:
     value = fact["value"]
-    hint = of if before is None else f"{of}; {before:.1%} on the reference"
+    hint = of if before is None else f"{of}; {ui.percent(before)} on the reference"
     low = before is not None and fact.get("high") is not None and fact["high"] < before
-    return {"label": label, "value": f"{value:.1%}", "hint": hint, "tone": "bad" if low else ""}
+    return {"label": label, "value": ui.percent(value), "hint": hint, "tone": "bad" if low else ""}
 
 
 def _charts(monitor: Monitor, found: Stretch, told: list[Signal]) -> list[JSON]:

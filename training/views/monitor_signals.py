@@ -26,7 +26,7 @@ SORTS = {
     "beyond": ("Windows beyond", lambda one: (-one.beyond, one.words)),
 }
 TREND = 60  # points of a tiny trend: its pixels
-MOST_WINDOWS = 50  # that are listed below a signal
+MOST_WINDOWS = 20  # that are listed below a signal
 
 
 @require_safe

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from distillhub.templatetags import ui
 from projects.models import Project
 from training.charts import drift, drift_series, drift_shapes
 from training.models import Monitor, MonitorWindow
@@ -81,7 +82,7 @@ LISTED = 200
 def numbers(window: MonitorWindow) -> list[JSON]:
     """What came, as large as can be read from afar."""
     facts = window.facts
-    rows = f"{window.rows:,}".replace(",", " ")
+    rows = ui.grouped(window.rows)
     late = f"{window.late_rows} after it was judged" if window.late_rows else "all in time"
     made = [{"label": "Rows", "value": rows, "hint": late}]
     for name, label, of in (
@@ -92,13 +93,13 @@ def numbers(window: MonitorWindow) -> list[JSON]:
         if isinstance(fact, dict) and fact.get("value") is not None:
             reach = ""
             if fact.get("low") is not None and fact.get("high") is not None:
-                reach = f"{fact['low']:.0%} to {fact['high']:.0%}, "
+                reach = f"{ui.span([fact['low'], fact['high']], 0)}, "
             hint = f"{reach}{fact.get('rows') or 0:.0f} {of}"
-            made.append({"label": label, "value": f"{fact['value']:.1%}", "hint": hint})
+            made.append({"label": label, "value": ui.percent(fact["value"]), "hint": hint})
     estimate = facts.get("estimated_accuracy") or {}
     if estimate.get("value") is not None:
         made.append(
-            {"label": "Estimated accuracy", "value": f"{estimate['value']:.1%}"}
+            {"label": "Estimated accuracy", "value": ui.percent(estimate["value"])}
             | {"hint": "by confidence alone"}
         )
     slow = facts.get("latency") or {}
@@ -115,7 +116,7 @@ def calibration(reference: JSON, window: MonitorWindow) -> JSON | None:
         return None
     before = bins(reference.get("believed"))
     error = window.facts.get("calibration_error")
-    note = "" if error is None else f"calibration error {error:.1%}"
+    note = "" if error is None else f"calibration error {ui.percent(error)}"
     return {
         "name": "monitor-calibration",
         "title": "Calibration",
@@ -228,9 +229,9 @@ def _facts(window: MonitorWindow) -> list[tuple[str, str]]:
     ):
         shares = {key: one for key, one in (facts.get(name) or {}).items() if one}
         for key, one in sorted(shares.items(), key=lambda pair: -pair[1])[:6]:
-            made.append((signals.words(key), f"{one:.1%} {said}"))
+            made.append((signals.words(key), f"{ui.percent(one)} {said}"))
     if facts.get("duplicated"):
-        made.append(("repeated rows", f"{facts['duplicated']:.1%}"))
+        made.append(("repeated rows", ui.percent(facts["duplicated"])))
     for key, names in (facts.get("unseen_names") or {}).items():
         told = ", ".join(f"{one} ({count})" for one, count in list(names.items())[:6])
         made.append((f"new in {signals.words(key)}", told))
