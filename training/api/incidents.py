@@ -18,7 +18,7 @@ from training.services import incidents
 class IncidentEventShape(serializers.Serializer[Any]):
     kind = serializers.CharField()
     sentence = serializers.CharField()
-    data = serializers.JSONField()
+    facts = serializers.JSONField(source="data")
     by = serializers.CharField(source="by.username", allow_null=True, default=None)
     at = serializers.DateTimeField()
 

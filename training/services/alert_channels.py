@@ -56,7 +56,7 @@ def find(*, project: Project, channel_id: int) -> AlertChannel:
     return found
 
 
-def create(*, project: Project, asked: Mapping[str, Any], by: User) -> tuple[AlertChannel, str]:
+def create(*, project: Project, asked: Any, by: User) -> tuple[AlertChannel, str]:
     """The channel, and the secret that a webhook's messages are signed with: it is told this once;
     "" for other kinds. `asked`: {"name", "kind", "addresses"? , "url"?, "secret"?, "least"?}.
 
@@ -84,7 +84,7 @@ def create(*, project: Project, asked: Mapping[str, Any], by: User) -> tuple[Ale
     return find(project=project, channel_id=made.pk), secret if kind == Kind.WEBHOOK else ""
 
 
-def edit(*, channel: AlertChannel, asked: Mapping[str, Any]) -> tuple[AlertChannel, str]:
+def edit(*, channel: AlertChannel, asked: Any) -> tuple[AlertChannel, str]:
     """Change what is named; a new secret is told once. A monitor that names the channel follows its
     new name. Raises like `create`."""
     faults = _unknown(asked)
@@ -191,7 +191,9 @@ def _sealed() -> QuerySet[AlertChannel]:
     return AlertChannel.objects.exclude(sealed="").select_related("project").order_by("pk")
 
 
-def _unknown(asked: Mapping[str, Any]) -> Faults:
+def _unknown(asked: Any) -> Faults:
+    if not isinstance(asked, Mapping):
+        raise Invalid("A channel is an object.")
     return {
         name: [f"There is no such key; a channel knows {', '.join(KNOWN)}."]
         for name in asked
