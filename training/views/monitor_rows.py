@@ -51,7 +51,7 @@ def monitor_rows(request: HttpRequest, project_slug: str, name: str) -> HttpResp
             rows, following = found.rows, found.next
     except DomainError as error:
         refused = error.detail
-    shown = [_shown(project, monitor, one) for one in rows]
+    shown = [shown_of(project, monitor, one) for one in rows]
     context = {
         **parts.frame(project, monitor, "rows"),
         "window": window,
@@ -155,7 +155,7 @@ def _ways(monitor: Monitor, given: QueryDict) -> list[JSON]:
     ]
 
 
-def _shown(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON:
+def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON:
     """A row for a line of the table."""
     given, chances = row["input"], row["probabilities"] or {}
     file, text, columns = "", "", []
