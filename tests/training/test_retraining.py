@@ -2,6 +2,7 @@
 and new rows, both are held against each other, and a person decides."""
 
 import random
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,18 @@ from django.utils import timezone
 from distillhub.lib import storage
 from distillhub.lib.errors import Conflict
 from projects import jobs
-from projects.models import DatasetVersion, ModelVersion, Project, User
-from projects.services import datasets, registry
+from projects.models import DatasetVersion, ModelVersion, Project, ReviewQueue, User
+from projects.services import datasets, registry, reviews
+from tests.conftest import signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.training import in_process
 from tests.training.conftest import FILLER, launch, sentences
-from training.models import InferencePart, Monitor, Retraining, Worker
+from training.models import InferencePart, Monitor, Promotion, Retraining, Run, Worker
 from training.operations import live
-from training.retraining import advancing, beginning, deciding
+from training.retraining import advancing, beginning, deciding, steps
 from training.services import lineage
 
 Status = Retraining.Status
-BASE = "/api/v1/projects/intents/retrainings/"
 #: How people say the same things since the world changed.
 NEW_WORDS = {
     "billing": ["iban", "subscription", "vat", "voucher", "debit", "receipt"],
@@ -145,6 +146,43 @@ def monitor_of(project: Project, champion: ModelVersion, folder: Path) -> Monito
     return made
 
 
+class Dead(BaseException):
+    """As if the process was killed."""
+
+
+def counted() -> tuple[int, ...]:
+    return (
+        DatasetVersion.objects.count(),
+        Run.objects.count(),
+        ReviewQueue.objects.count(),
+        Promotion.objects.count(),
+    )
+
+
+def advanced(found: Retraining, monkeypatch: pytest.MonkeyPatch) -> Retraining:
+    """One that a process died at, before anything of its step was kept; that another one then
+    carries on, while a third still looks at the row as it was: nothing is made twice."""
+    found = Retraining.objects.select_related(*advancing.RELATED).get(pk=found.pk)
+    before, was = counted(), (found.status, found.steps)
+
+    def killed(*asked: Any, **more: Any) -> None:
+        raise Dead
+
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "write", killed)
+        with pytest.raises(Dead):
+            advancing.advance(found)
+    assert counted() == before
+    late = Retraining.objects.select_related(*advancing.RELATED).get(pk=found.pk)
+    assert (late.status, late.steps) == was
+    carried_on = advancing.advance(Retraining.objects.get(pk=found.pk))
+    made = counted()
+    with suppress(steps.Elsewhere):
+        advancing.STEPS[late.status](late)
+    assert counted() == made
+    return carried_on
+
+
 @pytest.mark.django_db(transaction=True)
 def test_from_drifted_rows_to_a_promotion_and_back(
     project: Project,
@@ -153,15 +191,18 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     champion: ModelVersion,
     wise: ModelVersion,
     worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monitor.teacher = wise
+    monitor.retraining = {"review_rows": 10}
     monitor.save()
     found = beginning.begin(monitor=monitor, by=erin)
     assert (found.number, found.status) == (1, Status.COLLECTING)
 
-    advancing.advance(found)
+    found = advanced(found, monkeypatch)
     make_versions()
-    found = advancing.advance(found)
+    assert found.status == Status.COLLECTING
+    found = advanced(found, monkeypatch)
     assert found.status == Status.LABELLING, found.error
     report = found.collected.statistics["operation"]
     assert report["seen"] == 300
@@ -169,8 +210,23 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert report["without_label"] > 50
 
     make_versions()  # the teacher labels the others, in a process of the engine
-    found = advancing.advance(found)
+    found = advanced(found, monkeypatch)
+    assert found.status == Status.REVIEWING, found.error
+    assert found.review.items.count() == 10
+    assert advancing.advance(found).status == Status.REVIEWING  # until people have looked
+    taken = reviews.take(queue=found.review, by=erin, many=10)
+    for item in taken:
+        verdict = "accept" if item != taken[0] else "correct"
+        other = next(one for one in champion.labels if one != item.label)
+        label = other if verdict == "correct" else None
+        reviews.decide(
+            queue=found.review, row_id=item.row_id, by=erin, verdict=verdict, label=label
+        )
+    reviews.close(queue=found.review, by=erin)
+    make_versions()
+    found = advanced(found, monkeypatch)
     assert found.status == Status.TRAINING, found.error
+    assert found.dataset_version == found.review.made
     with storage.open_blob(found.dataset_version.file_sha256) as stream:
         rows = parquet.read_table(stream).to_pylist()
     fresh = [row for row in rows if row[live.FOR] == "1"]
@@ -181,7 +237,7 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert fresh[0][live.ID].startswith("r")
 
     in_process.carry_out(project, worker)
-    found = advancing.advance(found)  # the champion is asked about the live test rows
+    found = advanced(found, monkeypatch)  # the champion is asked about the live test rows
     assert found.status == Status.DECIDING, found.error
     judgement = found.judgement
     assert judgement["passed"], judgement
@@ -193,8 +249,14 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     deciding.decide(retraining=found, promote=True, by=erin)
     assert found.status == Status.PROMOTED
     assert registry.resolve(project=project, reference="tiny@production") == found.challenger
-    nodes = {one["id"] for one in lineage.of_version(version=found.challenger)["nodes"]}
-    assert {"monitor/watch", found.collected.reference, f"run/{found.run.number}"} <= nodes
+    with pytest.raises(Conflict, match="waits for no decision"):
+        deciding.decide(retraining=found, promote=False, by=erin)
+    graph = lineage.of_version(version=found.challenger)
+    ways = {(one["from"], one["to"]) for one in graph["edges"]}
+    data, run = found.dataset_version.reference, f"run/{found.run.number}"
+    assert {("monitor/watch", found.collected.reference), (data, run)} <= ways
+    assert {(run, "tiny@3"), ("tiny@3", "tiny@production")} <= ways
+    assert signed_in(erin).get("/p/intents/models/tiny/3/lineage/").status_code == 200
 
     deciding.roll_back(retraining=found, by=erin)
     assert registry.resolve(project=project, reference="tiny@production") == champion

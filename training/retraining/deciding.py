@@ -26,8 +26,10 @@ def decide(*, retraining: Retraining, promote: bool, by: User, override: str = "
 
     Raises Conflict unless it waits for a decision, GateShut, and what `promotion.promote` does.
     """
+    project = retraining.project  # which knows the role of whoever asks
     try:
         with steps.locked(retraining, Status.DECIDING) as row:
+            row.project = project
             if not promote:
                 sentence = f"{by.display_name} keeps {_named(row.champion)}."
                 steps.write(row, Status.KEPT, sentence, by=by, decided_by=by)

@@ -36,4 +36,5 @@ def find(*, project: Project, number: int) -> Retraining:
     found = listed(project=project).filter(number=number).first()
     if found is None:
         raise Missing(f"There is no retraining {number} in this project.")
+    found.project = project  # which knows the role of whoever asks
     return found
