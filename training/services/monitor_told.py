@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.models import Monitor
-from training.services import monitor_health
+from training.services import monitor_health, retraining_policy
 from training.services.monitor_health import Health
 
 JSON = dict[str, Any]
@@ -40,7 +40,7 @@ def asked(monitor: Monitor) -> JSON:
         "privacy": monitor.privacy,
         "retention_days": monitor.retention_days,
         "kept_share": monitor.kept_share,
-        "retraining": monitor.retraining,
+        "retraining": retraining_policy.of(monitor),
     }
 
 
