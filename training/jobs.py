@@ -20,6 +20,7 @@ from training.worker import (
     retention,
     runs,
     studies,
+    teacher_questions,
     teacher_store,
 )
 
@@ -47,6 +48,11 @@ def make_export(*, export_id: int, **later: Any) -> None:
 @shared_task(name="training.ask_teacher")  # type: ignore[untyped-decorator]
 def ask_teacher(*, gate_id: int, **later: Any) -> None:
     gates.WORK.carry_out(gate_id)
+
+
+@shared_task(name="training.ask_for_monitor")  # type: ignore[untyped-decorator]
+def ask_for_monitor(*, question_id: int, **later: Any) -> None:
+    teacher_questions.WORK.carry_out(question_id)
 
 
 @shared_task(name="training.make_map")  # type: ignore[untyped-decorator]

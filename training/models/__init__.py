@@ -31,6 +31,7 @@ from training.models.storage_use import StorageUse
 from training.models.study import Study
 from training.models.teacher_answer import TeacherAnswer
 from training.models.teacher_outputs import TeacherOutputs
+from training.models.teacher_question import TeacherQuestion
 from training.models.trial import Trial
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
@@ -39,6 +40,6 @@ __all__ = [
     "IncidentEvent", "InferenceBatch", "InferencePart", "LogChunk", "MetricChunk", "MetricOutline",
     "MetricSeries", "Monitor", "MonitorLook", "MonitorWindow", "Promotion", "Publication", "Report",
     "Retraining", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView", "SignalAlert",
-    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "Trial", "Worker",
-    "WorkerEvent", "WorkerLoad",
+    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "TeacherQuestion",
+    "Trial", "Worker", "WorkerEvent", "WorkerLoad",
 ]  # fmt: skip

@@ -79,6 +79,8 @@ class Monitor(models.Model):
     )
     teacher_share = models.FloatField(default=0.0, help_text="Of rows that it is asked about.")
     teacher_daily = models.PositiveIntegerField(default=500, help_text="The most rows a day.")
+    asked_on = models.DateField(null=True, help_text="The day (UTC) of which `asked` is.")
+    asked = models.PositiveIntegerField(default=0, help_text="Rows that the teacher was asked.")
 
     privacy = models.CharField(max_length=10, choices=Privacy.choices, default=Privacy.RAW)
     retention_days = models.PositiveIntegerField(default=90)

@@ -94,6 +94,9 @@ def teacher_of(version: ModelVersion) -> ModelVersion | None:
 
 
 def answers_alike(teacher: ModelVersion, student: ModelVersion) -> bool:
+    """A service answers in the labels that it is asked for."""
+    if teacher.is_asked:
+        return student.problem == "single_label"
     return (
         teacher.model.task == student.model.task
         and teacher.problem == student.problem

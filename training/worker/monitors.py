@@ -33,6 +33,7 @@ from training.worker import (
     folders,
     inference_parts,
     monitor_patience,
+    monitor_teacher,
     reference_inputs,
 )
 from training.worker.work import Columns, Work
@@ -67,7 +68,7 @@ class Watching(Work[MonitorLook]):
             "monitor": _told(monitor),
             "model": _model(monitor.version, folder, "inputs/model"),
             "teacher": _model(monitor.teacher, folder, "inputs/teacher"),
-            "asks": monitor.teacher is not None and not monitor.teacher.has_network,
+            **monitor_teacher.told(monitor),
             "parts": [_part(one) for one in monitor.parts.order_by("day", "pk")],
             "batches": [],
             "reference": {},
@@ -113,6 +114,7 @@ class Watching(Work[MonitorLook]):
             _keep_parts(monitor, result["parts"], kept)
             _keep_windows(monitor, result["windows"], folder)
             _count_rows(monitor, result)
+            monitor_teacher.keep(monitor, result, folder)
         return {}
 
     def _fitted(self, row: MonitorLook, result: Mapping[str, Any], folder: Path) -> Columns:

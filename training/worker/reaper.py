@@ -24,11 +24,13 @@ from training.worker import (
     line,
     machine,
     maps,
+    monitor_teacher,
     monitors,
     networks,
     outcomes,
     publishing,
     studies,
+    teacher_questions,
     waiting,
 )
 from training.worker.work import Work
@@ -40,6 +42,7 @@ SAME = 2.0  # seconds: two readings of when a process began
 #: What workers do besides runs.
 WORKS: tuple[Work[Any], ...] = (
     networks.WORK, exports.WORK, gates.WORK, maps.WORK, publishing.WORK, monitors.WORK,
+    teacher_questions.WORK,
 )  # fmt: skip
 
 
@@ -59,6 +62,7 @@ def reap() -> None:
     afterwards.look_again()
     studies.look_again()
     following.look_again()
+    monitor_teacher.ask_canaries()
     monitors.look_again()
     alerts.look_again()
 
