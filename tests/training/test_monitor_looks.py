@@ -3,7 +3,6 @@
 import random
 import zlib
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,11 +11,13 @@ import pytest
 from django.utils import timezone
 
 from distillhub.lib import storage
+from distillhub.lib.leases import Held
 from projects.models import DatasetVersion, Project
 from tests import make
+from tests.conftest import api_of
 from training.engine.watching.windows import Sums
 from training.models import InferenceBatch, Monitor, MonitorLook
-from training.services import inferences, monitors
+from training.services import inferences, monitor_health, monitors, windows
 from training.worker import dispatch, monitor_patience
 from training.worker import monitors as looking
 
@@ -135,22 +136,52 @@ def test_rows_become_windows_with_scores(monitor: Monitor, told: list[int]) -> N
     look(monitor)
     assert (monitor.rows, monitor.inbox.count()) == (900, 0)
     assert monitor.last_row_at == BEGAN + timedelta(hours=2, seconds=299)
-    windows = list(monitor.windows.all())
-    assert [one.rows for one in windows[:3]] == [300, 300, 300]
-    assert {one.rows for one in windows[3:]} == {0}  # over, though nothing came
-    assert windows[0].starts_at == BEGAN
-    first, moved = windows[1].scores["input.age"][0], windows[2].scores["input.age"][0]
+    found = list(monitor.windows.all())
+    assert [one.rows for one in found[:3]] == [300, 300, 300]
+    assert {one.rows for one in found[3:]} == {0}  # over, though nothing came
+    assert found[0].starts_at == BEGAN
+    first, moved = found[1].scores["input.age"][0], found[2].scores["input.age"][0]
     assert first["corrected"] > 0.01
     assert moved["corrected"] < 1e-6
     assert moved["effect"] > 0.25
-    assert set(windows[0].scores) >= {
+    assert set(found[0].scores) >= {
         "input.age", "input.place", "prediction", "confidence", "estimated_accuracy",
         "quality.missing", "volume", "latency",
     }  # fmt: skip
-    assert windows[0].facts["latency"]["p95"] > windows[0].facts["latency"]["p50"] > 10
-    assert 0.6 < windows[0].facts["estimated_accuracy"]["value"] < 0.9
-    assert windows[0].slices["old"]["rows"] < 100 < windows[2].slices["old"]["rows"]
+    assert found[0].facts["latency"]["p95"] > found[0].facts["latency"]["p50"] > 10
+    assert 0.6 < found[0].facts["estimated_accuracy"]["value"] < 0.9
+    assert found[0].slices["old"]["rows"] < 100 < found[2].slices["old"]["rows"]
     assert monitor.windows.exclude(judged_at=None).count() >= 3
+    rest_tells_of_them(monitor)
+
+
+def rest_tells_of_them(monitor: Monitor) -> None:
+    api = api_of(monitor.created_by)
+    address = f"/api/v1/projects/{monitor.project.slug}/monitors/{monitor.name}/reports/"
+    page = api.get(address, {"limit": 5, "signal": "input.age"}).json()
+    assert set(page["results"][0]["scores"]) == {"input.age"}
+    numbers = [one["number"] for one in page["results"]]
+    assert numbers == sorted(numbers, reverse=True)
+    first = monitor.windows.order_by("number").first()
+    assert first is not None
+    one = api.get(f"{address}{first.number}/", {"signal": "input.age"}).json()
+    assert one["facts"]["volume"] == 300
+    assert sum(one["spread"]["now"]) == pytest.approx(1, abs=1e-3)
+    assert one["slices"]["old"]["rows"] == first.slices["old"]["rows"]
+    assert api.get(f"{address}999/").status_code == 404
+    assert api.get(address, {"since": "soon"}).status_code == 400
+    assert api.get(f"{address}merged/", {"every": "year"}).status_code == 400
+
+    until = (BEGAN + timedelta(hours=2)).isoformat()
+    (two,) = api.get(f"{address}merged/", {"every": "all", "until": until}).json()["results"]
+    assert (two["windows"], two["rows"], two["left"]) == (2, 600, 0)
+    assert two["scores"]["input.age"][0]["rows"] == 600
+    assert "volume" not in two["scores"]
+    weeks = windows.merged(monitor, "week")
+    assert sum(week.rows for week in weeks) == 900
+    points = windows.series(monitor, "input.age")
+    assert [one["rows"] for one in points[:3]] == [300, 300, 300]
+    assert points[2]["value"] > points[1]["value"]
 
 
 def test_labels_come_late_and_rows_in_any_order(monitor: Monitor) -> None:
@@ -184,3 +215,92 @@ def test_a_batch_that_cannot_be_read_fails_alone(monitor: Monitor) -> None:
     assert monitor.inbox.count() == 0
     broken = InferenceBatch.every.get(monitor=monitor)
     assert broken.error.startswith("It cannot be read")
+
+
+def begun(monitor: Monitor) -> MonitorLook:
+    """A look that waits, whenever the last one was."""
+    looking._begin(monitor)
+    return monitor.looks.get(fits=False, status="queued")
+
+
+def killed_at(monitor: Monitor, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker takes the look and dies: when its child is done, before or after what was found is
+    committed. Another finds its lease run out."""
+    look_ = begun(monitor)
+
+    class Dies(BaseException):
+        pass
+
+    def die(*args: Any, **more: Any) -> Any:
+        raise Dies
+
+    with monkeypatch.context() as patch:
+        place = {"before": (looking, "_keep_windows"), "after": (Held, "settle")}[moment]
+        patch.setattr(*place, die)
+        with pytest.raises(Dies):
+            looking.WORK.carry_out(look_.pk)
+    past = timezone.now() - timedelta(seconds=1)
+    assert MonitorLook.objects.filter(pk=look_.pk, status="working").update(lease_until=past)
+    looking.WORK.carry_out(look_.pk)
+    look_.refresh_from_db()
+    assert (look_.status, look_.times_lost, look_.attempt) == ("ready", 1, 2)
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_worker_that_dies_loses_nothing_and_doubles_nothing(
+    monitor: Monitor, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = sent(80, 0, label="yes")
+    send(monitor, records)
+    killed_at(monitor, moment, monkeypatch)
+    monitor.refresh_from_db()
+    assert (monitor.rows, monitor.inbox.count()) == (80, 0)
+    window = monitor.windows.get(rows__gt=0)
+    sums = Sums.from_bytes(bytes(window.sums))
+    assert (sums.rows, sums.labelled) == (80, 80)
+    assert monitor.parts.filter(kind="rows").count() == 1
+    # What streams know went on once: the newest look says what the next begins with.
+    newest = monitor.looks.filter(fits=False).order_by("-pk").first()
+    assert newest is not None
+    (state,) = newest.report["streams"]["error_stream"]
+    assert state["state"]["width"] == 80
+
+
+def test_a_batch_that_ends_its_child_is_set_aside_and_the_others_taken_in(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_patience, "MOST_BATCHES", 1)
+    send(monitor, sent(60, 0))
+    poison = zlib.compress(b'{"id": "x", "time": "no time"}')
+    InferenceBatch.objects.create(monitor=monitor, kind="inferences", rows=1, body=poison)
+    send(monitor, sent(60, 1))
+    said = []
+    while monitor.inbox.exists():
+        looking.WORK.carry_out(begun(monitor).pk)
+        health = monitor_health.health(monitor)
+        said.append((health.state, "set aside" in health.sentence))
+    assert said == [("ok", False), ("stuck", False), ("stuck", True), ("stuck", True)]
+    monitor.refresh_from_db()
+    assert monitor.rows == 120
+    assert InferenceBatch.every.get(monitor=monitor).error.startswith("It cannot be taken in.")
+
+
+def test_looks_that_fail_wait_longer_each_time(monitor: Monitor) -> None:
+    now = timezone.now()
+    assert monitor_patience.rests_until(monitor) <= now
+    waits = []
+    for at in range(8):
+        MonitorLook.objects.create(
+            monitor=monitor,
+            status="failed",
+            error={"code": "away", "detail": "Storage is away."},
+            finished_at=now,
+            created_by=monitor.created_by,
+        )
+        waits.append((monitor_patience.rests_until(monitor) - now).total_seconds())
+        assert monitor_patience.most_batches(at) == max(1, 512 // 8**at)
+    assert waits == [15, 30, 60, 120, 240, 480, 900, 900]
+    send(monitor, sent(60, 0))
+    looking.look_again()
+    assert not monitor.looks.filter(fits=False, status="queued").exists()
+    assert monitor_health.health(monitor).sentence.endswith("Storage is away.")

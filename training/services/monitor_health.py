@@ -20,6 +20,7 @@ from training.models import (
     MonitorLook,
     MonitorWindow,
 )
+from training.worker import monitor_patience
 
 JSON = dict[str, Any]
 
@@ -34,6 +35,7 @@ STATES: dict[str, tuple[str, str]] = {
     "fitting": ("taking the reference", "live"),
     "waiting": ("waiting for its reference", "wait"),
     "failed": ("no reference", "bad"),
+    "stuck": ("rows wait", "bad"),
     "quiet": ("no rows yet", "wait"),
 }
 
@@ -84,6 +86,7 @@ def of(monitors: Iterable[Monitor]) -> dict[int, Health]:
     looks: dict[int, MonitorLook] = {}
     for look in MonitorLook.objects.filter(monitor__in=ids, fits=True).order_by("pk"):
         looks[look.monitor_id] = look  # the newest stays
+    troubles = monitor_patience.troubles(ids)
     return {
         one.pk: _health(
             one,
@@ -91,6 +94,7 @@ def of(monitors: Iterable[Monitor]) -> dict[int, Health]:
             incidents.get(one.pk),
             rows.get(one.pk, 0),
             looks.get(one.pk),
+            troubles.get(one.pk, ""),
         )
         for one in every
     }
@@ -102,8 +106,11 @@ def _health(
     incident: Incident | None,
     rows: int,
     look: MonitorLook | None,
+    trouble: str,
 ) -> Health:
     state, sentence = _state(monitor, windows, incident, look)
+    if trouble and state in ("ok", "quiet"):
+        state, sentence = "stuck", trouble
     return Health(
         state=state,
         sentence=sentence,

@@ -5,8 +5,10 @@ ends its child is found, alone, and set aside by name, and the others are taken 
 read off the monitor's looks; there is no state besides.
 """
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.db.models import Max
 from django.utils import timezone
 
 from training.models import InferenceBatch, Monitor, MonitorLook
@@ -19,6 +21,7 @@ LEAST_REST, MOST_REST = 1.0, 30.0  # seconds between two looks that went well
 AGAIN, MOST_AGAIN = 15.0, 900.0  # seconds after the first failure in a row, and after many
 TRIES = 2  # looks that one batch alone may end
 KEPT_LOOKS = 200
+TOLD = timedelta(days=1)  # for so long a batch that was set aside is told of with the monitor
 #: Failures that no batch is to blame for.
 BLAMELESS = ("away", "damaged", "lost", "disk_full", "timeout")
 
@@ -46,6 +49,28 @@ def due(monitor: Monitor) -> list[InferenceBatch]:
 
 def most_batches(failed: int) -> int:
     return max(1, MOST_BATCHES // int(FEWER**failed))
+
+
+def troubles(ids: Iterable[int]) -> dict[int, str]:
+    """Of monitors whose last look failed, or that have a batch which was set aside of late, a
+    sentence."""
+    wanted = list(ids)
+    found: dict[int, str] = {}
+    over = (MonitorLook.Status.READY, MonitorLook.Status.FAILED)
+    looks = MonitorLook.objects.filter(monitor__in=wanted, fits=False, status__in=over)
+    newest = looks.values("monitor").annotate(newest=Max("pk")).values("newest")
+    failed = MonitorLook.objects.filter(pk__in=newest, status=MonitorLook.Status.FAILED)
+    for look in failed:
+        said = (look.error or {}).get("detail", "")
+        found[look.monitor_id] = f"What was sent waits, and is tried again. {said}"
+    late = InferenceBatch.every.filter(
+        monitor__in=wanted, error__gt="", received_at__gt=timezone.now() - TOLD
+    )
+    for monitor, received, error in late.order_by("pk").values_list(
+        "monitor", "received_at", "error"
+    ):
+        found[monitor] = f"What was sent at {received:%d %B, %H:%M} UTC was set aside. {error}"
+    return found
 
 
 def set_aside(monitor: Monitor) -> InferenceBatch | None:
