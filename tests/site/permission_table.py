@@ -147,6 +147,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:monitor_row_file": READ,
     "training:monitor_rows_collect": EDIT,
     "training:monitor_teacher": READ,
+    "training:monitor_connect": READ,
     "training:monitor_new": EDIT_FORM,
     "training:monitor_settings": {"GET": VIEWER, "POST": EDITOR},
     "training:monitor_retraining": {"GET": VIEWER, "POST": EDITOR},

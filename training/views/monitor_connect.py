@@ -1,0 +1,144 @@
+"""How programs send rows to a monitor: its address, and examples made for it."""
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.contrib.staticfiles import finders
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from training.models import Monitor
+from training.services import inference_records, inferences
+from training.views import monitor_parts as parts
+
+JSON = dict[str, Any]
+
+SHOWN_COLUMNS = 4  # of a table, in examples
+CLIENT, SHORT = "clients/distillhub_monitor.py", "clients/ten_lines.py"
+FASTAPI, DJANGO = "clients/fastapi_monitor.py", "clients/django_monitor.py"
+
+
+@require_safe
+def monitor_connect(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    project, monitor = parts.monitor_of(request, project_slug, name)
+    api = reverse("api_inferences", args=[project.slug, monitor.name])
+    address = request.build_absolute_uri(api).removesuffix("/inferences/")
+    record = example(monitor)
+    context = {
+        **parts.frame(project, monitor, "connect"),
+        "address": address,
+        "record": record,
+        "curl": _curl(address, record),
+        "snippets": [
+            ("python", "Python", CLIENT, _python(address, record)),
+            ("fastapi", "FastAPI", FASTAPI, _fastapi(address, record)),
+            ("django", "Django", DJANGO, _django(address, record)),
+        ],
+        "client": CLIENT,
+        "short": _short(address),
+        "waiting": inferences.count_waiting(monitor),
+        "most": inference_records.MOST_RECORDS,
+    }
+    return render(request, "training/monitor_connect.html", context)
+
+
+def example(monitor: Monitor) -> JSON:
+    """A record that this monitor takes."""
+    now: datetime = timezone.now().astimezone(UTC)
+    found: JSON = {"id": "5f2c", "time": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
+    if (given := _input(monitor)) is not None:
+        found["input"] = given
+    if monitor.labels:
+        likely = monitor.labels[0]
+        found["prediction"] = likely
+        if len(monitor.labels) > 1:
+            found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.1}
+    else:
+        found["prediction"] = 12.5 if monitor.task in inference_records.TABLES else "an answer"
+    return found | {"latency_ms": 3.2}
+
+
+def _input(monitor: Monitor) -> Any:
+    if monitor.task in inference_records.MEDIA:
+        return {"base64": "aGVsbG8="}
+    if monitor.task in inference_records.TABLES:
+        version = monitor.dataset_version
+        names = list(version.features)[:SHOWN_COLUMNS] if version is not None else []
+        return dict.fromkeys(names, 1.5) or {"column": 1.5}
+    return "what was asked"
+
+
+def _curl(address: str, record: JSON) -> str:
+    body = json.dumps({"inferences": [record]}, ensure_ascii=False).replace("'", r"'\''")
+    return (
+        f"curl -X POST '{address}/inferences/' \\\n"
+        '  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
+        f"  -d '{body}'"
+    )
+
+
+def _python(address: str, record: JSON) -> str:
+    return "\n".join([
+        "import os",
+        "from distillhub_monitor import Monitor",
+        "",
+        f"monitor = Monitor({address!r}, os.environ['MONITOR_TOKEN'])",
+        "name = monitor.record(",
+        *(f"    {key}={value!r}," for key, value in record.items() if key not in ("id", "time")),
+        ")",
+        f"monitor.label(name, {record['prediction']!r})  # once it is known, however late",
+    ])  # fmt: skip
+
+
+def _fastapi(address: str, record: JSON) -> str:
+    return "\n".join([
+        "import os",
+        "from distillhub_monitor import Monitor",
+        "from fastapi_monitor import MonitorMiddleware",
+        "",
+        f"monitor = Monitor({address!r}, os.environ['MONITOR_TOKEN'])",
+        'app.add_middleware(MonitorMiddleware, monitor=monitor, paths=["/predict"])',
+        "",
+        '@app.post("/predict")',
+        "def predict(question: Question, request: Request):",
+        "    answer = model(question)",
+        f"    request.state.inference = {_noted(record)}",
+        "    return answer",
+    ])  # fmt: skip
+
+
+def _django(address: str, record: JSON) -> str:
+    return "\n".join([
+        "# settings.py",
+        'MIDDLEWARE += ["django_monitor.MonitorMiddleware"]',
+        "MONITOR = {",
+        f"    'address': {address!r},",
+        "    'token': os.environ['MONITOR_TOKEN'],",
+        "    'paths': ['/predict/'],",
+        "}",
+        "",
+        "# views.py",
+        "def predict(request):",
+        "    answer = model(request)",
+        f"    request.inference = {_noted(record)}",
+        "    return JsonResponse(answer)",
+    ])  # fmt: skip
+
+
+def _noted(record: JSON) -> str:
+    kept = ("input", "prediction", "probabilities")
+    return "{" + ", ".join(f"{key!r}: ..." for key in kept if key in record) + "}"
+
+
+def _short(address: str) -> str:
+    """The file without its first lines, for this monitor."""
+    found = finders.find(SHORT)
+    assert isinstance(found, str)
+    text = Path(found).read_text(encoding="utf-8").split('"""', 2)[2].strip()
+    return re.sub(r'ADDRESS = ".*"', lambda _: f"ADDRESS = {address!r}", text)
