@@ -13,6 +13,7 @@ from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from tests import make
 from tests.conftest import api_of, signed_in
+from training.engine.alerting import Alert
 from training.models import Monitor, Retraining, SignalAlert
 from training.operations import live_rows
 from training.operations.live_rows import Live
@@ -85,6 +86,16 @@ def test_none_begins_while_the_data_are_broken(monitor: Monitor, erin: User) -> 
         beginning.begin(monitor=monitor, by=erin)
     SignalAlert.objects.update(state="ok")
     assert beginning.look() == 1
+
+
+def test_a_quality_alert_that_was_never_open_refuses_nothing(monitor: Monitor) -> None:
+    kept = Alert(state="ok").as_dict()
+    alert = SignalAlert.objects.create(monitor=monitor, signal="quality.missing", kept=kept)
+    assert beginning.quality_alerts(monitor) == []
+    alert.kept = {**kept, "opened": 7.0}
+    alert.state = "no_data"
+    alert.save()
+    assert beginning.quality_alerts(monitor) == [alert]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, Max, OuterRef, Q
+from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid
@@ -174,8 +174,13 @@ def run_of(version: ModelVersion) -> Run | None:
 
 def quality_alerts(monitor: Monitor) -> list[SignalAlert]:
     """Alerts about the data themselves that are open."""
-    is_open = Q(state__in=[FIRING, RECOVERING]) | Q(kept__opened__isnull=False)
-    return list(monitor.alerts.filter(is_open, signal__startswith=QUALITY))
+    found = monitor.alerts.filter(signal__startswith=QUALITY)
+    # Muted or without data, it stays open. (`isnull` asks whether JSON has the key, not of null.)
+    return [
+        one
+        for one in found
+        if one.state in (FIRING, RECOVERING) or one.kept.get("opened") is not None
+    ]
 
 
 def against(incident: Incident) -> str:
