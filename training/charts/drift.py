@@ -219,8 +219,10 @@ def _names(count: int) -> Mapping[str, Any]:
 
 
 def _level(value: float | None) -> float | None:
-    known = finite(value)
-    return None if known is None else round(min(3.0, max(0.0, known)), 2)
+    """Tens of thousands of a picture: NaN and infinities differ from themselves less themselves."""
+    if value is None or value - value != 0:
+        return None
+    return round(min(3.0, max(0.0, value)), 2)
 
 
 def _columns(places: Sequence[At]) -> list[int | None]:

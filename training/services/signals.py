@@ -2,6 +2,7 @@
 how that went over windows. Reads columns of MonitorWindow that engine/watching/windows.py tells of;
 its sums are never loaded."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,6 +27,7 @@ WORDS = {
     "error_stream": "errors, row by row",
     "disagreement_stream": "disagreement, row by row",
     "whose_fault": "whose fault",
+    "teacher_drift": "change of the teacher",
     "volume": "volume",
     "latency": "latency",
     "quality.missing": "missing values",
@@ -127,7 +129,7 @@ def all_of(monitor: Monitor, windows: Sequence[MonitorWindow]) -> list[Signal]:
         keys |= dict.fromkeys(window.scores)
     rules = Rulebook(monitor)
     made = []
-    for key in sorted(keys, key=lambda one: (GROUPS.index(group(one)), words(one))):
+    for key in sorted(keys, key=_place):
         levels: list[float | None] = []
         newest: tuple[JSON, float, MonitorWindow] | None = None
         said = ""
@@ -141,6 +143,14 @@ def all_of(monitor: Monitor, windows: Sequence[MonitorWindow]) -> list[Signal]:
         score, level, at = newest or (None, None, None)
         made.append(Signal(key, words(key), group(key), levels, score, level, at, said))
     return made
+
+
+def _place(key: str) -> tuple[int, list[tuple[bool, int, str]]]:
+    """By group, then by name, in which column 10 comes after column 9."""
+    parts = re.findall(r"\d+|\D+", words(key))
+    return GROUPS.index(group(key)), [
+        (one.isdecimal(), int(one) if one.isdecimal() else 0, one) for one in parts
+    ]
 
 
 class Rulebook:

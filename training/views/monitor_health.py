@@ -10,10 +10,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from distillhub.templatetags import ui
-from projects.models import Project
-from training.models import Monitor
+from training.models import Monitor, MonitorLook
 from training.services import monitor_words, signals
-from training.services.monitor_words import Standing
+from training.services.monitor_health import Health
 from training.services.signals import Signal
 from training.views import monitor_charts as charts
 from training.views import monitor_parts as parts
@@ -28,11 +27,12 @@ def monitor_health(request: HttpRequest, project_slug: str, name: str) -> HttpRe
     project, monitor = parts.monitor_of(request, project_slug, name)
     found = parts.stretch(request, monitor, "scores", "facts")
     told = signals.all_of(monitor, found.windows)
+    frame = parts.frame(project, monitor, "health")
     drawn = _charts(monitor, found, told)
     context = {
-        **parts.frame(project, monitor, "health"),
+        **frame,
         **parts.ranged(found),
-        **_now(project, monitor, found, told),
+        **_now(monitor, frame["health"], found, told),
         "windows": found.windows,
         "strip": drawn[0] if drawn else None,
         "charts": drawn[1:],
@@ -53,9 +53,10 @@ def monitor_live(request: HttpRequest, project_slug: str, name: str) -> HttpResp
         return HttpResponse(status=204)
     found = parts.stretch(request, monitor, "scores", "facts")
     told = signals.all_of(monitor, found.windows)
+    frame = parts.frame(project, monitor, "health")
     context = {
-        **parts.frame(project, monitor, "health"),
-        **_now(project, monitor, found, told),
+        **frame,
+        **_now(monitor, frame["health"], found, told),
         "windows": found.windows,
     }
     return JsonResponse(
@@ -70,30 +71,26 @@ def monitor_live(request: HttpRequest, project_slug: str, name: str) -> HttpResp
 def _mark(monitor: Monitor) -> str:
     """Another whenever there is something new to show."""
     window = monitor.windows.order_by("-number").values_list("number", "rows", "judged_at").first()
-    look = monitor.looks.order_by("-pk").values_list("pk", "status").first()
     incident = monitor.incidents.order_by("-pk").values_list("pk", "closed_at", "severity").first()
-    return str((window, look, incident, monitor.rows, monitor.is_paused, monitor.fitted_at))
+    look = None if monitor.is_fitted else _fitting(monitor)
+    state = (monitor.rows, monitor.is_paused, monitor.fitted_at, look and (look.pk, look.status))
+    return str((window, incident, *state))
 
 
-def _now(project: Project, monitor: Monitor, found: Stretch, told: list[Signal]) -> JSON:
-    incident = parts.open_incident(monitor)
-    standing = monitor_words.standing(monitor, found.windows, told, incident)
+def _now(monitor: Monitor, health: Health, found: Stretch, told: list[Signal]) -> JSON:
+    standing = monitor_words.standing(monitor, found.windows, told, health.incident)
     return {
         "standing": standing,
-        "incident": incident,
-        "moving": monitor_words.moving(told)[:8],
+        "incident": health.incident,
         "numbers": _numbers(monitor, found),
-        "fitting": _fitting(monitor, standing),
+        "fitting": _fitting(monitor) if standing.kind == "fitting" else None,
         "newest": found.windows[-1] if found.windows else None,
     }
 
 
-def _fitting(monitor: Monitor, standing: Standing) -> JSON | None:
-    """How far the worker is with the reference, or why it gave up."""
-    if standing.kind != "fitting":
-        return None
-    look = monitor.looks.filter(fits=True).first()
-    return None if look is None else {"look": look, "error": look.error}
+def _fitting(monitor: Monitor) -> MonitorLook | None:
+    """How far a worker is with the reference, or why it gave up."""
+    return monitor.looks.filter(fits=True).first()
 
 
 def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:

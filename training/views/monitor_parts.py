@@ -1,9 +1,12 @@
 """What all pages of a monitor share: its head, the stretch of time that is looked at, and the
 windows in it."""
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from django.http import HttpRequest
@@ -13,7 +16,7 @@ from django.utils import timezone
 from projects import permissions
 from projects.models import Project, Role
 from training.charts.drift import At
-from training.models import Incident, Monitor, MonitorWindow
+from training.models import Monitor, MonitorWindow
 from training.services import monitor_health, monitors, signals, windows
 
 JSON = dict[str, Any]
@@ -32,7 +35,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stretch:
     """Windows of a stretch of time, oldest first; `left` older ones of it are not among them."""
 
@@ -41,7 +44,7 @@ class Stretch:
     left: bool
     older: str  # the address' `until` at which the older ones end
 
-    @property
+    @cached_property
     def places(self) -> list[At]:
         return [At(one.number, signals.milliseconds(one.starts_at)) for one in self.windows]
 
@@ -69,7 +72,21 @@ def _read(
     length = RANGES[key][1]
     since = None if length is None else (until or timezone.now()) - length
     found = windows.listed(monitor, since, until).filter(rows__gt=0).only(*COLUMNS, *columns)
-    return list(found[: MOST + 1])
+    with _uncollected():
+        return list(found[: MOST + 1])
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Of a month of windows JSON becomes a hundred thousand objects, none of which is garbage: the
+    collector, which looks through them again and again meanwhile, would take half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _moment(text: str) -> datetime | None:
@@ -106,10 +123,6 @@ def ranged(found: Stretch) -> JSON:
         "older": found.older,
         "most": MOST,
     }
-
-
-def open_incident(monitor: Monitor) -> Incident | None:
-    return monitor.incidents.open().select_related("owner", "window").first()
 
 
 def rows_address(project: Project, monitor: Monitor) -> str:

@@ -33,7 +33,8 @@ MOST_WINDOWS = 20  # that are listed below a signal
 def monitor_signals(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
     project, monitor = parts.monitor_of(request, project_slug, name)
     key = request.GET.get("signal", "")
-    found = parts.stretch(request, monitor, "scores", "facts")
+    # Versions, of which charts have marks, stand in facts.
+    found = parts.stretch(request, monitor, "scores", *(("facts",) if key else ()))
     told = signals.all_of(monitor, found.windows)
     context = {
         **parts.frame(project, monitor, "signals"),

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from training.charts.drift_series import FAULTS
 from training.models import Monitor
-from training.services import monitor_defaults, monitor_words, signals, window_shapes
+from training.services import monitor_defaults, monitor_words, window_shapes
 from training.views import monitor_charts as charts
 from training.views import monitor_parts as parts
 from training.views.monitor_parts import Stretch
@@ -29,8 +29,7 @@ WORDS = {
 @require_safe
 def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
     project, monitor = parts.monitor_of(request, project_slug, name)
-    found = parts.stretch(request, monitor, "scores", "facts")
-    told = {one.key: one for one in signals.all_of(monitor, found.windows)}
+    found = parts.stretch(request, monitor, "facts")
     context = {
         **parts.frame(project, monitor, "teacher"),
         **parts.ranged(found),
@@ -38,7 +37,7 @@ def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "charts": _charts(monitor, found),
         "fault_chart": charts.faults(found) if charts.knows(found, "faults") else None,
         "fault_rows": _faults(monitor, found),
-        "advice": _advice(told.get("whose_fault")),
+        "advice": _advice(found),
         "sample": _sample(monitor, found),
         "canary": (monitor.reference or {}).get("canary"),
         "caveat": monitor_words.CAVEAT,
@@ -86,10 +85,11 @@ def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
     ]
 
 
-def _advice(signal: signals.Signal | None) -> list[str]:
-    if signal is None or not signal.score:
-        return []
-    return list((signal.score.get("facts") or {}).get("advice") or ())
+def _advice(found: Stretch) -> list[str]:
+    """Of the newest window that has rows with a label and an answer; its scores are read now."""
+    newest = next((one for one in reversed(found.windows) if one.facts.get("faults")), None)
+    scores = newest.scores.get("whose_fault") if newest is not None else None
+    return list((scores[0].get("facts") or {}).get("advice") or ()) if scores else []
 
 
 def _sample(monitor: Monitor, found: Stretch) -> JSON:

@@ -76,7 +76,7 @@ def monitor_windows(request: HttpRequest, project_slug: str, name: str) -> HttpR
     return render(request, "training/monitor_windows.html", context)
 
 
-LISTED = 200
+LISTED = 100
 
 
 def numbers(window: MonitorWindow) -> list[JSON]:
