@@ -1,10 +1,12 @@
 from django.urls import URLPattern, path
 
 from training.views import (
+    alert_channels,
     compare,
     exports,
     gates,
     home,
+    incidents,
     lineage,
     maps,
     model_cards,
@@ -49,6 +51,10 @@ STUDY = "p/<slug:project_slug>/studies/<int:number>"
 REPORTS = "p/<slug:project_slug>/reports"
 REPORT = f"{REPORTS}/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
+INCIDENTS = "p/<slug:project_slug>/incidents"
+INCIDENT = f"{INCIDENTS}/<int:number>"
+CHANNELS = "p/<slug:project_slug>/alert-channels"
+CHANNEL = f"{CHANNELS}/<int:channel_id>"
 MONITORS = "p/<slug:project_slug>/monitors"
 RETRAINING = "p/<slug:project_slug>/retrainings/<int:number>"
 MONITOR = f"{MONITORS}/<str:name>"
@@ -128,6 +134,22 @@ urlpatterns: list[URLPattern] = [
     path(f"{STUDY}/trials/", sweeps.sweep_add, name="sweep_add"),
     path(f"{STUDY}/best/", sweeps.sweep_best, name="sweep_best"),
     path(f"{RUN}/seeds/", studies.run_more_seeds, name="run_more_seeds"),
+    path(f"{INCIDENTS}/", incidents.incident_list, name="incident_list"),
+    path(f"{INCIDENT}/", incidents.incident_detail, name="incident_detail"),
+    path(f"{INCIDENT}/acknowledge/", incidents.incident_acknowledge, name="incident_acknowledge"),
+    path(f"{INCIDENT}/snooze/", incidents.incident_snooze, name="incident_snooze"),
+    path(f"{INCIDENT}/comment/", incidents.incident_comment, name="incident_comment"),
+    path(f"{INCIDENT}/owner/", incidents.incident_own, name="incident_own"),
+    path(f"{INCIDENT}/close/", incidents.incident_close, name="incident_close"),
+    path(f"{CHANNELS}/", alert_channels.alert_channel_list, name="alert_channel_list"),
+    path(f"{CHANNEL}/", alert_channels.alert_channel_detail, name="alert_channel_detail"),
+    path(f"{CHANNEL}/test/", alert_channels.alert_channel_test, name="alert_channel_test"),
+    path(f"{CHANNEL}/delete/", alert_channels.alert_channel_delete, name="alert_channel_delete"),
+    path(
+        f"{CHANNEL}/messages/<int:message_id>/redeliver/",
+        alert_channels.alert_redeliver,
+        name="alert_redeliver",
+    ),
     path(f"{MONITORS}/", monitors.monitor_list, name="monitor_list"),
     path(f"{MONITORS}/new/", monitor_form.monitor_new, name="monitor_new"),
     path(f"{MONITOR}/settings/", monitor_form.monitor_settings_page, name="monitor_settings"),

@@ -9,7 +9,8 @@ from django.views.decorators.http import require_safe
 from projects import permissions
 from projects.models import Dataset, Project, RegisteredModel, User
 from training.models import Monitor, Run
-from training.services import pipeline
+from training.services import incidents, pipeline
+from training.views import incident_parts
 
 RECENT = 6  # rows of a short list
 
@@ -25,6 +26,9 @@ def home(request: HttpRequest) -> HttpResponse:
         "title": "Home",
         "section": "home",
         "projects": _projects(request.user),
+        "incidents": [
+            incident_parts.line(one) for one in incidents.of_person(user=request.user)[:RECENT]
+        ],
         "running": whole.unfinished().order_by("-started_at", "-pk")[:RECENT],
         "results": whole.filter(pk__in=last.values("pk")[:RECENT]).order_by("-finished_at"),
     }
@@ -42,6 +46,10 @@ def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
         "section": "overview",
         "project": project,
         "standing": pipeline.standing(project=project),
+        "incidents": [
+            incident_parts.line(one)
+            for one in incidents.listed(project=project, state="open")[:RECENT]
+        ],
         "recent": recent,
         "is_live": any(not run.is_final for run in recent),
     }

@@ -47,6 +47,7 @@ CALLED = {
     "error_stream": "the errors, row by row",
     "disagreement_stream": "the disagreement, row by row",
     "whose_fault": "who errs",
+    "teacher_drift": "the teacher itself",
     "volume": "the volume",
     "latency": "the latency",
     SILENCE: "traffic",
@@ -88,9 +89,12 @@ def facts(monitor: Monitor, window: MonitorWindow, signals: Sequence[str]) -> JS
     for name in MEASURED:
         measured = window.facts.get(name)
         if isinstance(measured, dict) and measured.get("value") is not None:
-            told[name] = {**measured, "reference": _reference(window, name)}
+            told[name] = {**measured, "reference": _reference(monitor, window, name)}
     fault = next(iter(window.scores.get("whose_fault") or []), None)
     told["advice"] = list(((fault or {}).get("facts") or {}).get("advice") or [])
+    if "teacher_drift" in signals:
+        for one in window.scores.get("teacher_drift") or []:
+            told["advice"] += one["facts"].get("advice") or []
     told["harm"] = _harm(told, signals)
     return told
 
@@ -220,10 +224,13 @@ def _harm(told: Mapping[str, Any], signals: Iterable[str]) -> str:
     return "none seen" if measured else "unknown"
 
 
-def _reference(window: MonitorWindow, signal: str) -> float | None:
+def _reference(monitor: Monitor, window: MonitorWindow, signal: str) -> float | None:
     for score in window.scores.get(signal) or []:
         value = (score.get("facts") or {}).get("reference")
         if isinstance(value, int | float):
             return float(value)
     value = (window.facts.get(signal) or {}).get("reference")
+    if value is None:
+        fitted = (monitor.reference or {}).get(signal)
+        value = fitted.get("value") if isinstance(fitted, dict) else fitted
     return float(value) if isinstance(value, int | float) else None
