@@ -99,6 +99,9 @@ def test_every_page_is_accessible(
     paths = ["/", f"{here}/", f"{here}/runs/", "/workers/", "/storage/", "/patterns/", "/recipes/"]
     paths += [f"{here}/runs/{one.number}/" for one in (run, failed)]
     paths += [f"{here}/models/{_shipped(run)}/{one}/" for one in VERSION_PAGES]
+    watched = make.monitor(run.project.models.get(name="shipped").versions.get(number=1))
+    settings = f"{here}/monitors/{watched.name}/settings/"
+    paths += [f"{here}/monitors/", f"{here}/monitors/new/", settings]
     paths += [f"{here}/studies/", f"{here}/studies/{make.strategies(run.project).number}/"]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]

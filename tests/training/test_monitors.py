@@ -42,7 +42,7 @@ def student(project: Project, rows: DatasetVersion) -> ModelVersion:
 
 
 def trained(project: Project, name: str = "small", **fields: Any) -> ModelVersion:
-    given = {"labels": LABELS, "files": FILES, "source": {"kind": "run", "run": 1}}
+    given: dict[str, Any] = {"labels": LABELS, "files": FILES, "source": {"kind": "run", "run": 1}}
     return make.model_version(project, name, **given | fields)
 
 
