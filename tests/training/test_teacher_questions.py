@@ -16,7 +16,7 @@ from tests.training.api_server import Service, prompt_of
 from tests.training.test_asking_apis import in_a_hurry, keyed, service, teacher
 from tests.training.test_monitor_looks import LABELS, look, rows, send, sent
 from training.models import InferenceBatch, Monitor, TeacherQuestion
-from training.services import monitors
+from training.services import canaries, monitors
 from training.worker import dispatch, monitor_teacher, teacher_questions
 from training.worker import monitors as looking
 
@@ -179,6 +179,7 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     assert monitor.reference["agreement"]["rows"] == 200
     assert monitor.reference["answers_needed"] > 100
     assert not any("agreement" in one for one in monitor.reference["notes"])
+    assert said_of(monitor).startswith("Asked twice in a row, the teacher said the same of 50 ")
     [first] = monitor_teacher.told(monitor)["canaries"]
     assert (first["rows"], first["same"]) == (50, 50)
 
@@ -190,6 +191,7 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     again = carried_out(monitor, "canaries")
     assert (again.rows, again.answers["first"]) == (50, {})
     assert [one["same"] for one in monitor_teacher.told(monitor)["canaries"]] == [50, 0]
+    assert "the teacher said of 0 of 50 rows" in said_of(monitor)
     assert sum(service.charges.values()) == 300
 
     send(monitor, sent(200, 12))
@@ -202,6 +204,12 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     assert "changed its model" in drift["facts"]["advice"][0]
     [agreement] = window.scores["agreement"]
     assert agreement["facts"]["reference"] == monitor.reference["agreement"]["value"]
+
+
+def said_of(monitor: Monitor) -> str:
+    found = canaries.of(monitor)
+    assert found is not None
+    return found.sentence
 
 
 def a_day_later(monitor: Monitor) -> None:
@@ -219,6 +227,7 @@ def test_a_service_that_takes_no_key_fails_in_a_sentence_and_is_tried_an_hour_la
     failed = carried_out(monitor, "canaries", "failed")
     assert failed.error is not None
     assert failed.error["code"] == "not_allowed"
+    assert said_of(monitor).startswith("The teacher could not be asked about rows of the reference")
     monitor_teacher.ask_canaries()
     assert monitor.questions.count() == 1
     monitor.questions.update(created_at=timezone.now() - timedelta(minutes=61))

@@ -26,7 +26,7 @@ LONGEST_POLICY = 40
 SIGNAL = re.compile(
     r"(input\..{1,200}|described\.\w{1,60}|vector|prediction|confidence|agreement|accuracy"
     r"|calibration|estimated_accuracy|error_stream|disagreement_stream"
-    r"|quality\.(missing|unseen|out_of_range|duplicated)|volume|latency|whose_fault)",
+    r"|quality\.(missing|unseen|out_of_range|duplicated)|volume|latency|whose_fault|teacher_drift)",
     re.DOTALL,
 )
 #: What a signal's detector must watch; of those that are not here, numbers or names.

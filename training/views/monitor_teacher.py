@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from training.charts.drift_series import FAULTS
 from training.models import Monitor
-from training.services import monitor_defaults, monitor_words, window_shapes
+from training.services import canaries, monitor_defaults, monitor_words, window_shapes
 from training.views import monitor_charts as charts
 from training.views import monitor_parts as parts
 from training.views.monitor_parts import Stretch
@@ -39,7 +39,7 @@ def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "fault_rows": _faults(monitor, found),
         "advice": _advice(found),
         "sample": _sample(monitor, found),
-        "canary": (monitor.reference or {}).get("canary"),
+        "canary": canaries.of(monitor),
         "caveat": monitor_words.CAVEAT,
         "window_url": reverse("training:monitor_window", args=[project.slug, monitor.name, 0]),
         "rows_url": parts.rows_address(project, monitor),

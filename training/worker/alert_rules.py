@@ -42,7 +42,10 @@ EFFECTS: Mapping[str, tuple[float, float, float]] = {
     "confidence": (0.05, 0.12, 0.2),
 }
 #: Of signals whose effect is a share of rows that fell or rose.
-OF_SHARES = ("agreement", "accuracy", "estimated_accuracy", "calibration", "whose_fault", "quality")
+OF_SHARES = (
+    "agreement", "accuracy", "estimated_accuracy", "calibration", "whose_fault", "quality",
+    "teacher_drift",
+)  # fmt: skip
 OF_STREAMS = ("error_stream", "disagreement_stream")
 #: How far volume or latency lie from what is usual; halved or doubled is worth acting on.
 TRAFFIC = (0.5, 1.0, 2.0)
@@ -62,6 +65,7 @@ KINDS: Mapping[str, str] = {
     "whose_fault": "Whose fault",
     "error_stream": "Errors, row by row",
     "disagreement_stream": "Disagreement, row by row",
+    "teacher_drift": "Change of the teacher",
     "quality": "Quality of the data",
     "volume": "Volume",
     "latency": "Latency",
