@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
@@ -9,7 +10,6 @@ from PIL import Image
 
 from training.demo import images
 from training.demo.images import Shot
-from training.demo.traffic import PORTION, _portion
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -23,7 +23,7 @@ def test_no_image_of_the_traffic_is_in_the_dataset() -> None:
         uploaded = {zipped.read(name) for name in names}
     assert len(names) == 10 * images.ASIDE
     assert sum(name.startswith("test/") for name in names) == 10 * images.TEST
-    traffic = list(images.clear())
+    traffic = list(images.clear(0))
     assert len({one.name for one in traffic}) == len(traffic) == 1797 - len(names)
     assert not uploaded & {one.png for one in traffic}
 
@@ -31,7 +31,9 @@ def test_no_image_of_the_traffic_is_in_the_dataset() -> None:
 def test_a_dark_image_is_the_same_digit_with_less_light_and_a_pixel_to_the_right() -> None:
     digit = next(one for one in images.digits() if one.place == images.ASIDE)
     half = digit.place % 2
-    shot = next(one for one in images.dark(half) if one.name.startswith(f"dark-{digit.number:04}"))
+    shot = next(
+        one for one in images.dark(half, 0) if one.name.startswith(f"dark-{digit.number:04}")
+    )
     whole, dark = pixels(images._png(images._image(digit))), pixels(shot.png)
     assert shot.label == str(digit.label)
     assert (dark[:, 0] == 0).all()
@@ -41,7 +43,7 @@ def test_a_dark_image_is_the_same_digit_with_less_light_and_a_pixel_to_the_right
 
 def test_a_second_turn_shows_the_same_digits_in_another_light() -> None:
     many = len(images._half(0))
-    first, *_, again = islice(images.dark(0), many + 1)
+    first, *_, again = islice(images.dark(0, 0), many + 1)
     assert (first.name[-2:], again.name[-2:]) == ("-0", "-1")
     assert first.name[:-2] == again.name[:-2]
     assert first.png != again.png
@@ -54,12 +56,10 @@ def test_the_next_student_meets_other_digits_than_it_learnt_from() -> None:
 
 
 def test_traffic_goes_on_where_it_was() -> None:
-    def names(shots: list[Shot]) -> list[str]:
-        return [one.name for one in shots]
+    def names(shots: Iterable[Shot], many: int) -> list[str]:
+        return [one.name for one in islice(shots, many)]
 
-    whole = names(list(images.clear()))
-    before, first = _portion(images.clear(), 0, 0)
-    assert (before, names(first)) == ([], whole[:PORTION])
-    before, second = _portion(images.clear(), 0, PORTION)
-    assert names(before) == names(first)
-    assert names(second) == whole[PORTION : 2 * PORTION]
+    assert len(names(images.clear(0), 1000)) == images.clear_rows()
+    assert names(images.clear(0), 50)[30:] == names(images.clear(30), 20)
+    assert names(images.dark(1, 0), 500)[450:] == names(images.dark(1, 450), 50)
+    assert len(set(names(images.dark(1, 0), 500))) == 500

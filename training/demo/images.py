@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from typing import Any
 
 from PIL import Image, ImageEnhance
@@ -53,22 +54,26 @@ def archive() -> bytes:
     return buffer.getvalue()
 
 
-def clear() -> Iterator[Shot]:
-    """All of the traffic, as it is; once."""
-    for digit in digits():
-        if digit.place >= ASIDE:
-            yield Shot(f"clear-{digit.number:04}", str(digit.label), _png(_image(digit)))
+def clear(start: int) -> Iterator[Shot]:
+    """All of the traffic, as it is; once. From a place on."""
+    for digit in [one for one in digits() if one.place >= ASIDE][start:]:
+        yield Shot(f"clear-{digit.number:04}", str(digit.label), _png(_image(digit)))
 
 
-def dark(half: int) -> Iterator[Shot]:
-    """A half of the traffic, darker and shifted, over and over: each time in another light."""
-    turn = 0
-    while True:
-        for digit in _half(half):
-            light = np.random.default_rng((digit.number, turn)).uniform(DARKEST, BRIGHTEST)
-            name = f"dark-{digit.number:04}-{turn}"
-            yield Shot(name, str(digit.label), _png(darkened(_image(digit), light)))
-        turn += 1
+def clear_rows() -> int:
+    return sum(one.place >= ASIDE for one in digits())
+
+
+def dark(half: int, start: int) -> Iterator[Shot]:
+    """A half of the traffic, darker and shifted, over and over: each time in another light. From a
+    place on."""
+    shown = _half(half)
+    for place in count(start):
+        turn, which = divmod(place, len(shown))
+        digit = shown[which]
+        light = np.random.default_rng((digit.number, turn)).uniform(DARKEST, BRIGHTEST)
+        name = f"dark-{digit.number:04}-{turn}"
+        yield Shot(name, str(digit.label), _png(darkened(_image(digit), light)))
 
 
 def darkened(image: Any, light: float) -> Any:
@@ -91,6 +96,7 @@ def digits() -> tuple[Digit, ...]:
     return tuple(found)
 
 
+@cache
 def _half(which: int) -> list[Digit]:
     return [one for one in digits() if one.place >= ASIDE and one.place % 2 == which]
 

@@ -9,13 +9,13 @@ the demo begins a retraining, or decides about it, where nobody has within a whi
 
 import time
 from base64 import b64encode
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
 from zlib import crc32
 
 from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Missing
@@ -23,7 +23,7 @@ from projects.models import ModelVersion, Project, User
 from projects.services import registry
 from training.demo import images
 from training.demo.images import Shot
-from training.models import Monitor, Retraining, Run
+from training.models import InferenceBatch, Monitor, Retraining, Run
 from training.retraining import beginning, deciding
 from training.services import inferences, monitors, serving
 
@@ -35,7 +35,8 @@ WINDOW = 100  # rows
 ASKED = 0.6  # of the rows, the teacher
 PORTION, PAUSE = 30, 4.0  # rows, and seconds between them
 MOST_ROWS = 2000  # that come before the next student, at most
-RECOVERED = 3  # windows that the next student answers
+USUAL = 200  # rows of the next student that then tell what is usual
+RECOVERED = 3  # windows after these, until all is quiet
 COURTESY = 20.0  # seconds for which people may do a step themselves
 PATIENCE = 1800.0  # seconds of one process; the next start goes on
 GLANCE = 1.0  # seconds
@@ -44,7 +45,8 @@ NOTES = (
     "A replay of real images that no run has seen: handwritten digits first as they are, then as a "
     "badly lit camera that slipped by a pixel would show them. The student answers each as it "
     "comes, the teacher is asked about some of them, and labels of half come a little later. The "
-    "demo begins a retraining and decides about it itself, unless you do so within seconds."
+    "demo begins a retraining and decides about it itself, unless you do so within seconds; once "
+    "the next student is there, dark images are what is usual."
 )
 
 
@@ -63,12 +65,16 @@ def is_over(project: Project) -> bool:
     newest = monitor.retrainings.first()
     if newest is None or not newest.is_final:
         return monitor.rows >= MOST_ROWS
-    return newest.status != Status.PROMOTED or _answered_since(newest) >= RECOVERED
+    if newest.status != Status.PROMOTED or monitor.traffic_until is None:
+        return newest.status != Status.PROMOTED
+    windows = monitor.windows.filter(starts_at__gt=monitor.traffic_until, rows__gte=WINDOW)
+    return windows.count() >= RECOVERED
 
 
 def replay(*, project: Project, by: User) -> None:
     """Send what is left to be sent, as long as this takes; PATIENCE at most."""
     until = time.monotonic() + PATIENCE
+    before: list[Shot] = []
     while not is_over(project) and time.monotonic() < until:
         run = _student_run(project)
         if run is None or not run.is_final:
@@ -77,7 +83,7 @@ def replay(*, project: Project, by: User) -> None:
         try:
             monitor = _monitor(project, run, by)
             if monitor.is_fitted:
-                _send(monitor, by)
+                before = _send(monitor, before, by)
                 _next_step(monitor, by)
                 time.sleep(PAUSE)
             else:
@@ -129,9 +135,9 @@ def _monitor(project: Project, run: Run, by: User) -> Monitor:
 # -- traffic --------------------------------------------------------------------------------------
 
 
-def _send(monitor: Monitor, by: User) -> None:
+def _send(monitor: Monitor, before: list[Shot], by: User) -> list[Shot]:
     """The next images, answered by the student that is shipped now; and labels of those before."""
-    before, shots = _next_shots(monitor)
+    shots = _next_shots(monitor)
     version = registry.resolve(project=monitor.project, reference=f"{STUDENT}@{ALIAS}")
     said = serving.predict(version=version, inputs=[one.png for one in shots])
     now = timezone.now()
@@ -152,37 +158,19 @@ def _send(monitor: Monitor, by: User) -> None:
     known = [{"id": one.name, "label": one.label} for one in before if _has_label(one)]
     if known:
         inferences.receive_labels(monitor=monitor, labels=known, by=by)
+    return shots
 
 
-def _next_shots(monitor: Monitor) -> tuple[list[Shot], list[Shot]]:
-    """The portion before the next one, and the next one. Ids that came before are passed over by
-    who takes them in, so that an interruption costs nothing."""
-    promoted = monitor.retrainings.filter(status=Status.PROMOTED).first()
-    if promoted is None:
-        sent = monitor.rows + inferences.count_waiting(monitor)
-        stream: Iterator[Shot] = chain(images.clear(), images.dark(1))
-    else:
-        sent = _rows_since(promoted)
-        stream = images.dark(0)
-    sent -= sent % PORTION
-    return _portion(stream, max(0, sent - PORTION), sent)
-
-
-def _portion(stream: Iterator[Shot], start: int, sent: int) -> tuple[list[Shot], list[Shot]]:
-    found = list(islice(stream, start, sent + PORTION))
-    return found[: sent - start], found[sent - start :]
-
-
-def _rows_since(promoted: Retraining) -> int:
-    """Rows that came after the next student was shipped, as far as they were looked at."""
-    windows = promoted.monitor.windows.filter(starts_at__gt=promoted.finished_at)
-    return sum(windows.values_list("rows", flat=True)) + inferences.count_waiting(promoted.monitor)
-
-
-def _answered_since(promoted: Retraining) -> int:
-    """Whole windows of the next student."""
-    windows = promoted.monitor.windows.filter(starts_at__gt=promoted.finished_at)
-    return windows.filter(rows__gte=WINDOW).count()
+def _next_shots(monitor: Monitor) -> list[Shot]:
+    """What no row came of yet. Where it stands, the number of rows tells, and no image comes twice
+    as it is: an interruption costs nothing."""
+    waiting = monitor.inbox.filter(kind=InferenceBatch.Kind.INFERENCES)
+    sent = monitor.rows + (waiting.aggregate(rows=Sum("rows"))["rows"] or 0)
+    if monitor.retrainings.filter(status=Status.PROMOTED).exists():
+        return list(islice(images.dark(0, sent), PORTION))
+    whole = images.clear_rows()
+    clear = images.clear(sent) if sent < whole else iter(())
+    return list(islice(chain(clear, images.dark(1, max(0, sent - whole))), PORTION))
 
 
 def _has_label(shot: Shot) -> bool:
@@ -205,3 +193,15 @@ def _next_step(monitor: Monitor, by: User) -> None:
     elif newest.status == Status.DECIDING:
         passed = bool((newest.judgement or {}).get("passed"))
         deciding.decide(retraining=newest, promote=passed, by=by)
+    elif newest.status == Status.PROMOTED and monitor.dataset_version is not None:
+        _take_as_usual(monitor, newest, by)
+
+
+def _take_as_usual(monitor: Monitor, promoted: Retraining, by: User) -> None:
+    """Dark images are what the next student is for: held against these, all is quiet."""
+    windows = monitor.windows.filter(starts_at__gt=promoted.finished_at)
+    if (windows.aggregate(rows=Sum("rows"))["rows"] or 0) < USUAL:
+        return
+    assert promoted.finished_at is not None
+    span = {"from": promoted.finished_at.isoformat(), "until": timezone.now().isoformat()}
+    monitors.edit(monitor=monitor, asked={"reference": {"traffic": span}}, by=by)
