@@ -15,10 +15,12 @@ from distillhub.lib.leases import Held
 from projects.models import DatasetVersion, Project
 from tests import make
 from tests.conftest import api_of
+from training.engine.watching import reference_rows
+from training.engine.watching.baseline import NAME, Baseline
 from training.engine.watching.windows import Sums
 from training.models import InferenceBatch, Monitor, MonitorLook
 from training.services import inferences, monitor_health, monitors, windows
-from training.worker import dispatch, monitor_patience
+from training.worker import dispatch, following, monitor_patience
 from training.worker import monitors as looking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
@@ -79,8 +81,35 @@ def rows(project: Project) -> DatasetVersion:
 
 @pytest.fixture
 def monitor(project: Project, rows: DatasetVersion) -> Monitor:
-    """Of a model that is served elsewhere, with windows of an hour; its reference is fitted."""
-    made = monitors.create(
+    """Its reference is fitted: here, without what a worker's child measures besides."""
+    watched = made(project)
+    watched.looks.all().delete()
+    config = {
+        "dataset": {"columns": rows.features, "soft": rows.soft_labels},
+        "split": "test",
+        "monitor": {"input": "columns", "labels": LABELS},
+    }
+    folder = storage.working_folder("making")
+    fitted = Baseline.fit(
+        reference_rows.of_dataset(folder / "rows.parquet", config),
+        task=watched.task,
+        labels=LABELS,
+        reads="columns",
+        slices=watched.slices,
+        columns=rows.features,
+    )
+    fitted.save(folder / NAME)
+    blob = storage.put(folder / NAME)
+    watched.reference = {"rows": fitted.sums.rows}
+    watched.reference_files = [{"name": NAME, "sha256": blob.sha256, "bytes": blob.bytes}]
+    watched.fitted_at = timezone.now()
+    watched.save()
+    return watched
+
+
+def made(project: Project) -> Monitor:
+    """Of a model that is served elsewhere, with windows of an hour."""
+    return monitors.create(
         project=project,
         asked={
             "name": "live",
@@ -91,7 +120,6 @@ def monitor(project: Project, rows: DatasetVersion) -> Monitor:
         },
         by=project.created_by,
     )
-    return look(made, fits=True)
 
 
 def look(monitor: Monitor, *, fits: bool = False) -> Monitor:
@@ -129,7 +157,6 @@ def send(monitor: Monitor, records: list[Any]) -> None:
 
 
 def test_rows_become_windows_with_scores(monitor: Monitor, told: list[int]) -> None:
-    assert monitor.reference["rows"] == 1500
     send(monitor, sent(300, 0) + sent(300, 1))
     send(monitor, sent(300, 2, shift=2.0))
     assert len(told) == 2  # of its reference, and of the first batch
@@ -158,7 +185,7 @@ def test_rows_become_windows_with_scores(monitor: Monitor, told: list[int]) -> N
 def rest_tells_of_them(monitor: Monitor) -> None:
     api = api_of(monitor.created_by)
     address = f"/api/v1/projects/{monitor.project.slug}/monitors/{monitor.name}/reports/"
-    page = api.get(address, {"limit": 5, "signal": "input.age"}).json()
+    page = api.get(f"{address}?limit=5&signal=input.age").json()
     assert set(page["results"][0]["scores"]) == {"input.age"}
     numbers = [one["number"] for one in page["results"]]
     assert numbers == sorted(numbers, reverse=True)
@@ -192,8 +219,7 @@ def test_labels_come_late_and_rows_in_any_order(monitor: Monitor) -> None:
     send(monitor, records[:50] + records[100:200] + records[50:60])
     inferences.receive_labels(monitor=monitor, labels=labels, by=monitor.created_by)
     looking.look_again()
-    if not monitor.looks.filter(status="queued").exists():  # it rests
-        looking._begin(monitor)
+    begun(monitor)
     look(monitor)
     assert monitor.rows == 400
     window = monitor.windows.order_by("number").first()
@@ -202,6 +228,34 @@ def test_labels_come_late_and_rows_in_any_order(monitor: Monitor) -> None:
     assert window.facts["accuracy"]["rows"] == 150
     assert Sums.from_bytes(bytes(window.sums)).labelled == 150
     assert window.late_rows == 150  # it was judged by then
+
+
+def test_what_came_before_the_reference_is_counted_by_it(project: Project, rows: Any) -> None:
+    monitor = made(project)
+    monitor.looks.all().delete()
+    send(monitor, sent(200, 0) + sent(200, 1, shift=2.0))
+    look(monitor)
+    window = monitor.windows.get(number=int(BEGAN.timestamp() // 3600))
+    assert window.facts["uncounted"].startswith("These rows came before")
+    assert "input.age" not in window.scores
+    assert not monitor.windows.exclude(judged_at=None).exists()
+    inferences.receive_labels(
+        monitor=monitor, labels=[{"id": "0-0-1", "label": "yes"}], by=monitor.created_by
+    )
+    following.ask(monitor, monitor.created_by)
+    monitor.looks.filter(fits=False, status="queued").delete()
+    look(monitor, fits=True)
+    assert monitor.reference["rows"] == 1500
+    first, second = monitor.windows.filter(rows__gt=0)
+    assert "uncounted" not in first.facts
+    assert first.facts["accuracy"]["rows"] == 1
+    assert (
+        second.scores["input.age"][0]["corrected"]
+        < 1e-6
+        < first.scores["input.age"][0]["corrected"]
+    )
+    assert first.is_judged
+    assert monitor.rows == 400
 
 
 def test_a_batch_that_cannot_be_read_fails_alone(monitor: Monitor) -> None:
@@ -262,7 +316,8 @@ def test_a_worker_that_dies_loses_nothing_and_doubles_nothing(
     # What streams know went on once: the newest look says what the next begins with.
     newest = monitor.looks.filter(fits=False).order_by("-pk").first()
     assert newest is not None
-    (state,) = newest.report["streams"]["error_stream"]
+    report: Any = newest.report
+    (state,) = report["streams"]["error_stream"]
     assert state["state"]["width"] == 80
 
 

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 
 SEATS = 2  # looks that one machine takes at once
+MOST_RECOUNTED = 500  # windows that are counted by a new reference
 WEEKS = 5  # of windows that tell what traffic is usual
 MOST_CLOSED = timedelta(days=7)  # after the last row, windows without one are closed no more
 UNDER_WAY = (MonitorLook.Status.QUEUED, MonitorLook.Status.WORKING)
@@ -81,6 +82,7 @@ class Watching(Work[MonitorLook]):
             row,
             report={
                 "streams": before["streams"],
+                "recounted": before["recounted"],
                 "batches": [one["id"] for one in batches],
             },
         )
@@ -124,6 +126,9 @@ class Watching(Work[MonitorLook]):
             Monitor.objects.filter(pk=row.monitor_id).update(
                 reference=result["reference"], reference_files=files, fitted_at=timezone.now()
             )
+            # What came before is counted by it, and not judged until then.
+            if row.monitor.windows.filter(judged_at=None, rows__gt=0).exists():
+                _begin(row.monitor)
         return {}
 
     def _own(self, row: MonitorLook, **columns: Any) -> None:
@@ -201,10 +206,27 @@ def _afterwards(monitor: Monitor, look: MonitorLook) -> None:
     """Judge what is closed, set aside what cannot be taken in, and go on where much waits."""
     if not look.fits:
         monitor_patience.set_aside(monitor)
-        alerts.judge(monitor)
-    monitor_patience.forget_old(monitor)
+        monitor_patience.forget_old(monitor)
+        if not _is_behind(monitor):
+            alerts.judge(monitor)
+        elif look.status == MonitorLook.Status.READY:
+            _begin(monitor)
     if leases.takes_more() and monitor.inbox.exists():
         wake_for(monitor)
+
+
+def _is_behind(monitor: Monitor) -> bool:
+    """Whether a reference was fitted since the last look, and windows wait to be counted by it."""
+    fitted = monitor.fitted_at.isoformat() if monitor.fitted_at is not None else None
+    if fitted is None or _report(monitor).get("recounted") == fitted:
+        return False
+    return monitor.windows.filter(judged_at=None, rows__gt=0).exists()
+
+
+def _report(monitor: Monitor) -> JSON:
+    """What the newest look handed on."""
+    looks = monitor.looks.filter(fits=False, report__isnull=False).order_by("-pk")
+    return looks.values_list("report", flat=True).first() or {}
 
 
 # -- what a child is given ------------------------------------------------------------------------
@@ -267,9 +289,13 @@ def _before(monitor: Monitor) -> JSON:
     history = windows.filter(ends_at__gte=since).values_list(
         "number", "rows", "facts__latency__p95"
     )
-    looks = monitor.looks.filter(fits=False, report__isnull=False).order_by("-pk")
-    report = looks.values_list("report", flat=True).first() or {}
+    report = _report(monitor)
+    fitted = monitor.fitted_at.isoformat() if monitor.fitted_at is not None else None
+    unjudged = windows.filter(judged_at=None, rows__gt=0).values_list("number", flat=True)
     return {
+        "fitted_at": fitted,
+        "recounted": report.get("recounted"),
+        "recount": [] if report.get("recounted") == fitted else list(unjudged[:MOST_RECOUNTED]),
         "history": [
             {"number": number, "rows": rows, "p95": p95}
             for number, rows, p95 in reversed(history[: WEEKS * 24 * 7])

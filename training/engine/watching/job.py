@@ -14,7 +14,9 @@
       "asks": whether a service is the teacher, "asked_today": rows that it was asked about,
       "canaries", "said_of_reference": what it said of the reference (canaries.py),
       "newest": number of the newest window or null, "judged": of the newest whose alerts were
-                stepped, or null, "streams": {signal: states}
+                stepped, or null, "streams": {signal: states},
+      "fitted_at": when the reference was fitted or null, "recount": [number of windows that came
+                before it and were not judged]
     }
 
 The order of a look, and who does what:
@@ -46,6 +48,7 @@ Failed, it is {"failed": {"code", "sentence"}} with exit status 1.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -56,7 +59,16 @@ from training.engine import inspection, job
 from training.engine.errors import ConfigError, Fault
 from training.engine.events import Stage
 from training.engine.journal import Journal
-from training.engine.watching import canaries, counting, facts, scoring, streams, usual
+from training.engine.watching import (
+    canaries,
+    counting,
+    facts,
+    nearness,
+    recounting,
+    scoring,
+    streams,
+    usual,
+)
 from training.engine.watching.baseline import NAME, SHOWN, Baseline
 from training.engine.watching.wants import Kept, Wants
 from training.engine.watching.windows import Sums
@@ -121,6 +133,7 @@ def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: No
         "last_at": max(times, default=None),
         "report": {
             "streams": windows.streams,
+            "recounted": config.get("fitted_at"),
             "seconds": round(time.perf_counter() - began, 3),
             "rows": rows.num_rows,
             "said": taken.said.num_rows,
@@ -138,6 +151,9 @@ def baseline_of(config: Mapping[str, Any], folder: Path) -> Baseline:
         if answers:
             rows = pq.read_table(folder / config["reference"][SHOWN])
             found = canaries.told_of(found, rows, answers)
+        plane = config["reference"].get(nearness.NAME)
+        if plane and (folder / plane).is_file():
+            found = replace(found, near=nearness.Nearness.load(folder / plane))
         return found
     monitor = config["monitor"]
     return Baseline.none(
@@ -158,6 +174,7 @@ class _Windows:
         self.streams: JSON = dict(config.get("streams") or {})
         self.added: dict[int, Sums] = {}
         self.kept: dict[int, Kept | None] = {}
+        self.recounted: dict[int, Sums] = {}
 
     def count(self, rows: pa.Table, said: pa.Table) -> None:
         found: dict[str, list[streams.Value]] = {}
@@ -174,7 +191,11 @@ class _Windows:
             )
             for number, one in rang.items():
                 self._add(number, one)
-        for number in self._empty():
+        if self.baseline.bins and self.config.get("recount"):
+            self.recounted = recounting.recounted(
+                self.config["recount"], self.config["parts"], self.baseline, self.wants
+            )
+        for number in (*self._empty(), *self.recounted):
             self.added.setdefault(number, Sums())
         self.kept = self.wants.windows(self.added)
 
@@ -204,6 +225,7 @@ class _Windows:
         for number, added in sorted(self.added.items()):
             kept = self.kept.get(number)
             before = Sums.from_bytes(kept.sums) if kept is not None else Sums()
+            before = self.recounted.get(number, before)
             whole[number] = before.merge(added)
         before_ = usual.joined(
             self.config.get("history") or [],
