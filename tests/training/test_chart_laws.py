@@ -257,6 +257,7 @@ PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
     drift.health: {
         "none": lambda: drift.health([], []),
         "one": lambda: drift.health(places(1), [(LONG, [0.5])]),
+        "rows": lambda: drift.health(places(6), [(LONG, [0.5] * 6)], by_hours=False),
         "odd": lambda: drift.health(places(7), [(LONG, [0, None, NAN, INF, 9, 1, -1])] * 2),
     },
     drift.slices: {
@@ -284,6 +285,10 @@ PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
     drift_series.volume: {
         "none": lambda: drift_series.volume([], [], []),
         "odd": lambda: drift_series.volume(places(3), [5, 0, 9], [0, 0, 4]),
+    },
+    drift_series.pace: {
+        "none": lambda: drift_series.pace([], []),
+        "odd": lambda: drift_series.pace(places(3), [INF, None, 9.0]),
     },
     drift_series.latency: {
         "none": lambda: drift_series.latency([], []),

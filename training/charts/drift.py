@@ -38,10 +38,15 @@ class Told:
     beyond: bool = False
 
 
-def health(places: Sequence[At], lines: Sequence[tuple[str, Sequence[float | None]]]) -> Figure:
+def health(
+    places: Sequence[At],
+    lines: Sequence[tuple[str, Sequence[float | None]]],
+    *,
+    by_hours: bool = True,
+) -> Figure:
     """Every signal by window, coloured by its level: (name, a level for each place). Where no
-    window is, nothing is drawn."""
-    columns = _columns(places)
+    window of hours is, nothing is drawn; windows of rows follow one another."""
+    columns = _columns(places) if by_hours else list(range(len(places)))
     names = unique([plain(name, 30) for name, _ in lines])
     heat = _heat(
         [None if at is None else places[at].time for at in columns],

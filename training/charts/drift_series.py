@@ -49,6 +49,16 @@ def volume(places: Sequence[At], rows: Sequence[int], late: Sequence[int]) -> Fi
     )
 
 
+def pace(places: Sequence[At], hourly: Sequence[float | None]) -> Figure:
+    """How fast rows came, of windows that are all of one size."""
+    return figure(
+        [_line(places, hourly, "rows an hour", "student")],
+        x=TIME,
+        y={"title": {"text": "rows an hour", "standoff": 6}, "rangemode": "tozero"},
+        caption="How fast rows came: those of a window, by how long it lasted.",
+    )
+
+
 def latency(places: Sequence[At], told: Sequence[Mapping[str, Any]]) -> Figure:
     """Percentiles of how long answers took: {"p50", "p95", "p99"} of each window, as callers say
     it."""

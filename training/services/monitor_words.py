@@ -1,6 +1,6 @@
 """How a monitor stands, in plain words: what it is, what changed, and what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ from training.services.signals import QUALITY, TRAFFIC, Signal
 JSON = dict[str, Any]
 
 MOST_NAMED = 4
+RECENT = 5  # windows that are asked whose fault it is
 #: Signals that tell that answers are worse, and not only that inputs are others.
 HARM = ("agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream")
 FAULTS = {"student_wrong": "The student alone is wrong", "both_wrong": "Both are wrong"}
@@ -41,6 +42,7 @@ def standing(
 ) -> Standing:
     """From windows that were read, oldest first, and their signals."""
     moved = moving(found)
+    fault = fault_advice(one.scores for one in reversed(windows[-RECENT:]))
     changes = [changed(one) for one in moved[:MOST_NAMED]]
     if len(moved) > MOST_NAMED:
         changes.append(f"And {len(moved) - MOST_NAMED} more.")
@@ -54,7 +56,7 @@ def standing(
         )
     if incident is not None:
         tone = "warn" if incident.severity == "notice" else "bad"
-        return Standing("moved", incident.sentence, tone, changes, advice(found, moved))
+        return Standing("moved", incident.sentence, tone, changes, advice(found, moved, fault))
     if not windows:
         if monitor.rows:
             return Standing(
@@ -64,7 +66,7 @@ def standing(
     if moved:
         many = "One signal is" if len(moved) == 1 else f"{len(moved)} signals are"
         sentence = f"{many} beyond the limits in the newest window. One window opens no alert."
-        return Standing("moved", sentence, "warn", changes, advice(found, moved))
+        return Standing("moved", sentence, "warn", changes, advice(found, moved, fault))
     if all(one.level is None for one in found):
         return Standing(
             "quiet", "The newest windows have too few rows to say anything.", "wait", [],
@@ -103,8 +105,8 @@ def changed(signal: Signal) -> str:
     return f"{name} moved: {signal.detector} {value:.3g}{beside}."
 
 
-def advice(found: Sequence[Signal], moved: Sequence[Signal]) -> str:
-    """What to do about it: by whose fault it is, else by what can be known at all."""
+def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str] = ()) -> str:
+    """What to do about it: by whose fault it is (`fault_advice`), else by what can be known."""
     if not moved:
         return ""
     if any(one.group == QUALITY for one in moved):
@@ -112,17 +114,13 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal]) -> str:
             "Look at the data first: values are missing, new or out of range. What else moved may "
             "be no more than that, so nothing is retrained while it lasts."
         )
-    by_key = {one.key: one for one in found}
-    fault = by_key.get("whose_fault")
-    if fault is not None and fault.score:
-        told = (fault.score.get("facts") or {}).get("advice")
-        if told:
-            return " ".join(told)
-    harmed = [one for one in moved if one.key in HARM]
-    if harmed:
+    if fault:
+        return " ".join(fault)
+    if any(one.key in HARM for one in moved):
         return "The student does worse than it did: read the rows, then retrain it on them."
     if all(one.group == TRAFFIC for one in moved):
         return "More or less came than usual, or answers took longer: ask who serves the model."
+    by_key = {one.key: one for one in found}
     seen = [by_key[key] for key in HARM if key in by_key and by_key[key].level is not None]
     if seen:
         return (
@@ -133,6 +131,17 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal]) -> str:
         "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "
         "the teacher be asked about a share of the rows."
     )
+
+
+def fault_advice(scores: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Of the newest windows' scores, newest first: what it asks for that the student alone, or
+    both, err more. Nothing where none of them says so surely: few rows of a window have both a
+    label and an answer, so that silence is no proof."""
+    for one in scores:
+        told = ((one.get("whose_fault") or [{}])[0].get("facts")) or {}
+        if told.get("grew"):
+            return list(told.get("advice") or ())
+    return []
 
 
 def newest_fact(windows: Sequence[MonitorWindow], name: str) -> tuple[Any, MonitorWindow | None]:

@@ -147,16 +147,21 @@ def _numbers(bins: NumberBins, before: NumberSketch, now: NumberSketch, windows:
 
 
 def _spread(bins: NumberBins, one: NumberSketch, edges: Any) -> list[float]:
+    """Shares of rows between edges. Within the reference's range its cells tell where rows lie,
+    beyond it the window's own quantiles: there is no cell of which rows would lie evenly."""
     if not one.rows:
         return [0.0] * (len(edges) - 1)
-    first = min(bins.low, bins.low if one.low is None else one.low)
-    last = max(bins.high, bins.high if one.high is None else one.high)
-    # A cell holds what is above its lower edge and not above its upper one.
-    places = np.concatenate([[np.nextafter(first, -np.inf)], bins.edges, [last]])
-    risen = np.concatenate([[0], np.cumsum(one.counts)]) / one.rows
-    at = np.interp(edges, np.maximum.accumulate(places), risen)
-    at[0], at[-1] = 0.0, 1.0  # the outermost cells hold what is beyond, too
-    return np.round(np.diff(at), 5).tolist()  # type: ignore[no-any-return]
+    places = np.maximum.accumulate(np.concatenate([[bins.low], bins.edges, [bins.high]]))
+    risen = np.cumsum(one.counts)
+    risen[-1] -= one.over
+    within = np.interp(edges, places, np.concatenate([[one.under], risen]))
+    values, counts = one.quantiles.points()
+    beyond = np.interp(edges, values, np.cumsum(counts) - counts / 2)
+    below = np.minimum(beyond, one.under)
+    above = np.maximum(beyond, one.rows - one.over)
+    at = np.where(edges < bins.low, below, np.where(edges > bins.high, above, within)) / one.rows
+    at[0], at[-1] = 0.0, 1.0  # the outermost cells hold what is beyond them, too
+    return np.round(np.diff(np.maximum.accumulate(at)), 5).tolist()  # type: ignore[no-any-return]
 
 
 def _categories(

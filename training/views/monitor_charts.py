@@ -17,19 +17,30 @@ JSON = dict[str, Any]
 LINE = 19  # pixels of a signal in the picture of all
 
 
-def strip(found: Stretch, told: Sequence[Signal]) -> JSON:
+def strip(monitor: Monitor, found: Stretch, told: Sequence[Signal]) -> JSON:
     shown = [one for one in told if any(level is not None for level in one.levels)]
     return _chart(
         "monitor-health",
         "What moves",
-        drift.health(found.places, [(one.words, one.levels) for one in shown]),
+        drift.health(
+            found.places,
+            [(one.words, one.levels) for one in shown],
+            by_hours=monitor.window_hours is not None,
+        ),
         note="a click on a window opens it",
         height=70 + LINE * max(4, len(shown)),
     )
 
 
-def volume(found: Stretch) -> JSON:
+def volume(monitor: Monitor, found: Stretch) -> JSON:
     windows = found.windows
+    if monitor.window_hours is None:
+        hours = [(one.ends_at - one.starts_at).total_seconds() / 3600 for one in windows]
+        hourly = [
+            one.rows / length if length > 0 else None
+            for one, length in zip(windows, hours, strict=True)
+        ]
+        return _chart("monitor-volume", "Volume", drift_series.pace(found.places, hourly))
     drawn = drift_series.volume(
         found.places,
         [max(0, one.rows) for one in windows],

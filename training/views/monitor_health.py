@@ -136,14 +136,14 @@ def _charts(monitor: Monitor, found: Stretch, told: list[Signal]) -> list[JSON]:
     """The picture of all, then what else there are numbers of."""
     if not found.windows:
         return []
-    made = [charts.strip(found, told)]
+    made = [charts.strip(monitor, found, told)]
     if charts.knows(found, "agreement"):
         made.append(charts.agreement(monitor, found))
     if charts.knows(found, "accuracy", "estimated_accuracy"):
         made.append(charts.accuracy(monitor, found))
     if charts.knows(found, "confidence"):
         made.append(charts.confidence(monitor, found))
-    made.append(charts.volume(found))
+    made.append(charts.volume(monitor, found))
     if charts.knows(found, "latency"):
         made.append(charts.latency(found))
     return charts.with_marks(made, found)

@@ -32,10 +32,16 @@ def of(project: Project, monitor: Monitor, window: MonitorWindow) -> JSON | None
             _rows(found.foreign, files),
         ),
         "foreign": [
-            {"id": one.id, "told": one.told, "far": one.far, "query": urlencode({"id": one.id})}
+            {
+                "told": one.told,
+                "far": one.far,
+                "query": urlencode({"id": one.id}),
+                "has_file": one.has_file and bool(files),
+            }
             for one in found.foreign[:LISTED]
         ],
         "limit": reach.get("0.99"),
+        "files": files,
         "live": len(found.live),
         "shares": found.shares,
     }

@@ -18,6 +18,7 @@ from training.views.monitor_parts import Stretch
 JSON = dict[str, Any]
 
 DROP = 0.05  # of the agreement, that sentences tell of
+UNSURE = "In no recent window does anybody surely err more than on the reference."
 WORDS = {
     "both_right": "Nothing to do.",
     "teacher_wrong": "The student learned better than it was taught; nothing to do.",
@@ -37,7 +38,7 @@ def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "charts": _charts(monitor, found),
         "fault_chart": charts.faults(found) if charts.knows(found, "faults") else None,
         "fault_rows": _faults(monitor, found),
-        "advice": _advice(found),
+        "advice": _advice(monitor, found),
         "sample": _sample(monitor, found),
         "canary": canaries.of(monitor),
         "caveat": monitor_words.CAVEAT,
@@ -85,11 +86,13 @@ def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
     ]
 
 
-def _advice(found: Stretch) -> list[str]:
-    """Of the newest window that has rows with a label and an answer; its scores are read now."""
-    newest = next((one for one in reversed(found.windows) if one.facts.get("faults")), None)
-    scores = newest.scores.get("whose_fault") if newest is not None else None
-    return list((scores[0].get("facts") or {}).get("advice") or ()) if scores else []
+def _advice(monitor: Monitor, found: Stretch) -> list[str]:
+    """Of the newest windows that have rows with a label and an answer."""
+    recent = [one.number for one in found.windows if one.facts.get("faults")][
+        -monitor_words.RECENT :
+    ]
+    rows = monitor.windows.filter(number__in=recent).order_by("-number")
+    return monitor_words.fault_advice(rows.values_list("scores", flat=True)) or [UNSURE]
 
 
 def _sample(monitor: Monitor, found: Stretch) -> JSON:

@@ -19,6 +19,9 @@ from training.views import monitor_scatter
 
 JSON = dict[str, Any]
 
+LISTED = 100  # windows of a table
+NAMED = 6  # signals that moved, in words
+
 
 @require_safe
 def monitor_window(request: HttpRequest, project_slug: str, name: str, number: int) -> HttpResponse:
@@ -33,8 +36,9 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
         "window": window,
         "before": _beside(project, monitor, window, newer=False),
         "after": _beside(project, monitor, window, newer=True),
-        "moved": [monitor_words.changed(one) for one in moved],
-        "advice": monitor_words.advice(told, moved),
+        "moved": [monitor_words.changed(one) for one in moved[:NAMED]],
+        "more_moved": max(0, len(moved) - NAMED),
+        "advice": monitor_words.advice(told, moved, monitor_words.fault_advice([window.scores])),
         "scores": _scores(monitor, window),
         "numbers": numbers(window),
         "slices": _slices(monitor, window),
@@ -74,9 +78,6 @@ def monitor_windows(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "more": max(0, len(rows) - LISTED),
     }
     return render(request, "training/monitor_windows.html", context)
-
-
-LISTED = 100
 
 
 def numbers(window: MonitorWindow) -> list[JSON]:
