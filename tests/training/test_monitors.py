@@ -12,10 +12,11 @@ from projects.services import registry, removal
 from tests import make
 from training.engine.detectors.tallies import rows_needed
 from training.engine.watching.signals import DEFAULTS
-from training.models import Monitor, MonitorLook
+from training.models import Monitor, MonitorLook, MonitorWindow
 from training.services import (
     monitor_defaults,
     monitor_health,
+    monitor_marks,
     monitor_meaning,
     monitor_rules,
     monitor_told,
@@ -357,3 +358,32 @@ def test_what_settings_come_to_is_said_in_sentences(
     assert "No teacher is asked" in told.teacher[0]
     assert monitor_meaning.smallest_shift(1000, 10_000) < 0.25
     assert monitor_meaning.smallest_shift(100, 10_000) > 0.5
+
+
+def test_a_window_says_which_version_it_was_judged_against(
+    project: Project, student: ModelVersion
+) -> None:
+    alias(student)
+    monitor = fitted(create(project, model="small@production"))
+    now = timezone.now()
+    early = MonitorWindow(monitor=monitor, number=0, starts_at=now, ends_at=now, judged_at=now)
+    alias(trained(project))
+    following.look_again()
+    monitor.refresh_from_db()
+    late = MonitorWindow(monitor=monitor, number=1, judged_at=timezone.now())
+    assert monitor_marks.judged_against(monitor, early) == "small@1"
+    assert monitor_marks.judged_against(monitor, late) == "small@2"
+    assert [to for _, to in monitor_marks.moves(monitor)] == ["small@2"]
+
+
+def test_windows_of_too_few_rows_are_neither_healthy_nor_ill(
+    project: Project, student: ModelVersion
+) -> None:
+    monitor = fitted(create(project))
+    now = timezone.now()
+    for number, rows in enumerate((0, 10, 500)):
+        monitor.windows.create(
+            number=number, starts_at=now, ends_at=now, sums=b"", rows=rows, judged_at=now
+        )
+    cells = monitor_health.health(monitor).strip
+    assert [one.word for one in cells] == ["no rows", "too few rows", "healthy"]
