@@ -218,6 +218,30 @@ def test_small_parts_of_a_day_become_one_and_nothing_is_lost(store: Store) -> No
     assert taken.rows["id"].to_pylist() == ["new"]
 
 
+def test_labels_of_many_days_leave_few_parts(store: Store) -> None:
+    store.look(("inferences", [row(f"{day}", hours=24 * day) for day in range(20)]))
+    for at in range(12):
+        store.look(("labels", [{"id": f"{day}", "label": str(at)} for day in range(20)]))
+    assert len(store.of("said")) <= 20 * (parts.LEFT + 1)
+    assert [one["label"] for one in store.rows("said") if one["id"] == "7"][-1] == "11"
+
+
+def test_what_was_said_last_of_a_row_stays_last_however_parts_are_joined(store: Store) -> None:
+    chance = random.Random(5)
+    ids = [f"{one}" for one in range(300)]
+    store.look(("inferences", [row(one, hours=int(one) % 50) for one in ids]))
+    last: dict[str, str] = {}
+    for at in range(40):
+        some = chance.sample(ids, chance.choice([1, 3, 200]))
+        gone = [("forget", [{"id": ids[at]}])] if at % 13 == 12 else []
+        store.look(("labels", [{"id": one, "label": f"{at}"} for one in some]), *gone)
+        last |= dict.fromkeys(some, f"{at}")
+    here = set(store.ids())
+    assert len(here) == 297
+    found = {one["id"]: one["label"] for one in store.rows("said") if one["id"] in here}
+    assert found == {one: label for one, label in last.items() if one in here}
+
+
 def test_a_torn_batch_is_set_aside_by_name_and_the_others_are_taken(store: Store) -> None:
     folder = store.folder / "torn"
     folder.mkdir()

@@ -101,21 +101,33 @@ class History:
 
     # -- parts that are written again ------------------------------------------------------------
 
-    def without(self, ids: Collection[str]) -> Iterator[tuple[Part, pa.Table]]:
-        """Every part that holds one of these ids, without them."""
+    def without(self, ids: Collection[str]) -> Iterator[tuple[list[Part], pa.Table]]:
+        """Parts that hold one of these ids, and what they are without them. All that was said of
+        rows of a day becomes one part, so that its order stays."""
         if not ids:
             return
         places = self.known.find(known.hashes(ids)).values()
         there = {one.sha256 for one in places}
         days = {one.day for one in places}
+        groups: dict[tuple[str, bool], list[Part]] = {}
         for one in self.parts:
-            said = one.kind == SAID and (one.waits or one.day in days)
-            if not said and one.sha256 not in there:
-                continue
-            for table in self.read([one]):
-                rest = table.filter(pa.array([row not in ids for row in table["id"].to_pylist()]))
-                if len(rest) < len(table):
-                    yield one, rest
+            if one.sha256 in there:
+                yield from self._rest([one], ids)
+            elif one.kind == SAID and (one.waits or one.day in days):
+                groups.setdefault((one.day, one.waits), []).append(one)
+        for some in groups.values():
+            yield from self._rest(some, ids)
+
+    def _rest(
+        self, some: list[Part], ids: Collection[str]
+    ) -> Iterator[tuple[list[Part], pa.Table]]:
+        tables = self.read(some)
+        if not tables:
+            return
+        table = parts.joined(tables)
+        rest = table.filter(pa.array([row not in ids for row in table["id"].to_pylist()]))
+        if len(rest) < len(table):
+            yield some, parts.newest(rest) if some[0].kind == SAID and len(rest) else rest
 
     def joined(self, gone: Collection[str]) -> Iterator[tuple[list[Part], pa.Table]]:
         """Small parts of a day, and the one that they become; `gone` are parts that are no more."""

@@ -30,7 +30,6 @@ def keep(taken: Taken, rows: pa.Table, config: Mapping[str, Any], folder: Path) 
     writer = Writer(folder)
     if len(rows):
         writer.rows(_private(rows, monitor, folder))
-    _keep_later(taken, monitor, writer)
     for part, table in taken.rewritten:
         if not len(table):
             continue
@@ -38,6 +37,7 @@ def keep(taken: Taken, rows: pa.Table, config: Mapping[str, Any], folder: Path) 
             writer.rows(table)
         else:
             writer.said(table, part.day, waits=part.waits)
+    _keep_later(taken, monitor, writer)  # last: of what is said of a row, the newest part counts
     return writer.told
 
 

@@ -170,38 +170,40 @@ def newest(table: pa.Table) -> pa.Table:
 
 
 def to_join(parts: Iterable[Part], today: str) -> list[list[Part]]:
-    """Parts that become one each: of each kind one day at a time, the fullest first."""
+    """Parts that become one each, the most parts first; of each kind no more rows in one look than
+    a part may have. Always the newest of a day: what was said last stays last."""
     days: dict[tuple[str, str, bool], list[Part]] = defaultdict(list)
     for part in parts:
-        if part.kind != INDEX and part.rows < MOST_JOINED:
+        if part.kind != INDEX:
             days[part.kind, part.day, part.waits].append(part)
-    best: dict[str, list[Part]] = {}
-    for (kind, day, _), some in sorted(days.items()):
-        chosen: list[Part] = []
-        if day < today and len(some) > LEFT:
-            chosen = some
-        else:
-            sizes: dict[int, list[Part]] = defaultdict(list)
-            for one in some:
-                sizes[_size(one.rows)].append(one)
-            fullest = max(sizes.values(), key=len)
-            chosen = fullest if len(fullest) >= TOGETHER else []
-        chosen = _within(chosen)
-        if len(chosen) > len(best.get(kind, [])):
-            best[kind] = chosen
-    return [some for some in best.values() if len(some) > 1]
+    groups = [_newest_of(some, day < today) for (_, day, _), some in sorted(days.items())]
+    left = {ROWS: MOST_JOINED, SAID: MOST_JOINED}
+    chosen: list[list[Part]] = []
+    for some in sorted(groups, key=lambda some: -len(some)):
+        rows = sum(one.rows for one in some)
+        if len(some) > 1 and rows <= left[some[0].kind]:
+            left[some[0].kind] -= rows
+            chosen.append(some)
+    return chosen
 
 
-def _within(some: Sequence[Part]) -> list[Part]:
-    """As many as fit, the smallest first; in the order they came."""
-    kept: set[str] = set()
-    rows = 0
-    for one in sorted(some, key=lambda one: one.rows):
-        if rows + one.rows > MOST_JOINED:
-            break
+def _newest_of(some: Sequence[Part], over: bool) -> list[Part]:
+    """The newest parts of a day that are to become one: as many as there are of which the largest
+    size stands among them often enough, or all that fit, of a day that is `over`."""
+    rows = most = count = chosen = fits = 0
+    for many, one in enumerate(reversed(some), 1):
         rows += one.rows
-        kept.add(one.sha256)
-    return [one for one in some if one.sha256 in kept]
+        if rows > MOST_JOINED:
+            break
+        fits = many
+        size = _size(one.rows)
+        count = count + 1 if size == most else 1 if size > most else count
+        most = max(most, size)
+        if count >= TOGETHER:
+            chosen = many
+    if over and fits > LEFT:
+        chosen = fits
+    return list(some[len(some) - chosen :])
 
 
 def _size(rows: int) -> int:

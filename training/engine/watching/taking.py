@@ -124,10 +124,10 @@ class _Look:
 
     def _rewrite(self, found: Taken) -> None:
         """Parts without what is forgotten, and small ones that become one."""
-        for part, rest in self.history.without(self.gone):
-            found.forgotten.append(part.sha256)
-            found.rewritten.append((part, rest))
-            found.removed += (part.rows - len(rest)) * (part.kind == ROWS)
+        for some, rest in self.history.without(self.gone):
+            found.forgotten += [one.sha256 for one in some]
+            found.rewritten.append((some[0], rest))
+            found.removed += (some[0].rows - len(rest)) * (some[0].kind == ROWS)
         for some, table in self.history.joined(found.forgotten):
             found.forgotten += [one.sha256 for one in some]
             found.rewritten.append((some[0], table))
