@@ -34,7 +34,7 @@ def test_a_dark_image_is_the_same_digit_with_less_light_and_a_pixel_to_the_right
     shot = next(
         one for one in images.dark(half, 0) if one.name.startswith(f"dark-{digit.number:04}")
     )
-    whole, dark = pixels(images._png(images._image(digit))), pixels(shot.png)
+    whole, dark = pixels(images.png(images.picture(digit))), pixels(shot.png)
     assert shot.label == str(digit.label)
     assert (dark[:, 0] == 0).all()
     light = dark[:, 1:].sum() / whole[:, :-1].sum()

@@ -50,14 +50,14 @@ def archive() -> bytes:
     with zipfile.ZipFile(buffer, "w") as zipped:
         for digit in digits():
             if digit.place < ASIDE:
-                zipped.writestr(f"{_folder(digit)}/{digit.number:04}.png", _png(_image(digit)))
+                zipped.writestr(f"{_folder(digit)}/{digit.number:04}.png", png(picture(digit)))
     return buffer.getvalue()
 
 
 def clear(start: int) -> Iterator[Shot]:
     """All of the traffic, as it is; once. From a place on."""
     for digit in [one for one in digits() if one.place >= ASIDE][start:]:
-        yield Shot(f"clear-{digit.number:04}", str(digit.label), _png(_image(digit)))
+        yield Shot(f"clear-{digit.number:04}", str(digit.label), png(picture(digit)))
 
 
 def clear_rows() -> int:
@@ -73,7 +73,7 @@ def dark(half: int, start: int) -> Iterator[Shot]:
         digit = shown[which]
         light = np.random.default_rng((digit.number, turn)).uniform(DARKEST, BRIGHTEST)
         name = f"dark-{digit.number:04}-{turn}"
-        yield Shot(name, str(digit.label), _png(darkened(_image(digit), light)))
+        yield Shot(name, str(digit.label), png(darkened(picture(digit), light)))
 
 
 def darkened(image: Any, light: float) -> Any:
@@ -109,12 +109,12 @@ def _loaded() -> Any:
     return load_digits()
 
 
-def _image(digit: Digit) -> Any:
+def picture(digit: Digit) -> Any:
     pixels = (_loaded().images[digit.number] * 255 / 16).round().astype(np.uint8)
     return Image.fromarray(pixels)
 
 
-def _png(image: Any) -> bytes:
+def png(image: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()
