@@ -19,7 +19,8 @@ from training.services.retraining_policy import PolicyShape
 
 
 class StepShape(serializers.Serializer[Any]):
-    status = serializers.CharField()
+    was = serializers.CharField(help_text="The status in which it happened.")
+    status = serializers.CharField(help_text="That it led to.")
     at = serializers.DateTimeField()
     sentence = serializers.CharField()
     by = serializers.CharField(allow_null=True)

@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='retraining',
             name='steps',
-            field=models.JSONField(default=list, help_text='[{"status", "at", "sentence", "by"}]: what happened, newest last.'),
+            field=models.JSONField(default=list, help_text='[{"was", "status", "at", "sentence", "by"}]: what happened, newest last.'),
         ),
         migrations.AlterField(
             model_name='monitor',

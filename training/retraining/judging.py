@@ -270,7 +270,7 @@ def _told(found: JSON, measure: Measure, champion: ModelVersion, where: str) -> 
         words = f"{words} than {champion.reference}"
     span = f"{measure.difference(low)} to {measure.difference(high)}{unit}, 95 %"
     p = found["mcnemar_p"]
-    tested = "" if p is None else f", McNemar p {_p(p)}"
+    tested = "" if p is None else f", McNemar p {spelt_p(p)}"
     return {
         "rows": found["rows"],
         "challenger": found["student"],
@@ -289,5 +289,5 @@ def _size(value: float, measure: Measure) -> str:
     return f"{spelt} {measure.unit}".strip()
 
 
-def _p(value: float) -> str:
+def spelt_p(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

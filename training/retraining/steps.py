@@ -41,10 +41,12 @@ def write(
     row: Retraining, status: str, sentence: str, *, by: User | None = None, **columns: Any
 ) -> None:
     """Move a locked row on, and note what happened."""
+    was = row.status
     row.status, row.sentence = status, sentence[:LONGEST]
     row.steps = [
         *row.steps,
         {
+            "was": was,
             "status": status,
             "at": timezone.now().isoformat(),
             "sentence": sentence[:LONGEST],

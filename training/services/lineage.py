@@ -218,7 +218,7 @@ class _Graph:
         """What sent the live rows of a version."""
         key = f"monitor/{name}"
         self.nodes[key] = {"id": key, "kind": "monitor", "name": name, "retraining": retraining}
-        self.edge(key, version.reference, "live rows")
+        self.edge(key, version.reference, "live")
 
     def _models(self, references: Iterable[str]) -> list[ModelVersion]:
         wanted = set(references)

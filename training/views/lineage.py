@@ -30,6 +30,7 @@ HOW = {
     "member": "member",
     "export": "shipped",
     "alias": "meant by",
+    "live": "rows",
 }
 
 

@@ -16,7 +16,7 @@ from projects import permissions
 from projects.models import Project, Role, User
 from training.forms.retraining import PolicyDraft
 from training.models import Monitor, Retraining
-from training.retraining import beginning, deciding, policies, reading
+from training.retraining import beginning, deciding, judging, policies, reading
 from training.services import monitor_health, monitors, retraining_policy
 from training.worker import comparison
 
@@ -24,6 +24,7 @@ SHOWN = 100
 Status = Retraining.Status
 #: What a timeline shows, in its order, before it has happened.
 WAY = (
+    (Status.PROPOSED, "Proposed"),
     (Status.COLLECTING, "Live rows"),
     (Status.LABELLING, "Labels"),
     (Status.REVIEWING, "Review"),
@@ -201,42 +202,30 @@ def _way(found: Retraining) -> list[dict[str, Any]]:
     """The stations of the timeline: each with what happened there, and whether it is over."""
     happened: dict[str, list[dict[str, Any]]] = {}
     for one in found.steps:
-        told = one | {"when": parse_datetime(one["at"])}
-        happened.setdefault(_station(found, one, happened), []).append(told)
-    stations: list[dict[str, Any]] = [
-        {"key": "proposed", "label": "Proposed", "steps": happened.get("proposed", [])}
+        station = str(Status.DECIDING) if one["was"] in Retraining.FINAL else one["was"]
+        happened.setdefault(station, []).append(one | {"when": parse_datetime(one["at"])})
+    way = [
+        (key, label)
+        for key, label in WAY
+        if key != Status.REVIEWING or found.policy["review_rows"] or key in happened
     ]
-    for key, label in WAY:
-        if key == Status.REVIEWING and not found.policy["review_rows"] and key not in happened:
-            continue
-        stations.append({"key": str(key), "label": label, "steps": happened.get(str(key), [])})
-    stations.append({"key": "end", "label": "End", "steps": happened.get("end", [])})
-    now = "end" if found.is_final else found.status
-    order = [one["key"] for one in stations]
-    at = order.index(now) if now in order else 0
-    for place, one in enumerate(stations):
-        one["state"] = "over" if place < at else "now" if place == at else "next"
-        if found.is_final and one["key"] == "end":
-            one["label"] = found.get_status_display()
-            one["state"] = "over"
-        elif found.is_final and not one["steps"]:
-            one["state"] = "left"
-    return [one for one in stations if one["steps"] or not found.is_final]
-
-
-def _station(
-    found: Retraining, step: dict[str, Any], happened: dict[str, list[dict[str, Any]]]
-) -> str:
-    """Where a step is told: what leads from one station to the next is told of the one it ends."""
-    status = step["status"]
-    if status in Retraining.FINAL:
-        return "end"
-    order = ["proposed", *(str(key) for key, _ in WAY)]
-    last = max((order.index(one) for one in happened if one in order), default=-1)
-    place = order.index(status) if status in order else 0
-    if place > max(last, 0) and status not in ("collecting",):
-        return order[place - 1] if place - 1 > 0 else status
-    return str(status)
+    last = found.steps[-1]["was"] if found.steps else str(Status.PROPOSED)
+    now = last if found.is_final and last not in Retraining.FINAL else found.status
+    order = [str(key) for key, _ in way]
+    at = order.index(now) if now in order else len(order) - 1
+    stations = []
+    for place, (key, label) in enumerate(way):
+        if found.is_final and place > at:
+            break
+        state = "over" if place < at else "now" if place == at else "next"
+        if found.is_final and place == at:
+            state = {Status.FAILED: "bad", Status.CANCELLED: "left"}.get(found.status, "over")
+        told = happened.get(str(key), [])
+        said = found.get_status_display() if state == "now" else ""
+        if state == "now" and found.sentence not in {one["sentence"] for one in found.steps}:
+            said = found.sentence
+        stations.append({"label": label, "steps": told, "state": state, "said": said})
+    return stations
 
 
 def _compared(
@@ -256,5 +245,5 @@ def _compared(
         "spelt_challenger": spelt(found["challenger"]),
         "spelt_difference": f"{measure.difference(found['difference'])} {measure.unit}".strip(),
         "spelt_interval": f"{measure.difference(low)} to {measure.difference(high)}",
-        "spelt_p": "" if found["mcnemar_p"] is None else f"{found['mcnemar_p']:.3g}",
+        "spelt_p": "" if found["mcnemar_p"] is None else judging.spelt_p(found["mcnemar_p"]),
     }
