@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training.engine import data as engine_data
 from training.engine import job_config, networks
 from training.engine.detectors.pca_ks import PcaKs
 from training.engine.errors import ConfigError, DataError
-from training.engine.watching import reference, vectors
+from training.engine.watching import counting, reference, vectors
 from training.engine.watching.reference import Reference
 
 TASK = "text-classification"
@@ -115,6 +116,25 @@ def test_what_is_loaded_again_is_what_was_fitted_and_places_rows_on_its_plane(
     limits = result["reference"]["far"]
     assert limits["0.5"] <= limits["0.9"] <= limits["0.99"]
     assert np.isnan(known.distances(np.zeros((3, 7)))).all()  # of another student
+
+
+def test_rows_of_a_window_that_stand_farthest_from_the_reference_are_named(
+    fitted: tuple[jobs.JSON, Path],
+) -> None:
+    known = Reference.load(fitted[1] / "output")
+    assert known.near is not None
+    width = known.near.width
+    strange = np.zeros((1, width), dtype=np.float16)
+    strange[0, 0] = -1
+    some = np.concatenate([known.near.vectors[:30], strange])
+    ids = [*(f"usual-{at}" for at in range(30)), "strange"]
+    table = pa.table({"id": ids, "vector": vectors.lists(some, pa.float16())})
+    baseline = replace(known.baseline, near=known.near)
+    sums = counting.count(counting.View.of(table, baseline), baseline)
+    far = dict((name, distance) for distance, name in sums.foreign)
+    assert next(iter(far)) == "strange"
+    assert far["strange"] == pytest.approx(known.near.distances(strange)[0], abs=1e-3)
+    assert far["strange"] > fitted[0]["reference"]["far"]["0.99"]
 
 
 def test_answers_are_the_networks_own_whatever_stands_beside_a_row(

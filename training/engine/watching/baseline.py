@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from training.engine import sketches
 from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.estimated_accuracy import Confidences
 from training.engine.watching.windows import Sums
+
+if TYPE_CHECKING:
+    from training.engine.watching.nearness import Nearness
 
 JSON = dict[str, Any]
 NAME = "baseline.json"  # the file of a reference's files that holds it
@@ -41,6 +44,7 @@ class Baseline:
     curve: Confidences | None = None
     slices: tuple[JSON, ...] = ()
     sums: Sums = field(default_factory=Sums)
+    near: "Nearness | None" = field(default=None, compare=False, repr=False)  # kept beside it
 
     @property
     def says_numbers(self) -> bool:

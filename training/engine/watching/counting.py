@@ -31,6 +31,7 @@ Named = tuple[str, Any]  # a kind of bins, and values
 
 WRITTEN = ("text-generation", "feature-extraction")  # tasks whose answers are not counted by name
 CONTENTS = ("text", "cells", "blob")  # columns of which one holds a row's input
+MOST_PLACED = 10_000  # rows of a look that are held against each of the reference's
 IN_SLICES = ("prediction", "error")  # signals that slices have, too, beside confidence
 
 
@@ -353,10 +354,20 @@ def _contents(table: pa.Table) -> Iterator[bytes]:
 
 
 def _foreign(view: View, baseline: Baseline) -> tuple[tuple[float, str], ...]:
+    """Rows that stand farthest from the nearest of the reference's; of many rows, among some by
+    chance. From its centre, where none of its vectors are kept."""
     bins = baseline.bins.get("vector")
     if bins is None or view.vectors is None or view.vectors.shape[1] != bins.width:
         return ()
-    apart = np.sqrt(np.square(view.vectors - bins.centre).sum(axis=1, dtype=np.float64))
+    near = baseline.near
+    if near is not None and near.width == bins.width:
+        apart = np.full(len(view), math.nan)
+        some = np.arange(len(view))
+        if len(some) > MOST_PLACED:
+            some = np.random.RandomState(0).choice(some, MOST_PLACED, replace=False)
+        apart[some] = near.distances(view.vectors[some])
+    else:
+        apart = np.sqrt(np.square(view.vectors - bins.centre).sum(axis=1, dtype=np.float64))
     known = np.flatnonzero(np.isfinite(apart))
     far = known[np.argsort(-apart[known], kind="stable")[: 4 * MOST_SAMPLED]]
     return farthest([(round(float(apart[at]), 6), view.ids[at]) for at in far])
