@@ -1,13 +1,22 @@
 """The pages of a monitor: how it is in one sentence, what moved, and the rows behind it."""
 
+import html
+import re
+from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from projects.models import Project, User
 from tests.conftest import signed_in
 from tests.training import monitor_rows as rows
-from training.models import Monitor
+from training.models import Monitor, MonitorWindow
+from training.services import monitor_words
+from training.services.signals import Signal, group, words
+from training.views import monitor_parts
 
 pytestmark = pytest.mark.django_db
 
@@ -59,3 +68,153 @@ def test_a_quiet_monitor_says_that_all_is_as_it_was(client: Client, project: Pro
     page = read(client, here(monitor))
     assert "All is as it was on the reference." in page
     assert "What to do" not in page
+
+
+def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> None:
+    """Silence of a few rows with label and answer is no proof that drift does no harm."""
+    quiet = {"whose_fault": [{"facts": {"grew": [], "advice": ["It does no harm so far."]}}]}
+    grew = {"whose_fault": [{"facts": {"grew": ["both_wrong"], "advice": ["The world is new."]}}]}
+    assert monitor_words.fault_advice([quiet]) == []
+    assert monitor_words.fault_advice([{}, quiet, grew]) == ["The world is new."]
+
+
+@pytest.mark.parametrize(
+    ("signals", "says"),
+    [
+        ({"quality.missing": 2.0, "accuracy": 2.0}, "Look at the data first"),
+        ({"described.length": 2.0, "agreement": 0.2}, "nothing to retrain for"),
+        ({"described.length": 2.0}, "Send labels, or let the teacher be asked"),
+        ({"volume": 2.0}, "ask who serves the model"),
+        ({"accuracy": 1.5}, "retrain it on them"),
+    ],
+)
+def test_what_to_do_depends_on_what_is_known(signals: dict[str, float], says: str) -> None:
+    found = [
+        Signal(key, words(key), group(key), [level], {"detector": "psi"}, level)
+        for key, level in signals.items()
+    ]
+    assert says in monitor_words.advice(found, monitor_words.moving(found))
+
+
+def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> None:
+    never = rows.fitted(project, name="never")
+    unfitted = rows.fitted(project, name="unfitted", reference=None, fitted_at=None, rows=5)
+    paused = rows.fitted(project, name="paused", is_paused=True, rows=5)
+    for tab in ("", "signals/", "windows/", "teacher/", "rows/"):
+        assert "Nothing was sent yet" in read(client, here(never, tab)), tab
+        assert "How to connect" in read(client, here(never, tab)), tab
+    assert "Its reference is being read." in read(client, here(unfitted))
+    assert "The reference is being read" in read(client, here(unfitted, "signals/"))
+    assert "Paused: no window is judged until somebody resumes it." in read(client, here(paused))
+
+
+def test_the_estimated_accuracy_never_stands_without_its_caveat(
+    client: Client, moved: Monitor
+) -> None:
+    for tab in ("", "teacher/"):
+        page = read(client, here(moved, tab))
+        assert page.index("estimated without labels") < page.index(CAVEAT), tab
+
+
+def test_signals_are_sorted_by_what_is_asked(client: Client, moved: Monitor) -> None:
+    page = read(client, here(moved, "signals/"))
+    assert page.index(">length</a>") < page.index(">predictions</a>")
+    assert "No row of this window has a label yet." in page
+    page = read(client, here(moved, "signals/?sort=kind"))
+    assert page.index(">embedding</a>") < page.index(">length</a>") < page.index(">accuracy</a>")
+
+
+def test_a_signal_has_its_windows_beyond_the_limits_and_a_band_where_its_alert_was_open(
+    client: Client, moved: Monitor
+) -> None:
+    rows.incident(moved)
+    page = read(client, here(moved, "signals/?signal=described.length"))
+    assert '"fillcolor": "rgba(220,60,60,0.10)"' in page
+    assert "/rows/?window=4" in page
+    assert "/rows/?window=3" not in page
+    both = read(client, here(moved, "signals/?signal=vector"))
+    assert "monitor-signal-pca_ks" in both
+    assert "monitor-signal-mmd_features" in both
+    assert client.get(here(moved, "signals/?signal=nothing")).status_code == 404
+
+
+def test_a_window_says_what_moved_and_where_and_has_its_neighbours(
+    client: Client, moved: Monitor
+) -> None:
+    page = read(client, here(moved, "windows/4/"))
+    assert "Length moved: " in page
+    assert "1.0 % missing" in page
+    assert "monitor-slices" in page
+    assert "monitor-calibration" in page
+    assert "/windows/3/" in page
+    assert "/windows/5/" not in page
+    assert "<b>" not in page.replace("<b>What to do:</b>", "")  # of names that people sent
+    assert client.get(here(moved, "windows/99/")).status_code == 404
+
+
+def test_whose_fault_it_is_stands_beside_the_reference_and_what_it_asks_for(
+    client: Client, moved: Monitor
+) -> None:
+    page = read(client, here(moved, "teacher/"))
+    assert "student alone wrong" in page
+    assert "Distil again, on rows like these." in page
+    assert "takes about 3" in page  # answers, to see a fall by .05 from .96
+    assert "300 came in this stretch" in page
+
+
+def test_pages_ask_nothing_new_until_there_is_something(client: Client, moved: Monitor) -> None:
+    page = read(client, here(moved))
+    mark = html.unescape(re.search(r'data-known="([^"]*)"', page)[1])  # type: ignore[index]
+    assert client.get(here(moved, "live/"), {"known": mark}).status_code == 204
+    rows.window(moved, 5)
+    answer = client.get(here(moved, "live/"), {"known": mark}).json()
+    assert answer["mark"] != mark
+    assert "All is as it was on the reference." in answer["html"]
+    assert len(answer["figures"]["monitor-health"]["data"][0]["x"]) == 6
+    assert set(answer["figures"]) == set(re.findall(r'data-chart-name="([^"]*)"', page))
+
+
+@pytest.mark.parametrize(
+    "tab", ["", "live/", "signals/", "signals/?signal=vector", "windows/", "windows/4/", "teacher/"]
+)
+def test_pages_ask_the_database_little_and_load_no_sums(
+    client: Client, moved: Monitor, tab: str
+) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        read(client, here(moved, tab))
+    assert len(asked) <= CEILING, [one["sql"][:90] for one in asked]
+    sums = [one["sql"] for one in asked if '"sums"' in one["sql"]]
+    # One signal is drawn beside its reference: of this one, there is none.
+    assert sums == []
+
+
+def test_a_stretch_without_windows_shows_all_there_are(client: Client, project: Project) -> None:
+    monitor = rows.fitted(project, rows=500)
+    rows.window(monitor, 1, starts_at=timezone.now() - timedelta(days=40))
+    assert "What moves" in read(client, here(monitor))
+    assert "What moves" not in read(client, here(monitor, "?range=24h"))
+
+
+def test_older_windows_are_a_link_away(
+    client: Client, moved: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(monitor_parts, "MOST", 2)
+    page = read(client, here(moved, "windows/"))
+    assert "/windows/4/" in page
+    assert "/windows/2/" not in page
+    until = re.search(r"until=(\d+)", page)[1]  # type: ignore[index]
+    older = read(client, here(moved, f"windows/?until={until}"))
+    assert "/windows/2/" in older
+    assert "/windows/4/" not in older
+
+
+def test_another_version_is_marked_where_it_began(client: Client, moved: Monitor) -> None:
+    assert "tiny@2" in read(client, here(moved))
+    windows = list(MonitorWindow.objects.filter(monitor=moved))
+    assert [name for _, name in monitor_words.versions(windows)] == ["tiny@2"]
+
+
+def test_others_monitors_are_not_there(charlie: User, moved: Monitor) -> None:
+    stranger = signed_in(charlie)
+    for tab in ("", "live/", "signals/", "windows/4/", "rows/", "rows/file/?id=a1", "teacher/"):
+        assert stranger.get(here(moved, tab)).status_code == 404, tab
