@@ -47,7 +47,7 @@ class Cell:
     number: int
     ends_at: datetime
     rows: int
-    tone: str  # good, warn, bad, none
+    tone: str  # good, warn, bad, few, none
     word: str
 
 
@@ -118,7 +118,7 @@ def _health(
         incident=incident,
         last_window=windows[-1] if windows else None,
         rows_today=rows,
-        strip=[_cell(one) for one in windows],
+        strip=[_cell(one, monitor.minimum_rows) for one in windows],
     )
 
 
@@ -139,6 +139,8 @@ def _state(
             return "waiting", f"What comes until {until:%d %B, %H:%M} UTC tells what is usual."
         if look is None and monitor.version is None and not monitor.external:
             return "failed", "The model that it watched is gone."
+        if monitor.external:
+            return "fitting", "Its reference is read; windows are judged after."
         return "fitting", "The model answers the rows of the reference; windows are judged after."
     if incident is not None:
         return _severity(incident.severity), incident.sentence
@@ -156,11 +158,13 @@ def _severity(said: str) -> str:
 TONES = {"notice": "warn", "serious": "warn", "critical": "bad"}
 
 
-def _cell(window: MonitorWindow) -> Cell:
+def _cell(window: MonitorWindow, least: int) -> Cell:
     if window.severity:
         tone, word = TONES.get(window.severity, "warn"), window.severity
     elif not window.is_judged:
         tone, word = "none", "not over"
+    elif window.rows < least:
+        tone, word = "few", "too few rows" if window.rows else "no rows"
     else:
         tone, word = "good", "healthy"
     return Cell(window.number, window.ends_at, window.rows, tone, word)

@@ -144,6 +144,10 @@ def bands(found: Stretch, key: str, incidents: Iterable[Incident]) -> list[tuple
 def with_marks(charts: Sequence[JSON], found: Stretch) -> list[JSON]:
     """Each with a line where another version of the model began to answer."""
     marks = monitor_words.versions(found.windows)
+    if found.windows:  # what rows say, and what its alias meant
+        first = signals.milliseconds(found.windows[0].starts_at)
+        told = {name for _, name in marks}
+        marks += [one for one in found.moves if one[0] > first and one[1] not in told]
     if not marks:
         return list(charts)
     return [one | {"figure": drift.with_versions(one["figure"], marks)} for one in charts]

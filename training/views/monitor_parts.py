@@ -17,7 +17,7 @@ from projects import permissions
 from projects.models import Project, Role
 from training.charts.drift import At
 from training.models import Monitor, MonitorWindow
-from training.services import monitor_health, monitors, signals, windows
+from training.services import monitor_health, monitor_marks, monitors, signals, windows
 
 JSON = dict[str, Any]
 
@@ -43,6 +43,7 @@ class Stretch:
     windows: list[MonitorWindow]
     left: bool
     older: str  # the address' `until` at which the older ones end
+    moves: Sequence[tuple[int, str]] = ()  # when its alias moved to which version
 
     @cached_property
     def places(self) -> list[At]:
@@ -62,7 +63,8 @@ def stretch(request: HttpRequest, monitor: Monitor, *columns: str) -> Stretch:
     left = len(found) > MOST
     found = found[:MOST][::-1]
     older = str(signals.milliseconds(found[0].starts_at)) if left else ""
-    return Stretch(key, found, left, older)
+    moves = [(signals.milliseconds(at), to) for at, to in monitor_marks.moves(monitor)]
+    return Stretch(key, found, left, older, moves)
 
 
 def _read(

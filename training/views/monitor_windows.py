@@ -12,7 +12,7 @@ from distillhub.templatetags import ui
 from projects.models import Project
 from training.charts import drift, drift_series, drift_shapes
 from training.models import Monitor, MonitorWindow
-from training.services import monitor_words, signals, window_shapes, windows
+from training.services import monitor_marks, monitor_words, signals, window_shapes, windows
 from training.services.signals import Rulebook
 from training.views import monitor_parts as parts
 from training.views import monitor_scatter
@@ -34,6 +34,7 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
         **parts.frame(project, monitor, "windows"),
         "title": f"Window {window.number}",
         "window": window,
+        "against": monitor_marks.judged_against(monitor, window),
         "before": _beside(project, monitor, window, newer=False),
         "after": _beside(project, monitor, window, newer=True),
         "moved": [monitor_words.changed(one) for one in moved[:NAMED]],
