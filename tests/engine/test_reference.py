@@ -131,7 +131,7 @@ def test_rows_of_a_window_that_stand_farthest_from_the_reference_are_named(
     table = pa.table({"id": ids, "vector": vectors.lists(some, pa.float16())})
     baseline = replace(known.baseline, near=known.near)
     sums = counting.count(counting.View.of(table, baseline), baseline)
-    far = dict((name, distance) for distance, name in sums.foreign)
+    far = {name: distance for distance, name in sums.foreign}
     assert next(iter(far)) == "strange"
     assert far["strange"] == pytest.approx(known.near.distances(strange)[0], abs=1e-3)
     assert far["strange"] > fitted[0]["reference"]["far"]["0.99"]
