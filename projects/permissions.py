@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
+from django.db.models import Count, Q
 
 from distillhub.lib.errors import Conflict, Forbidden, Missing
 from projects.models import Membership, Project, Role, User
@@ -26,21 +27,24 @@ def project_for(
     *,
     at_least: Role = Role.VIEWER,
     archived_too: bool = False,
+    for_page: bool = True,
 ) -> Project:
-    """The project, with `my_role` set on it, for pages and REST alike.
+    """The project, with `my_role` set on it, for pages and REST alike; `for_page` also with
+    `open_incidents`, which the navigation of every page shows.
 
     Raises Missing (404) to strangers, Forbidden (403) to members whose role is too low, and
     Archived (409) when more than reading is asked of an archived project, unless `archived_too`.
     """
-    membership = (
-        Membership.objects.select_related("project")
-        .filter(user=user.pk, project__slug=slug)
-        .first()
-    )
+    found = Membership.objects.select_related("project")
+    if for_page:
+        still_open = Q(project__incidents__isnull=False, project__incidents__closed_at=None)
+        found = found.annotate(open_incidents=Count("project__incidents", filter=still_open))
+    membership = found.filter(user=user.pk, project__slug=slug).first()
     if membership is None:
         raise Missing("There is no such project.")
     project = membership.project
     project.my_role = Role(membership.role)
+    project.open_incidents = getattr(membership, "open_incidents", 0)
     require(project, at_least=at_least, archived_too=archived_too)
     return project
 

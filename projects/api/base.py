@@ -58,7 +58,7 @@ class ProjectMixin(APIView):
             return Project(pk=0)
         if self._project is None:
             self._project = permissions.project_for(
-                person(self.request), self.kwargs["project_slug"]
+                person(self.request), self.kwargs["project_slug"], for_page=False
             )
         permissions.require(
             self._project,

@@ -45,6 +45,8 @@ class Project(models.Model):
 
     #: The role of the person asking; set by `permissions.project_for`, not stored.
     my_role: Role | None = None
+    #: Likewise, for pages.
+    open_incidents: int = 0
 
     objects = ProjectQuerySet.as_manager()
 

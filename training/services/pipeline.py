@@ -210,7 +210,8 @@ def _monitor_step(project: Project) -> Step:
     )
     count, paused, fitting = counted["all"], counted["paused"], counted["fitting"]
     found = Incident.objects.filter(project=project, monitor__is_paused=False).open()
-    worst = dict(found.order_by().values_list("severity").annotate(Count("pk")))
+    counts = found.order_by().values_list("severity").annotate(Count("pk"))
+    worst = dict(counts) if count else {}
     ringing = sum(worst.values())
     if ringing:
         tone = "bad" if "critical" in worst else "warn"

@@ -49,7 +49,9 @@ def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
         "incidents": [
             incident_parts.line(one)
             for one in incidents.listed(project=project, state="open")[:RECENT]
-        ],
+        ]
+        if project.open_incidents
+        else [],
         "recent": recent,
         "is_live": any(not run.is_final for run in recent),
     }
