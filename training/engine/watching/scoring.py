@@ -27,14 +27,14 @@ IN_SLICES = ("prediction", "confidence", "accuracy", "agreement", "estimated_acc
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What of a monitor decides how a window is scored. `volumes` are rows of earlier windows of
-    the same hour (history.py), None where windows are of rows; `latencies` the 95th percentiles of
+    """What of a monitor decides how a window is scored. `volumes` are rows of earlier windows
+    (usual.py), None where windows are of rows; `latencies` the 95th percentiles of
     those before."""
 
     detectors: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     correction: str = "holm"
     minimum_rows: int = 0
-    volumes: Sequence[float] | None = None
+    volumes: Sequence[Sequence[float]] | None = None
     latencies: Sequence[float] = ()
 
 

@@ -9,21 +9,23 @@ Windows = Sequence[Mapping[str, Any]]  # {"number", "rows", "p95"}, numbers risi
 
 #: Hours after which windows are alike, and how many there have to be: of the week, of the day.
 PERIODS = ((168.0, 4), (24.0, 5))
-LATELY = 48  # windows of late, where there are fewer of that hour
+LATELY = 24  # windows of late, where there are fewer of that hour
 
 
-def volumes(history: Windows, number: int, hours: float) -> list[float]:
-    """Rows of earlier windows that are like this one: of the same hour of the week, else of the
-    same hour of the day, else the last ones."""
+def volumes(history: Windows, number: int, hours: float) -> list[list[float]]:
+    """Rows of earlier windows in groups that are alike, the first of which is like this one: of the
+    same hour of the week, else of the same hour of the day, else the last ones together."""
     before = [one for one in history if one["number"] < number]
     for period, enough in PERIODS:
-        every = period / hours
-        if not math.isclose(every, round(every)) or round(every) < 1:
+        every = round(period / hours)
+        if every < 1 or not math.isclose(every * hours, period):
             continue
-        alike = [one for one in before if (number - one["number"]) % round(every) == 0]
-        if len(alike) >= enough:
-            return [float(one["rows"]) for one in alike]
-    return [float(one["rows"]) for one in before[-LATELY:]]
+        groups: dict[int, list[float]] = {}
+        for one in before:
+            groups.setdefault((number - one["number"]) % every, []).append(float(one["rows"]))
+        if len(groups.get(0, [])) >= enough:
+            return [groups.pop(0), *groups.values()]
+    return [[float(one["rows"]) for one in before[-LATELY:]]]
 
 
 def latencies(history: Windows, number: int) -> list[float]:
