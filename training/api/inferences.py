@@ -116,8 +116,9 @@ class Inferences(MonitorMixin):
         ],
     )
     def post(self, request: Request, project_slug: str, monitor_name: str) -> Response:
+        monitor = self.monitor()
         sent = _only(request, "inferences")
-        count = inferences.receive(monitor=self.monitor(), records_sent=sent, by=person(request))
+        count = inferences.receive(monitor=monitor, records_sent=sent, by=person(request))
         return Response({"accepted": count}, status=202)
 
     @extend_schema(
@@ -129,8 +130,9 @@ class Inferences(MonitorMixin):
         "added to windows stays, as sums without rows.",
     )
     def delete(self, request: Request, project_slug: str, monitor_name: str) -> Response:
+        monitor = self.monitor()
         ids = _only(request, "ids")
-        count = inferences.forget(monitor=self.monitor(), ids=ids, by=person(request))
+        count = inferences.forget(monitor=monitor, ids=ids, by=person(request))
         return Response({"accepted": count}, status=202)
 
 
@@ -152,8 +154,9 @@ class Labels(MonitorMixin):
         ],
     )
     def post(self, request: Request, project_slug: str, monitor_name: str) -> Response:
+        monitor = self.monitor()
         sent = _only(request, "labels")
-        count = inferences.receive_labels(monitor=self.monitor(), labels=sent, by=person(request))
+        count = inferences.receive_labels(monitor=monitor, labels=sent, by=person(request))
         return Response({"accepted": count}, status=202)
 
 
@@ -174,8 +177,9 @@ class TeacherAnswers(MonitorMixin):
         ],
     )
     def post(self, request: Request, project_slug: str, monitor_name: str) -> Response:
+        monitor = self.monitor()
         sent = _only(request, "answers")
-        count = inferences.receive_teacher(monitor=self.monitor(), answers=sent, by=person(request))
+        count = inferences.receive_teacher(monitor=monitor, answers=sent, by=person(request))
         return Response({"accepted": count}, status=202)
 
 
