@@ -78,7 +78,7 @@ def test_rows_in_any_order_and_late_labels_add_up_to_the_same(fitted: Baseline) 
         answers = part.append_column("label_is_new", pa.array([False] * 150))
         answers = answers.append_column("answer_is_new", pa.array([True] * 150))
         parts += [later(View.of(one, fitted), fitted) for one in (labels, answers)]
-    chance.shuffle(parts)  # type: ignore[arg-type]
+    chance.shuffle(parts)
     found = merged(parts)
     assert close(without_sums_of_floats(found), without_sums_of_floats(whole))
     read = Sums.from_bytes(found.to_bytes())
@@ -273,7 +273,9 @@ def test_volume_knows_hours_of_the_day_and_rings_rarely() -> None:
     chance = np.random.default_rng(0)
     day = 500 + 400 * np.sin(np.arange(24) / 24 * 2 * np.pi)
     counts = chance.negative_binomial(50, 50 / (50 + np.tile(day, 60)))
-    history = [{"number": at, "rows": int(rows_), "p95": None} for at, rows_ in enumerate(counts)]
+    history: list[Any] = [
+        {"number": at, "rows": int(rows_), "p95": None} for at, rows_ in enumerate(counts)
+    ]
     detector: Any = DETECTORS["volume"]()
     ps = [
         detector.score(usual.volumes(history[max(0, at - 840) : at], at, 1.0), counts[at]).p
