@@ -11,12 +11,13 @@ import pytest
 from django.utils import timezone
 
 from distillhub.lib import leases
+from distillhub.lib.errors import Invalid
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests.training.api_server import Service, prompt_of
 from tests.training.test_asking_apis import in_a_hurry, keyed, service, teacher
 from tests.training.test_monitor_looks import LABELS, look, rows, send, sent
 from training.models import InferenceBatch, Monitor, TeacherQuestion
-from training.services import canaries, monitors
+from training.services import canaries, monitor_rules, monitors
 from training.worker import dispatch, monitor_teacher, teacher_questions
 from training.worker import monitors as looking
 
@@ -204,6 +205,17 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     assert "changed its model" in drift["facts"]["advice"][0]
     [agreement] = window.scores["agreement"]
     assert agreement["facts"]["reference"] == monitor.reference["agreement"]["value"]
+
+
+def test_a_slice_may_have_a_share_of_its_own() -> None:
+    old = {"name": "old", "query": "age:from:60"}
+    assert monitor_rules.slices([old, old | {"name": "x", "share": 1}]) == [
+        old, {"name": "x", "query": "age:from:60", "share": 1.0},
+    ]  # fmt: skip
+    for wrong in (0, 1.5, True, "half"):
+        with pytest.raises(Invalid) as refused:
+            monitor_rules.slices([old | {"share": wrong}])
+        assert list(refused.value.fields) == ["slices.0.share"]
 
 
 def said_of(monitor: Monitor) -> str:

@@ -44,7 +44,7 @@ class MonitorEditShape(serializers.Serializer[Any]):
     alerts = serializers.JSONField(
         required=False, help_text='{"rules", "channels", "least", "quiet_hours"}'
     )
-    slices = serializers.JSONField(required=False, help_text='[{"name", "query"}]')
+    slices = serializers.JSONField(required=False, help_text='[{"name", "query", "share"?}]')
     teacher = serializers.JSONField(required=False, help_text='"minilm@2", or null for none.')
     teacher_sample_rate = serializers.FloatField(required=False, help_text="0 to 1, of rows.")
     teacher_daily = serializers.IntegerField(required=False, help_text="The most rows a day.")

@@ -189,15 +189,16 @@ def _quiet(asked: Any, faults: Faults) -> JSON:
 
 
 def slices(asked: Any) -> list[JSON]:
-    """`[{"name", "query"}]`"""
+    """`[{"name", "query", "share"?}]`: of which share of its rows the teacher is asked, where that
+    is more than of all."""
     if not isinstance(asked, list) or len(asked) > MOST_SLICES:
         raise _wrong("slices", f"List at most {MOST_SLICES} slices, each with a name and a query.")
     faults: Faults = {}
     names: set[str] = set()
     for place, one in enumerate(asked):
         at = f"slices.{place}"
-        if not isinstance(one, Mapping) or set(one) != {"name", "query"}:
-            faults[at] = ['Write {"name": "short", "query": {...}}.']
+        if not isinstance(one, Mapping) or set(one) - {"share"} != {"name", "query"}:
+            faults[at] = ['Write {"name": "short", "query": {...}}, and "share" if you like.']
             continue
         name = one["name"]
         if not isinstance(name, str) or not 1 <= len(name.strip()) <= 100 or name in names:
@@ -206,8 +207,16 @@ def slices(asked: Any) -> list[JSON]:
         names.add(name)
         if sentence := _query_fault(one["query"]):
             faults[f"{at}.query"] = [sentence]
+        share = one.get("share")
+        is_share = isinstance(share, int | float) and not isinstance(share, bool)
+        if share is not None and not (is_share and 0 < share <= 1):
+            faults[f"{at}.share"] = ["The teacher is asked about a share above 0 and at most 1."]
     _raise(faults)
-    return [{"name": one["name"].strip(), "query": one["query"]} for one in asked]
+    return [
+        {"name": one["name"].strip(), "query": one["query"]}
+        | ({"share": float(one["share"])} if one.get("share") is not None else {})
+        for one in asked
+    ]
 
 
 #: What is known of rows that come (engine/watching/conditions.py).
