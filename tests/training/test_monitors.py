@@ -80,7 +80,7 @@ def test_a_monitor_of_little_is_whole(
     assert monitor.version == student
     assert (monitor.dataset_version, monitor.split) == (rows, "test")
     assert monitor.labels == LABELS
-    assert [one["kind"] for one in monitor.detectors["numbers"]] == ["psi"]
+    assert [one["kind"] for one in monitor.detectors["numbers"]] == ["psi", "mann_whitney"]
     assert monitor.detectors["numbers"][0]["bins"] == 10
     assert (monitor.minimum_rows, monitor.retention_days, monitor.privacy) == (50, 90, "raw")
     assert (monitor.teacher, monitor.teacher_share) == (None, 0)

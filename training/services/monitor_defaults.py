@@ -24,7 +24,7 @@ BEFORE, AFTER = 0.95, 0.9  # the fall of agreement that sentences tell of
 
 #: Detectors by what they watch. Those of one signal stand under its name.
 DETECTORS: dict[str, tuple[str, ...]] = {
-    "numbers": ("psi",),
+    "numbers": ("psi", "mann_whitney"),
     "categories": ("chi_square",),
     "embeddings": ("pca_ks", "mmd_features"),
     "confidence": ("confidence",),

@@ -1,6 +1,7 @@
 """What is watched of each kind of signal unless a monitor says otherwise, and why.
 
-numbers               PSI with a limit that knows the sizes: all columns in .01 s, from counts
+numbers               PSI with a limit that knows the sizes, and Mann-Whitney, which sees a shift of
+                      a quarter of a deviation in half the rows
 categories            chi-square with Cramér's V: a rare new level is no alarm by itself
 embeddings            PCA with Kolmogorov-Smirnov and MMD: each finds what the other hardly sees
 confidence            Kolmogorov-Smirnov of entropy and top: finds foreign texts as no vector does
@@ -23,7 +24,7 @@ from training.engine.detectors import DETECTORS, Detector
 JSON = dict[str, Any]
 
 DEFAULTS: Mapping[str, tuple[str, ...]] = {
-    "numbers": ("psi",),
+    "numbers": ("psi", "mann_whitney"),
     "categories": ("chi_square",),
     "embeddings": ("pca_ks", "mmd_features"),
     "confidence": ("confidence",),
