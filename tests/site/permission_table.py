@@ -152,6 +152,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:monitor_list": READ,
     "training:monitor_health": READ,
     "training:monitor_live": READ,
+    "training:monitor_alerts": {"GET": VIEWER, "POST": EDITOR},
+    "training:monitor_mute": EDIT,
     "training:monitor_signals": READ,
     "training:monitor_windows": READ,
     "training:monitor_window": READ,

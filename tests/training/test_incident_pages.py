@@ -15,7 +15,7 @@ from projects.models import Project, User
 from tests.conftest import signed_in
 from tests.training import alert_rows as rows
 from tests.training.alert_rows import FAR, MOVED, score
-from training.models import AlertChannel, AlertMessage, Incident, Monitor
+from training.models import AlertChannel, AlertMessage, Incident, Monitor, SignalAlert
 from training.services import incidents
 from training.worker import alert_senders, alerts
 
@@ -154,16 +154,14 @@ def test_pages_ask_the_database_as_often_however_much_there_is(
     client = signed_in(vera)
     for number in range(2, 32):
         of = rows.monitor(project, f"m{number}")
-        channel = rows.channel(project, "email", name=f"c{number}")
+        rows.channel(project, "email", name=f"c{number}")
         rows.hours(of, *[{f"input.c{one}": FAR for one in range(20)}] * 2)
-        if number == 2:
-            assert channel is not None
-    one = Incident.objects.get(number=1)
+    one, channel = Incident.objects.get(number=1), AlertChannel.objects.latest("pk")
     for _ in range(30):
         incidents.comment(incident=one, text="more", by=vera)
     for rest, most in (
         ("incidents/", 12), ("incidents/1/", 15), ("alert-channels/", 12),
-        (f"alert-channels/{AlertChannel.objects.first().pk}/", 12),
+        (f"alert-channels/{channel.pk}/", 12),
     ):  # fmt: skip
         with CaptureQueriesContext(connection) as asked:
             text(client, here(project, rest))
@@ -178,3 +176,57 @@ def test_home_and_overview_tell_of_open_incidents(
     assert incident.sentence[:40] not in text(signed_in(charlie), "/")
     Incident.objects.update(closed_at=timezone.now() - timedelta(hours=1))
     assert incident.sentence[:40] not in text(signed_in(vera), "/")
+
+
+# The alerts of a monitor -------------------------------------------------------------------------
+
+
+def test_the_tab_shows_how_alerts_stand_and_mutes_one(
+    project: Project, incident: Incident, erin: User, vera: User
+) -> None:
+    at = here(project, "monitors/intents-live/alerts/")
+    seen = text(signed_in(vera), at)
+    assert "firing" in seen
+    assert "for a week" not in seen
+    client = signed_in(erin)
+    assert "for a week" in text(client, at)
+    client.post(f"{at}mute/", {"signal": "input.age", "hours": "24"})
+    assert "muted" in text(client, at)
+    assert "erin muted the column age until" in text(client, here(project, "incidents/1/"))
+    client.post(f"{at}mute/", {"signal": "input.age", "hours": "0"})
+    assert SignalAlert.objects.get(signal="input.age").state == "firing"
+    assert "Say for how many hours" in text_after(client, f"{at}mute/", {"signal": "input.age"})
+
+
+def test_rules_and_who_is_told_are_kept_as_they_are_typed(
+    project: Project, monitor: Monitor, erin: User
+) -> None:
+    rows.channel(project, "email", name="ops")
+    Monitor.objects.update(rules={"input.age": {"worth": 0.5}})
+    client, at = signed_in(erin), here(project, "monitors/intents-live/alerts/")
+    assert 'name="input.age:worth"' in text(client, at)
+    typed = {
+        "*:closes": "5", "input:level": "0,0001", "input:opens": "3", "input.age:worth": "0.6",
+        "to": "some", "channels": ["ops"], "least": "serious", "silence_hours": "6",
+        "from": "22:00", "until": "07:00", "zone": "Europe/Berlin", "days": ["5", "6"],
+    }  # fmt: skip
+    kept = client.post(at, typed)
+    assert kept.status_code == 302
+    monitor.refresh_from_db()
+    assert monitor.rules == {
+        "*": {"closes": 5},
+        "input": {"level": 0.0001, "opens": 3},
+        "input.age": {"worth": 0.6},
+    }
+    quiet = {"from": "22:00", "until": "07:00", "zone": "Europe/Berlin", "days": [5, 6]}
+    assert monitor.alerting == {
+        "channels": ["ops"], "least": "serious", "silence_hours": 6,
+        "critical_breaks_through": False, "quiet_hours": quiet,
+    }  # fmt: skip
+    shown = text(client, at)
+    assert 'value="0.0001"' in shown
+    assert 'value="Europe/Berlin"' in shown
+    refused = client.post(at, {**typed, "input:level": "2", "zone": "Nowhere"})
+    assert refused.status_code == 400
+    assert "rules.input.level" in refused.content.decode()
+    assert "Name a time zone" in refused.content.decode()
