@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from training.engine import data as engine_data
 from training.engine import job_config, networks
 from training.engine.detectors.pca_ks import PcaKs
 from training.engine.errors import ConfigError, DataError
-from training.engine.watching import counting, reference, vectors
+from training.engine.watching import counting, parts, reference, vectors
 from training.engine.watching.reference import Reference
 
 TASK = "text-classification"
@@ -228,6 +229,63 @@ def test_of_a_model_that_is_served_elsewhere_columns_tell_what_it_said(tmp_path:
     bare = reference.fit(config(dataset), tmp_path)["reference"]
     assert "prediction" not in bare["signals"]
     assert bare["notes"] == [reference.NO_ANSWERS, reference.NO_TEACHER]
+
+
+def test_a_teacher_that_cannot_be_read_leaves_a_note_and_the_rest(
+    texts: jobs.JSON, tmp_path: Path
+) -> None:
+    (tmp_path / "none").mkdir()
+    told = reference.fit(config(texts, teacher=model(tmp_path / "none")), tmp_path)["reference"]
+    assert told["notes"][0].startswith("The teacher could not be asked: ")
+    assert told["signals"]["described.length"]["rows"] == 96
+
+
+def part(folder: Path, at: int, labelled: bool) -> jobs.JSON:
+    """A part of 100 rows that came at hour `at` of 1970, stored in a folder."""
+    chance = np.random.default_rng(at)
+    sure = chance.dirichlet([4, 1, 1], 100).astype(np.float32)
+    table = pa.table(
+        {
+            "id": [f"{at}-{one}" for one in range(100)],
+            "time": pa.array([at * 3_600_000_000 + one for one in range(100)]).cast(parts.TIME),
+            "text": [f"text number {one}" for one in range(100)],
+            "prediction": [jobs.LABELS[one] for one in sure.argmax(axis=1)],
+            "probabilities": vectors.lists(sure, pa.float32()),
+            "described.length": pa.array(chance.normal(20, 3, 100)),
+            "vector": vectors.lists(chance.normal(size=(100, 8)).astype(np.float16), pa.float16()),
+        }
+    )
+    if labelled:
+        said = {"id": [f"{at}-{one}" for one in range(50)], "label": ["cancel"] * 50}
+        table = pa.table(said)
+    name = f"{'said' if labelled else 'rows'}-{at}"
+    pq.write_table(table, folder / name)
+    return {"kind": name.partition("-")[0], "day": "1970-01-01", "rows": 100, "sha256": name}
+
+
+class Stored:
+    """Files by name in a folder, as a worker brings them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self, names: Iterable[str]) -> dict[str, Path | None]:
+        return {one: self.folder / one for one in names}
+
+
+def test_a_time_of_traffic_is_a_reference_with_what_was_said_of_it_later(tmp_path: Path) -> None:
+    some = [part(tmp_path, at, False) for at in range(4)] + [part(tmp_path, 2, True)]
+    asked = config({}, model=None) | {
+        "dataset": None, "traffic": {"from": 3600.0, "until": 3 * 3600.0}, "parts": some,
+    }  # fmt: skip
+    told = reference.fit(asked, tmp_path, Stored(tmp_path))["reference"]
+    assert (told["of"], told["rows"], told["accuracy"]["rows"]) == ("traffic", 200, 50)
+    assert 0.5 < told["accuracy"]["value"] < 1
+    assert {"vector", "prediction", "described.length", "confidence.top"} <= {*told["signals"]}
+    assert Reference.load(tmp_path / "output").rows["id"][0].as_py() == "1-0"
+    asked["traffic"] = {"from": 9e6, "until": 9e6 + 60}
+    with pytest.raises(DataError, match="No row came in that time"):
+        reference.fit(asked, tmp_path, Stored(tmp_path))
 
 
 def test_what_cannot_be_a_reference_is_refused_in_a_sentence(

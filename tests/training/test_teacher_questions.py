@@ -207,6 +207,24 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     assert agreement["facts"]["reference"] == monitor.reference["agreement"]["value"]
 
 
+def test_what_was_asked_long_ago_goes_but_for_what_canaries_said_at_first(bare: Monitor) -> None:
+    def asked(kind: str, status: str, **answers: Any) -> int:
+        made = monitor_teacher.begin(bare, kind, rows=1, body=b"x")
+        TeacherQuestion.objects.filter(pk=made.pk).update(
+            status=status, answers=answers, created_at=timezone.now() - timedelta(days=100)
+        )
+        return made.pk
+
+    first = asked("canaries", "ready", first={"1": "no"}, again={"1": "no"})
+    waits = asked("rows", "queued")
+    asked("canaries", "ready", first={}, again={"1": "no"})
+    asked("canaries", "failed")
+    asked("rows", "ready")
+    recent = monitor_teacher.begin(bare, "rows", rows=1)
+    monitor_teacher.forget_old()
+    assert set(bare.questions.values_list("pk", flat=True)) == {first, waits, recent.pk}
+
+
 def test_a_slice_may_have_a_share_of_its_own() -> None:
     old = {"name": "old", "query": "age:from:60"}
     assert monitor_rules.slices([old, old | {"name": "x", "share": 1}]) == [
@@ -259,4 +277,5 @@ def test_a_teacher_that_was_changed_is_not_asked_for_the_one_before(
     failed = carried_out(bare, "rows", "failed")
     assert failed.error is not None
     assert failed.error["code"] == "gone"
+    assert bytes(failed.body) == b""
     assert not service.seen

@@ -30,6 +30,7 @@ QUESTIONS = "questions.jsonl"  # as engine/watching/asking.py writes it
 DAILY = 50  # canaries that are asked again each day
 DAY = timedelta(hours=24)
 AFTER_FAILURE = timedelta(hours=1)
+KEPT = timedelta(days=7)  # rows that were asked about are told of
 MOST_CHECKS = 60  # days of canaries that windows are told of
 SENT = (Monitor.Privacy.RAW, Monitor.Privacy.REDACTED)
 
@@ -87,6 +88,16 @@ def begin(monitor: Monitor, kind: str, *, rows: int, body: bytes = b"") -> Teach
     call = partial(dispatch.call, "training.ask_for_monitor", question_id=made.pk)
     transaction.on_commit(call, robust=True)
     return made
+
+
+def forget_old() -> None:
+    """What was asked long ago; of canaries the first asking of a reference stays."""
+    over = TeacherQuestion.objects.filter(status__in=(Status.READY, Status.FAILED))
+    since = timezone.now() - KEPT
+    over.filter(kind=Kind.ROWS, created_at__lt=since).delete()
+    first = over.filter(kind=Kind.CANARIES, status=Status.READY).exclude(answers__first={})
+    canaries = over.filter(kind=Kind.CANARIES, created_at__lt=since - MOST_CHECKS * DAY)
+    canaries.exclude(pk__in=first.values("pk")).delete()
 
 
 # -- canaries -------------------------------------------------------------------------------------

@@ -25,7 +25,14 @@ from distillhub.lib.places import place
 from distillhub.lib.sweeping import Count, Swept
 from projects.models import Project
 from training.models import Checkpoint, Export, Publication, RowMap, Run, StorageUse
-from training.worker import checkpoints, dispatch, folders, inference_parts, machine
+from training.worker import (
+    checkpoints,
+    dispatch,
+    folders,
+    inference_parts,
+    machine,
+    monitor_teacher,
+)
 from training.worker.tender import Tender
 
 log = logging.getLogger(__name__)
@@ -205,6 +212,7 @@ def sweep_storage(*, dry: bool = False, even_so: bool = False) -> Swept:
         _remove_exports()
         _remove_maps()
         inference_parts.remove_old()
+        monitor_teacher.forget_old()
         place().drop_unfinished(time.time() - DAY)
     swept = sweeping.look(storage.BLOBS, _names())
     kept = sweeping.look("checkpoints", _names_of_checkpoints())

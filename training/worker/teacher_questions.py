@@ -52,6 +52,11 @@ class Questions(Work[TeacherQuestion]):
     def found(self, row: TeacherQuestion, result: Mapping[str, Any], folder: Path) -> Columns:
         return {"report": dict(result)}
 
+    def _outcome(self, held: Held[TeacherQuestion]) -> Columns:
+        """What somebody sent stays no longer than it is needed."""
+        columns = super()._outcome(held)
+        return columns | ({"body": b""} if columns["status"] == "failed" else {})
+
     def _done(self, held: Held[TeacherQuestion], folder: Path) -> Columns:
         """Raises Failed, GivenBack, Fenced."""
         row = held.row

@@ -40,7 +40,7 @@ import pyarrow.parquet as pq
 from training.engine.detectors import tallies
 from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.tallies import Tally
-from training.engine.errors import ConfigError, Fault
+from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.sketches.packing import place as by_chance
 from training.engine.watching import asking, baseline, describing, false_alarms, nearness
 from training.engine.watching import reference_rows as rows_of
@@ -99,7 +99,10 @@ def fit(
         raise ConfigError([Fault("reference", sentence)])
     if config.get("teacher"):
         stage("asking the teacher")
-        rows = asking.of_reference(rows, config, folder)
+        try:
+            rows = asking.of_reference(rows, config, folder)
+        except ModelError as error:
+            notes.append(f"The teacher could not be asked: {error}")
 
     stage("counting it")
     columns = dict((config.get("dataset") or {}).get("columns") or {}) if of == "dataset" else {}
@@ -183,7 +186,6 @@ class Reference:
 
 def _said(rows: pa.Table, config: Mapping[str, Any], folder: Path, notes: list[str]) -> pa.Table:
     """With the student's answers and vectors."""
-    from training.engine.errors import ModelError  # noqa: PLC0415
     from training.engine.watching import vectors  # noqa: PLC0415 - it brings torch
 
     try:
