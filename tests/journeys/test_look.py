@@ -15,6 +15,7 @@ from pytest_django.live_server_helper import LiveServer
 from projects.models import Project, User
 from tests import make
 from tests.conftest import signed_in
+from tests.training import monitor_rows
 from tests.training.test_run_pages import evaluated
 from training.models import Run
 from training.services import model_cards, promotion
@@ -79,6 +80,16 @@ def _shipped(run: Run) -> str:
     return f"{left.model.name}/{left.number}"
 
 
+MONITOR_PAGES = ("", "signals/?signal=vector", "windows/4/", "rows/", "teacher/")
+
+
+def _moved(run: Run) -> str:
+    """The address of a monitor in which something moved."""
+    monitor = monitor_rows.moved(run.project, name="moved")
+    monitor_rows.incident(monitor)
+    return f"/p/{run.project.slug}/monitors/{monitor.name}/"
+
+
 def is_accessible(page: Page) -> None:
     found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"]) for one in found] == []
@@ -103,6 +114,8 @@ def test_every_page_is_accessible(
     settings = f"{here}/monitors/{watched.name}/settings/"
     paths += [f"{here}/monitors/", f"{here}/monitors/new/", settings]
     paths += [f"{here}/studies/", f"{here}/studies/{make.strategies(run.project).number}/"]
+    moved = _moved(run)
+    paths += [f"{moved}{one}" for one in MONITOR_PAGES]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
     for path in paths:

@@ -155,7 +155,7 @@ def test_rows_of_a_window_become_a_version_of_its_dataset(
     answer = client.post(here(texts, "collect/"), asked)
     made = DatasetVersion.objects.get(dataset__name="mails", number=2)
     assert answer.headers["Location"] == "/p/intents/datasets/mails/2/"
-    assert made.operation["operation"] == "live"
+    assert (made.operation or {})["operation"] == "live"
     assert client.post(here(texts, "collect/"), {"window": ""}).status_code == 404
 
 
