@@ -314,6 +314,20 @@ def test_a_reference_of_traffic_is_taken_when_its_time_is_over(project: Project)
     assert monitor.looks.get().fits
 
 
+def test_traffic_replaces_rows_as_a_reference_once_its_time_is_over(
+    project: Project, student: ModelVersion
+) -> None:
+    monitor = create(project)
+    MonitorLook.objects.filter(monitor=monitor).update(status=MonitorLook.Status.READY)
+    now = timezone.now()
+    span = {"from": (now - timedelta(minutes=9)).isoformat(), "until": now.isoformat()}
+    asked = {"reference": {"traffic": span}}
+    monitors.edit(monitor=monitor, asked=asked, by=monitor.created_by)
+    assert following.look_again() == 0  # rows of these minutes may still come
+    Monitor.objects.update(traffic_until=now - timedelta(minutes=5))
+    assert following.look_again() == 1
+
+
 # -- what is around it ----------------------------------------------------------------------------
 
 
@@ -387,3 +401,17 @@ def test_windows_of_too_few_rows_are_neither_healthy_nor_ill(
         )
     cells = monitor_health.health(monitor).strip
     assert [one.word for one in cells] == ["no rows", "too few rows", "healthy"]
+
+
+def test_a_monitor_to_which_nothing_comes_any_more_is_not_called_healthy(
+    project: Project, student: ModelVersion
+) -> None:
+    monitor = fitted(create(project))
+    Monitor.objects.update(rows=500)
+    monitor.refresh_from_db()
+    now = timezone.now()
+    for number, rows in enumerate((500, 0, 0, 0)):
+        monitor.windows.create(
+            number=number, starts_at=now, ends_at=now, sums=b"", rows=rows, judged_at=now
+        )
+    assert monitor_health.health(monitor).state == "silent"

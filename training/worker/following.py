@@ -41,6 +41,8 @@ def ask(monitor: Monitor, by: User) -> None:
     before: it is let go."""
     monitor.looks.filter(fits=True, status__in=UNDER_WAY).delete()
     if monitor.traffic_until is not None and monitor.traffic_until + LATE > timezone.now():
+        # Those of an earlier reference are over: `look_again` asks when this one's time has passed.
+        monitor.looks.filter(fits=True).delete()
         return
     look = MonitorLook.objects.create(monitor=monitor, fits=True, created_by=by)
     transaction.on_commit(partial(dispatch.call, dispatch.WATCH, look_id=look.pk), robust=True)
