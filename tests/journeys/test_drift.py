@@ -6,13 +6,14 @@ import re
 import time
 import zipfile
 from base64 import b64encode
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from playwright.sync_api import APIRequestContext, Page, expect
+from playwright.sync_api import APIRequestContext, Page, Playwright, expect
 
-from tests.journeys.test_rest import api as api  # a fixture
+from tests.journeys.conftest import Stack
 from tests.journeys.test_rest import post, settled
 from training.demo import images
 
@@ -24,6 +25,18 @@ HOME = "projects/lenses"
 MONITOR = f"{HOME}/monitors/in-use"
 WINDOW, LABELLED = 80, 60  # rows; images of each digit that the models learn from
 JSON = dict[str, Any]
+
+
+@pytest.fixture
+def api(stack: Stack, playwright: Playwright) -> Iterator[APIRequestContext]:
+    """Of the person who signs in."""
+    client = playwright.request.new_context(
+        base_url=f"{stack.address}/api/v1/",
+        extra_http_headers={"Authorization": f"Bearer {stack.command('create-token', 'admin')}"},
+        timeout=60_000,
+    )
+    yield client
+    client.dispose()
 
 
 def test_a_student_is_watched_warned_of_and_followed_by_a_better_one(
@@ -151,7 +164,7 @@ def send(api: APIRequestContext, name: str, shots: list[tuple[Any, int]]) -> Non
             "probabilities": answer["probabilities"],
             "label": str(shots[place][1]),
         }
-        for place, answer in enumerate(said.json()["answers"])
+        for place, answer in enumerate(said.json()["predictions"])
     ]
     sent = api.post(f"{MONITOR}/inferences/", data={"inferences": rows})
     assert (sent.status, sent.json()) == (202, {"accepted": len(shots)})

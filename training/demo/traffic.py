@@ -34,6 +34,7 @@ MONITOR, STUDENT, ALIAS, DATASET = "digits-in-use", "pocket-convnet", "productio
 WINDOW = 100  # rows
 ASKED = 0.6  # of the rows, the teacher
 PORTION, PAUSE = 30, 4.0  # rows, and seconds between them
+SLOWLY = 10.0  # seconds, while the next student is trained on the same machine
 MOST_ROWS = 2000  # that come before the next student, at most
 USUAL = 200  # rows of the next student that then tell what is usual
 RECOVERED = 3  # windows after these, until all is quiet
@@ -85,7 +86,8 @@ def replay(*, project: Project, by: User) -> None:
             if monitor.is_fitted:
                 before = _send(monitor, before, by)
                 _next_step(monitor, by)
-                time.sleep(PAUSE)
+                busy = monitor.retrainings.unfinished().exists()
+                time.sleep(SLOWLY if busy else PAUSE)
             else:
                 time.sleep(GLANCE)
         except Missing:  # taken away meanwhile
@@ -124,7 +126,7 @@ def _monitor(project: Project, run: Run, by: User) -> Monitor:
                 "reference": f"{DATASET}@1:test",
                 "window": {"rows": WINDOW},
                 "teacher_sample_rate": ASKED,
-                "teacher_daily": 2000,
+                "teacher_daily": 10_000,
                 "notes": NOTES,
                 "retraining": {"rows": 400, "least_rows": 100, "max_old_loss": 0.04},
             },
