@@ -21,6 +21,9 @@ TEACHER = {
 }
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 class Files(Protocol):
     """Who brings stored files (wants.py)."""
 
@@ -63,7 +66,7 @@ def spelt(value: Any) -> str | None:
     """Cells and tags, as a column keeps them: equal ones alike."""
     if value is None:
         return None
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return _encode(value)
 
 
 def unit(value: Sequence[float] | None) -> Any:
