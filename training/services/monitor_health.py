@@ -25,6 +25,7 @@ from training.worker import monitor_patience
 JSON = dict[str, Any]
 
 STRIP = 24  # windows that a list shows
+SILENT = 3  # windows without a row
 #: The word of each state, and the colour of its chip.
 STATES: dict[str, tuple[str, str]] = {
     "ok": ("healthy", "good"),
@@ -37,6 +38,7 @@ STATES: dict[str, tuple[str, str]] = {
     "failed": ("no reference", "bad"),
     "stuck": ("rows wait", "bad"),
     "quiet": ("no rows yet", "wait"),
+    "silent": ("nothing comes", "warn"),
 }
 
 
@@ -146,7 +148,10 @@ def _state(
         return _severity(incident.severity), incident.sentence
     if not windows and not monitor.rows:
         return "quiet", "Nothing was sent yet."
-    if not any(one.is_judged for one in windows):
+    newest = [one for one in windows if one.is_judged][-SILENT:]
+    if len(newest) == SILENT and not any(one.rows for one in newest):
+        return "silent", f"The newest {SILENT} windows had no row."
+    if not newest:
         return "ok", "Rows come; no window is over yet."
     return "ok", "Nothing differs from the reference by more than chance allows."
 
