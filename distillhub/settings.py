@@ -420,6 +420,7 @@ SPECTACULAR_SETTINGS = {
         "AlertState": "training.engine.alerting.STATES",
         "AlertChannelKind": "training.models.incident.AlertChannel.Kind",
         "AlertMessageStatus": "training.models.incident.AlertMessage.Status",
+        "RetrainingStatus": "training.models.retraining.Retraining.Status",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

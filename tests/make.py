@@ -470,7 +470,7 @@ def retraining(of: Monitor, **fields: Any) -> Retraining:
         "number": 1,
         "policy": retraining_policy.of(of),
         "sentence": sentence,
-        "steps": [{"status": "proposed", **step}],
+        "steps": [{"was": "proposed", "status": "proposed", **step}],
         "champion": of.version,
         "created_by": of.created_by,
     }

@@ -204,6 +204,7 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert found.status == Status.COLLECTING
     found = advanced(found, monkeypatch)
     assert found.status == Status.LABELLING, found.error
+    assert found.collected is not None
     report = found.collected.statistics["operation"]
     assert report["seen"] == 300
     assert report["labels"]["true"] > 50 < report["labels"]["teacher"]
@@ -212,6 +213,7 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     make_versions()  # the teacher labels the others, in a process of the engine
     found = advanced(found, monkeypatch)
     assert found.status == Status.REVIEWING, found.error
+    assert found.review is not None
     assert found.review.items.count() == 10
     assert advancing.advance(found).status == Status.REVIEWING  # until people have looked
     taken = reviews.take(queue=found.review, by=erin, many=10)
@@ -226,6 +228,8 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     make_versions()
     found = advanced(found, monkeypatch)
     assert found.status == Status.TRAINING, found.error
+    assert found.review is not None
+    assert found.dataset_version is not None
     assert found.dataset_version == found.review.made
     with storage.open_blob(found.dataset_version.file_sha256) as stream:
         rows = parquet.read_table(stream).to_pylist()
@@ -251,6 +255,10 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert registry.resolve(project=project, reference="tiny@production") == found.challenger
     with pytest.raises(Conflict, match="waits for no decision"):
         deciding.decide(retraining=found, promote=False, by=erin)
+    assert found.challenger is not None
+    assert found.collected is not None
+    assert found.dataset_version is not None
+    assert found.run is not None
     graph = lineage.of_version(version=found.challenger)
     ways = {(one["from"], one["to"]) for one in graph["edges"]}
     data, run = found.dataset_version.reference, f"run/{found.run.number}"

@@ -1,6 +1,7 @@
 """What opens a retraining and what does not, its policy, its pages, and the gate."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from projects.models import ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from tests import make
 from tests.conftest import api_of, signed_in
+from tests.training.test_retraining import part_of
 from training.engine.alerting import Alert
 from training.models import Monitor, Retraining, SignalAlert
 from training.operations import live_rows
@@ -52,6 +54,7 @@ def test_an_incident_about_more_than_inputs_proposes_one_and_a_person_begins_it(
     for _ in range(2):
         advancing.look()
     found = Retraining.objects.get()
+    assert found.incident is not None
     assert (found.status, found.incident.number) == (Status.PROPOSED, 1)
     assert "They agree less" in found.sentence
     again = beginning.begin(monitor=monitor, by=erin)
@@ -292,6 +295,7 @@ def test_a_shut_gate_opens_for_an_owners_reason_alone(
 def test_rules_of_the_alias_hold_for_it_too(
     deciding_one: Retraining, alice: User, erin: User
 ) -> None:
+    assert deciding_one.challenger is not None
     model = deciding_one.challenger.model
     promotion.set_rules(model=model, alias="production", rules={"min_score": 0.9}, by=alice)
     with pytest.raises(Conflict, match="A rule of production does not hold"):
@@ -355,3 +359,41 @@ def test_a_surprise_ends_one_alone(monitor: Monitor, champion: ModelVersion) -> 
     advancing.look()
     found = Retraining.objects.get()
     assert (found.status, found.error["code"]) == (Status.FAILED, "gone")
+
+
+def test_where_the_teacher_errs_too_nothing_begins_by_itself(monitor: Monitor) -> None:
+    monitor.retraining = {"starts_itself": True}
+    monitor.save()
+    now = timezone.now()
+    fault = {"detector": "whose_fault", "facts": {"kind": "both_wrong"}}
+    window = monitor.windows.create(
+        number=1, starts_at=now, ends_at=now, rows=50, sums=b"", scores={"whose_fault": [fault]}
+    )
+    make.incident(monitor, signals=ERRS, window=window)
+    advancing.look()
+    found = Retraining.objects.get()
+    assert found.status == Status.PROPOSED
+    assert "the teacher errs there, too" in found.sentence
+
+
+def test_rows_of_drifted_slices_come_first(monitor: Monitor, tmp_path: Path) -> None:
+    now = timezone.now()
+    table = [
+        {
+            "id": str(at),
+            "time": now - timedelta(hours=1),
+            "window": 0,
+            "text": f"row {at} {'night' if at % 10 == 0 else 'day'}",
+            "prediction": "no",
+        }
+        for at in range(100)
+    ]
+    part_of(monitor, tmp_path, table)
+    monitor.slices = [{"name": "at night", "query": {"q": "night"}}]
+    found = live_rows.read(
+        monitor, since=None, until=now, seed=0, labels=True, slices=["at night", "gone"]
+    )
+    assert found.seen == 100
+    assert [one.id for one in found.rows if one.weight >= 4] == [
+        str(at) for at in range(0, 100, 10)
+    ]

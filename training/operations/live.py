@@ -66,6 +66,12 @@ class AddLive(operation.Operation):
             default=1.0,
             help_text="The share of earlier rows to learn from that is kept.",
         )
+        slices = serializers.ListField(
+            child=serializers.CharField(max_length=200),
+            required=False,
+            max_length=20,
+            help_text="Of the monitor: rows of these come first.",
+        )
         unlabelled = serializers.BooleanField(
             default=True, help_text="Rows come without a label, too: somebody is asked afterwards."
         )
@@ -157,6 +163,7 @@ class _Adding:
                 until=_until(options),
                 seed=options["seed"],
                 labels=options["teacher"],
+                slices=options.get("slices") or (),
             )
         except storage.Damaged:
             raise BadFile("A file of live rows is missing from storage.") from None

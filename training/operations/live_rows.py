@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,12 +62,19 @@ class Read:
 
 
 def read(
-    monitor: Monitor, *, since: datetime | None, until: datetime, seed: int, labels: bool
+    monitor: Monitor,
+    *,
+    since: datetime | None,
+    until: datetime,
+    seed: int,
+    labels: bool,
+    slices: Sequence[str] = (),
 ) -> Read:
-    """The rows of a time; `labels` says whether what the stored teacher said becomes a label."""
+    """The rows of a time; `labels` says whether what the stored teacher said becomes a label, and
+    `slices` which come first."""
     found = Read()
     foreign = _foreign(monitor, since)
-    for row in live_parts.rows(monitor, since=since, until=until):
+    for row in live_parts.rows(monitor, since=since, until=until, slices=slices):
         found.seen += 1
         one = _live(row, seed)
         if one is None:
@@ -158,13 +165,14 @@ def _place(name: str, seed: int) -> float:
 
 
 def _weight(row: Mapping[str, Any], one: Live, foreign: Mapping[str, float]) -> float:
-    """How much there is to learn from it: 2 where somebody contradicts the model, up to 1 for how
-    foreign it is, up to 1 for how unsure the model was."""
+    """How much there is to learn from it: 4 in a slice that drifted, 2 where somebody contradicts
+    the model, up to 1 for how foreign it is, up to 1 for how unsure the model was."""
     said = row.get("teacher_prediction") if one.label is None else one.label
     contradicted = said is not None and bool(one.answer) and str(said) != one.answer
     chances = row.get("probabilities")
     unsure = 1.0 - max(chances) if chances is not None and len(chances) else 0.0
-    return 2.0 * contradicted + foreign.get(one.id, 0.0) + float(unsure)
+    first = 4.0 * bool(row.get(live_parts.IN_SLICE))
+    return first + 2.0 * contradicted + foreign.get(one.id, 0.0) + float(unsure)
 
 
 def _foreign(monitor: Monitor, since: datetime | None) -> dict[str, float]:

@@ -47,8 +47,9 @@ def begin(*, monitor: Monitor, by: User, incident: Incident | None = None) -> Re
 def propose(*, monitor: Monitor, sentence: str, incident: Incident | None = None) -> Retraining:
     """What a policy does: a person is asked, unless it starts by itself. Raises like `begin`."""
     by = monitor.created_by
-    made = _propose(monitor, incident=incident, by=by, sentence=sentence)
-    if made.policy["starts_itself"] and made.status == Status.PROPOSED:
+    doubt = _both_err(incident) if incident is not None else ""
+    made = _propose(monitor, incident=incident, by=by, sentence=f"{sentence} {doubt}".strip())
+    if made.policy["starts_itself"] and made.status == Status.PROPOSED and not doubt:
         return start(retraining=made, by=by)
     return made
 
@@ -194,6 +195,18 @@ def against(incident: Incident) -> str:
         "does not say that the model errs. Wait for labels or for the teacher's answers, or begin "
         "a retraining by hand, without the incident."
     )
+
+
+def _both_err(incident: Incident) -> str:
+    """A warning where the teacher is wrong, too: its labels would teach its errors."""
+    scores = incident.window.scores if incident.window is not None else {}
+    for one in scores.get("whose_fault") or []:
+        if (one.get("facts") or {}).get("kind") == "both_wrong":
+            return (
+                "But the teacher errs there, too: name another in the policy, or have people check "
+                "rows first."
+            )
+    return ""
 
 
 # -- what a policy begins -------------------------------------------------------------------------

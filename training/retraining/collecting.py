@@ -183,10 +183,18 @@ def _asked(row: Retraining) -> dict[str, Any]:
         "validation": policy["validation_share"],
         "chance": policy["by_chance"],
         "keep": policy["keep_old"],
+        "slices": _slices(row),
         "unlabelled": teacher is not None,
         "teacher": teacher is not None and teacher == row.monitor.teacher,
         "seed": row.number,
     }
+
+
+def _slices(row: Retraining) -> list[str]:
+    """In which the incident is worst, and that the monitor still knows."""
+    known = {one["name"] for one in row.monitor.slices}
+    told = (row.incident.facts.get("slices") or []) if row.incident is not None else []
+    return [name for name in dict.fromkeys(one["slice"] for one in told) if name in known]
 
 
 def _since(row: Retraining) -> datetime | None:
