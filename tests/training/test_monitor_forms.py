@@ -119,7 +119,7 @@ def test_the_sentences_follow_what_is_typed(shipped: ModelVersion, erins: Client
     assert "A window is 6 hours" in page
     assert "No teacher is asked" in page
     page = erins.get(f"{PAGES}new/", typed | {"window_hours": "many"}).content.decode()
-    assert "Choose a model" in page
+    assert "It must be a number from 0.05 to 744." in page
 
 
 def test_a_form_makes_what_rest_would(

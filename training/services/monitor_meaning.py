@@ -53,7 +53,7 @@ def _window(columns: Mapping[str, Any], reference_rows: int | None) -> list[str]
             "windows."
             if seen <= 0.25
             else f"A column has to move by about {seen:.2f} of its deviation to be found; longer "
-            "windows see less than that."
+            "windows see smaller moves."
         )
         found.append(f"At one window an hour, chance opens {_by_chance(MONTH)}.")
         return found

@@ -73,7 +73,7 @@ def _new(
         "crumbs": [("Monitors", reverse("training:monitor_list", args=[project.slug]))],
         "crumb": "New",
         "draft": draft,
-        "meaning": _meaning(draft),
+        **_meaning(draft),
         "form_key": request.POST.get("form_key") or str(uuid.uuid4()),
         "may_edit": True,
     }
@@ -102,7 +102,7 @@ def _settings(
         "tab": "settings",
         "health": monitor_health.health(monitor),
         "draft": draft,
-        "meaning": _meaning(draft),
+        **_meaning(draft),
         "marks": [
             one | {"when": datetime.fromisoformat(one["at"])} for one in monitor.marks[::-1][:MARKS]
         ],
@@ -113,21 +113,20 @@ def _settings(
     return render(request, "training/monitor_settings.html", context, status=status)
 
 
-def _meaning(draft: MonitorDraft) -> monitor_meaning.Meaning | None:
-    """None while what was typed cannot be yet."""
+def _meaning(draft: MonitorDraft) -> JSON:
+    """`meaning`, or `unclear`: why what was typed means nothing yet. Its name is another matter."""
     asked = draft.asked() if draft.monitor is None else draft.changes()
-    if not asked.get("name"):
-        asked["name"] = "unnamed"
+    asked["name"] = draft.monitor.name if draft.monitor is not None else "unnamed"
     try:
         columns = monitor_settings.read(draft.project, asked, monitor=draft.monitor)
-    except Invalid:
-        return None
+    except Invalid as error:
+        return {"unclear": next(iter(error.fields.values()), [error.detail])[0]}
     known = columns
     if draft.monitor is not None:
         known = {field.name: getattr(draft.monitor, field.name) for field in _fields()} | columns
     version, split = known.get("dataset_version"), known.get("split")
     rows = version.splits.get(split, {}).get("rows") if version is not None else None
-    return monitor_meaning.of(known, reference_rows=rows)
+    return {"meaning": monitor_meaning.of(known, reference_rows=rows)}
 
 
 def _fields() -> Any:
