@@ -417,7 +417,7 @@ def test_mann_whitney_sees_a_shift_in_half_the_rows_that_psi_takes() -> None:
         ])
         for key in ("psi", "mann_whitney")
     }  # fmt: skip
-    assert found["mann_whitney"] > 0.8 > 0.6 > found["psi"]
+    assert found["mann_whitney"] > 0.7 > 0.6 > found["psi"]
 
 
 def test_mann_whitney_is_not_alarmed_by_rows_of_a_rare_value() -> None:

@@ -1,8 +1,11 @@
 """A worker looks at what a monitor was sent: by the real child, and whatever happens to it."""
 
+import os
 import random
+import signal
 import zlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +23,7 @@ from training.engine.watching.baseline import NAME, Baseline
 from training.engine.watching.windows import Sums
 from training.models import InferenceBatch, Monitor, MonitorLook
 from training.services import inferences, monitor_health, monitors, windows
-from training.worker import dispatch, following, monitor_patience
+from training.worker import dispatch, folders, following, monitor_patience
 from training.worker import monitors as looking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
@@ -321,6 +324,29 @@ def test_a_worker_that_dies_loses_nothing_and_doubles_nothing(
     assert state["state"]["width"] == 80
 
 
+def test_a_child_that_is_killed_leaves_everything_to_the_next_look(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(monitor, sent(80, 0))
+
+    def kill(row: MonitorLook, folder: Path) -> None:
+        os.kill(folders.read_json(folder / "child.json")["pid"], signal.SIGKILL)
+
+    waiting = begun(monitor)
+    with monkeypatch.context() as patch:
+        patch.setattr(looking.WORK, "meanwhile", kill)
+        looking.WORK.carry_out(waiting.pk)
+    waiting.refresh_from_db()
+    error: Any = waiting.error
+    assert (waiting.status, error["code"]) == ("failed", "crashed")
+    monitor.refresh_from_db()
+    assert (monitor.rows, monitor.inbox.count()) == (0, 1)
+    assert monitor_health.health(monitor).state == "stuck"
+    begun(monitor)
+    look(monitor)
+    assert (monitor.rows, monitor.inbox.count()) == (80, 0)
+
+
 def test_a_batch_that_ends_its_child_is_set_aside_and_the_others_taken_in(
     monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -334,7 +360,7 @@ def test_a_batch_that_ends_its_child_is_set_aside_and_the_others_taken_in(
         looking.WORK.carry_out(begun(monitor).pk)
         health = monitor_health.health(monitor)
         said.append((health.state, "set aside" in health.sentence))
-    assert said == [("ok", False), ("stuck", False), ("stuck", True), ("stuck", True)]
+    assert said == [("silent", False), ("stuck", False), ("stuck", True), ("stuck", True)]
     monitor.refresh_from_db()
     assert monitor.rows == 120
     assert InferenceBatch.every.get(monitor=monitor).error.startswith("It cannot be taken in.")

@@ -111,7 +111,7 @@ def _health(
     trouble: str,
 ) -> Health:
     state, sentence = _state(monitor, windows, incident, look)
-    if trouble and state in ("ok", "quiet"):
+    if trouble and state in ("ok", "quiet", "silent"):
         state, sentence = "stuck", trouble
     return Health(
         state=state,

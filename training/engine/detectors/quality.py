@@ -39,9 +39,9 @@ class Quality(WindowDetector):
             if live[name].rows and name in reference and reference[name].rows
         ]
         if not both:
-            there = any(one.rows for one in live.values())
-            return Score.no_data(NO_REFERENCE if there else NO_LIVE)
-        ps = {name: tallies.fewer(reference[name], live[name]) for name in both}
+            came = any(one.rows for one in live.values())
+            return Score.no_data(NO_REFERENCE if came else NO_LIVE)
+        ps = {name: _p(reference[name], live[name]) for name in both}
         worst = min(both, key=lambda name: (ps[name], live[name].share))
         there, here = reference[worst], live[worst]
         at_fault = sorted((name for name in both if live[name].share < 1), key=lambda n: ps[n])
@@ -59,3 +59,8 @@ class Quality(WindowDetector):
             1 - tallies.fewest(there, here, self.options.level / len(both)),
             facts,
         )
+
+
+def _p(reference: Tally, live: Tally) -> float:
+    """Of a sound column there is nothing to compute, and most are sound."""
+    return 1.0 if live.held == live.rows else tallies.fewer(reference, live)

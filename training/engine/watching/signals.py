@@ -15,10 +15,11 @@ volume, latency       earlier windows of the same hour: traffic has days and wee
 A monitor's `detectors` say otherwise for a kind or for one signal, which stands before its kind.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.engine import options
+from training.engine import options, sketches
 from training.engine.detectors import DETECTORS, Detector
 
 JSON = dict[str, Any]
@@ -41,6 +42,7 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
 }
 #: Signals whose kind is another than what comes before their dot.
 OF_BINS = ("input", "described", "vector", "prediction", "error")
+KINDS = {kind: name for name, kind in sketches.BINS.items()}
 STREAMS = ("error_stream", "disagreement_stream")
 QUALITY = ("missing", "unseen", "out_of_range", "duplicated")
 
@@ -50,8 +52,7 @@ def kind_of(signal: str, bins: Mapping[str, Any]) -> str:
     the bins of the reference."""
     stem = signal.partition(".")[0]
     if stem in OF_BINS and signal in bins:
-        kind: str = bins[signal].as_dict()["kind"]
-        return kind
+        return KINDS[type(bins[signal])]
     return stem
 
 
@@ -69,5 +70,10 @@ def made(asked: Mapping[str, Any]) -> Detector:
     """`{"kind", ...options}` as a detector. Options of a later version, which this one does not
     know, are left out."""
     found = DETECTORS[str(asked["kind"])]
-    known = {one["name"] for one in options.describe(found.Options)}
+    known = _names(found.Options)
     return found(found.Options(**{name: asked[name] for name in asked if name in known}))
+
+
+@functools.cache
+def _names(options_of: type) -> frozenset[str]:
+    return frozenset(one["name"] for one in options.describe(options_of))
