@@ -245,7 +245,7 @@ def test_what_is_wrong_with_data_is_found_in_one_column(fitted: Baseline) -> Non
     found = scoring.score(of(twice, fitted), fitted, scoring.Asked())
     expected = {
         "missing": ("input.age", 60 / 600), "unseen": ("input.place", 30 / 600),
-        "out_of_range": ("input.age (high)", 12 / 540), "duplicated": ("rows", 154 / 600),  # of rows without an age many are alike
+        "out_of_range": ("input.age (high)", 12 / 540), "duplicated": ("rows", 154 / 600),
     }  # fmt: skip
     for fault, (column, share) in expected.items():
         (one,) = found[f"quality.{fault}"]
