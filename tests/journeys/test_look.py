@@ -16,6 +16,7 @@ from projects.models import Project, User
 from tests import make
 from tests.conftest import signed_in
 from tests.training import monitor_rows
+from tests.training.test_retraining_rules import judged
 from tests.training.test_run_pages import evaluated
 from training.models import Run
 from training.services import model_cards, promotion
@@ -113,6 +114,8 @@ def test_every_page_is_accessible(
     watched = make.monitor(run.project.models.get(name="shipped").versions.get(number=1))
     settings = f"{here}/monitors/{watched.name}/settings/"
     paths += [f"{here}/monitors/", f"{here}/monitors/new/", settings]
+    judged(make.retraining(watched, status="deciding"), passed=False)
+    paths += [f"{here}/monitors/{watched.name}/retraining/", f"{here}/retrainings/1/"]
     paths += [f"{here}/studies/", f"{here}/studies/{make.strategies(run.project).number}/"]
     moved = _moved(run)
     paths += [f"{moved}{one}" for one in MONITOR_PAGES]
