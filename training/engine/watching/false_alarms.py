@@ -17,14 +17,17 @@ LEVEL = 0.05  # at which a rate can be counted in a hundred windows; alerts ask 
 WINDOWS = 100
 MOST_ROWS = 5000  # of the reference that are dealt out
 PATIENCE = 60.0  # seconds; signals whose turn has not come by then are not measured
-SMALLEST = 50
+USUAL = 50  # rows of a window of hours, unless more are the least that speak
+SMALLEST = 20  # rows of a window that is worth measuring
 
 
 def measured(view: View, baseline: Baseline, monitor: Mapping[str, Any]) -> JSON:
     """`{signal: {detector: {"level", "windows", "rate", "interval", "limit"}}}` of windows without
-    drift, of detectors that compare a window with its reference; nothing of those that no window
-    could be cut for."""
+    drift, of detectors that compare a window with its reference; nothing where no window of
+    SMALLEST rows can be cut out."""
     size = _size(monitor, len(view))
+    if size < SMALLEST:
+        return {}
     until = time.monotonic() + PATIENCE
     found: JSON = {}
     told: dict[str, tuple[str, Any]] = {
@@ -58,9 +61,8 @@ def measured(view: View, baseline: Baseline, monitor: Mapping[str, Any]) -> JSON
 
 def _size(monitor: Mapping[str, Any], rows: int) -> int:
     """Rows of a window, as far as the reference has enough for one."""
-    wanted = int(monitor.get("window_rows") or 0) or max(
-        SMALLEST, int(monitor.get("minimum_rows") or 0)
-    )
+    least = max(USUAL, int(monitor.get("minimum_rows") or 0))
+    wanted = int(monitor.get("window_rows") or 0) or least
     return max(1, min(wanted, min(rows, MOST_ROWS) // 4))
 
 
