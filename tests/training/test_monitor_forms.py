@@ -132,8 +132,9 @@ def test_a_form_makes_what_rest_would(
         "detectors.confidence": "", "opens": "1", "quiet_from": "22:00", "quiet_until": "07:00",
         "quiet_zone": "Europe/Berlin", "kept_percent": "50", "privacy": "redacted",
     }  # fmt: skip
-    answer = erins.post(f"{PAGES}new/", typed)
-    assert (answer.status_code, answer["Location"]) == (302, "/p/intents/monitors/live/")
+    for _ in range(2):  # a double click
+        answer = erins.post(f"{PAGES}new/", typed | {"form_key": "once"})
+        assert (answer.status_code, answer["Location"]) == (302, "/p/intents/monitors/live/")
     made = monitors.find(project=project, name="live")
     assert (made.window_hours, made.alias, made.teacher_share) == (2.0, "production", 0.05)
     assert [one["kind"] for one in made.detectors["numbers"]] == ["wasserstein"]
@@ -189,6 +190,17 @@ def test_settings_that_nobody_touched_change_nothing(monitor: Monitor, erins: Cl
     erins.post(f"{PAGES}live/settings/", typed | {"teacher_percent": "30", "notes": "more"})
     after = monitors.find(project=monitor.project, name="live")
     assert (after.teacher_share, after.is_fitted) == (0.3, True)
+
+
+def test_rules_that_are_cleared_fall_back_to_the_defaults(monitor: Monitor, erins: Client) -> None:
+    typed = form_of(erins, monitor)
+    ruled = {"opens": "1", "least": "serious", "quiet_from": "22:00", "quiet_until": "07:00"}
+    erins.post(f"{PAGES}live/settings/", typed | ruled)
+    after = monitors.find(project=monitor.project, name="live")
+    assert (after.rules, after.alerting["least"]) == ({"*": {"opens": 1}}, "serious")
+    erins.post(f"{PAGES}live/settings/", typed)
+    after = monitors.find(project=monitor.project, name="live")
+    assert (after.rules, after.alerting) == ({}, {})
 
 
 def test_settings_are_shown_to_who_may_not_change_them(monitor: Monitor, vera: User) -> None:

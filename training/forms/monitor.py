@@ -27,6 +27,7 @@ EMPTY: dict[str, str] = {
     "correction": "holm", "level": "", "opens": "", "among": "", "closes": "", "least": "",
     "silence_hours": "", "quiet_from": "", "quiet_until": "", "quiet_zone": "UTC", "slices": "",
 }  # fmt: skip
+OF_ALL = ("level", "opens", "among", "closes")  # rules of all signals
 OWN_TRAFFIC, PAST_TRAFFIC = "traffic next", "traffic past"
 
 
@@ -171,21 +172,20 @@ class MonitorDraft:
         text = self.texts
         kept = dict(self.monitor.alerting) if self.monitor is not None else {}
         rules = dict(self.monitor.rules) if self.monitor is not None else {}
-        every = {
-            name: number(text[name])
-            for name in ("level", "opens", "among", "closes")
-            if text[name].strip()
-        }
+        every = {key: value for key, value in rules.pop("*", {}).items() if key not in OF_ALL}
+        every |= {name: number(text[name]) for name in OF_ALL if text[name].strip()}
         if every:
-            rules["*"] = {**rules.get("*", {}), **every}
+            rules["*"] = every
+        quiet = kept.pop("quiet_hours", None) or {}
+        for name in ("least", "silence_hours"):
+            kept.pop(name, None)
         told: JSON = {**kept, "rules": rules}
         if text["least"]:
             told["least"] = text["least"]
         if text["silence_hours"].strip():
             told["silence_hours"] = number(text["silence_hours"])
-        told.pop("quiet_hours", None)
         if text["quiet_from"].strip() or text["quiet_until"].strip():
-            days = (kept.get("quiet_hours") or {}).get("days", [])
+            days = quiet.get("days", [])
             told["quiet_hours"] = {
                 "from": text["quiet_from"], "until": text["quiet_until"],
                 "zone": text["quiet_zone"] or "UTC", "days": days,
@@ -274,7 +274,7 @@ def _texts(monitor: Monitor) -> dict[str, str]:
         "retention_days": fields.written(monitor.retention_days),
         "kept_percent": fields.written(round(monitor.kept_share * 100, 4)),
         "correction": monitor.correction,
-        **{name: fields.written(every.get(name)) for name in ("level", "opens", "among", "closes")},
+        **{name: fields.written(every.get(name)) for name in OF_ALL},
         "least": str(monitor.alerting.get("least", "")),
         "silence_hours": fields.written(monitor.alerting.get("silence_hours")),
         "quiet_from": quiet.get("from", ""),

@@ -1,6 +1,7 @@
 """The form of a monitor: a new one, and the settings of one that is there. What is typed is told in
 sentences as it is typed: htmx asks for the same page with the form's fields in its address."""
 
+import json
 import uuid
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 from distillhub.lib.errors import DomainError, Invalid
 from projects import permissions
 from projects.models import Project, Role
+from projects.services import idempotency
 from training.forms.monitor import MonitorDraft
 from training.models import Monitor
 from training.services import monitor_health, monitor_meaning, monitor_settings, monitors
@@ -29,9 +31,7 @@ def monitor_new(request: HttpRequest, project_slug: str) -> HttpResponse:
     if request.method == "POST":
         draft = MonitorDraft.read(project, request.POST)
         try:
-            made = monitors.create(
-                project=project, asked=draft.asked(), by=permissions.person(request)
-            )
+            made = _make_once(request, project, draft)
         except DomainError as error:
             draft.refuse(error)
             return _new(request, project, draft, status=error.status)
@@ -78,6 +78,20 @@ def _new(
         "may_edit": True,
     }
     return render(request, "training/monitor_new.html", context, status=status)
+
+
+def _make_once(request: HttpRequest, project: Project, draft: MonitorDraft) -> Monitor:
+    """Sending the same form again, as a double click does, finds the same monitor."""
+    asked = draft.asked()
+    by = permissions.person(request)
+    digest = idempotency.digest([project.slug.encode(), json.dumps(asked).encode()])
+
+    def make() -> tuple[int, JSON]:
+        return 201, {"name": monitors.create(project=project, asked=asked, by=by).name}
+
+    key = f"monitor {request.POST.get('form_key', '')[:64]} {digest}"
+    done = idempotency.once(user=by, key=key, request_digest=digest, work=make)
+    return monitors.find(project=project, name=str(done.answer["name"]))
 
 
 def _settings(
