@@ -71,9 +71,13 @@ def test_a_student_is_watched_warned_of_and_followed_by_a_better_one(
 
     # The new student stands where the old one fell.
     send(api, "after", dark(1, 2 * WINDOW))
-    recovered = [one for one in judged(api, 7) if one["number"] >= 5]
-    fallen = [one for one in judged(api, 7) if one["number"] in (3, 4)]
-    assert min(agreement(one) for one in recovered) > max(agreement(one) for one in fallen)
+    *_, fourth, fifth, sixth, seventh = judged(api, 7)
+    for fact in ("agreement", "accuracy"):
+        fallen, recovered = (
+            [one["facts"][fact]["value"] for one in some]
+            for some in ((fourth, fifth), (sixth, seventh))
+        )
+        assert min(recovered) > max(fallen)
     assert after["version"] == waiting["challenger"]
 
     # And back, in one go.
@@ -185,7 +189,7 @@ def watch(page: Page, api: APIRequestContext) -> None:
     policy = {"control": False, "max_old_loss": 0.1, "least_rows": 50}
     kept = api.put(f"{MONITOR}/retraining/", data=policy)
     assert kept.status == 200, kept.text()
-    shared = api.patch(f"{MONITOR}/", data={"teacher_sample_rate": 1.0})
+    shared = api.patch(f"{MONITOR}/", data={"teacher_sample_rate": 1.0, "teacher_daily": 5000})
     assert shared.status == 200, shared.text()
     until(lambda: api.get(f"{MONITOR}/").json()["fitted_at"])
 
@@ -245,7 +249,3 @@ def refitted(api: APIRequestContext, before: JSON) -> JSON | None:
     now: JSON = api.get(f"{MONITOR}/").json()
     moved = now["version"] != before["version"]
     return now if moved and now["fitted_at"] else None
-
-
-def agreement(window: JSON) -> float:
-    return float(window["facts"]["agreement"]["value"])
