@@ -87,7 +87,10 @@ def test_fifty_signals_at_once_are_one_incident_and_one_message(
     assert IncidentEvent.objects.count() == AlertMessage.objects.count() == 1
 
 
-def test_what_joins_worsens_and_recovers_is_told_once_each_window(monitor: Monitor) -> None:
+def test_what_joins_worsens_and_recovers_is_told_once_each_window(
+    project: Project, monitor: Monitor
+) -> None:
+    rows.channel(project)
     rows.hours(monitor, *[{"input.age": MOVED, "prediction": CLEAN}] * 2)
     rows.hours(
         monitor,
@@ -101,12 +104,29 @@ def test_what_joins_worsens_and_recovers_is_told_once_each_window(monitor: Monit
     told = list(incident.events.values_list("sentence", flat=True))[1:]
     assert told == [
         "The column age got worse: critical.",
-        "The predictions moved too (chi square 0.3, critical).",
+        "The predictions moved too (Chi-square with Cramér's V 0.3, critical).",
         "The column age is as before.",
     ]
     assert incident.closed_at is None
     closed = {one["signal"]: one["closed_at"] is not None for one in incident.signals}
     assert closed == {"input.age": True, "prediction": False}
+    # What makes it no worse as a whole, and shows no harm, is no message.
+    sent = [one.body["sentence"] for one in AlertMessage.objects.order_by("pk")]
+    assert len(sent) == 2
+    assert sent[1].startswith(f"{told[0]} Since 2 Mar")
+
+
+def test_first_harm_is_a_message_though_it_is_no_more_severe(
+    project: Project, monitor: Monitor
+) -> None:
+    rows.channel(project)
+    rows.hours(monitor, *[{"input.age": FAR}] * 2)
+    fell = score(0.06, 1e-7, "agreement")
+    rows.hours(monitor, *[{"input.age": FAR, "agreement": fell}] * 3, since=2)
+    assert [one.body["kind"] for one in AlertMessage.objects.order_by("pk")] == [
+        "opened",
+        "worsened",
+    ]
 
 
 @pytest.mark.parametrize(

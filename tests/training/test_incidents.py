@@ -14,7 +14,7 @@ from distillhub.lib import secrets
 from projects.models import Project, User
 from tests.conftest import api_of
 from tests.training import alert_rows as rows
-from tests.training.alert_rows import CLEAN, FAR, MOVED
+from tests.training.alert_rows import CLEAN, FAR, MOVED, score
 from training.models import AlertChannel, AlertMessage, Incident, Monitor, SignalAlert
 from training.services import alert_channels
 from training.worker import alert_senders, alerts
@@ -109,7 +109,8 @@ def test_a_snoozed_incident_is_silent_until_it_is_critical_or_the_time_is_over(
     rows.channel(project)
     soon = {"until": timezone.now() + timedelta(hours=4)}
     api_of(erin).post(at(project, "incidents/1/snooze/"), soon)
-    rows.hours(monitor, *[{"prediction": MOVED}] * 2, since=2)
+    fell = score(0.06, 1e-7, "agreement")
+    rows.hours(monitor, *[{"agreement": fell}] * 2, since=2)
     assert not AlertMessage.objects.exists()
     rows.hours(monitor, {"input.age": FAR}, since=4)
     assert AlertMessage.objects.get().body["severity"] == "critical"

@@ -23,7 +23,10 @@ WORST_FIRST = ("firing", "recovering", "pending", "muted", "no_data", "ok")
 def listed(*, monitor: Monitor) -> list[JSON]:
     """Each signal that was ever judged: worst first."""
     rows = [_told(monitor, row) for row in SignalAlert.objects.filter(monitor=monitor)]
-    return sorted(rows, key=lambda one: (WORST_FIRST.index(one["state"]), one["signal"]))
+    return sorted(
+        rows,
+        key=lambda one: (WORST_FIRST.index(one["state"]), -_rank(one["severity"]), one["signal"]),
+    )
 
 
 def mute(*, monitor: Monitor, signal: str, until: datetime | None, by: User) -> JSON:
@@ -89,6 +92,10 @@ def _told(monitor: Monitor, row: SignalAlert) -> JSON:
         "judged_until": _time(kept.get("at")),
         "rules": alert_rules.as_dict(alert_rules.rules_of(monitor, row.signal)),
     }
+
+
+def _rank(severity: str | None) -> int:
+    return alerting.SEVERITIES.index(severity) if severity in alerting.SEVERITIES else -1
 
 
 def _time(seconds: float | None) -> datetime | None:

@@ -58,6 +58,15 @@ def line(incident: Incident) -> JSON:
     }
 
 
+def words(incident: Incident) -> JSON:
+    """What changed, then what it means, then what to do: its sentence in three parts."""
+    head, stop, rest = incident.sentence.partition(". ")
+    advice = [str(one) for one in (incident.facts or {}).get("advice") or []]
+    for one in advice:
+        rest = rest.replace(one, "").strip()
+    return {"head": f"{head}." if stop else head, "rest": rest, "advice": advice}
+
+
 def numbers(incident: Incident) -> list[JSON]:
     """The few that matter, big."""
     facts: JSON = incident.facts or {}

@@ -68,6 +68,7 @@ def incident_detail(request: HttpRequest, project_slug: str, number: int) -> Htt
         "incident": incident,
         "monitor": incident.monitor,
         "line": incident_parts.line(incident),
+        "words": incident_parts.words(incident),
         "numbers": incident_parts.numbers(incident),
         "signals": incident_parts.signals_of(incident),
         **incident_parts.rows_of(project, incident),

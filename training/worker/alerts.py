@@ -5,7 +5,8 @@
         advance         engine/alerting.py, with the monitor's rules and what the detectors said
         SignalAlert     the state of each signal, as the next window finds it
         Incident        opened, told of, closed; one line of its history for each change
-        AlertMessage    one digest for all that the window changed, to each channel
+        AlertMessage    one digest to each channel, where the window opened the incident, made it
+                    worse, showed first harm, or closed it; the rest stands in its history
 
 A process that is killed leaves a window wholly judged or not at all. A window of hours is closed
 when its end and the grace are past and what came by then is taken in; one of rows when it is full.
@@ -159,8 +160,9 @@ def _incident(
     if open_now == incidents.open_signals(incident.signals) and not digest.worth_saying:
         Incident.objects.filter(pk=incident.pk).update(signals=signals)
         return
+    harmed, before = _is_harmed(incident), incident.severity
     incident.signals = signals
-    incident.severity = incidents.worst(incident.severity, digest.severity)
+    incident.severity = incidents.worst(before, digest.severity)
     entries = {str(one["signal"]): one for one in signals}
     lines = [
         f"{_capital(incident_words.called(name))} {'moved again' if name in known else 'moved too'}"
@@ -198,7 +200,17 @@ def _incident(
         worsened=list(digest.worsened),
         closed=list(digest.closed),
     )
-    alert_messages.about(incident, kind, text, key=f"window-{window.pk}")
+    if kind == "closed":
+        alert_messages.about(incident, kind, text, key=f"window-{window.pk}")
+    elif incident.severity != before or (_is_harmed(incident) and not harmed):
+        whole = f"{text} {incident.sentence}"
+        alert_messages.about(incident, kind, whole, key=f"window-{window.pk}")
+
+
+def _is_harmed(incident: Incident) -> bool:
+    """Whether a signal is open by which harm is seen."""
+    names = incidents.open_signals(incident.signals)
+    return any(alert_rules.kind_of(one) in incident_words.HARMFUL for one in names)
 
 
 def _begin(

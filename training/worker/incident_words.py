@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from training import catalog
 from training.models import Monitor, MonitorWindow
 from training.worker import alert_rules
 from training.worker.alert_rules import SILENCE, kind_of
@@ -37,7 +38,7 @@ QUALITY = {
     "duplicated": "repeated rows",
 }
 CALLED = {
-    "vector": "the inputs, as the student sees them",
+    "vector": "the embedding",
     "prediction": "the predictions",
     "confidence": "confidence",
     "agreement": "agreement with the teacher",
@@ -156,10 +157,12 @@ def named(signals: Sequence[str]) -> str:
 
 
 def score_words(entry: Mapping[str, Any]) -> str:
-    """`psi 0.31, serious` of one signal of an incident."""
+    """`Population stability index 0.31, serious` of one signal of an incident."""
     effect = entry.get("effect")
-    detector = str(entry.get("detector") or "").replace("_", " ")
-    said = [f"{detector} {effect:.3g}".strip()] if effect is not None else []
+    detector = str(entry.get("detector") or "")
+    found = catalog.find("detectors", detector)
+    label = str(found["label"]) if found else detector.replace("_", " ")
+    said = [f"{label} {effect:.2g}".strip()] if effect is not None else []
     return ", ".join([*said, str(entry.get("severity") or "")]).strip(", ")
 
 
@@ -177,6 +180,8 @@ def _moved(signals: Sequence[str]) -> str:
         return "something moved"
     if {kind_of(one) for one in signals} <= {"quality"}:
         return f"there are more {named(signals)} than on the reference"
+    if {kind_of(one) for one in signals} <= set(MEASURED):
+        return f"{named(signals)} fell"
     return f"{named(signals)} moved"
 
 
