@@ -72,7 +72,7 @@ def window(monitor: Monitor, number: int, *, moved: bool = False, **fields: Any)
         "starts_at": start,
         "ends_at": start + HOUR,
         "rows": 500,
-        "sums": b"kept",
+        "sums": b"",
         "scores": scores(moved),
         "facts": facts(moved),
         "slices": slices,

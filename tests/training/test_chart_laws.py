@@ -198,8 +198,8 @@ def intervals(*values: float | None) -> list[drift_series.Share]:
     ]
 
 
-def foreign(count: int) -> list[drift_rows.Row]:
-    return [drift_rows.Row(float(at), 0.5, f"id-{at}", LONG, "/picture") for at in range(count)]
+def foreign(count: int, picture: str = "") -> list[drift_rows.Row]:
+    return [drift_rows.Row(float(at), 0.5, f"id-{at}", LONG, picture) for at in range(count)]
 
 
 NAMED = {"title": {"text": "of nothing"}}
@@ -281,6 +281,7 @@ PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
         "none": lambda: drift_rows.scatter([], [], []),
         "one": lambda: drift_rows.scatter(foreign(1), foreign(1), foreign(1)),
         "odd": lambda: drift_rows.scatter(foreign(9), foreign(3), foreign(9)),
+        "pictures": lambda: drift_rows.scatter([], foreign(3, "/a"), foreign(9, "/a")),
     },
     drift_series.volume: {
         "none": lambda: drift_series.volume([], [], []),

@@ -175,7 +175,7 @@ def test_pages_ask_nothing_new_until_there_is_something(client: Client, moved: M
 
 
 @pytest.mark.parametrize(
-    "tab", ["", "live/", "signals/", "signals/?signal=vector", "windows/", "windows/4/", "teacher/"]
+    "tab", ["", "live/", "signals/", "signals/?signal=vector", "windows/", "teacher/"]
 )
 def test_pages_ask_the_database_little_and_load_no_sums(
     client: Client, moved: Monitor, tab: str
@@ -184,7 +184,6 @@ def test_pages_ask_the_database_little_and_load_no_sums(
         read(client, here(moved, tab))
     assert len(asked) <= CEILING, [one["sql"][:90] for one in asked]
     sums = [one["sql"] for one in asked if '"sums"' in one["sql"]]
-    # One signal is drawn beside its reference: of this one, there is none.
     assert sums == []
 
 

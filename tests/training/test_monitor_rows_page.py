@@ -226,6 +226,18 @@ def test_a_signal_is_drawn_beside_its_reference(client: Client, tables: Monitor)
     assert f"{ui.grouped(1000)} rows of 2 windows" in read(client, page.replace("&window=1", ""))
 
 
+def test_a_window_of_an_earlier_reference_is_not_held_against_the_present_one(
+    client: Client, tables: Monitor, tmp_path: Path
+) -> None:
+    page = read(client, "/p/intents/monitors/live/windows/1/")
+    assert "earlier reference" not in page
+    watched_rows.baseline(watched_rows.rows(900, seed=5)).save(tmp_path / "baseline.json")
+    tables.reference_files = [kept("baseline.json", tmp_path)]
+    tables.save()
+    assert "earlier reference" in read(client, "/p/intents/monitors/live/windows/1/")
+    assert window_shapes.of(tables, "input.age", [0, 1]) is None
+
+
 def test_without_its_file_a_reference_has_no_shape(client: Client, tables: Monitor) -> None:
     tables.reference_files = [{"name": "baseline.json", "sha256": "0" * 64, "bytes": 1}]
     tables.save()

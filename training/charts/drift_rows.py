@@ -46,7 +46,9 @@ def scatter(reference: Sequence[Row], live: Sequence[Row], foreign: Sequence[Row
 
 def _trace(kind: str, rows: Sequence[Row]) -> Trace:
     name, tone, shape, size, opacity = GROUPS[kind]
-    told = unique([plain(one.text, 22) for one in rows[:NAMED]]) if kind == "foreign" else []
+    # A picture says more than its row's words, and is shown when one points at it.
+    named = [plain(one.text, 22) for one in rows[:NAMED] if not one.picture]
+    told = unique(named) if kind == "foreign" and len(named) == len(rows[:NAMED]) else []
     return {
         "type": "scatter",
         "mode": "markers+text" if told else "markers",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distillhub.templatetags import ui
+from training.engine import shares
 from training.models import Incident, Monitor, MonitorWindow
 from training.services import signals
 from training.services.signals import QUALITY, TRAFFIC, Signal
@@ -144,13 +145,16 @@ def fault_advice(scores: Iterable[Mapping[str, Any]]) -> list[str]:
     return []
 
 
-def newest_fact(windows: Sequence[MonitorWindow], name: str) -> tuple[Any, MonitorWindow | None]:
-    """The newest that is known of a fact, and its window."""
-    for window in reversed(windows):
-        found = window.facts.get(name)
-        if found is not None:
-            return found, window
-    return None, None
+def newest_fact(windows: Sequence[MonitorWindow], name: str) -> Any:
+    """The newest that is known of a fact; of a share, if possible, of rows enough to say much."""
+    known = [one.facts[name] for one in reversed(windows) if one.facts.get(name) is not None]
+    enough = (one for one in known[:RECENT] if _rows(one) >= shares.FEW)
+    return next(enough, known[0] if known else None)
+
+
+def _rows(fact: Any) -> float:
+    told = fact.get("rows") if isinstance(fact, Mapping) else None
+    return float(told) if told is not None else shares.FEW
 
 
 def versions(windows: Sequence[MonitorWindow]) -> list[tuple[int, str]]:

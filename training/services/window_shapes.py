@@ -6,8 +6,8 @@ from __future__ import annotations
 import functools
 import json
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from distillhub.lib import storage
@@ -34,13 +34,15 @@ REST, NEW = "rarer ones", "never seen before"
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Of numbers `edges` `[cells + 1]`, of categories `names`; shares of rows by cell or name.
-    `rows` are those of the windows, `windows` how many were added up."""
+    `rows` are those of the windows, `windows` how many were added up; `left` others count in bins
+    of another reference, or did not have the signal."""
 
     kind: str
     before: list[float]
     now: list[float]
     rows: int
     windows: int
+    left: int = 0
     edges: list[float] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     facts: list[tuple[str, str, str]] = field(default_factory=list)  # what, reference, now
@@ -72,9 +74,20 @@ def of(monitor: Monitor, signal: str, numbers: Sequence[int]) -> Shape | None:
     if bins is None or before is None or now is None or not now.rows:
         return None
     kind = bins.as_dict()["kind"]
-    if kind == "numbers":
-        return _numbers(bins, before, now, count)
-    return _categories(bins, before, now, count) if kind == "categories" else None
+    if kind not in DRAWN:
+        return None
+    return replace(DRAWN[kind](bins, before, now, count), left=len(chosen) - count)
+
+
+def is_of_another(monitor: Monitor, number: int) -> bool:
+    """Whether the window was counted in bins of another reference than the present one: of another
+    version of the model, mostly, whose vectors and answers are not to be held against it."""
+    told = baseline(monitor)
+    raw = monitor.windows.filter(number=number).values_list("sums", flat=True).first()
+    if told is None or not raw:
+        return False
+    key = json.loads(zlib.decompress(bytes(raw)))["sums"].get("reference")
+    return bool(key) and key != told.key
 
 
 def shares_of_reference(monitor: Monitor) -> JSON:
@@ -183,6 +196,12 @@ def _categories(
         names=[names[at] for at in kept],
         facts=facts,
     )
+
+
+DRAWN: dict[str, Callable[[Any, Any, Any, int], Shape]] = {
+    "numbers": _numbers,
+    "categories": _categories,
+}
 
 
 def _told(value: float | None) -> str:

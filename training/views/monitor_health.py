@@ -98,21 +98,21 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
     windows = found.windows
     made = []
     for name, label in (("agreement", "Agreement"), ("accuracy", "Accuracy")):
-        fact, _ = monitor_words.newest_fact(windows, name)
+        fact = monitor_words.newest_fact(windows, name)
         if isinstance(fact, dict) and fact.get("value") is not None:
             before = charts.reference_of(monitor, name, "value")
-            made.append(_share(label, fact, before, f"of {fact.get('rows') or 0:.0f} rows"))
-    estimate, _ = monitor_words.newest_fact(windows, "estimated_accuracy")
+            made.append(_share(label, fact, before, _of(fact)))
+    estimate = monitor_words.newest_fact(windows, "estimated_accuracy")
     if isinstance(estimate, dict) and estimate.get("value") is not None:
         made.append(
             {"label": "Estimated accuracy", "value": ui.percent(estimate["value"])}
             | {"hint": "by confidence alone; see its caveat"}
         )
-    sure, _ = monitor_words.newest_fact(windows, "confidence")
+    sure = monitor_words.newest_fact(windows, "confidence")
     if isinstance(sure, dict) and sure.get("mean") is not None:
         before = charts.reference_of(monitor, "confidence", "mean")
         made.append(_share("Confidence", {"value": sure["mean"]}, before, "on average"))
-    slow, _ = monitor_words.newest_fact(windows, "latency")
+    slow = monitor_words.newest_fact(windows, "latency")
     if isinstance(slow, dict) and slow.get("p95") is not None:
         made.append(
             {"label": "Latency", "value": f"{slow['p95']:.3g} ms", "hint": "95 of 100 take less"}
@@ -123,6 +123,11 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
             | {"hint": "in the newest window"}
         )
     return made[:5]
+
+
+def _of(fact: JSON) -> str:
+    rows = round(fact.get("rows") or 0)
+    return f"of {ui.grouped(rows)} row{'' if rows == 1 else 's'}"
 
 
 def _share(label: str, fact: JSON, before: float | None, of: str) -> JSON:

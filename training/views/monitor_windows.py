@@ -29,7 +29,10 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
     window = windows.find(monitor, number)
     told = signals.all_of(monitor, [window])
     moved = monitor_words.moving(told)
-    reference = {**(monitor.reference or {}), **window_shapes.shares_of_reference(monitor)}
+    another = window_shapes.is_of_another(monitor, window.number)
+    reference: JSON = {}
+    if not another:
+        reference = {**(monitor.reference or {}), **window_shapes.shares_of_reference(monitor)}
     context = {
         **parts.frame(project, monitor, "windows"),
         "title": f"Window {window.number}",
@@ -48,7 +51,8 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
         "faults": window.facts.get("faults"),
         "fault_words": drift_series.FAULTS,
         "facts": _facts(window),
-        "scatter": monitor_scatter.of(project, monitor, window),
+        "another": another,
+        "scatter": None if another else monitor_scatter.of(project, monitor, window),
         "rows_url": f"{parts.rows_address(project, monitor)}?window={window.number}",
         "id_url": f"{parts.rows_address(project, monitor)}?id=",
     }
