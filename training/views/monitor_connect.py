@@ -75,7 +75,8 @@ def _input(monitor: Monitor) -> Any:
 
 
 def _curl(address: str, record: JSON) -> str:
-    body = json.dumps({"inferences": [record]}, ensure_ascii=False).replace("'", r"'\''")
+    body = json.dumps({"inferences": [record]}, ensure_ascii=False, indent=2)
+    body = body.replace("'", r"'\''")
     return (
         f"curl -X POST '{address}/inferences/' \\\n"
         '  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
@@ -84,15 +85,16 @@ def _curl(address: str, record: JSON) -> str:
 
 
 def _python(address: str, record: JSON) -> str:
+    said = {key: value for key, value in record.items() if key not in ("id", "time")}
     return "\n".join([
         "import os",
         "from distillhub_monitor import Monitor",
         "",
-        f"monitor = Monitor({address!r}, os.environ['MONITOR_TOKEN'])",
+        f'monitor = Monitor({_spelt(address)}, os.environ["MONITOR_TOKEN"])',
         "name = monitor.record(",
-        *(f"    {key}={value!r}," for key, value in record.items() if key not in ("id", "time")),
+        *(f"    {key}={_spelt(value)}," for key, value in said.items()),
         ")",
-        f"monitor.label(name, {record['prediction']!r})  # once it is known, however late",
+        f"monitor.label(name, {_spelt(record['prediction'])})  # once it is known, however late",
     ])  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def _fastapi(address: str, record: JSON) -> str:
         "from distillhub_monitor import Monitor",
         "from fastapi_monitor import MonitorMiddleware",
         "",
-        f"monitor = Monitor({address!r}, os.environ['MONITOR_TOKEN'])",
+        f'monitor = Monitor({_spelt(address)}, os.environ["MONITOR_TOKEN"])',
         'app.add_middleware(MonitorMiddleware, monitor=monitor, paths=["/predict"])',
         "",
         '@app.post("/predict")',
@@ -118,9 +120,9 @@ def _django(address: str, record: JSON) -> str:
         "# settings.py",
         'MIDDLEWARE += ["django_monitor.MonitorMiddleware"]',
         "MONITOR = {",
-        f"    'address': {address!r},",
-        "    'token': os.environ['MONITOR_TOKEN'],",
-        "    'paths': ['/predict/'],",
+        f'    "address": {_spelt(address)},',
+        '    "token": os.environ["MONITOR_TOKEN"],',
+        '    "paths": ["/predict/"],',
         "}",
         "",
         "# views.py",
@@ -133,7 +135,7 @@ def _django(address: str, record: JSON) -> str:
 
 def _noted(record: JSON) -> str:
     kept = ("input", "prediction", "probabilities")
-    return "{" + ", ".join(f"{key!r}: ..." for key in kept if key in record) + "}"
+    return "{" + ", ".join(f"{_spelt(key)}: ..." for key in kept if key in record) + "}"
 
 
 def _short(address: str) -> str:
@@ -141,4 +143,9 @@ def _short(address: str) -> str:
     found = finders.find(SHORT)
     assert isinstance(found, str)
     text = Path(found).read_text(encoding="utf-8").split('"""', 2)[2].strip()
-    return re.sub(r'ADDRESS = ".*"', lambda _: f"ADDRESS = {address!r}", text)
+    return re.sub(r'ADDRESS = ".*"', lambda _: f"ADDRESS = {_spelt(address)}", text)
+
+
+def _spelt(value: Any) -> str:
+    """As Python and JSON both write it."""
+    return json.dumps(value, ensure_ascii=False)
