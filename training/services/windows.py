@@ -29,7 +29,7 @@ sums_of = Later("training.engine.watching.windows")
 JSON = dict[str, Any]
 
 EVERY = {"window": None, "day": 1, "week": 7}  # days that are merged
-MOST_MERGED = 1000  # windows in one answer
+MOST_MERGED = 750  # windows in one answer: a month of hours, in a few seconds
 MOST_GROUPS = 31
 MONDAY = datetime(1970, 1, 5, tzinfo=UTC)  # the first one of the clock's count
 

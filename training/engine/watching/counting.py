@@ -1,5 +1,6 @@
 """Rows of a table to a window's sums."""
 
+import functools
 import json
 import math
 from collections import Counter
@@ -32,7 +33,6 @@ Named = tuple[str, Any]  # a kind of bins, and values
 WRITTEN = ("text-generation", "feature-extraction")  # tasks whose answers are not counted by name
 CONTENTS = ("text", "cells", "blob")  # columns of which one holds a row's input
 MOST_PLACED = 10_000  # rows of a look that are held against each of the reference's
-IN_SLICES = ("prediction", "error")  # signals that slices have, too, beside confidence
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,25 @@ class View:
 
     def signals(self) -> dict[str, Named]:
         """Values of each signal that has bins, with their kind."""
-        found: dict[str, Named] = {}
-        for name, values in self._described().items():
+        found = self.answers()
+        for name, values in self._described.items():
             found[name] = ("categories" if isinstance(values, list) else "numbers", values)
         if self.vectors is not None:
             found["vector"] = ("embeddings", self.vectors)
+        return found
+
+    def answers(self) -> dict[str, Named]:
+        """Those of them that slices have, too."""
+        found: dict[str, Named] = {}
         if self.baseline.says_numbers and self.numbers is not None:
             found["prediction"] = ("numbers", self.numbers)
         elif self.baseline.task not in WRITTEN:
             found["prediction"] = ("categories", self.predicted)
         return found
 
+    @functools.cached_property
     def _described(self) -> dict[str, Any]:
+        """Cells are read once, however many slices ask for them."""
         found: dict[str, Any] = {}
         for name in self.table.column_names:
             if name.startswith((describing.DESCRIBED, describing.INPUT)):
@@ -136,8 +143,9 @@ def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums
     """Of rows that are new."""
     rows, key = len(view), baseline.key if baseline.bins else ""
     kept: JSON = {}
-    for name, (_, values) in view.signals().items():
-        if name in baseline.bins and (not within_slice or name in IN_SLICES):
+    values_of = view.answers() if within_slice else view.signals()
+    for name, (_, values) in values_of.items():
+        if name in baseline.bins:
             bins = baseline.bins[name]
             kept[name] = bins.sketch(values, view.ids) if name == "vector" else bins.sketch(values)
     if view.probabilities is not None and "confidence.top" in baseline.bins:
