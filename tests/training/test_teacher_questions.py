@@ -13,6 +13,7 @@ from django.utils import timezone
 from distillhub.lib import leases
 from distillhub.lib.errors import Invalid
 from projects.models import DatasetVersion, ModelVersion, Project
+from tests.conftest import api_of
 from tests.training.api_server import Service, prompt_of
 from tests.training.test_asking_apis import in_a_hurry, keyed, service, teacher
 from tests.training.test_monitor_looks import LABELS, look, rows, send, sent
@@ -193,6 +194,11 @@ def test_canaries_tell_how_teacher_and_student_agreed_and_when_the_service_chang
     assert (again.rows, again.answers["first"]) == (50, {})
     assert [one["same"] for one in monitor_teacher.told(monitor)["canaries"]] == [50, 0]
     assert "the teacher said of 0 of 50 rows" in said_of(monitor)
+    address = f"/api/v1/projects/{monitor.project.slug}/monitors/live/"
+    told = api_of(monitor.created_by).get(address).json()
+    assert [one["same"] for one in told["canaries"]["checks"]] == [50, 0]
+    assert told["canaries"]["sentence"] == said_of(monitor)
+    assert told["asked_today"] == 300
     assert sum(service.charges.values()) == 300
 
     send(monitor, sent(200, 12))

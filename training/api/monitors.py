@@ -98,6 +98,12 @@ class MonitorShape(serializers.Serializer[Any]):
     is_paused = serializers.BooleanField()
     fitted_at = serializers.DateTimeField(allow_null=True)
     found = serializers.JSONField(help_text="What the reference was found to be, once it is taken.")
+    asked_today = serializers.IntegerField(help_text="Rows that the teacher was asked about.")
+    canaries = serializers.JSONField(
+        required=False,
+        help_text="Of one monitor, where a service is its teacher: whether it still says of rows "
+        "of the reference what it said at first.",
+    )
     marks = serializers.JSONField(help_text="[{at, what, sentence, version}], newest last.")
     rows = serializers.IntegerField(help_text="That came, ever.")
     last_row_at = serializers.DateTimeField(allow_null=True)

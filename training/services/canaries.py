@@ -18,9 +18,17 @@ class Canaries:
 
     rows: int = 0
     checks: list[JSON] = field(default_factory=list)
-    asked_today: int = 0
     is_asked: bool = False  # now
     error: str = ""
+
+    @property
+    def told(self) -> JSON:
+        return {
+            "sentence": self.sentence,
+            "rows": self.rows,
+            "checks": [one | {"at": one["at"].isoformat()} for one in self.checks],
+            "error": self.error,
+        }
 
     @property
     def sentence(self) -> str:
@@ -64,7 +72,6 @@ def of(monitor: Monitor) -> Canaries | None:
             one | {"at": datetime.fromtimestamp(one["at"], UTC)}
             for one in monitor_teacher.checks(ready)
         ],
-        asked_today=monitor_teacher.asked_today(monitor),
         is_asked=newest is not None and not newest.is_final,
         error=str((newest.error or {}).get("detail", "")) if failed and newest else "",
     )

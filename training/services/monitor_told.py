@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.models import Monitor
-from training.services import monitor_health, retraining_policy
+from training.services import canaries, monitor_health, retraining_policy
 from training.services.monitor_health import Health
+from training.worker import monitor_teacher
 
 JSON = dict[str, Any]
 
 
 def one(monitor: Monitor) -> JSON:
-    return several([monitor])[0]
+    found = canaries.of(monitor)
+    return several([monitor])[0] | {"canaries": found.told if found is not None else None}
 
 
 def several(monitors: Sequence[Monitor]) -> list[JSON]:
@@ -79,6 +81,7 @@ def _told(monitor: Monitor, health: Health) -> JSON:
         "fitted_at": monitor.fitted_at,
         "found": monitor.reference,
         "marks": monitor.marks,
+        "asked_today": monitor_teacher.asked_today(monitor),
         "rows": monitor.rows,
         "last_row_at": monitor.last_row_at,
         "health": {
