@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from projects.models import DatasetVersion, ModelVersion, Project, User
-from projects.services import registry
+from projects.services import registry, removal
 from tests import make
 from tests.conftest import api_of, signed_in
 from training.models import Incident, Monitor, MonitorLook, MonitorWindow
@@ -192,6 +192,22 @@ def test_settings_that_nobody_touched_change_nothing(monitor: Monitor, erins: Cl
     assert (after.teacher_share, after.is_fitted) == (0.3, True)
 
 
+def test_settings_outlive_the_dataset_and_the_alias(
+    monitor: Monitor, erins: Client, erin: User, rows: DatasetVersion
+) -> None:
+    assert monitor.model is not None
+    registry.remove_alias(model=monitor.model, name="production", by=erin)
+    rows.runs.all().delete()
+    removal.delete_dataset(dataset=rows.dataset, by=erin)
+    make.dataset_version(monitor.project, "others", labels=("no", "yes"))
+    page = erins.get(f"{PAGES}live/settings/").content.decode()
+    assert "small@production, which is gone" in page
+    assert "its rows are gone" in page
+    erins.post(f"{PAGES}live/settings/", form_of(erins, monitor) | {"notes": "more"})
+    after = monitors.find(project=monitor.project, name="live")
+    assert (after.notes, after.is_fitted, after.version) == ("more", True, monitor.version)
+
+
 def test_rules_that_are_cleared_fall_back_to_the_defaults(monitor: Monitor, erins: Client) -> None:
     typed = form_of(erins, monitor)
     ruled = {"opens": "1", "least": "serious", "quiet_from": "22:00", "quiet_until": "07:00"}
@@ -252,7 +268,9 @@ def test_rest_makes_tells_changes_and_deletes(
     assert (told["teacher"], told["teacher_sample_rate"]) == ("big@1", 0.2)
     assert told["detectors"]["categories"][0]["kind"] == "chi_square"
     assert told["health"]["state"] == "fitting"
-    assert rest.get(REST).json()["results"] == [rest.get(f"{REST}live/").json()]
+    (listed,) = rest.get(REST).json()["results"]
+    one = rest.get(f"{REST}live/").json()
+    assert {key: one[key] for key in listed} == listed
     changed = rest.patch(f"{REST}live/", {"privacy": "hashed"}, format="json")
     assert changed.json()["privacy"] == "hashed"
     wrong = rest.patch(f"{REST}live/", {"colour": 1}, format="json")

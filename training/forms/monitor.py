@@ -9,7 +9,12 @@ from distillhub.lib import rest
 from distillhub.lib.errors import DomainError
 from projects.models import Project
 from training.forms import fields
-from training.forms.monitor_choices import ELSEWHERE, MonitorChoices
+from training.forms.monitor_choices import (
+    ELSEWHERE,
+    OWN_TRAFFIC,
+    PAST_TRAFFIC,
+    MonitorChoices,
+)
 from training.models import Monitor
 from training.services import monitor_defaults, monitor_told
 
@@ -28,7 +33,6 @@ EMPTY: dict[str, str] = {
     "silence_hours": "", "quiet_from": "", "quiet_until": "", "quiet_zone": "UTC", "slices": "",
 }  # fmt: skip
 OF_ALL = ("level", "opens", "among", "closes")  # rules of all signals
-OWN_TRAFFIC, PAST_TRAFFIC = "traffic next", "traffic past"
 
 
 class MonitorDraft:

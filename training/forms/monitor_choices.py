@@ -13,6 +13,7 @@ JSON = dict[str, Any]
 Choice = tuple[str, str]
 
 ELSEWHERE = "elsewhere"
+OWN_TRAFFIC, PAST_TRAFFIC = "traffic next", "traffic past"
 MOST_CHOICES = 200
 
 
@@ -61,8 +62,17 @@ class MonitorChoices:
                 .prefetch_related("aliases")
                 .order_by("model__name", "-number")[:MOST_CHOICES]
             )
-            self._versions = [one for one in found if not monitor_subjects.unwatchable(one)]
+            self._versions = [
+                one for one in found if not monitor_subjects.unwatchable(one) and self._goes_on(one)
+            ]
         return self._versions
+
+    def _goes_on(self, version: ModelVersion) -> bool:
+        """Whether a monitor that is there can watch it next."""
+        monitor = self.monitor
+        return monitor is None or (
+            version.model.task == monitor.task and set(version.labels) == set(monitor.labels)
+        )
 
     @property
     def models(self) -> list[tuple[str, list[Choice]]]:
@@ -78,6 +88,10 @@ class MonitorChoices:
         if self.monitor is not None:
             external = bool(self.monitor.external)
             groups = [one for one in groups if (one[0] == "Served elsewhere") == external]
+            now = self.texts["model"]
+            if now not in {key for _, choices in groups for key, _ in choices}:
+                words = f"{now}, which is gone" if now else "Its model is gone"
+                groups.insert(0, ("As it is", [(now, words)]))
         return [one for one in groups if one[1]]
 
     @property
@@ -120,6 +134,10 @@ class MonitorChoices:
                 if told["rows"] >= monitor_subjects.LEAST_REFERENCE:
                     words = f"{one.reference}, {split}: {told['rows']} rows"
                     listed.append((f"{one.reference}:{split}", words))
+        now = self.texts["reference"]
+        is_traffic = now in (OWN_TRAFFIC, PAST_TRAFFIC)
+        if self.monitor is not None and not is_traffic and now not in dict(listed):
+            listed.insert(0, (now, now or "As it was taken: its rows are gone"))
         return listed
 
     @property
