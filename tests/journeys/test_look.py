@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -81,7 +82,7 @@ def _shipped(run: Run) -> str:
     return f"{left.model.name}/{left.number}"
 
 
-MONITOR_PAGES = ("", "signals/?signal=vector", "windows/4/", "rows/", "teacher/")
+MONITOR_PAGES = ("alerts/", "", "signals/?signal=vector", "windows/4/", "rows/", "teacher/")
 
 
 def _moved(run: Run) -> str:
@@ -119,6 +120,11 @@ def test_every_page_is_accessible(
     paths += [f"{here}/studies/", f"{here}/studies/{make.strategies(run.project).number}/"]
     moved = _moved(run)
     paths += [f"{moved}{one}" for one in MONITOR_PAGES]
+    channel = make.alert_channel(run.project)
+    told = {"title": "Opened", "sentence": "Texts got longer.", "severity": "serious"}
+    channel.messages.create(key="1", body=told, status="failed", error="No.", due_at=timezone.now())
+    channels = f"{here}/alert-channels/"
+    paths += [f"{here}/incidents/", f"{here}/incidents/1/", channels, f"{channels}{channel.pk}/"]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
     for path in paths:

@@ -101,12 +101,13 @@ def signals_of(incident: Incident) -> list[JSON]:
     for one in incident.signals:
         signal = str(one["signal"])
         detector = str(one.get("detector") or "")
+        severity = one.get("severity") or incident.severity
         rows.append(
             {
                 "called": incident_words.called(signal),
                 "url": "" if signal == SILENCE else f"{at}?{urlencode({'signal': signal})}",
-                "severity": one.get("severity"),
-                "tone": "wait" if one.get("closed_at") else TONES.get(one.get("severity"), "warn"),
+                "severity": severity,
+                "tone": "wait" if one.get("closed_at") else TONES.get(severity, "warn"),
                 "effect": one.get("effect"),
                 "detector": signals.detector_words(detector) if detector else "",
                 "effect_unit": signals.effect_unit(detector) if detector else "",

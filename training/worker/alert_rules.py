@@ -39,6 +39,7 @@ EFFECTS: Mapping[str, tuple[float, float, float]] = {
     "mmd": (0.03, 0.08, 0.15),
     "mmd_features": (0.03, 0.08, 0.15),
     "classifier": (0.08, 0.18, 0.28),
+    "mann_whitney": (0.08, 0.18, 0.28),
     "mann_whitney": (0.07, 0.17, 0.27),
     "confidence": (0.05, 0.12, 0.2),
 }
@@ -48,7 +49,7 @@ OF_SHARES = (
     "teacher_drift",
 )  # fmt: skip
 OF_STREAMS = ("error_stream", "disagreement_stream")
-#: How far volume or latency lie from what is usual; halved or doubled is worth acting on.
+#: Doublings or halvings of what is usual: 1.4 times, twice, four times.
 TRAFFIC = (0.5, 1.0, 2.0)
 OF_TRAFFIC = ("volume", "latency")
 
