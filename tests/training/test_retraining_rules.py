@@ -16,7 +16,7 @@ from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.test_retraining import part_of
 from training.engine.alerting import Alert
-from training.models import Monitor, Retraining, SignalAlert
+from training.models import IncidentEvent, Monitor, Retraining, SignalAlert
 from training.operations import live_rows
 from training.operations.live_rows import Live
 from training.retraining import advancing, beginning, deciding, judging
@@ -71,6 +71,11 @@ def test_an_incident_is_answered_once(monitor: Monitor, erin: User) -> None:
     beginning.look()
     deciding.cancel(retraining=Retraining.objects.get(), by=erin)
     assert beginning.look() == 0
+    told = [one.sentence for one in IncidentEvent.objects.filter(kind="retraining")]
+    assert told == [
+        "Retraining 1 is proposed as the answer.",
+        f"Retraining 1 is cancelled. Ended by {erin.display_name}.",
+    ]
 
 
 def test_inputs_alone_open_none(monitor: Monitor, erin: User) -> None:
@@ -178,14 +183,14 @@ def test_test_rows_are_drawn_by_chance_and_the_rest_where_there_is_most_to_learn
     for one in rows[::10]:
         one.weight = 2.0
     asked: dict[str, Any] = {"many": 200, "test": 0.3, "validation": 0.1, "chance": 0.5}
-    picked, left = live_rows.chosen(rows, known=set(), **asked)
+    picked, left = live_rows.chosen(rows, known={}, **asked)
     by = {name: [one for split, one in picked if split == name] for name in ("train", "test")}
     assert (len(picked), len(by["test"]), len(by["train"])) == (200, 60, 120)
     odd = {name: sum(one.weight > 0 for one in some) for name, some in by.items()}
     assert odd["train"] > 50  # nearly all that are odd
     assert odd["test"] < 15  # a tenth of what came is odd
     assert left["beyond"] == 800
-    again, _ = live_rows.chosen(rows, known=set(), **asked)
+    again, _ = live_rows.chosen(rows, known={}, **asked)
     assert [one.id for _, one in again] == [one.id for _, one in picked]
 
 
@@ -194,7 +199,7 @@ def test_rows_that_are_known_or_came_twice_are_left_out() -> None:
     rows[1].text = "row 0 "
     rows[1].label, rows[1].label_from = "yes", live_rows.TRUE
     picked, left = live_rows.chosen(
-        rows, many=100, test=0, validation=0, chance=1, known={rows[5].key}
+        rows, many=100, test=0, validation=0, chance=1, known={rows[5].key: {None}}
     )
     assert left["known"] == 2
     assert "1" in {one.id for _, one in picked}  # of two alike, the one that somebody labelled
@@ -302,6 +307,18 @@ def test_rules_of_the_alias_hold_for_it_too(
         deciding.decide(retraining=deciding_one, promote=True, by=erin)
     deciding_one.refresh_from_db()
     assert deciding_one.status == Status.DECIDING
+
+
+def test_a_champion_that_was_replaced_meanwhile_is_not_replaced_again(
+    project: Project, deciding_one: Retraining, erin: User
+) -> None:
+    assert deciding_one.champion is not None
+    other = make.model_version(project, "small", labels=["no", "yes"])
+    registry.set_alias(model=other.model, name="production", version=other, by=erin)
+    with pytest.raises(Conflict, match="production means small@3 by now"):
+        deciding.decide(retraining=deciding_one, promote=True, by=erin)
+    deciding.decide(retraining=deciding_one, promote=False, by=erin)
+    assert deciding_one.status == Status.KEPT
 
 
 # -- pages ----------------------------------------------------------------------------------------

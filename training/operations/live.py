@@ -11,7 +11,7 @@ from django.utils.dateparse import parse_datetime
 from rest_framework import serializers
 
 from distillhub.lib import storage
-from projects.ingest import audio_folder, image_folder, restored
+from projects.ingest import audio_folder, image_folder, making, restored
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, TRAIN, BadFile
 from projects.models import DatasetVersion
 from projects.operations import label_values, operation, registry
@@ -144,17 +144,23 @@ class _Adding:
         monitor = _monitor(self.version, self.options)
         if monitor is None:
             raise BadFile(f"The monitor {self.options['monitor']} is gone.")
-        known: set[bytes] = set()
+        known: dict[bytes, set[str | None]] = {}
+        rows = 0
         for row in self.parent.rows():
-            known.add(self._key(row))
+            rows += 1
+            known.setdefault(self._key(row), set()).add(row["label"])
             if row["split"] == TRAIN and not self._stays(row["row_id"]):
                 self.dropped += 1
                 continue
             self.kept += 1
             yield dict.fromkeys(BESIDE) | row
-        yield from self._new(monitor, known)
+        is_table = not self.version.input_column
+        repeats = is_table and len(known) < making.UNLIKE * rows
+        yield from self._new(monitor, None if repeats else known)
 
-    def _new(self, monitor: Monitor, known: set[bytes]) -> Iterator[StoredRow]:
+    def _new(
+        self, monitor: Monitor, known: dict[bytes, set[str | None]] | None
+    ) -> Iterator[StoredRow]:
         options = self.options
         try:
             found = live_rows.read(
@@ -193,7 +199,7 @@ class _Adding:
     def _row(self, split: str, one: Live) -> StoredRow:
         row: StoredRow = {
             "split": split,
-            "label": None if one.label is None else self._label(one.label),
+            "label": one.label,
             "source": f"{one.id} of {self.options['monitor']}"[:500],
             FROM: self.options["monitor"],
             WINDOW: float(one.window),
@@ -250,6 +256,7 @@ class _Adding:
             if stored is None or not self._knows(stored):
                 self.left["unknown_label"] += 1
                 return False
+            one.label = stored
         elif not self.options["unlabelled"]:
             self.left["unlabelled"] += 1
             return False

@@ -93,17 +93,26 @@ def read(
 
 
 def chosen(
-    rows: list[Live], *, many: int, test: float, validation: float, chance: float, known: set[bytes]
+    rows: list[Live],
+    *,
+    many: int,
+    test: float,
+    validation: float,
+    chance: float,
+    known: dict[bytes, set[str | None]] | None,
 ) -> tuple[list[tuple[str, Live]], Counter[str]]:
     """At most `many` rows with their splits, and how many were left out and why. `known` holds the
-    keys of rows that the dataset has, and of those that are chosen afterwards."""
+    keys of rows that the dataset has, and their labels: what is known comes again only where a
+    label that came says otherwise. None where equal rows are natural."""
     left: Counter[str] = Counter()
     fresh: list[Live] = []
     for one in sorted(rows, key=lambda one: (not one.label_from, one.time, one.id)):
-        if one.key in known:
-            left["known"] += 1
-            continue
-        known.add(one.key)
+        if known is not None:
+            labels = known.get(one.key)
+            if labels is not None and (one.label_from != TRUE or one.label in labels):
+                left["known"] += 1
+                continue
+            known.setdefault(one.key, set()).add(one.label)
         fresh.append(one)
     parts: dict[str, list[Live]] = {TEST: [], VALIDATION: [], TRAIN: []}
     for one in fresh:

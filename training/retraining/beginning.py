@@ -59,7 +59,14 @@ def start(*, retraining: Retraining, by: User) -> Retraining:
     require(retraining.monitor)
     try:
         with steps.locked(retraining, Status.PROPOSED) as row:
-            steps.write(row, Status.COLLECTING, f"Begun by {by.display_name}.", by=by)
+            steps.write(
+                row,
+                Status.COLLECTING,
+                f"Begun by {by.display_name}.",
+                by=by,
+                champion=champion_of(row.monitor),  # of now, not of when it was proposed
+                policy=retraining_policy.of(row.monitor),
+            )
     except Elsewhere:
         retraining.refresh_from_db()
         raise Conflict(

@@ -64,6 +64,13 @@ def _promote(row: Retraining, *, by: User, override: str, decided_by: User | Non
     if not gate_holds and not override:
         raise GateShut(f"{judgement.get('sentence', '')} An owner may override it with a reason.")
     alias = retraining_policy.alias_of(row.monitor, row.policy)
+    now = promotion.champion_of(model=row.challenger.model, alias=alias)
+    if now is not None and now != row.champion and not override:
+        raise Conflict(
+            f"{alias} means {now.reference} by now, and {row.challenger.reference} was held "
+            f"against {_named(row.champion)}. Keep what it means, and begin another.",
+            code="moved",
+        )
     kept = promotion.promote(
         project=row.project, version=row.challenger, alias=alias, by=by, override=override
     )
@@ -74,6 +81,8 @@ def _promote(row: Retraining, *, by: User, override: str, decided_by: User | Non
     sentence = f"{who} promoted {row.challenger.reference}: {alias} means it now."
     if override:
         sentence += f" Against the gate: {override}"
+    if not row.monitor.alias:
+        sentence += f" {row.monitor.name} follows no alias: it goes on watching what it watched."
     steps.write(
         row, Status.PROMOTED, sentence, by=decided_by, promotion=kept, decided_by=decided_by
     )

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from projects.models import User
 from training.models import Retraining
+from training.worker import incidents
 
 Status = Retraining.Status
 LONGEST = 1000
@@ -58,6 +59,11 @@ def write(
     if row.is_final:
         row.finished_at = timezone.now()
     row.save()
+    if row.incident is not None and (row.is_final or was == status == Status.PROPOSED):
+        told = f"Retraining {row.number} is {status}. {sentence}"
+        if status == Status.PROPOSED:
+            told = f"Retraining {row.number} is proposed as the answer."
+        incidents.tell(row.incident, "retraining", told, by=by, retraining=row.number)
 
 
 def fail(retraining: Retraining, code: str, detail: str) -> None:

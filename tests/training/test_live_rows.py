@@ -1,0 +1,157 @@
+"""Live rows as rows of a dataset: texts, tables, pictures; what does not fit is counted."""
+
+import io
+import json
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.utils import timezone
+from PIL import Image
+
+from distillhub.lib import storage
+from distillhub.lib.errors import Invalid
+from projects.models import DatasetVersion, Project
+from projects.services import datasets, operations
+from tests import make
+from tests.training.test_retraining import make_versions, part_of
+from training.models import Monitor
+from training.operations import live
+
+pytestmark = pytest.mark.django_db
+
+
+def upload(project: Project, name: str, task: str, content: bytes, **more: Any) -> DatasetVersion:
+    made = datasets.upload(
+        project=project,
+        name=name.partition(".")[0],
+        task=task,
+        file=SimpleUploadedFile(name, content),
+        by=project.created_by,
+        **more,
+    )
+    make_versions()
+    found = DatasetVersion.objects.get(pk=made.pk)
+    assert found.is_ready, found.error
+    return found
+
+
+def watched(version: DatasetVersion, folder: Path, rows: list[dict[str, Any]]) -> Monitor:
+    project, task = version.dataset.project, version.dataset.task
+    student = make.model_version(project, "small", task=task, labels=version.labels)
+    monitor = make.monitor(student, task=task)
+    now = timezone.now()
+    for at, row in enumerate(rows):
+        row |= {"id": f"r{at}", "time": now - timedelta(minutes=1), "window": 3}
+    part_of(monitor, folder, rows)
+    return monitor
+
+
+def added(version: DatasetVersion, **options: Any) -> tuple[DatasetVersion, list[dict[str, Any]]]:
+    """The next version, and its live rows."""
+    asked = {"monitor": "live", "until": timezone.now(), "retraining": 4, **options}
+    made = operations.change(
+        version=version, operation=live.KEY, options=asked, by=version.created_by
+    )
+    make_versions()
+    made = DatasetVersion.objects.get(pk=made.pk)
+    if not made.is_ready:
+        return made, []
+    with storage.open_blob(made.file_sha256) as stream:
+        rows = parquet.read_table(stream).to_pylist()
+    return made, [row for row in rows if row[live.FROM]]
+
+
+def test_rows_of_a_table_keep_the_types_of_its_columns(project: Project, tmp_path: Path) -> None:
+    odd = ("blue,no", "red,yes")
+    lines = [f"{at / 7:.2f},{odd[at % 2]}" for at in range(60)]
+    table = "\n".join(["size,colour,label", *lines]).encode()
+    version = upload(
+        project, "things.csv", "tabular-classification", table, columns={"label": "label"}
+    )
+    cells = [
+        {"size": 7.5, "colour": "red"},
+        {"size": "8", "colour": None},
+        {"size": 1, "colour": "red"},  # the dataset has it
+        {"size": "large", "colour": "red"},
+        {"size": 9, "colour": "red"},
+        {"size": 3, "colour": "red"},  # and this, under another label
+    ]
+    rows = [{"cells": json.dumps(one), "prediction": "no", "label": "yes"} for one in cells]
+    rows[4]["label"], rows[5]["label"] = "perhaps", "no"
+    watched(version, tmp_path, rows)
+    made, fresh = added(version, test=0, validation=0)
+    assert [(row["size"], row["colour"]) for row in fresh] == [
+        (7.5, "red"),
+        (8.0, None),
+        (3.0, "red"),
+    ]
+    assert [(row["label"], row[live.LABEL], row[live.ANSWER]) for row in fresh] == [
+        ("yes", "true", "no"),
+        ("yes", "true", "no"),
+        ("no", "true", "no"),
+    ]
+    report = made.statistics["operation"]
+    assert report["left_out"] == {"known": 1, "unlike": 1, "unknown_label": 1}
+    assert (report["seen"], report["rows"], report["kept"]) == (6, 3, 60)
+    assert made.told == "Added live rows of live for retraining 4"
+
+
+def picture(seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (8, 8), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def stored(folder: Path, content: bytes) -> str:
+    path = folder / "picture.png"
+    path.write_bytes(content)
+    return storage.put(path).sha256
+
+
+def test_pictures_come_from_storage(project: Project, tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as out:
+        for at in range(40):
+            out.writestr(f"{'cat' if at % 2 else 'dog'}/{at}.png", picture(at))
+    version = upload(project, "pets.zip", "image-classification", packed.getvalue())
+    rows = [
+        {"blob": stored(tmp_path, picture(100 + at)), "prediction": "cat", "label": "dog"}
+        for at in range(4)
+    ]
+    watched(version, tmp_path, rows)
+    _, fresh = added(version)
+    assert [row["image"] for row in fresh] == [picture(100 + at) for at in range(4)]
+    assert {row[live.WINDOW] for row in fresh} == {3.0}
+
+
+def test_without_anybody_to_ask_only_labelled_rows_come(project: Project, tmp_path: Path) -> None:
+    lines = [f"row {at},{'yes' if at % 2 else 'no'}" for at in range(60)]
+    table = "\n".join(["text,label", *lines]).encode()
+    version = upload(project, "words.csv", "text-classification", table)
+    rows: list[dict[str, Any]] = [
+        {"text": f"new {at}", "prediction": "no", "label": "yes" if at < 3 else None}
+        for at in range(10)
+    ]
+    rows[5]["text"] = None  # not kept
+    watched(version, tmp_path, rows)
+    _, fresh = added(version, unlabelled=False)
+    assert len(fresh) == 3
+    made, _ = added(version, unlabelled=False, least=20)
+    assert made.status == "failed"
+    assert made.error is not None
+    assert made.error["detail"] == (
+        "Only 3 of 10 live rows can be used (1 hold no input; 6 have no label, and there is no "
+        "teacher to ask); at least 20 are wanted. Wait until more came."
+    )
+    half, _ = added(version, keep=0.5)
+    assert 10 < half.statistics["operation"]["dropped"] < 40
+    assert half.splits["test"]["rows"] >= version.splits["test"]["rows"]
+    with pytest.raises(Invalid, match="There is no monitor 'elsewhere'"):
+        added(version, monitor="elsewhere")
