@@ -157,12 +157,14 @@ WORK = Watching()
 
 def wake_for(monitor: Monitor) -> None:
     """Have a worker look at what this monitor was sent, unless one does or it has just been done:
-    then the reaper has it looked at. Call it once what was sent is committed."""
+    then the reaper is called when it has rested. Call it once what was sent is committed."""
     if monitor.looks.filter(fits=False, status__in=UNDER_WAY).exists():
         return
-    if monitor_patience.rests_until(monitor) > timezone.now():
-        return
-    _begin(monitor)
+    rest = (monitor_patience.rests_until(monitor) - timezone.now()).total_seconds()
+    if rest <= 0:
+        _begin(monitor)
+    elif rest < monitor_patience.MOST_REST:  # after failures beat is soon enough
+        dispatch.call("training.reap", after=rest)
 
 
 def wake_after_commit(monitor: Monitor) -> None:
