@@ -87,7 +87,7 @@ def test_a_list_shows_health_windows_and_the_open_incident(
     )  # fmt: skip
     for name in ("b", "c"):
         make.monitor(monitor.version, name=name)  # type: ignore[arg-type]
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(12):
         page = erins.get(PAGES).content.decode()
     assert page.count('class="cell-') == 24
     assert page.count("cell-bad") == 1
