@@ -78,6 +78,15 @@ def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> No
     assert monitor_words.fault_advice([{}, quiet, grew]) == ["The world is new."]
 
 
+def test_a_stream_that_rang_lately_is_harm_although_it_is_silent_now() -> None:
+    """Where nothing is known of the reference, it is the only one that can say so."""
+    length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
+    errors = Signal("error_stream", "errors", "Labels", [3.0, 0.0, 0.0], {}, 0.0)
+    assert "does worse than it did" in monitor_words.advice([length, errors], [length])
+    errors.levels[:] = [3.0, *[0.0] * 9]
+    assert "does worse" not in monitor_words.advice([length, errors], [length])
+
+
 @pytest.mark.parametrize(
     ("signals", "says"),
     [

@@ -15,7 +15,9 @@ JSON = dict[str, Any]
 MOST_NAMED = 4
 RECENT = 5  # windows that are asked whose fault it is
 #: Signals that tell that answers are worse, and not only that inputs are others.
-HARM = ("agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream")
+HARM = ("agreement", "accuracy", "whose_fault")
+#: These ring once for a change, and are silent after, whatever became of it.
+STREAMS = ("error_stream", "disagreement_stream")
 FAULTS = {"student_wrong": "The student alone is wrong", "both_wrong": "Both are wrong"}
 CAVEAT = (
     "The estimate is what the student's own confidence promises. It is right where only the mix of "
@@ -97,7 +99,7 @@ def changed(signal: Signal) -> str:
         told = (facts.get("kinds") or {}).get(facts["kind"]) or {}
         now, before = ui.percent(told.get("share")), ui.percent(told.get("reference"))
         return f"{FAULTS[facts['kind']]} on {now} of rows, {before} on the reference."
-    if signal.key in ("error_stream", "disagreement_stream"):
+    if signal.key in STREAMS:
         return f"{name}: their rate rose by {ui.percent(score.get('effect'))}."
     value, limit = score.get("value"), score.get("limit")
     if value is None:
@@ -117,7 +119,8 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         )
     if fault:
         return " ".join(fault)
-    if any(one.key in HARM for one in moved):
+    rang = [one for one in found if one.key in STREAMS and _rang(one)]
+    if rang or any(one.key in HARM for one in moved):
         return "The student does worse than it did: read the rows, then retrain it on them."
     if all(one.group == TRAFFIC for one in moved):
         return "More or less came than usual, or answers took longer: ask who serves the model."
@@ -132,6 +135,10 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "
         "the teacher be asked about a share of the rows."
     )
+
+
+def _rang(signal: Signal) -> bool:
+    return any(one is not None and one >= 1 for one in signal.levels[-RECENT:])
 
 
 def fault_advice(scores: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -70,12 +70,12 @@ def agreement(monitor: Monitor, found: Stretch) -> JSON:
 
 
 def accuracy(monitor: Monitor, found: Stretch) -> JSON:
+    estimated = shares(found, "estimated_accuracy")
     drawn = drift_series.accuracy(
-        shares(found, "accuracy"),
-        shares(found, "estimated_accuracy"),
-        reference_of(monitor, "accuracy", "value"),
+        shares(found, "accuracy"), estimated, reference_of(monitor, "accuracy", "value")
     )
-    return _chart("monitor-accuracy", "Accuracy", drawn) | {"caveat": monitor_words.CAVEAT}
+    caveat = monitor_words.CAVEAT if estimated else ""
+    return _chart("monitor-accuracy", "Accuracy", drawn) | {"caveat": caveat}
 
 
 def calibration_error(monitor: Monitor, found: Stretch) -> JSON:

@@ -20,6 +20,7 @@ from training.views import monitor_scatter
 JSON = dict[str, Any]
 
 LISTED = 100  # windows of a table
+MOST_MOVED = 3  # signals of a slice, in words
 NAMED = 6  # signals that moved, in words
 
 
@@ -192,14 +193,29 @@ def _slices(monitor: Monitor, window: MonitorWindow) -> JSON | None:
         for key in keys:
             found = rules.worst(key, scores.get(key) or ())
             levels.append(None if found is None else found[1])
-        table.append({"name": name, "rows": one.get("rows", 0), "levels": levels, "facts": one})
+        table.append(
+            {
+                "name": name,
+                "rows": one.get("rows", 0),
+                "levels": levels,
+                "facts": one.get("facts") or {},
+            }
+        )
     table.sort(key=lambda one: -max((level or 0.0 for level in one["levels"]), default=0.0))
+    for one in table:
+        named = zip(one["levels"], keys, strict=True)
+        ranked = sorted(((level, key) for level, key in named if (level or 0.0) >= 1), reverse=True)
+        one["moved"] = [signals.words(key) for _, key in ranked[:MOST_MOVED]]
     figure = drift.slices(
         [one["name"] for one in table],
         [signals.words(key) for key in keys],
         [one["levels"] for one in table],
     )
-    return {"figure": figure, "rows": table, "height": 130 + 26 * len(table)}
+    return {
+        "figure": figure if keys else None,
+        "rows": table,
+        "height": 130 + 26 * len(table),
+    }
 
 
 def _predicted(reference: JSON, window: MonitorWindow) -> JSON | None:
