@@ -27,7 +27,6 @@ WORDS = {
     "error_stream": "errors, row by row",
     "disagreement_stream": "disagreement, row by row",
     "whose_fault": "whose fault",
-    "teacher_drift": "the teacher itself",
     "teacher_drift": "change of the teacher",
     "volume": "volume",
     "latency": "latency",

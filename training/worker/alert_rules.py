@@ -39,7 +39,6 @@ EFFECTS: Mapping[str, tuple[float, float, float]] = {
     "mmd": (0.03, 0.08, 0.15),
     "mmd_features": (0.03, 0.08, 0.15),
     "classifier": (0.08, 0.18, 0.28),
-    "mann_whitney": (0.08, 0.18, 0.28),
     "mann_whitney": (0.07, 0.17, 0.27),
     "confidence": (0.05, 0.12, 0.2),
 }
