@@ -10,18 +10,18 @@ before it is full, where much was looked through: then it says where it goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from distillhub.lib import storage
-from distillhub.lib.errors import Invalid, Missing, Unavailable
+from distillhub.lib.errors import Invalid, Missing
 from distillhub.lib.later import Later, np
 from training.models import InferencePart, Monitor
-from training.services import inference_told
+from training.services import inference_days, inference_told
+from training.services.inference_days import EPOCH, MICROSECOND, Asked, Day, open_part, opened
 
 pa = Later("pyarrow")
 pc = Later("pyarrow.compute")
@@ -38,26 +38,9 @@ Kind = InferencePart.Kind
 
 MOST_LOOKED_THROUGH = 500_000  # rows, until a page ends before it is full
 MOST_IDS = 1000
-DAY = timedelta(days=1)
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: That decide which rows are shown.
 DECIDING = ("id", "time", "hash", "window", "prediction", "label", "teacher_prediction")
 LATER = ("label", "teacher_prediction", "teacher_probabilities", "teacher_share")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Which rows: of a window, of a time (`until` is out), with an answer, `wrong` by their label,
-    `disagreeing` with the teacher, of a slice of the monitor, holding `q` in their input."""
-
-    window: int | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    prediction: str = ""
-    wrong: bool = False
-    disagreeing: bool = False
-    slice: str = ""
-    q: str = ""
 
 
 @dataclass(slots=True)
@@ -75,8 +58,8 @@ def rows(
     query = _query(monitor, asked)
     before = _read_cursor(cursor)
     page, looked = Page(), 0
-    for days in _days(monitor, asked, before):
-        with _opened(days):
+    for days in inference_days.listed(monitor, asked, before):
+        with opened(days):
             table = _table(days, asked, query)
             looked += len(table)
             chosen = _chosen(monitor, table, asked, query, before)
@@ -84,12 +67,13 @@ def rows(
             more = len(chosen) > room
             chosen = chosen[:room]
             page.rows += _told(monitor, days, table, chosen)
-        if len(page.rows) == limit and (more or days.day > _first_day(monitor)):
+        if len(page.rows) == limit and (more or days.day > inference_days.first(monitor)):
             last = int(chosen[-1])
             page.next = f"{_micro(table, last)}.{table['hash'][last].as_py()}"
             return page
-        if looked > MOST_LOOKED_THROUGH and days.day > _first_day(monitor):
-            page.next = f"{(datetime.combine(days.day, datetime.min.time(), UTC) - EPOCH) // _US}.0"
+        if looked > MOST_LOOKED_THROUGH and days.day > inference_days.first(monitor):
+            midnight = datetime.combine(days.day, datetime.min.time(), UTC)
+            page.next = f"{(midnight - EPOCH) // MICROSECOND}.0"
             return page
     return page
 
@@ -109,7 +93,9 @@ def kept(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
     every = list(monitor.parts.order_by("pk"))
     with ExitStack() as stack:
         indexes = [
-            known.Index.read(Path(stack.enter_context(_open(one)).name), one.sha256, str(one.day))
+            known.Index.read(
+                Path(stack.enter_context(open_part(one)).name), one.sha256, str(one.day)
+            )
             for one in every
             if one.kind == Kind.INDEX
         ]
@@ -120,8 +106,8 @@ def kept(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
             by_part.setdefault(one.sha256, []).append(one.place)
     for part in (one for one in every if one.kind == Kind.ROWS and one.sha256 in by_part):
         same_day = [one for one in every if one.kind == Kind.SAID and one.day == part.day]
-        days = _Day(part.day, [part], same_day)
-        with _opened(days):
+        days = Day(part.day, [part], same_day)
+        with opened(days):
             table = parts.taken(days.files[part.sha256], by_part[part.sha256])
             later = _later(days, set(table["id"].to_pylist()))
         for row in table.to_pylist():
@@ -129,85 +115,10 @@ def kept(monitor: Monitor, ids: Sequence[str]) -> list[JSON]:
     return [found[one] for one in ids if one in found]
 
 
-# -- which parts ----------------------------------------------------------------------------------
-
-_US = timedelta(microseconds=1)
-
-
-@dataclass(slots=True)
-class _Day:
-    """What there is of a day."""
-
-    day: date
-    rows: list[InferencePart]
-    said: list[InferencePart]
-    files: dict[str, IO[bytes]] = field(default_factory=dict)
-
-
-def _days(monitor: Monitor, asked: Asked, before: tuple[int, int] | None) -> Iterator[_Day]:
-    """Days that may hold rows asked for, the newest first."""
-    since, until = asked.since, asked.until
-    if asked.window is not None:
-        first, last = _times_of(monitor, asked.window)
-        since = max(filter(None, (since, first)), default=None)
-        until = min(filter(None, (until, last)), default=None)
-    if before is not None:
-        edge = EPOCH + (before[0] + 1) * _US
-        until = min(until, edge) if until else edge
-    kept = monitor.parts.exclude(kind=Kind.INDEX)
-    if since is not None:
-        kept = kept.filter(day__gte=since.astimezone(UTC).date())
-    if until is not None:
-        kept = kept.filter(day__lte=until.astimezone(UTC).date())
-    days: dict[date, _Day] = {}
-    for one in kept.order_by("-day", "pk"):
-        day = days.setdefault(one.day, _Day(one.day, [], []))
-        if one.kind == Kind.SAID:
-            day.said.append(one)
-        elif not (since and one.last_at and one.last_at < since) and not (
-            until and one.first_at and one.first_at >= until
-        ):
-            day.rows.append(one)
-    yield from (one for one in days.values() if one.rows)
-
-
-def _times_of(monitor: Monitor, window: int) -> tuple[datetime | None, datetime | None]:
-    if monitor.window_hours:
-        size = timedelta(hours=monitor.window_hours)
-        try:
-            return EPOCH + window * size, EPOCH + (window + 1) * size
-        except OverflowError:
-            raise Missing(f"There is no window {window}.") from None
-    found = monitor.windows.filter(number=window).values_list("starts_at", "ends_at").first()
-    # Of rows, the last stands at the end itself, and late ones may stand before the first.
-    return (None, None) if found is None else (None, found[1] + DAY)
-
-
-def _first_day(monitor: Monitor) -> date:
-    first = monitor.parts.filter(kind=Kind.ROWS).order_by("day").values_list("day", flat=True)
-    return first.first() or date.max
-
-
-@contextmanager
-def _opened(days: _Day) -> Iterator[None]:
-    with ExitStack() as stack:
-        for one in (*days.rows, *days.said):
-            if one.sha256 not in days.files:
-                days.files[one.sha256] = stack.enter_context(_open(one))
-        yield
-
-
-def _open(part: InferencePart) -> IO[bytes]:
-    try:
-        return storage.open_blob(part.sha256)
-    except storage.Damaged as error:
-        raise Unavailable(f"Rows of {part.day} cannot be read: {error}") from None
-
-
 # -- which rows -----------------------------------------------------------------------------------
 
 
-def _table(days: _Day, asked: Asked, query: Any) -> Any:
+def _table(days: Day, asked: Asked, query: Any) -> Any:
     """What decides of all rows of a day: `part` and `place` say where each stands."""
     tables = []
     for at, one in enumerate(days.rows):
@@ -227,7 +138,7 @@ def _needs_later(asked: Asked, query: Any) -> bool:
     return asked.wrong or asked.disagreeing or query is not None
 
 
-def _with_later(table: Any, days: _Day) -> Any:
+def _with_later(table: Any, days: Day) -> Any:
     later = _later(days, None)
     if not later:
         return table
@@ -235,7 +146,7 @@ def _with_later(table: Any, days: _Day) -> Any:
     return history.as_now(table, {}, {one: later.get(one, {}) for one in ids})
 
 
-def _later(days: _Day, ids: set[str] | None) -> dict[str, JSON]:
+def _later(days: Day, ids: set[str] | None) -> dict[str, JSON]:
     """What was said later of rows of a day; of these alone, where they are known."""
     found: dict[str, JSON] = {}
     for one in days.said:
@@ -259,9 +170,9 @@ def _chosen(
     if asked.window is not None:
         found &= table["window"].to_numpy() == asked.window
     if asked.since is not None:
-        found &= times >= (asked.since - EPOCH) // _US
+        found &= times >= (asked.since - EPOCH) // MICROSECOND
     if asked.until is not None:
-        found &= times < (asked.until - EPOCH) // _US
+        found &= times < (asked.until - EPOCH) // MICROSECOND
     if asked.prediction:
         found &= _equal(table, "prediction", asked.prediction)
     if asked.wrong:
@@ -344,7 +255,7 @@ def _micro(table: Any, place: int) -> int:
     return int(table["time"].cast(pa.int64())[place].as_py())
 
 
-def _told(monitor: Monitor, days: _Day, table: Any, chosen: Any) -> list[JSON]:
+def _told(monitor: Monitor, days: Day, table: Any, chosen: Any) -> list[JSON]:
     """Rows at these places, whole."""
     if not len(chosen):
         return []

@@ -22,7 +22,8 @@ from distillhub.lib.errors import DomainError, Missing
 from projects.models import Project, User
 from training.models import InferenceBatch, Monitor
 from training.services import inference_records as records
-from training.services.inference_rows import Asked, Page, by_ids, rows
+from training.services.inference_days import Asked
+from training.services.inference_rows import Page, by_ids, rows
 from training.worker import monitors
 
 __all__ = [
