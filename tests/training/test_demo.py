@@ -6,9 +6,14 @@ from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
+import pytest
+from django.test import Client
 from PIL import Image
 
-from training.demo import images
+from projects.models import Project, User
+from tests.conftest import signed_in
+from tests.training import monitor_rows
+from training.demo import images, traffic
 from training.demo.images import Shot
 
 
@@ -63,3 +68,11 @@ def test_traffic_goes_on_where_it_was() -> None:
     assert names(images.clear(0), 50)[30:] == names(images.clear(30), 20)
     assert names(images.dark(1, 0), 500)[450:] == names(images.dark(1, 450), 50)
     assert len(set(names(images.dark(1, 0), 500))) == 500
+
+
+@pytest.mark.django_db
+def test_its_monitor_says_that_it_is_a_replay(project: Project, alice: User) -> None:
+    monitor = monitor_rows.fitted(project, notes=traffic.NOTES)
+    client: Client = signed_in(alice)
+    page = client.get(f"/p/{project.slug}/monitors/{monitor.name}/").content.decode()
+    assert "A replay of real images that no run has seen" in page
