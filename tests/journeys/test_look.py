@@ -114,7 +114,8 @@ def test_every_page_is_accessible(
     paths += [f"{here}/models/{_shipped(run)}/{one}/" for one in VERSION_PAGES]
     watched = make.monitor(run.project.models.get(name="shipped").versions.get(number=1))
     settings = f"{here}/monitors/{watched.name}/settings/"
-    paths += [f"{here}/monitors/", f"{here}/monitors/new/", settings]
+    connect = f"{here}/monitors/{watched.name}/connect/"
+    paths += [f"{here}/monitors/", f"{here}/monitors/new/", settings, connect]
     judged(make.retraining(watched, status="deciding"), passed=False)
     paths += [f"{here}/monitors/{watched.name}/retraining/", f"{here}/retrainings/1/"]
     paths += [f"{here}/studies/", f"{here}/studies/{make.strategies(run.project).number}/"]
