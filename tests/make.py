@@ -32,6 +32,7 @@ from training.models import (
     Study,
     TeacherGate,
     TeacherOutputs,
+    TeacherQuestion,
     Worker,
 )
 from training.services import retraining_policy
@@ -481,3 +482,19 @@ def monitor_look(version: ModelVersion, **fields: Any) -> MonitorLook:
     """Of a monitor of its own: each has one at a time."""
     watched = monitor(version, name=f"live-{Monitor.objects.count()}")
     return MonitorLook.objects.create(monitor=watched, created_by=version.created_by, **fields)
+
+
+def teacher_question(version: ModelVersion, **fields: Any) -> TeacherQuestion:
+    """About canaries of a monitor of its own, whose rows stand in the version's first file."""
+    service = {"kind": "api", "api": "openai-chat", "base_url": "http://127.0.0.1:9/v1"}
+    asked = model_version(version.model.project, role="teacher", source=service | {"model": "big"})
+    watched = monitor(
+        version,
+        name=f"asked-{Monitor.objects.count()}",
+        teacher=asked,
+        reference={"canaries": ["1"]},
+        reference_files=[{**version.files[0], "name": "reference_rows.parquet"}],
+        fitted_at=timezone.now(),
+    )
+    defaults = {"kind": "canaries", "rows": 1, "created_by": version.created_by}
+    return TeacherQuestion.objects.create(monitor=watched, version=asked, **defaults | fields)

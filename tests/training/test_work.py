@@ -66,6 +66,8 @@ def asked(
             return make.row_map(dataset, version=version, **fields)
         if work.verb == "watch":
             return make.monitor_look(version, **fields)
+        if work.verb == "questions":
+            return make.teacher_question(version, **fields)
         if work.verb == "publish":
             return make.publication(version, **fields)
         build: Any = make.export if work.verb == "export" else make.gate

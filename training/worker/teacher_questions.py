@@ -14,9 +14,9 @@ from typing import Any
 
 from django.db import transaction
 
-from distillhub.lib import secrets, storage
+from distillhub.lib import leases, secrets, storage
 from distillhub.lib.later import Later
-from distillhub.lib.leases import Held
+from distillhub.lib.leases import GivenBack, Held
 from training.answering.asker import Asker
 from training.answering.faults import Stopped
 from training.answering.questions import Answer, Choice, Prompt
@@ -155,11 +155,13 @@ def _worded(row: Mapping[str, Any]) -> str:
 
 
 def _shown(monitor: Monitor, folder: Path) -> dict[str, JSON]:
-    """Rows of the reference by id. Raises storage.Damaged."""
+    """Rows of the reference by id. Raises storage.Damaged and GivenBack."""
     files = {one["name"]: one["sha256"] for one in monitor.reference_files}
     if SHOWN not in files:
         return {}
     path = storage.local_copy(files[SHOWN], folder / SHOWN)
+    if leases.stopping.is_set():
+        raise GivenBack
     names = ("id", "text", "cells", "label", "prediction")
     there = [one for one in names if one in pq.read_schema(path).names]
     rows = pq.read_table(path, columns=there).to_pylist()
