@@ -23,13 +23,16 @@ def of(project: Project, monitor: Monitor, window: MonitorWindow) -> JSON | None
     files = ""
     if not monitor.task.startswith("audio"):
         files = reverse("training:monitor_row_file", args=[project.slug, monitor.name])
-    reach = (monitor.reference or {}).get("far") or {}
+    limit = ((monitor.reference or {}).get("far") or {}).get("0.99")
+    # The farthest of a quiet window are no further than rows of the reference are themselves.
+    foreign = [one for one in found.foreign if limit is None or (one.far or 0.0) > limit]
+    live = [*found.live, *(one for one in found.foreign if one not in foreign)]
     return {
         "figure": drift_rows.scatter(
             # Rows of the reference open nothing: their key is empty.
             [drift_rows.Row(one.x, one.y, "", one.told) for one in found.reference],
-            _rows(found.live, files),
-            _rows(found.foreign, files),
+            _rows(live, files),
+            _rows(foreign, files),
         ),
         "foreign": [
             {
@@ -40,7 +43,8 @@ def of(project: Project, monitor: Monitor, window: MonitorWindow) -> JSON | None
             }
             for one in found.foreign[:LISTED]
         ],
-        "limit": reach.get("0.99"),
+        "limit": limit,
+        "beyond": len(foreign),
         "files": files,
         "live": len(found.live),
         "shares": found.shares,

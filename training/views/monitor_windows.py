@@ -1,6 +1,6 @@
 """One window of a monitor: what came in it, what the detectors say, and in which slice."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -93,15 +93,16 @@ def numbers(window: MonitorWindow) -> list[JSON]:
     late = f"{window.late_rows} after it was judged" if window.late_rows else "all in time"
     made = [{"label": "Rows", "value": rows, "hint": late}]
     for name, label, of in (
-        ("agreement", "Agreement", "rows asked about"),
-        ("accuracy", "Accuracy", "labelled rows"),
+        ("agreement", "Agreement", "asked about"),
+        ("accuracy", "Accuracy", "with a label"),
     ):
         fact = facts.get(name)
         if isinstance(fact, dict) and fact.get("value") is not None:
             reach = ""
             if fact.get("low") is not None and fact.get("high") is not None:
                 reach = f"{ui.span([fact['low'], fact['high']], 0)}, "
-            hint = f"{reach}{fact.get('rows') or 0:.0f} {of}"
+            count = round(fact.get("rows") or 0)
+            hint = f"{reach}{ui.grouped(count)} row{'' if count == 1 else 's'} {of}"
             made.append({"label": label, "value": ui.percent(fact["value"]), "hint": hint})
     estimate = facts.get("estimated_accuracy") or {}
     if estimate.get("value") is not None:
@@ -212,10 +213,14 @@ def _slices(monitor: Monitor, window: MonitorWindow) -> JSON | None:
         [one["levels"] for one in table],
     )
     return {
-        "figure": figure if keys else None,
+        "figure": figure if any(_is_known(one["levels"]) for one in table) else None,
         "rows": table,
         "height": 130 + 26 * len(table),
     }
+
+
+def _is_known(levels: Sequence[float | None]) -> bool:
+    return any(one is not None for one in levels)
 
 
 def _predicted(reference: JSON, window: MonitorWindow) -> JSON | None:
