@@ -4,6 +4,7 @@ for nothing."""
 import json
 from collections.abc import Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from training.engine.watching import conditions, counting, scoring, signals, str
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.counting import View, count, later
 from training.engine.watching.distinct import MOST, Distinct
+from training.engine.watching.wants import Unanswered, Wants
 from training.engine.watching.windows import Sums, merged
 
 LATER = ("label", "teacher_prediction", "teacher_share")
@@ -321,3 +323,24 @@ def test_rows_without_a_reference_are_counted_alone() -> None:
 def test_windows_that_nothing_fell_into_have_numbers(fitted: Baseline) -> None:
     numbers = [number for number, _ in counting.by_window(rows(1200))]
     assert all(two - one == 1 for one, two in pairwise(numbers))
+
+
+def test_what_a_look_wants_is_asked_once_and_not_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "given-1.json").write_text(
+        json.dumps({"windows": {"7": {"path": "w", "rows": 3, "late_rows": 0, "judged": True}},
+                    "files": {}})
+    )  # fmt: skip
+    (tmp_path / "w").write_bytes(b"sums")
+    (tmp_path / "given-2.json").write_text(
+        json.dumps({"windows": {}, "files": {"a": "w", "b": None}})
+    )
+    wants = Wants(tmp_path, patience=0.05)
+    first = wants.windows([7, 8])
+    assert first[8] is None
+    assert first[7] is not None
+    assert (first[7].sums, first[7].judged) == (b"sums", True)
+    assert wants.windows([8, 7]) == first
+    assert wants.files(["a", "b", "a"]) == {"a": tmp_path / "w", "b": None}
+    assert json.loads((tmp_path / "wants-1.json").read_text())["windows"] == [7, 8]
+    with pytest.raises(Unanswered):
+        wants.files(["c"])

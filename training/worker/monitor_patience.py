@@ -23,7 +23,7 @@ TRIES = 2  # looks that one batch alone may end
 KEPT_LOOKS = 200
 TOLD = timedelta(days=1)  # for so long a batch that was set aside is told of with the monitor
 #: Failures that no batch is to blame for.
-BLAMELESS = ("away", "damaged", "lost", "disk_full", "timeout")
+BLAMELESS = ("away", "bad_model", "damaged", "disk_full", "lost", "timeout")
 
 
 def failures(monitor: Monitor) -> list[MonitorLook]:

@@ -17,13 +17,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from training.engine.errors import EngineError
+
 GLANCE = 0.02  # seconds between two looks for the answer
 PATIENCE = 600.0  # seconds; a worker whose database is away answers late
 AT_ONCE = 500  # files asked for in one go
 
 
-class Unanswered(Exception):
-    """Nobody gave what was asked for."""
+class Unanswered(EngineError):
+    """Nobody gave what was asked for: the database or storage is away for long."""
+
+    code = "away"
 
 
 @dataclass(frozen=True, slots=True)
