@@ -260,6 +260,8 @@ SPECIAL = {
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
+    ("training:monitor_row_file", "GET"): {"missing", "allowed"},  # of a row that nobody names
+    ("training:monitor_rows_collect", "POST"): {"missing", "allowed"},  # of a window likewise
     ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
     ("projects:dataset_waveform", "GET"): {"missing", "allowed"},
     ("projects:dataset_upload_waveform", "GET"): {"missing", "allowed"},
