@@ -18,7 +18,7 @@ from projects.services import accounts
 from tests import make
 from tests.conftest import api_of
 from tests.training.log_parts import take_in
-from training.models import Monitor
+from training.models import InferenceBatch, Monitor
 from training.services import inference_records, inferences
 from training.worker import inference_parts, retention
 
@@ -367,6 +367,16 @@ def test_days_that_are_past_what_is_kept_go_and_their_files_with_them(filled: Mo
     swept = sweeping.look(storage.BLOBS, names, grace=-1)
     assert swept.orphans.files > 0
     assert ids(inferences.rows(filled, limit=3).rows) == ["row-00", "row-01", "row-02"]
+
+
+def test_a_batch_that_was_set_aside_goes_after_a_week(monitor: Monitor) -> None:
+    send(monitor, record())
+    batches = InferenceBatch.every.all()
+    batches.update(error="It cannot be read.", received_at=timezone.now() - timedelta(days=8))
+    send(monitor, record("b"))
+    InferenceBatch.objects.update(received_at=timezone.now() - timedelta(days=8))
+    inference_parts.remove_old()
+    assert [one.error for one in batches.all()] == [""]  # what waits is taken in, however late
 
 
 def test_a_picture_that_a_row_names_is_not_swept(project: Project, tmp_path: Path) -> None:

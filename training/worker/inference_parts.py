@@ -18,12 +18,13 @@ from django.utils import timezone
 
 from distillhub.lib import storage
 from distillhub.lib.later import Later
-from training.models import InferencePart, Monitor
+from training.models import InferenceBatch, InferencePart, Monitor
 
 pq = Later("pyarrow.parquet")
 log = logging.getLogger(__name__)
 
 WAITS_DAYS = 30  # that a label waits for its row
+ASIDE_DAYS = 7  # that a batch which cannot be taken in is there to be looked at
 BLOBS = "output/blobs"
 PICTURES = ("image-classification", "audio-classification")
 
@@ -36,7 +37,7 @@ def keep_blobs(folder: Path) -> None:
 
 def remove_old() -> int:
     """Parts of days that are past what their monitor keeps, and what waited too long for its row;
-    how many. Their files go with the next sweep of storage."""
+    how many. Batches that were set aside go, too: they hold inputs as they were sent. Their files go with the next sweep of storage."""
     today = timezone.now().date()
     removed = 0
     for monitor in Monitor.objects.filter(parts__isnull=False).distinct():
@@ -45,6 +46,8 @@ def remove_old() -> int:
         waiting = Q(kind=InferencePart.Kind.SAID, first_at=None)
         old = Q(day__lt=first) | (waiting & Q(day__lt=today - timedelta(days=WAITS_DAYS)))
         removed += monitor.parts.filter(old).delete()[0]
+    aside = InferenceBatch.every.exclude(error="")
+    aside.filter(received_at__lt=timezone.now() - timedelta(days=ASIDE_DAYS)).delete()
     return removed
 
 
