@@ -37,7 +37,8 @@ def keep_blobs(folder: Path) -> None:
 
 def remove_old() -> int:
     """Parts of days that are past what their monitor keeps, and what waited too long for its row;
-    how many. Batches that were set aside go, too: they hold inputs as they were sent. Their files go with the next sweep of storage."""
+    how many. Their files go with the next sweep of storage. Batches that were set aside go, too:
+    they hold inputs as they were sent."""
     today = timezone.now().date()
     removed = 0
     for monitor in Monitor.objects.filter(parts__isnull=False).distinct():
