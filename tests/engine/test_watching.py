@@ -344,3 +344,38 @@ def test_what_a_look_wants_is_asked_once_and_not_for_ever(tmp_path: Path) -> Non
     assert json.loads((tmp_path / "wants-1.json").read_text())["windows"] == [7, 8]
     with pytest.raises(Unanswered):
         wants.files(["c"])
+
+
+def of_numbers(many: int, *, seed: int, first: int = 0, off: float = 0.0) -> pa.Table:
+    """Rows of a model that answers a number, `off` from its label and from its teacher's."""
+    chance = np.random.default_rng(seed)
+    answers = chance.normal(10, 2, many)
+    table = rows(many, seed=seed, first=first).drop_columns(["probabilities", "vector"])
+    said = {
+        "prediction": answers,
+        "label": answers + chance.normal(off, 1, many),
+        "teacher_prediction": answers + chance.normal(off, 0.5, many),
+    }
+    for name, values in said.items():
+        texts = pa.array([str(one) for one in values.tolist()])
+        table = table.set_column(table.schema.get_field_index(name), name, texts)
+    return table.append_column("number", pa.array(answers))
+
+
+def test_numbers_have_errors_and_differences_from_the_teacher() -> None:
+    fitted = baseline(of_numbers(2000, seed=1), labels=[])
+    sums = of(of_numbers(500, seed=2, off=3.0), fitted)
+    found = scoring.score(sums, fitted, scoring.Asked())
+    for name in ("error", "difference"):
+        assert found[name][0]["corrected"] < 1e-6
+    assert found["prediction"][0]["corrected"] > 0.05
+    assert found["disagreement_stream"][0]["value"] == pytest.approx(3.0, abs=0.2)
+    assert not {"accuracy", "agreement", "confidence"} & set(found)
+    # Labels that come after another reference was fitted count as labels, and no more.
+    other = baseline(of_numbers(1000, seed=3), labels=[])
+    late = of_numbers(50, seed=4)
+    late = late.append_column("label_is_new", pa.array([True] * 50))
+    late = late.append_column("answer_is_new", pa.array([False] * 50))
+    both = sums.merge(later(View.of(late, other), other))
+    assert (both.reference, both.labelled, both.errors.rows) == (fitted.key, 550, 550)
+    assert both.sketches["error"].rows == 500

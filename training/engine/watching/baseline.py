@@ -90,6 +90,8 @@ class Baseline:
         made = cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices)
         if view.error is not None and counting.is_known(view.error):
             bins["error"] = sketches.fit("numbers", view.error)
+        if view.difference is not None and counting.is_known(view.difference):
+            bins["difference"] = sketches.fit("numbers", view.difference)
         sums = counting.count(counting.View.of(rows, made), made)
         return cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices, sums)
 

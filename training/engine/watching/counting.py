@@ -53,6 +53,7 @@ class View:
     teacher_right: Floats
     agrees: Floats
     error: Floats | None  # of numbers: |predicted - label|, NaN unknown
+    difference: Floats | None  # of numbers: |predicted - teacher's|, NaN unknown
     shares: Floats  # of rows that the teacher was asked about, NaN where it was not
 
     def __len__(self) -> int:
@@ -66,12 +67,14 @@ class View:
         teacher = _texts(table, "teacher_prediction")
         numbers = _numbers(table, "number") if "number" in table.column_names else None
         places = {name: at for at, name in enumerate(baseline.labels)}
-        error = None
+        error = difference = None
         if baseline.says_numbers:
             if numbers is None:
                 numbers = np.array([cells.number(one) for one in predicted])
             truth = np.array([cells.number(one) for one in label], dtype=np.float64)
             error = np.abs(numbers - truth) if rows else nothing
+            taught = np.array([cells.number(one) for one in teacher], dtype=np.float64)
+            difference = np.abs(numbers - taught) if rows else nothing
             right = agrees = teacher_right = nothing
         else:
             right, agrees = _same(predicted, label), _same(predicted, teacher)
@@ -94,6 +97,7 @@ class View:
             teacher_right=teacher_right,
             agrees=agrees,
             error=error,
+            difference=difference,
             shares=shares,
         )
 
@@ -210,6 +214,10 @@ def _said(
         errors = Errors(len(known), float(known.sum()), float(np.square(known).sum()))
         if "error" in baseline.bins and len(known):
             kept["error"] = baseline.bins["error"].sketch(known)
+    if view.difference is not None and "difference" in baseline.bins:
+        told = np.where(answers, view.difference, math.nan)
+        if is_known(told):
+            kept["difference"] = baseline.bins["difference"].sketch(told[np.isfinite(told)])
     return Sums(
         reference=baseline.key if kept else "",
         labelled=int((labels & _is_said(view, "label")).sum()),

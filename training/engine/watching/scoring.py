@@ -8,6 +8,7 @@ from training.engine.corrections import CORRECTIONS
 from training.engine.detectors import Detector, Score, StreamDetector, WindowDetector
 from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.tallies import Tally
+from training.engine.sketches import NumberSketch
 from training.engine.watching import facts, signals, soundness
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.windows import Sums
@@ -22,7 +23,10 @@ NO_ANSWERS = "The teacher was asked about no row of this window."
 #: What speaks of a window that holds few rows.
 OF_FEW = ("volume",)
 OF_ANSWERS = ("agreement", "accuracy", "calibration", "estimated_accuracy", "whose_fault")
-IN_SLICES = ("prediction", "confidence", "accuracy", "agreement", "estimated_accuracy", "error")
+LATER = ("error", "difference")  # of numbers, which rows have once labels or answers come
+IN_SLICES = (
+    "prediction", "confidence", "accuracy", "agreement", "estimated_accuracy", *LATER,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def slices(sums: Sums, baseline: Baseline, asked: Asked) -> JSON:
 def _signals(sums: Sums, baseline: Baseline) -> list[str]:
     """All that is asked of a window, in the order of pages."""
     columns = [one for one in baseline.bins if not one.startswith("confidence.")]
-    asked = [one for one in columns if one != "error" or "error" in sums.sketches]
+    asked = [one for one in columns if one not in LATER or one in sums.sketches]
     if "confidence.top" in baseline.bins:
         asked.append("confidence")
     asked += [one for one in OF_ANSWERS if _is_there(one, sums) or _is_there(one, baseline.sums)]
@@ -102,7 +106,7 @@ def _is_there(signal: str, sums: Sums) -> bool:
         case "error_stream":
             return "accuracy" in sums.tallies or sums.errors.rows > 0
         case "disagreement_stream":
-            return "agreement" in sums.tallies
+            return "agreement" in sums.tallies or "difference" in sums.sketches
         case "calibration":
             return any(sums.believed.rows)
         case "estimated_accuracy":
@@ -149,10 +153,14 @@ def _told(signal: str, detector: Detector, sums: Sums, baseline: Baseline, asked
 
 def _of_stream(signal: str, detector: Detector, sums: Sums) -> tuple[Score, int]:
     tally = sums.tallies.get("accuracy" if signal == "error_stream" else "agreement", Tally())
-    values = tally.rows or sums.errors.rows
+    values, total = tally.rows, float(tally.rows) * (1 - tally.share)
+    if not values and signal == "error_stream":
+        values, total = sums.errors.rows, sums.errors.absolute
+    elif not values and isinstance(apart := sums.sketches.get("difference"), NumberSketch):
+        values, total = apart.rows, apart.mean * apart.rows
     if not values:
         return Score.no_data(NO_LABELS if signal == "error_stream" else NO_ANSWERS), 0
-    mean = 1 - tally.share if tally.rows else sums.errors.absolute / values
+    mean = total / values
     ring = sums.rang.get(f"{signal}/{detector.key}", {"times": 0, "rose": 0.0})
     facts_ = {"rang": ring["times"], "values": values, "mean": mean}
     return Score(mean, 0.0 if ring["times"] else 1.0, ring["rose"], None, facts_), values

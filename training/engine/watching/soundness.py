@@ -7,7 +7,7 @@ from training.engine.sketches import CategorySketch, NumberSketch
 from training.engine.watching.windows import Sums
 
 #: Signals that are no column of their own: the top probability is missing where entropy is.
-BESIDE = ("confidence.top", "error")
+BESIDE = ("confidence.top", "error", "difference")
 #: Only a table's cells have values that they should not have. That a picture is darker than any
 #: before, or that the student is surer, is drift, which other detectors tell of: it breaks no row.
 CELLS = "input."

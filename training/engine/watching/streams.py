@@ -28,9 +28,10 @@ def values(view: View, windows: Sequence[int], *, later: bool) -> dict[str, list
             for name in ("label_is_new", "answer_is_new")
         )
     wrong = view.error if view.error is not None else 1 - view.right
+    differs = view.difference if view.difference is not None else 1 - view.agrees
     told = {
         "error_stream": np.where(labels, wrong, math.nan),
-        "disagreement_stream": np.where(answers, 1 - view.agrees, math.nan),
+        "disagreement_stream": np.where(answers, differs, math.nan),
     }
     return {
         name: [

@@ -15,8 +15,9 @@ say p 0 in a window in which they rang, and 1 in others; `facts` = {"rang", "val
 Signals: `input.<column>`, `described.<descriptor>`, `vector`, `prediction`, `confidence`,
 `agreement`, `accuracy`, `calibration`, `estimated_accuracy`, `error_stream`,
 `disagreement_stream`, `whose_fault`, `quality.<missing|unseen|out_of_range|duplicated>`, `volume`,
-`latency`. A window below the monitor's `minimum_rows` has scores of `volume` alone that alert; the
-others have p and effect null and say so.
+`latency`; of numbers also `error` and `difference` (from the teacher's). A window below the
+monitor's `minimum_rows` has scores of `volume` alone that alert; the others have p and effect null
+and say so.
 
 `facts`: what is charted, without a test. A key is left out where nothing is known of it.
 
@@ -134,7 +135,7 @@ class Sums:
         """Of both together. Of sketches in other bins, those of more rows stay, and the others'
         rows are counted no more than as rows."""
         mine, theirs = self, other
-        if self.counted and other.counted and self.reference != other.reference:
+        if self.sketches and other.sketches and self.reference != other.reference:
             less, more = sorted((self, other), key=lambda one: one.counted)
             less = less.without_sketches()
             mine, theirs = more, less
