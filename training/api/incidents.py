@@ -83,7 +83,7 @@ FILTERS = ("state", "monitor", "severity", "owner")
 
 @extend_schema_view(
     get=extend_schema(
-        summary="Incidents of a project, open ones first",
+        summary="Incidents of a project, newest first",
         parameters=[
             OpenApiParameter("state", str, enum=list(incidents.STATES)),
             OpenApiParameter("severity", str, enum=list(SEVERITIES)),
