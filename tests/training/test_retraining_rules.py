@@ -19,7 +19,7 @@ from training.engine.alerting import Alert
 from training.models import IncidentEvent, Monitor, Retraining, SignalAlert
 from training.operations import live_rows
 from training.operations.live_rows import Live
-from training.retraining import advancing, beginning, deciding, judging
+from training.retraining import advancing, beginning, deciding, due, jobs, judging
 from training.services import promotion, retraining_policy
 from training.worker import comparison
 
@@ -347,8 +347,8 @@ def test_pages_and_lists_take_few_queries(
     for number in range(2, 8):
         make.retraining(monitor, number=number, status="kept", challenger=deciding_one.challenger)
     for address, most in (
-        ("/p/intents/retrainings/1/", 15),
-        ("/p/intents/monitors/live/retraining/", 21),
+        ("/p/intents/retrainings/1/", 7),
+        ("/p/intents/monitors/live/retraining/", 17),
     ):
         client.get(address)
         with CaptureQueriesContext(connection) as asked:
@@ -414,3 +414,16 @@ def test_rows_of_drifted_slices_come_first(monitor: Monitor, tmp_path: Path) -> 
     assert [one.id for one in found.rows if one.weight >= 4] == [
         str(at) for at in range(0, 100, 10)
     ]
+
+
+def test_workers_look_where_there_is_something_to_look_at(monitor: Monitor) -> None:
+    assert not due.anything()
+    Monitor.objects.update(retraining={"every_days": 7})
+    assert due.anything()
+    Monitor.objects.update(retraining={})
+    make.incident(monitor, signals=ERRS)
+    jobs.look_at_retrainings()
+    assert Retraining.objects.get().status == Status.PROPOSED
+    assert not due.anything()
+    Retraining.objects.update(status="collecting")
+    assert due.anything()

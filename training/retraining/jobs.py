@@ -4,14 +4,19 @@ from typing import Any
 
 from celery import shared_task
 
-from training.retraining import advancing
+from training.retraining import due
 
 
 @shared_task(name="training.advance_retraining")  # type: ignore[untyped-decorator]
 def advance_retraining(*, retraining_id: int, **later: Any) -> None:
+    from training.retraining import advancing  # noqa: PLC0415 - brings REST's serializers, 11 MB
+
     advancing.look_at(retraining_id)
 
 
 @shared_task(name="training.look_at_retrainings")  # type: ignore[untyped-decorator]
 def look_at_retrainings(**later: Any) -> None:
-    advancing.look()
+    if due.anything():
+        from training.retraining import advancing  # noqa: PLC0415
+
+        advancing.look()
