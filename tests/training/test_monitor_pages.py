@@ -167,6 +167,7 @@ def test_whose_fault_it_is_stands_beside_the_reference_and_what_it_asks_for(
     page = read(client, here(moved, "teacher/"))
     assert "student alone wrong" in page
     assert "Distil again, on rows like these." in page
+    assert "/rows/?wrong=1&amp;disagreeing=1" in page
     assert "takes about 3" in page  # answers, to see a fall by .05 from .96
     assert "300 came in this stretch" in page
 

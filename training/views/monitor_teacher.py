@@ -18,6 +18,13 @@ from training.views.monitor_parts import Stretch
 JSON = dict[str, Any]
 
 DROP = 0.05  # of the agreement, that sentences tell of
+#: What finds such rows, as far as a list of rows can be asked for them.
+ROWS = {
+    "both_right": "",
+    "teacher_wrong": "disagreeing=1",
+    "student_wrong": "wrong=1&disagreeing=1",
+    "both_wrong": "wrong=1",
+}
 UNSURE = "In no recent window does anybody surely err more than on the reference."
 WORDS = {
     "both_right": "Nothing to do.",
@@ -81,6 +88,7 @@ def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
             "share": total[kind] / rows,
             "before": before.get(kind, 0) / known if known else None,
             "do": WORDS[kind],
+            "query": ROWS[kind],
         }
         for kind, (words, tone) in FAULTS.items()
     ]
