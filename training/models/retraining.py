@@ -45,7 +45,8 @@ class Retraining(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PROPOSED)
     sentence = models.CharField(max_length=1000, blank=True, help_text="Where it stands, in words.")
     steps: Any = models.JSONField(
-        default=list, help_text='[{"was", "status", "at", "sentence", "by"}]: what happened, newest last.'
+        default=list,
+        help_text='[{"was", "status", "at", "sentence", "by"}]: what happened, newest last.',
     )
     error: Any = models.JSONField(null=True, help_text='{"code", "detail"}')
     champion = models.ForeignKey(

@@ -32,6 +32,8 @@ WAY = (
     (Status.JUDGING, "Judgement"),
     (Status.DECIDING, "Decision"),
 )
+#: How the station is drawn at which one ended that did not come through.
+ENDED = {str(Status.FAILED): "bad", str(Status.CANCELLED): "left"}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -219,7 +221,7 @@ def _way(found: Retraining) -> list[dict[str, Any]]:
             break
         state = "over" if place < at else "now" if place == at else "next"
         if found.is_final and place == at:
-            state = {Status.FAILED: "bad", Status.CANCELLED: "left"}.get(found.status, "over")
+            state = ENDED.get(found.status, "over")
         told = happened.get(str(key), [])
         said = found.get_status_display() if state == "now" else ""
         if state == "now" and found.sentence not in {one["sentence"] for one in found.steps}:
