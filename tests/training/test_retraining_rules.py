@@ -86,6 +86,15 @@ def test_inputs_alone_open_none(monitor: Monitor, erin: User) -> None:
     assert beginning.begin(monitor=monitor, by=erin).incident is None  # a person may all the same
 
 
+def test_vectors_that_moved_are_no_evidence_that_the_model_errs(monitor: Monitor) -> None:
+    foreign = {"signal": "vector", "effect": 0.4, "detector": "mmd", "closed_at": None}
+    incident = make.incident(monitor, signals=[foreign])
+    assert beginning.look() == 0  # inputs, as the model sees them
+    incident.signals = [foreign, *ERRS]
+    incident.save()
+    assert beginning.look() == 1
+
+
 def test_none_begins_while_the_data_are_broken(monitor: Monitor, erin: User) -> None:
     SignalAlert.objects.create(monitor=monitor, signal="quality.missing", state="firing")
     make.incident(monitor, signals=ERRS)

@@ -19,9 +19,9 @@ from training.services import exports, promotion, retraining_policy
 from training.worker import dispatch
 
 JOB = "training.advance_retraining"
-#: What an incident must be about, beside inputs that look different.
+#: What an incident must be about, beside inputs that look different (also to the model: `vector`).
 EVIDENCE = frozenset(
-    {"agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream", "vector"}
+    {"agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream"}
 )
 QUALITY = "quality."
 #: Tasks whose live rows hold nothing that could be right or wrong.

@@ -29,7 +29,7 @@ class PolicyShape(serializers.Serializer[Any]):
     on_incident = serializers.BooleanField(
         default=True,
         help_text="An incident proposes one, where it is about more than inputs: agreement with "
-        "the teacher, accuracy, whose fault it is, or the model's own vectors.",
+        "the teacher, accuracy, whose fault it is, or errors as they come.",
     )
     every_days = serializers.IntegerField(
         default=None,
