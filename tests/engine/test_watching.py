@@ -379,3 +379,12 @@ def test_numbers_have_errors_and_differences_from_the_teacher() -> None:
     both = sums.merge(later(View.of(late, other), other))
     assert (both.reference, both.labelled, both.errors.rows) == (fitted.key, 550, 550)
     assert both.sketches["error"].rows == 500
+
+
+@pytest.mark.parametrize(
+    "query", [{"length_from": "many"}, {"length_to": {}}, {"where": 5}, {"where": "age"}]
+)
+def test_a_slice_that_cannot_be_understood_holds_no_row_and_ends_no_look(
+    fitted: Baseline, query: Any
+) -> None:
+    assert not conditions.chosen(View.of(rows(20), fitted), query).any()

@@ -177,6 +177,21 @@ def test_what_cannot_be_is_refused_by_its_name(
     assert set(faults(project, **{field: value})) == {field}
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"length_from": "many"}, {"length_to": {}}, {"length_from": -1}, {"where": 5},
+        {"where": "age:from:40"}, {"where": [["age"]]}, {"q": ["refund"]}, {"q": "x" * 1001},
+        {"regex": "refund"}, {"label": 3}, "x" * 1001,
+    ],
+)  # fmt: skip
+def test_a_slice_that_no_row_can_be_held_against_is_refused(
+    project: Project, student: ModelVersion, query: Any
+) -> None:
+    slices = [{"name": "odd", "query": query}]
+    assert set(faults(project, slices=slices)) == {"slices.0.query"}
+
+
 @pytest.mark.parametrize("asked", [None, [], "live", 3])
 def test_what_is_no_object_is_refused(project: Project, asked: Any) -> None:
     with pytest.raises(Invalid):

@@ -4,7 +4,7 @@ They raise Invalid, with every fault at its field.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,6 +21,8 @@ CORRECTIONS = ("holm", "benjamini_hochberg", "bonferroni")  # engine/corrections
 MOST = 200  # signals that are named
 MOST_SLICES = 20
 LONGEST_POLICY = 40
+LONGEST_QUERY = 1000  # characters of what a slice asks for
+MOST_TESTS = 20  # of columns, in one slice
 
 #: Signals that are no kind, by how they begin.
 SIGNAL = re.compile(
@@ -219,20 +221,48 @@ def slices(asked: Any) -> list[JSON]:
     ]
 
 
-#: What is known of rows that come (engine/watching/conditions.py).
-CONDITIONS = frozenset({
-    "q", "match_case", "whole_word", "regex", "label", "unlabelled", "length_from", "length_to",
-    "where",
-})  # fmt: skip
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_QUERY
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_length(value: Any) -> bool:
+    if isinstance(value, str):  # as saved slices may have it
+        return value.isascii() and value.isdigit() and len(value) < 10
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9
+
+
+def _are_tests(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) <= MOST_TESTS and all(map(_is_text, value))
+    )
+
+
+TEXT = (_is_text, f"a text of at most {LONGEST_QUERY} characters")
+FLAG = (_is_flag, "true or false")
+LENGTH = (_is_length, "a number of characters")
+TESTS = (_are_tests, f'a list of at most {MOST_TESTS} texts, such as "age:from:40"')
+#: What is known of rows that come (engine/watching/conditions.py), and how it is written.
+CONDITIONS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "q": TEXT, "match_case": FLAG, "whole_word": FLAG, "regex": FLAG, "label": TEXT,
+    "unlabelled": FLAG, "length_from": LENGTH, "length_to": LENGTH, "where": TESTS,
+}  # fmt: skip
 
 
 def _query_fault(query: Any) -> str:
     if isinstance(query, str):
-        return "" if query.strip() else "Say which rows are meant."
+        known = query.strip() and len(query) <= LONGEST_QUERY
+        return "" if known else f"Say which rows are meant, in 1 to {LONGEST_QUERY} characters."
     if not isinstance(query, Mapping) or not query:
         return 'Say which rows are meant, as in {"q": "refund"} or "age:from:40".'
-    if unknown := sorted(set(map(str, query)) - CONDITIONS):
+    if unknown := sorted(set(map(str, query)) - set(CONDITIONS)):
         return f"{unknown[0]} is not known of rows that come; {', '.join(sorted(CONDITIONS))} are."
+    for name, value in query.items():
+        if not CONDITIONS[name][0](value):
+            return f"{name} is {CONDITIONS[name][1]}."
     return ""
 
 

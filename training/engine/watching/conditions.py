@@ -48,9 +48,10 @@ def chosen(view: "View", query: Mapping[str, Any] | str) -> Mask:
     for name, at_least in (("length_from", True), ("length_to", False)):
         if query.get(name) is not None:
             lengths = _lengths(view)
-            edge = float(query[name])
+            edge = _float(query[name])
             found &= lengths >= edge if at_least else lengths <= edge
-    for one in query.get("where") or ():
+    where = query.get("where") or ()
+    for one in where if isinstance(where, list | tuple) else (where,):
         found &= _fitting(view, str(one))
     return found
 
