@@ -242,6 +242,17 @@ def test_what_was_said_last_of_a_row_stays_last_however_parts_are_joined(store: 
     assert found == {one: label for one, label in last.items() if one in here}
 
 
+@pytest.mark.parametrize(("bound", "most"), [("MOST_BYTES", 100), ("MOST_WINDOWS", 2)])
+def test_what_is_too_much_for_one_look_is_left_to_the_next(
+    store: Store, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    monkeypatch.setattr(taking, bound, most)
+    batches = [("inferences", [row(f"{at}-{n}", hours=n) for n in range(3)]) for at in range(3)]
+    assert store.look(*batches).taken == [0]
+    assert store.look(*batches[1:]).taken == [0]
+    assert len(store.ids()) == 6
+
+
 def test_a_torn_batch_is_set_aside_by_name_and_the_others_are_taken(store: Store) -> None:
     folder = store.folder / "torn"
     folder.mkdir()

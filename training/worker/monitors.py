@@ -44,6 +44,7 @@ JSON = dict[str, Any]
 
 SEATS = 2  # looks that one machine takes at once
 MOST_RECOUNTED = 500  # windows that are counted by a new reference
+AT_ONCE = 1000  # windows that the database is asked about, or told of
 WEEKS = 5  # of windows that tell what traffic is usual
 MOST_CLOSED = timedelta(days=7)  # after the last row, windows without one are closed no more
 UNDER_WAY = (MonitorLook.Status.QUEUED, MonitorLook.Status.WORKING)
@@ -103,7 +104,6 @@ class Watching(Work[MonitorLook]):
     def found(self, row: MonitorLook, result: Mapping[str, Any], folder: Path) -> Columns:
         if row.fits:
             return self._fitted(row, result, folder)
-        inference_parts.keep_blobs(folder)
         inference_parts.keep_blobs(folder)
         kept = folders.store_files(result["parts"], folder / "output")
         monitor = row.monitor
@@ -309,18 +309,20 @@ def _before(monitor: Monitor) -> JSON:
 
 
 def _given(monitor: Monitor, wanted: Mapping[str, Any], folder: Path) -> JSON:
-    there = {one.number: one for one in monitor.windows.filter(number__in=wanted["windows"])}
-    windows: JSON = {str(number): None for number in wanted["windows"]}
+    numbers = wanted["windows"]
+    windows: JSON = {str(number): None for number in numbers}
     (folder / "given").mkdir(exist_ok=True)
-    for number, one in there.items():
-        path = f"given/window-{number}.sums"
-        (folder / path).write_bytes(bytes(one.sums))
-        windows[str(number)] = {
-            "path": path,
-            "rows": one.rows,
-            "late_rows": one.late_rows,
-            "judged": one.is_judged,
-        }
+    for begin in range(0, len(numbers), AT_ONCE):
+        some = monitor.windows.filter(number__in=numbers[begin : begin + AT_ONCE])
+        for one in some.defer("scores", "facts", "slices"):
+            path = f"given/window-{one.number}.sums"
+            (folder / path).write_bytes(bytes(one.sums))
+            windows[str(one.number)] = {
+                "path": path,
+                "rows": one.rows,
+                "late_rows": one.late_rows,
+                "judged": one.is_judged,
+            }
     files: JSON = {}
     for sha256 in wanted["files"]:
         files[sha256] = None
@@ -355,9 +357,14 @@ def _keep_parts(
 def _keep_windows(monitor: Monitor, windows: Iterable[Mapping[str, Any]], folder: Path) -> None:
     """A window that is there takes its new sums; what was said of it by an earlier reference
     stays. Whether it was judged is the alerts' alone."""
-    known = dict(monitor.windows.values_list("number", "pk"))
+    touched = list(windows)
+    if not touched:
+        return
+    first, last = (edge(one["number"] for one in touched) for edge in (min, max))
+    there = monitor.windows.filter(number__gte=first, number__lte=last)
+    known = dict(there.values_list("number", "pk"))
     fresh = []
-    for one in windows:
+    for one in touched:
         columns: JSON = {
             "starts_at": _time(one["starts_at"]),
             "ends_at": _time(one["ends_at"]),
@@ -372,7 +379,7 @@ def _keep_windows(monitor: Monitor, windows: Iterable[Mapping[str, Any]], folder
             MonitorWindow.objects.filter(pk=known[one["number"]]).update(**columns)
         else:
             fresh.append(MonitorWindow(monitor=monitor, number=one["number"], **columns))
-    MonitorWindow.objects.bulk_create(fresh)
+    MonitorWindow.objects.bulk_create(fresh, batch_size=AT_ONCE)
 
 
 def _count_rows(monitor: Monitor, result: Mapping[str, Any]) -> None:

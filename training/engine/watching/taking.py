@@ -33,12 +33,16 @@ JSON = dict[str, Any]
 
 PLAIN = ("id", "text", "prediction", "number", "probabilities", "latency_ms", "version", *LATER)
 MICROSECONDS = 3_600_000_000  # of an hour
+MOST_BYTES = 256 << 20  # of batches, unpacked, that a look takes beyond the first
+MOST_WINDOWS = 2000  # of hours that new rows fall into, likewise
 
 
 def take(config: Mapping[str, Any], folder: Path, wants: Files) -> Taken:
-    """Read the batches of a look."""
+    """Read the batches of a look; those that would be too much for it are left to the next."""
     look = _Look(config, folder, wants)
     for batch in config["batches"]:
+        if look.is_full:
+            break
         look.read(batch)
     return look.taken()
 
@@ -55,6 +59,12 @@ class _Look:
         self.done: list[int] = []
         self.refused: list[JSON] = []
         self.repeated = 0
+        self.bytes = 0
+        self.windows: set[int] = set()
+
+    @property
+    def is_full(self) -> bool:
+        return self.bytes > MOST_BYTES or len(self.windows) > MOST_WINDOWS
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -65,6 +75,7 @@ class _Look:
         except (OSError, ValueError, zlib.error) as error:
             self.refused.append({"batch": batch["id"], "sentence": f"It cannot be read: {error}"})
             return
+        self.bytes += len(raw)
         if batch["kind"] == "inferences":
             self._inferences(lines)
         elif batch["kind"] == "forget":
@@ -75,6 +86,9 @@ class _Look:
 
     def _inferences(self, lines: list[JSON]) -> None:
         came = self.history.known.are(known.hashes(one["id"] for one in lines))
+        if self.monitor["window_hours"]:
+            times = np.fromiter((one["time"] for one in lines), dtype=np.int64, count=len(lines))
+            self.windows.update(self._windows(times).tolist())
         for line, before in zip(lines, came, strict=True):
             identity = line["id"]
             if identity in self.rows or (before and identity not in self.gone):
