@@ -18,7 +18,7 @@ from distillhub.lib import exposition, told
 from projects.models import Project
 from tests import make
 from tests.conftest import api_of
-from training.models import Run
+from training.models import InferenceBatch, Run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = re.compile(r'^([a-z_]+)\{((?:[a-z]+="(?:[^"\\]|\\.)*",?)*)\} (\S+)$')
@@ -61,6 +61,20 @@ def test_runs_queues_and_workers_are_told(client: Client, project: Project) -> N
     assert found['distillhub_jobs_waiting{kind="ingestion"}'] == 0
     assert found['distillhub_store_bytes{kind="datasets"}'] >= 0
     assert found["distillhub_home_free_bytes{}"] > 0
+    assert found["distillhub_monitor_inbox_rows{}"] == 0
+
+
+def test_what_monitors_wait_for_is_told(client: Client, project: Project) -> None:
+    incident = make.incident(make.monitor(make.model_version(project)), severity="critical")
+    for rows in (3, 4):
+        InferenceBatch.objects.create(
+            monitor=incident.monitor, kind="inferences", rows=rows, body=b""
+        )
+    found = read(client)
+    assert found["distillhub_monitor_inbox_rows{}"] == 7
+    assert 0 <= found["distillhub_monitor_inbox_oldest_seconds{}"] < 60
+    assert found['distillhub_incidents_open{severity="critical"}'] == 1
+    assert found['distillhub_incidents_open{severity="notice"}'] == 0
 
 
 def test_a_thousand_runs_cost_no_more_queries_than_one(
@@ -68,7 +82,7 @@ def test_a_thousand_runs_cost_no_more_queries_than_one(
 ) -> None:
     for _ in range(20):
         make.run(project)
-    with django_assert_max_num_queries(14):  # type: ignore[operator] # one for each kind of work
+    with django_assert_max_num_queries(18):  # type: ignore[operator] # one for each kind of work
         read(client)
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told of the fleet, in some ten queries however many rows there are."""
+"""What Prometheus is told of the fleet, in some fifteen queries however many rows there are."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,12 +9,14 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Count, F, Min, Sum
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from distillhub import __version__
 from distillhub.lib import exposition, readiness
 from distillhub.lib.exposition import Family
 from projects.models import DatasetVersion, ModelVersion
-from training.models import Artifact, Run, Worker
+from training.engine.alerting import SEVERITIES
+from training.models import Artifact, Incident, InferenceBatch, Run, Worker
 from training.services import workers
 from training.worker import reaper
 
@@ -55,6 +57,7 @@ def _rows() -> Iterator[Family]:
     yield _jobs()
     yield from _workers()
     yield _stored()
+    yield from _monitors()
 
 
 def _runs() -> Family:
@@ -131,6 +134,28 @@ def _stored() -> Family:
     models = ModelVersion.objects.aggregate(total=Sum("size_bytes"))
     family.add(models["total"] or 0, kind="models")
     return family
+
+
+def _monitors() -> Iterator[Family]:
+    waiting = Family(
+        "distillhub_monitor_inbox_rows",
+        "gauge",
+        "Rows that monitors were sent and no look took in.",
+    )
+    age = Family(
+        "distillhub_monitor_inbox_oldest_seconds",
+        "gauge",
+        "For how long the oldest of them has waited.",
+    )
+    found = InferenceBatch.objects.aggregate(count=Sum("rows"), since=Min("received_at"))
+    waiting.add(found["count"] or 0)
+    age.add(_seconds(found["since"], timezone.now()))
+    incidents = Family("distillhub_incidents_open", "gauge", "Open incidents by severity.")
+    counted = Incident.objects.open().order_by().values_list("severity").annotate(Count("pk"))
+    by_severity = dict(counted)
+    for severity in SEVERITIES:
+        incidents.add(by_severity.get(severity, 0), severity=severity)
+    yield from (waiting, age, incidents)
 
 
 def _seconds(since: datetime | None, now: datetime) -> float:
