@@ -169,6 +169,9 @@ def test_rules_of_a_signal_stand_before_those_of_its_kind_and_of_all(monitor: Mo
 # What is said ------------------------------------------------------------------------------------
 
 
+AGAIN = ["Distil again, on these rows."]
+
+
 def measured(value: float, rows_: int = 200) -> JSON:
     return {"value": value, "low": value - 0.05, "high": value + 0.05, "rows": rows_}
 
@@ -194,8 +197,39 @@ def test_inputs_that_move_without_harm_are_told_so(monitor: Monitor) -> None:
     assert incident.sentence.endswith("So far no harm is seen.")
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "harm", "says"),
+    [
+        ({"value": 0.7, "low": 0.4, "high": 0.89, "rows": 10}, "likely", "harm is likely"),
+        ({"value": 0.8, "low": 0.49, "high": 0.94, "rows": 10}, "too few rows", "Too few rows"),
+        ({"value": 0.9, "low": 0.86, "high": 0.93, "rows": 200}, "none seen", "no harm is seen"),
+    ],
+)
+def test_no_harm_is_told_only_where_it_would_have_been_seen(
+    monitor: Monitor, accuracy: JSON, harm: str, says: str
+) -> None:
+    quiet = {"grew": [], "advice": ["What drifts does no harm so far."]}
+    scores = {
+        "input.age": MOVED,
+        "accuracy": score(0.0, 0.02, "accuracy", facts={"reference": 0.92}),
+        "whose_fault": score(0.0, 0.5, "whose_fault", facts=quiet),
+    }
+    incident = opened(monitor, scores, facts={"accuracy": accuracy})
+    assert incident.facts["harm"] == harm
+    assert says in incident.sentence
+    assert incident.facts["advice"] == []  # that faults of few rows did not grow proves nothing
+
+
+def test_that_the_student_alone_errs_more_is_no_good_health(monitor: Monitor) -> None:
+    fault = score(0.001, 1e-4, "whose_fault", facts={"grew": ["student_wrong"], "advice": AGAIN})
+    facts = {"accuracy": measured(0.92)}
+    incident = opened(monitor, {"input.age": MOVED, "whose_fault": fault}, facts=facts)
+    assert incident.facts["harm"] == "likely"
+    assert incident.sentence.endswith(AGAIN[0])
+
+
 def test_harm_is_told_with_whose_fault_it_is(monitor: Monitor) -> None:
-    fault = score(0.2, 1e-7, "whose_fault", facts={"advice": ["Distil again, on these rows."]})
+    fault = score(0.2, 1e-7, "whose_fault", facts={"grew": ["student_wrong"], "advice": AGAIN})
     fell = score(0.2, 1e-7, "agreement", facts={"reference": 0.95})
     incident = opened(
         monitor,

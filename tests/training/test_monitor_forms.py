@@ -208,15 +208,35 @@ def test_settings_outlive_the_dataset_and_the_alias(
     assert (after.notes, after.is_fitted, after.version) == ("more", True, monitor.version)
 
 
-def test_rules_that_are_cleared_fall_back_to_the_defaults(monitor: Monitor, erins: Client) -> None:
-    typed = form_of(erins, monitor)
-    ruled = {"opens": "1", "least": "serious", "quiet_from": "22:00", "quiet_until": "07:00"}
-    erins.post(f"{PAGES}live/settings/", typed | ruled)
-    after = monitors.find(project=monitor.project, name="live")
-    assert (after.rules, after.alerting["least"]) == ({"*": {"opens": 1}}, "serious")
+def test_settings_leave_alerts_to_their_own_page(monitor: Monitor, erins: Client) -> None:
+    monitor.rules, monitor.alerting = {"*": {"opens": 1}}, {"least": "serious"}
+    monitor.save()
+    page = erins.get(f"{PAGES}live/settings/").content.decode()
+    assert 'name="opens"' not in page
+    assert page.count('href="/p/intents/monitors/live/alerts/"') == 2  # the tab, and the words
+    typed = form_of(erins, monitor) | {"opens": "3", "notes": "more"}
     erins.post(f"{PAGES}live/settings/", typed)
     after = monitors.find(project=monitor.project, name="live")
-    assert (after.rules, after.alerting) == ({}, {})
+    assert (after.rules, after.alerting) == ({"*": {"opens": 1}}, {"least": "serious"})
+    assert after.notes == "more"
+
+
+def test_a_new_one_takes_rules_of_all_signals(shipped: ModelVersion, erins: Client) -> None:
+    ruled = {"opens": "1", "least": "serious", "quiet_from": "22:00", "quiet_until": "07:00"}
+    typed = {"name": "live", "model": "small@production", "reference": "messages@1:test"}
+    known = {"window": "rows", "window_rows": "500", "teacher": "default"}
+    erins.post(f"{PAGES}new/", typed | known | ruled)
+    made = Monitor.objects.get()
+    assert (made.rules, made.alerting["least"]) == ({"*": {"opens": 1}}, "serious")
+    assert made.alerting["quiet_hours"]["from"] == "22:00"
+
+
+def test_the_suggested_name_follows_the_model_until_it_is_typed(
+    shipped: ModelVersion, erins: Client
+) -> None:
+    at = f"{PAGES}new/?model=small@production&name="
+    assert 'value="small"' in erins.get(f"{at}big").content.decode()
+    assert 'value="mine"' in erins.get(f"{at}mine").content.decode()
 
 
 def test_settings_are_shown_to_who_may_not_change_them(monitor: Monitor, vera: User) -> None:

@@ -70,6 +70,19 @@ def test_a_quiet_monitor_says_that_all_is_as_it_was(client: Client, project: Pro
     assert "What to do" not in page
 
 
+def test_a_share_that_chance_hardly_explains_is_not_called_as_it_was(
+    client: Client, project: Project
+) -> None:
+    reference = {"accuracy": {"value": 0.9}}
+    monitor = rows.fitted(project, rows=500, reference=reference)
+    fell = {"accuracy": {"value": 0.583, "low": 0.32, "high": 0.81, "rows": 12}}
+    rows.window(monitor, 1, facts=fell)
+    page = read(client, here(monitor))
+    assert "All is as it was" not in page
+    assert "But accuracy was 58.3 % of 12 rows lately, 90.0 % on the reference." in page
+    assert "Send more labels" in page
+
+
 def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> None:
     """Silence of a few rows with label and answer is no proof that drift does no harm."""
     quiet = {"whose_fault": [{"facts": {"grew": [], "advice": ["It does no harm so far."]}}]}
@@ -103,6 +116,23 @@ def test_what_to_do_depends_on_what_is_known(signals: dict[str, float], says: st
         for key, level in signals.items()
     ]
     assert says in monitor_words.advice(found, monitor_words.moving(found))
+
+
+@pytest.mark.parametrize(
+    ("interval", "says"),
+    [
+        ([0.93, 0.97], "nothing to retrain for"),
+        ([0.62, 0.99], "too few rows"),  # a large fall could hide in it
+        ([0.55, 0.80], "seems to do worse"),  # too small for an alert, and no proof of good health
+    ],
+)
+def test_no_harm_is_said_only_where_it_would_have_been_seen(
+    interval: list[float], says: str
+) -> None:
+    length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
+    facts = {"agreement": 0.9, "interval": interval, "reference": 0.95}
+    asked = Signal("agreement", "agreement", "Teacher", [0.4], {"facts": facts}, 0.4)
+    assert says in monitor_words.advice([length, asked], [length])
 
 
 def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> None:

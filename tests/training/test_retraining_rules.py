@@ -261,6 +261,9 @@ def test_old_rows_may_be_worse_by_the_margin_alone(
     policy = retraining_policy.complete({})
     found = judging._kept(told(difference, low, high), comparison.ACCURACY, NAMED, policy)
     assert found["passed"] is passed
+    # What is allowed, and not what may have happened.
+    end = "Asked: at most 2 points worse, at the worse end of the interval."
+    assert found["sentence"].endswith(end)
 
 
 def test_better_on_live_rows_is_shown_by_the_interval_and_by_enough_rows() -> None:

@@ -69,13 +69,17 @@ class MonitorDraft:
         text, offered = self.texts, self.choices
         if not text["model"] and offered.models:
             text["model"] = offered.models[0][1][0][0]
-        if not text["name"] and offered.version is not None:
-            text["name"] = offered.version.model.name
+        if offered.version is not None and text["name"] in {"", *self._model_names()}:
+            text["name"] = offered.version.model.name  # of another model, it was never typed
         known = [key for key, _ in offered.references]
         if text["reference"] not in (*known, OWN_TRAFFIC, PAST_TRAFFIC):
             text["reference"] = self._usual_reference(known)
         if text["teacher"] not in {key for key, _ in offered.teachers}:
             text["teacher"] = "default"
+
+    def _model_names(self) -> set[str]:
+        """That a name was suggested after."""
+        return {key.partition("@")[0] for _, models in self.choices.models for key, _ in models}
 
     def _usual_reference(self, known: list[str]) -> str:
         """The test rows of the run that made the model; else the newest dataset's."""
@@ -122,8 +126,9 @@ class MonitorDraft:
             "retention_days": number(text["retention_days"]),
             "kept_share": _share(text["kept_percent"]),
             "correction": text["correction"],
-            "alerts": self._alerts(),
         }
+        if self.is_new:  # they have a page of their own, with every rule, afterwards
+            told["alerts"] = self._alerts()
         if text["minimum_rows"].strip():
             told["minimum_rows"] = number(text["minimum_rows"])
         if text["teacher"] != "default":
@@ -173,26 +178,18 @@ class MonitorDraft:
         return found
 
     def _alerts(self) -> JSON:
+        """Of a new monitor."""
         text = self.texts
-        kept = dict(self.monitor.alerting) if self.monitor is not None else {}
-        rules = dict(self.monitor.rules) if self.monitor is not None else {}
-        every = {key: value for key, value in rules.pop("*", {}).items() if key not in OF_ALL}
-        every |= {name: number(text[name]) for name in OF_ALL if text[name].strip()}
-        if every:
-            rules["*"] = every
-        quiet = kept.pop("quiet_hours", None) or {}
-        for name in ("least", "silence_hours"):
-            kept.pop(name, None)
-        told: JSON = {**kept, "rules": rules}
+        every = {name: number(text[name]) for name in OF_ALL if text[name].strip()}
+        told: JSON = {"rules": {"*": every} if every else {}}
         if text["least"]:
             told["least"] = text["least"]
         if text["silence_hours"].strip():
             told["silence_hours"] = number(text["silence_hours"])
         if text["quiet_from"].strip() or text["quiet_until"].strip():
-            days = quiet.get("days", [])
             told["quiet_hours"] = {
                 "from": text["quiet_from"], "until": text["quiet_until"],
-                "zone": text["quiet_zone"] or "UTC", "days": days,
+                "zone": text["quiet_zone"] or "UTC", "days": [],
             }  # fmt: skip
         return told
 
@@ -257,8 +254,6 @@ def _place(at: str) -> str:
 
 def _texts(monitor: Monitor) -> dict[str, str]:
     """As a person would have typed it."""
-    every = monitor.rules.get("*", {})
-    quiet = monitor.alerting.get("quiet_hours") or {}
     texts = {
         "name": monitor.name,
         "notes": monitor.notes,
@@ -278,12 +273,6 @@ def _texts(monitor: Monitor) -> dict[str, str]:
         "retention_days": fields.written(monitor.retention_days),
         "kept_percent": fields.written(round(monitor.kept_share * 100, 4)),
         "correction": monitor.correction,
-        **{name: fields.written(every.get(name)) for name in OF_ALL},
-        "least": str(monitor.alerting.get("least", "")),
-        "silence_hours": fields.written(monitor.alerting.get("silence_hours")),
-        "quiet_from": quiet.get("from", ""),
-        "quiet_until": quiet.get("until", ""),
-        "quiet_zone": quiet.get("zone", "UTC"),
         "slices": json.dumps(monitor.slices, ensure_ascii=False) if monitor.slices else "",
     }
     reference = monitor_told.reference(monitor)

@@ -198,8 +198,8 @@ def _kept(old: JSON, measure: Measure, champion: ModelVersion, policy: Mapping[s
     allowed = asked * old["champion"] if measure.falls else asked
     worst = high if measure.falls else -low
     sentence = (
-        f"{old['sentence']} At the worse end of the interval it may be "
-        f"{_size(allowed, measure)} worse."
+        f"{old['sentence']} Asked: at most {_size(allowed, measure)} worse, at the worse end of "
+        "the interval."
     )
     return {**rule, "passed": worst <= allowed, "sentence": sentence}
 
@@ -217,8 +217,8 @@ def _gained(new: JSON, measure: Measure, champion: ModelVersion, policy: Mapping
     if new["rows"] < FEW:
         sentence += f" Fewer than {FEW} rows say too little."
     else:
-        least = _size(wanted, measure) if wanted else "more than nothing"
-        sentence += f" At the worse end of the interval {least} is asked."
+        least = f"more than {_size(wanted, measure)} better" if wanted else "better"
+        sentence += f" Asked: {least}, at the worse end of the interval."
     if new["teacher_labels"]:
         many = ui.grouped(new["teacher_labels"])
         sentence += (

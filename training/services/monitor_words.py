@@ -9,6 +9,7 @@ from training.engine import shares
 from training.models import Incident, Monitor, MonitorWindow
 from training.services import signals
 from training.services.signals import QUALITY, TRAFFIC, Signal
+from training.worker import incident_words
 
 JSON = dict[str, Any]
 
@@ -24,6 +25,7 @@ CAVEAT = (
     "rows changed, and far too high where rows are of a kind that the student never learned: "
     "believe the sampled teacher, and labels, first."
 )
+MORE = "So few rows prove nothing yet. Send more labels, or have the teacher asked more often."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def standing(
         )
     if incident is not None:
         tone = "warn" if incident.severity == "notice" else "bad"
-        return Standing("moved", incident.sentence, tone, changes, advice(found, moved, fault))
+        said = incident.sentence
+        for one in (incident.facts or {}).get("advice") or []:  # it stands beside "What to do"
+            said = said.replace(str(one), "").strip()
+        return Standing("moved", said, tone, changes, advice(found, moved, fault))
     if not windows:
         if monitor.rows:
             return Standing(
@@ -75,7 +80,25 @@ def standing(
             "quiet", "The newest windows have too few rows to say anything.", "wait", [],
             f"A window needs {monitor.minimum_rows} rows. Send more, or make windows longer.",
         )  # fmt: skip
+    if doubt := _doubt(monitor, windows):
+        return Standing("quiet", f"No signal is beyond the limits. {doubt}", "warn", [], MORE)
     return Standing("quiet", "All is as it was on the reference.", "good")
+
+
+def _doubt(monitor: Monitor, windows: Sequence[MonitorWindow]) -> str:
+    """That a share is lower than chance explains, though by too few rows for its detector."""
+    for name in ("accuracy", "agreement"):
+        fact = newest_fact(windows, name)
+        before = (monitor.reference or {}).get(name)
+        if not isinstance(fact, Mapping) or not isinstance(before, Mapping):
+            continue
+        found = {**fact, "reference": before.get("value")}
+        if incident_words.is_lower(found):
+            now, then = ui.percent(found["value"]), ui.percent(found["reference"])
+            rows = round(found.get("rows") or 0)
+            of = f"{ui.grouped(rows)} row{'' if rows == 1 else 's'}"
+            return f"But {signals.words(name)} was {now} of {of} lately, {then} on the reference."
+    return ""
 
 
 def moving(found: Sequence[Signal]) -> list[Signal]:
@@ -126,6 +149,17 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         return "More or less came than usual, or answers took longer: ask who serves the model."
     by_key = {one.key: one for one in found}
     seen = [by_key[key] for key in HARM if key in by_key and by_key[key].level is not None]
+    shown = [one for one in map(_measured, seen) if one]
+    if any(map(incident_words.is_lower, shown)):
+        return (
+            "What comes is different, and the student seems to do worse on it: agreement or "
+            "accuracy is lower than chance explains. Read the rows; the next windows will tell."
+        )
+    if shown and not any(map(incident_words.is_telling, shown)):
+        return (
+            "What comes is different, and too few rows have a label or the teacher's answer to say "
+            "whether that does harm. Send more labels, or let the teacher be asked more often."
+        )
     if seen:
         return (
             "What comes is different, but labels and teacher see no harm in it so far. Watch it; "
@@ -135,6 +169,15 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "
         "the teacher be asked about a share of the rows."
     )
+
+
+def _measured(signal: Signal) -> JSON:
+    """A share of the newest window, its interval and the reference's; {} of whose fault it is."""
+    facts = (signal.score or {}).get("facts") or {}
+    if signal.key not in facts or not facts.get("interval"):
+        return {}
+    low, high = facts["interval"]
+    return {"low": low, "high": high, "reference": facts.get("reference")}
 
 
 def _rang(signal: Signal) -> bool:

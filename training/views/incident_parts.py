@@ -25,7 +25,9 @@ MEASURED = (
 )
 HARM = {
     "seen": ("Harm is seen", "The student errs more than before.", "bad"),
-    "none seen": ("No harm so far", "The student is as right as before.", "good"),
+    "likely": ("Likely", "Worse than chance explains. No alert is open about it yet.", "warn"),
+    "too few rows": ("Can't tell yet", "Too few rows have a label or an answer.", "wait"),
+    "none seen": ("No harm so far", "What was measured is no lower than before.", "good"),
     "unknown": ("Not known", "No labels came, and the teacher was not asked.", "wait"),
 }
 CHARTS = 2  # signals that are drawn

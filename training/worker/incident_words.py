@@ -7,7 +7,7 @@
      "rows": [ids],                                                   the most foreign, far first
      "agreement", "accuracy", "estimated_accuracy": {"value", "low", "high", "rows", "reference"},
      "advice": [sentences],                                           of engine/whose_fault
-     "harm": "seen" | "none seen" | "unknown"}
+     "harm": "seen" | "likely" | "too few rows" | "none seen" | "unknown"}
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,7 +53,16 @@ CALLED = {
     "latency": "the latency",
     SILENCE: "traffic",
 }
-UNKNOWN_HARM = "Whether it does harm is not known: no labels came, and the teacher was not asked."
+#: A fall that could hide behind this many rows: their interval reaches so far below the reference.
+COULD_HIDE = 0.1
+#: What a sentence says of harm, where no signal of it is open.
+HARM = {
+    "likely": "That is worse than chance explains: harm is likely, though no alert is open about "
+    "it yet.",
+    "too few rows": "Too few rows were measured to say whether it does harm.",
+    "none seen": "So far no harm is seen.",
+    "unknown": "Whether it does harm is not known: no labels came, and the teacher was not asked.",
+}
 
 
 def called(signal: str) -> str:
@@ -91,12 +100,13 @@ def facts(monitor: Monitor, window: MonitorWindow, signals: Sequence[str]) -> JS
         measured = window.facts.get(name)
         if isinstance(measured, dict) and measured.get("value") is not None:
             told[name] = {**measured, "reference": _reference(monitor, window, name)}
-    fault = next(iter(window.scores.get("whose_fault") or []), None)
-    told["advice"] = list(((fault or {}).get("facts") or {}).get("advice") or [])
+    fault = ((window.scores.get("whose_fault") or [{}])[0].get("facts")) or {}
+    # That faults did not grow is no proof, and no advice: few rows have a label and an answer.
+    told["advice"] = list(fault.get("advice") or []) if fault.get("grew") else []
+    told["harm"] = _harm(told, signals)
     if "teacher_drift" in signals:
         for one in window.scores.get("teacher_drift") or []:
             told["advice"] += one["facts"].get("advice") or []
-    told["harm"] = _harm(told, signals)
     return told
 
 
@@ -130,13 +140,10 @@ def sentence(
     moved = [one for one in signals if one != SILENCE]
     said = [f"Since {moment(since, monitor)} {_moved(moved)}{_where(facts)}."]
     said += filter(None, (_agreement(facts), _accuracy(facts), _estimated(facts)))
-    if facts.get("harm") == "seen":
-        # That the student is to be distilled again, or that the world is new.
-        said += [one for one in facts.get("advice") or [] if "no harm" not in one]
-    elif facts.get("harm") == "none seen":
-        said.append("So far no harm is seen.")
-    else:
-        said.append(UNKNOWN_HARM)
+    if facts.get("harm") != "seen":
+        said.append(HARM[facts.get("harm") or "unknown"])
+    # That the student is to be distilled again, or that the world is new.
+    said += facts.get("advice") or []
     if SILENCE in signals:
         said.append("And the traffic stopped.")
     return cut(" ".join(said))
@@ -223,10 +230,30 @@ def _compared(found: Mapping[str, Any], of: str) -> str:
 
 
 def _harm(told: Mapping[str, Any], signals: Iterable[str]) -> str:
+    """Seen by an alert alone. Without one, what was measured may be lower than chance explains, or
+    too little to show even a large fall: neither is called harmless."""
     if any(kind_of(one) in HARMFUL for one in signals):
         return "seen"
-    measured = any((told.get(name) or {}).get("rows") for name in ("agreement", "accuracy"))
-    return "none seen" if measured else "unknown"
+    measured = [
+        told[name] for name in ("agreement", "accuracy") if (told.get(name) or {}).get("rows")
+    ]
+    if told.get("advice") or any(is_lower(one) for one in measured):
+        return "likely"
+    if not measured:
+        return "unknown"
+    return "none seen" if any(map(is_telling, measured)) else "too few rows"
+
+
+def is_lower(found: Mapping[str, Any]) -> bool:
+    """Whether the whole interval of a share lies below the reference."""
+    high, before = found.get("high"), found.get("reference")
+    return high is not None and before is not None and bool(high < before)
+
+
+def is_telling(found: Mapping[str, Any]) -> bool:
+    """Whether a large fall would have been seen in it: one of `COULD_HIDE` is not within it."""
+    low, before = found.get("low"), found.get("reference")
+    return low is None or before is None or bool(low >= before - COULD_HIDE)
 
 
 def _reference(monitor: Monitor, window: MonitorWindow, signal: str) -> float | None:
