@@ -159,9 +159,11 @@ def of_upload(file: IO[bytes], name: str, place: int) -> bytes | None:
 
 def playable(encoded: bytes) -> bytes:
     """A stored sound as a WAV of one channel and sixteen bits, made anew from its samples alone,
-    of at most PLAYED_SECONDS."""
+    of at most PLAYED_SECONDS. Raises TooLarge, and whatever libsndfile raises for what is none."""
     with soundfile.SoundFile(io.BytesIO(encoded)) as file:
-        rate = file.samplerate
+        rate, channels = file.samplerate, file.channels
+        if rate > MOST_RATE or channels > MOST_CHANNELS:
+            raise TooLarge(f"It has {rate:,} samples a second in {channels} channels.")
         samples = file.read(PLAYED_SECONDS * rate, dtype="float32", always_2d=True)
     out = io.BytesIO()
     soundfile.write(out, samples.mean(axis=1), rate, format="WAV", subtype="PCM_16")

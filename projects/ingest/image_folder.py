@@ -130,8 +130,11 @@ def read_picture(archive: Archive, info: File) -> Picture:
 
 
 def thumbnail(encoded: bytes, size: int) -> bytes:
-    """A stored picture as a PNG of at most `size` pixels, made anew from its pixels alone."""
+    """A stored picture as a PNG of at most `size` pixels, made anew from its pixels alone. Raises
+    TooLarge, and whatever Pillow raises for what is none."""
     with Image.open(io.BytesIO(encoded), formats=KINDS) as opened:
+        if opened.width * opened.height > MOST_PIXELS:
+            raise TooLarge(_too_large("The picture"))
         opened.load()
         image: Image.Image = opened
         if image.mode not in {"L", "RGB", "RGBA"}:

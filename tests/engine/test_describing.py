@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from tests.engine import jobs
 from training.engine import tokenization
-from training.engine.descriptors import DESCRIPTORS, READS
+from training.engine.descriptors import DESCRIPTORS, READS, reading
 from training.engine.watching import describing
 
 BROKEN: dict[str, list[Any]] = {
@@ -124,6 +124,20 @@ def test_a_large_photograph_is_looked_at_in_a_small_copy_and_told_of_in_its_own_
     said = describing.describe("image", [file.getvalue()])
     assert said["described.size"].tolist() == [3_000_000]
     assert said["described.brightness"][0] == pytest.approx(0.5, abs=0.01)
+
+
+def test_pictures_that_have_programs_run_are_none() -> None:
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 3), 128, dtype=np.uint8)).save(file, "EPS")
+    assert reading.picture(file.getvalue()) is None
+    assert reading.picture(png(np.zeros((8, 8)))) is not None
+
+
+def test_a_sound_whose_minute_fits_no_memory_is_none() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros((100, 9)), 8000, format="WAV")
+    assert reading.wave(file.getvalue()) is None
+    assert reading.wave(b"RIFF") is None
 
 
 def test_sounds_are_long_loud_silent_and_high_as_they_are() -> None:

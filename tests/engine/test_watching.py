@@ -13,7 +13,7 @@ import pytest
 
 from tests.engine.watched_rows import baseline, rows
 from training.engine.detectors import DETECTORS, StreamDetector
-from training.engine.watching import conditions, counting, scoring, signals, streams, usual
+from training.engine.watching import conditions, counting, facts, scoring, signals, streams, usual
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.counting import View, count, later
 from training.engine.watching.distinct import MOST, Distinct
@@ -388,3 +388,9 @@ def test_a_slice_that_cannot_be_understood_holds_no_row_and_ends_no_look(
     fitted: Baseline, query: Any
 ) -> None:
     assert not conditions.chosen(View.of(rows(20), fitted), query).any()
+
+
+def test_names_without_end_take_no_room_in_a_window(fitted: Baseline) -> None:
+    told = [f"{one:04d}" + "x" * 20_000 for one in range(500)]
+    sums = of(rows(500, prediction=pa.array(told)), fitted)
+    assert len(json.dumps(facts.of(sums, fitted))) < 100_000

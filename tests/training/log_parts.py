@@ -30,7 +30,8 @@ def take_in(monitor: Monitor, folder: Path) -> taking.Taken:
     folder.mkdir(parents=True)
     config: dict[str, Any] = {
         "now": timezone.now().timestamp(),
-        "monitor": monitors._told(monitor) | {"input": READS.get(monitor.task, "image")},
+        "monitor": monitors._told(monitor)
+        | {"input": READS.get(monitor.task, monitor.task.split("-")[0])},
         "model": None,
         "parts": [monitors._part(one) for one in monitor.parts.order_by("day", "pk")],
         "batches": monitors._batches(monitor, folder),

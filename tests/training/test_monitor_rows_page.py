@@ -2,6 +2,7 @@
 parts, sketches and planes."""
 
 import base64
+import io
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from django.test import Client
 from django.utils import timezone
+from PIL import Image
 
 from distillhub.lib import storage
 from distillhub.templatetags import ui
@@ -139,6 +142,24 @@ def test_pictures_are_shown_made_anew(client: Client, project: Project, tmp_path
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.content.startswith(b"\x89PNG")
     assert "sandbox" in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("kind", ["image", "audio"])
+def test_what_cannot_be_decoded_or_is_too_large_is_not_here(
+    client: Client, project: Project, tmp_path: Path, kind: str
+) -> None:
+    task = f"{kind}-classification"
+    version = make.model_version(project, "eyes", task=task, labels=["no", "yes"])
+    monitor = make.monitor(version, task=task)
+    bomb = io.BytesIO()
+    if kind == "image":
+        Image.new("1", (6000, 6000)).save(bomb, "PNG")
+    else:
+        soundfile.write(bomb, np.zeros((100, 9)), 8000, format="WAV")
+    for place, content in enumerate((b"<svg onload=alert(1)>", bomb.getvalue())):
+        given = {"base64": base64.b64encode(content).decode()}
+        sent(monitor, tmp_path, {"id": f"{place}", "input": given})
+        assert client.get(here(monitor, f"file/?id={place}")).status_code == 404
 
 
 def test_rows_of_a_window_become_a_version_of_its_dataset(

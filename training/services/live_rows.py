@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from distillhub.lib import storage
@@ -11,6 +12,8 @@ from projects.models import DatasetVersion, User
 from projects.services import operations
 from training.models import Monitor, MonitorWindow
 from training.services import inferences
+
+log = logging.getLogger(__name__)
 
 OPERATION = "live"  # operations/live.py
 MOST_PIXELS = 480
@@ -30,9 +33,13 @@ def content(*, monitor: Monitor, row_id: str) -> bytes:
             encoded = file.read()
     except storage.Damaged as error:
         raise Missing(str(error)) from None
-    if monitor.task.startswith("audio"):
-        return audio_folder.playable(encoded)
-    return image_folder.thumbnail(encoded, MOST_PIXELS)
+    try:
+        if monitor.task.startswith("audio"):
+            return audio_folder.playable(encoded)
+        return image_folder.thumbnail(encoded, MOST_PIXELS)
+    except Exception as error:  # a decoder meets anything in what people send
+        log.info("What was sent of %s cannot be shown: %s", monitor, type(error).__name__)
+        raise Missing("What was sent is too large to be shown, or cannot be read.") from None
 
 
 def dataset_of(*, monitor: Monitor) -> DatasetVersion | None:

@@ -12,8 +12,11 @@ from PIL import Image
 
 Floats = NDArray[np.float32]
 
+#: As datasets take them (projects/ingest/image_folder.py); some others run programs, as EPS does.
+KINDS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MOST_PIXELS = 50_000_000  # of a picture that is opened
 SIDE = 512  # pixels: of what is larger, a smaller copy is looked at
+MOST_RATE, MOST_CHANNELS = 192_000, 8  # of a sound: a minute of them fits memory
 LONGEST = 60.0  # seconds of a sound that are listened to
 
 
@@ -39,11 +42,11 @@ class Wave:
 
 
 def picture(content: Any) -> Picture | None:
-    """Of an encoded PNG, JPEG or whatever Pillow reads."""
+    """Of an encoded picture of one of KINDS."""
     if not isinstance(content, bytes):
         return None
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with Image.open(io.BytesIO(content), formats=KINDS) as opened:
             width, height = opened.size
             if width * height > MOST_PIXELS:
                 return None
@@ -65,6 +68,8 @@ def wave(content: Any) -> Wave | None:
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             rate, frames = int(file.samplerate), int(file.frames)
+            if rate > MOST_RATE or file.channels > MOST_CHANNELS:
+                return None
             heard = file.read(int(LONGEST * rate), dtype="float32", always_2d=True)
     except Exception:  # as above
         return None

@@ -122,7 +122,8 @@ class View:
         if self.baseline.says_numbers and self.numbers is not None:
             found["prediction"] = ("numbers", self.numbers)
         elif self.baseline.task not in WRITTEN:
-            found["prediction"] = ("categories", self.predicted)
+            names = [None if one is None else one[: describing.MOST_WORD] for one in self.predicted]
+            found["prediction"] = ("categories", names)
         return found
 
     @functools.cached_property
