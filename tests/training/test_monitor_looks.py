@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import threading
+import time
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from distillhub.lib import storage
@@ -21,7 +24,7 @@ from tests.conftest import api_of
 from training.engine.watching import reference_rows
 from training.engine.watching.baseline import NAME, Baseline
 from training.engine.watching.windows import Sums
-from training.models import InferenceBatch, Monitor, MonitorLook
+from training.models import InferenceBatch, Monitor, MonitorLook, MonitorWindow
 from training.services import inferences, monitor_health, monitors, windows
 from training.worker import dispatch, folders, following, monitor_patience
 from training.worker import monitors as looking
@@ -322,6 +325,37 @@ def test_a_worker_that_dies_loses_nothing_and_doubles_nothing(
     report: Any = newest.report
     (state,) = report["streams"]["error_stream"]
     assert state["state"]["width"] == 80
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="one writes at a time")
+def test_a_monitor_is_deleted_while_a_look_is_written_down(monitor: Monitor) -> None:
+    half, faults = threading.Event(), []
+    pid = make_look(monitor)
+
+    def write() -> None:
+        try:
+            with transaction.atomic():
+                MonitorLook.objects.filter(pk=pid).update(rows=1)
+                monitor.windows.create(number=7, starts_at=BEGAN, ends_at=BEGAN)
+                half.set()
+                time.sleep(0.5)
+                monitor.parts.create(kind="rows", day=BEGAN.date(), rows=1, size_bytes=1)
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert half.wait(10)
+    monitors.remove(monitor=monitor)
+    thread.join(10)
+    assert faults == []
+    assert not MonitorWindow.objects.exists()
+
+
+def make_look(monitor: Monitor) -> int:
+    return MonitorLook.objects.create(monitor=monitor, created_by=monitor.created_by).pk
 
 
 def test_a_child_that_is_killed_leaves_everything_to_the_next_look(

@@ -116,7 +116,11 @@ def refit(*, monitor: Monitor, by: User) -> Monitor:
 
 def remove(*, monitor: Monitor) -> None:
     """With its windows, incidents and rows; files in storage go within a day."""
-    monitor.delete()
+    with transaction.atomic():
+        # What a worker writes down of it is waited for; after that, nobody writes of it.
+        list(monitor.looks.select_for_update().order_by("pk").values_list("pk"))
+        list(Monitor.objects.select_for_update().filter(pk=monitor.pk).values_list("pk"))
+        monitor.delete()
 
 
 def _switch(monitor: Monitor, paused: bool, what: str, sentence: str) -> Monitor:
