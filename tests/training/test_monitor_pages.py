@@ -13,7 +13,7 @@ from django.utils import timezone
 from projects.models import Project, User
 from tests.conftest import signed_in
 from tests.training import monitor_rows as rows
-from training.models import Monitor, MonitorWindow
+from training.models import InferenceBatch, Monitor, MonitorWindow
 from training.services import monitor_words
 from training.services.signals import Signal, group, words
 from training.views import monitor_parts
@@ -81,6 +81,29 @@ def test_a_share_that_chance_hardly_explains_is_not_called_as_it_was(
     assert "All is as it was" not in page
     assert "But accuracy was 58.3 % of 12 rows lately, 90.0 % on the reference." in page
     assert "Send more labels" in page
+
+
+def test_a_number_that_newer_windows_do_not_have_says_so(client: Client, project: Project) -> None:
+    """A teacher whose budget of the day is spent says nothing of what came since."""
+    monitor = rows.fitted(project, rows=500)
+    agreed = {"agreement": {"value": 0.773, "low": 0.7, "high": 0.85, "rows": 88}}
+    rows.window(monitor, 1, facts=agreed)
+    assert "before the newest" not in read(client, here(monitor))
+    for number in range(2, 8):
+        rows.window(monitor, number, facts={})
+    assert "of 88 rows, before the newest 6 windows" in read(client, here(monitor))
+
+
+def test_what_was_set_aside_is_told_of_with_what_to_do(client: Client, project: Project) -> None:
+    monitor = rows.fitted(project, rows=500)
+    rows.window(monitor, 1, moved=True)
+    rows.incident(monitor)  # whatever else is the matter
+    InferenceBatch.objects.create(
+        monitor=monitor, kind="inferences", rows=3, body=b"", error="It cannot be read."
+    )
+    page = read(client, here(monitor))
+    assert "was set aside. It cannot be read." in page
+    assert "send it again under the same ids" in page
 
 
 def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> None:

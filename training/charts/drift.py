@@ -6,6 +6,7 @@ one picture: at 1 an effect is worth acting on, at 2 it is serious, at 3 critica
 """
 
 import itertools
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ LEVELS = ("nothing", "a notice", "serious", "critical")
 #: Time along, in milliseconds since 1970.
 TIME = {"type": "date", "title": {"text": "time, UTC", "standoff": 6}, "nticks": 8}
 CALLED = "how far"
+AXIS = 30  # letters along the upright axis of a chart of a signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +153,16 @@ def signal(
     return figure(
         [value, limit, *([beyond] if against else [])],
         x=TIME,
-        y={"title": {"text": plain(unit, 60) or "value", "standoff": 6}, "rangemode": "tozero"},
+        y={"title": {"text": _axis(unit), "standoff": 6}, "rangemode": "tozero"},
         caption="Each point is a window. Above the dotted line chance alone comes rarely; in the "
         "coloured bands the alert was open.",
         shapes=shapes,
     )
+
+
+def _axis(unit: str) -> str:
+    """In lines that are no longer than the axis of a small chart."""
+    return "<br>".join(textwrap.wrap(plain(unit, 90), AXIS)) or "value"
 
 
 def with_versions(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:

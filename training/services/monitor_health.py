@@ -62,6 +62,7 @@ class Health:
     last_window: MonitorWindow | None  # without its sums
     rows_today: int  # whose time is of today (UTC), and those that wait to be taken in
     strip: list[Cell] = field(default_factory=list)  # oldest first
+    trouble: str = ""  # why what was sent is not taken in, beside whatever else is the matter
 
     @property
     def word(self) -> str:
@@ -121,6 +122,7 @@ def _health(
         last_window=windows[-1] if windows else None,
         rows_today=rows,
         strip=[_cell(one, monitor.minimum_rows) for one in windows],
+        trouble=trouble,
     )
 
 

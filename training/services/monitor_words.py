@@ -80,7 +80,7 @@ def standing(
             "quiet", "The newest windows have too few rows to say anything.", "wait", [],
             f"A window needs {monitor.minimum_rows} rows. Send more, or make windows longer.",
         )  # fmt: skip
-    if doubt := _doubt(monitor, windows):
+    if doubt := _doubt(monitor, windows[-RECENT:]):
         return Standing("quiet", f"No signal is beyond the limits. {doubt}", "warn", [], MORE)
     return Standing("quiet", "All is as it was on the reference.", "good")
 

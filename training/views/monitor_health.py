@@ -1,6 +1,7 @@
 """How a shipped student is: one sentence, what moved, and what to do; kept current while it is
 looked at."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -10,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from distillhub.templatetags import ui
-from training.models import Monitor, MonitorLook
+from training.models import Monitor, MonitorLook, MonitorWindow
 from training.services import monitor_words, signals
 from training.services.monitor_health import Health
 from training.services.signals import Signal
@@ -101,7 +102,7 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
         fact = monitor_words.newest_fact(windows, name)
         if isinstance(fact, dict) and fact.get("value") is not None:
             before = charts.reference_of(monitor, name, "value")
-            made.append(_share(label, fact, before, _of(fact)))
+            made.append(_share(label, fact, before, _of(fact) + _if_old(windows, name)))
     estimate = monitor_words.newest_fact(windows, "estimated_accuracy")
     if isinstance(estimate, dict) and estimate.get("value") is not None:
         made.append(
@@ -128,6 +129,14 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
 def _of(fact: JSON) -> str:
     rows = round(fact.get("rows") or 0)
     return f"of {ui.grouped(rows)} row{'' if rows == 1 else 's'}"
+
+
+def _if_old(windows: Sequence[MonitorWindow], name: str) -> str:
+    """That newer windows, which may be another world, say nothing of it."""
+    for back, window in enumerate(reversed(windows)):
+        if window.facts.get(name) is not None:
+            return f", before the newest {back} windows" if back >= monitor_words.RECENT else ""
+    return ""
 
 
 def _share(label: str, fact: JSON, before: float | None, of: str) -> JSON:

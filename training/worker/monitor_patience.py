@@ -22,6 +22,7 @@ AGAIN, MOST_AGAIN = 15.0, 900.0  # seconds after the first failure in a row, and
 TRIES = 2  # looks that one batch alone may end
 KEPT_LOOKS = 200
 TOLD = timedelta(days=1)  # for so long a batch that was set aside is told of with the monitor
+SEND_AGAIN = "All else is taken in. Mend what sends it, and send it again under the same ids."
 #: Failures that no batch is to blame for.
 BLAMELESS = ("away", "bad_model", "damaged", "disk_full", "lost", "timeout")
 
@@ -69,7 +70,9 @@ def troubles(ids: Iterable[int]) -> dict[int, str]:
     for monitor, received, error in late.order_by("pk").values_list(
         "monitor", "received_at", "error"
     ):
-        found[monitor] = f"What was sent at {received:%d %B, %H:%M} UTC was set aside. {error}"
+        found[monitor] = (
+            f"What was sent at {received:%d %B, %H:%M} UTC was set aside. {error} {SEND_AGAIN}"
+        )
     return found
 
 
