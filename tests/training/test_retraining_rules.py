@@ -390,6 +390,24 @@ def test_a_surprise_ends_one_alone(monitor: Monitor, champion: ModelVersion) -> 
     assert (found.status, found.error["code"]) == (Status.FAILED, "gone")
 
 
+def test_one_that_goes_with_its_monitor_ends_no_other(
+    monitor: Monitor, champion: ModelVersion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = make.retraining(monitor, status="collecting")
+    other = make.monitor(champion, name="other")
+    make.retraining(other, number=2, status="labelling")
+    collect = advancing.STEPS[Status.COLLECTING]
+
+    def deleted(retraining: Retraining) -> None:
+        Monitor.objects.filter(pk=monitor.pk).delete()
+        collect(retraining)
+
+    monkeypatch.setitem(advancing.STEPS, Status.COLLECTING, deleted)
+    advancing.look()
+    assert not Retraining.objects.filter(pk=gone.pk).exists()
+    assert Retraining.objects.get().status == Status.FAILED
+
+
 def test_where_the_teacher_errs_too_nothing_begins_by_itself(monitor: Monitor) -> None:
     monitor.retraining = {"starts_itself": True}
     monitor.save()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.db import DatabaseError, connection
 from rest_framework.exceptions import ValidationError
@@ -61,7 +62,8 @@ def look_at(retraining_id: int) -> None:
             return
         found = Retraining.objects.filter(pk=retraining_id).first()
         if found is not None:
-            advance(found)
+            with suppress(Retraining.DoesNotExist):  # it went with its monitor
+                advance(found)
 
 
 def advance(retraining: Retraining) -> Retraining:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
@@ -226,7 +227,7 @@ def look() -> int:
         try:
             propose(monitor=monitor, incident=incident, sentence=sentence)
             made += 1
-        except Conflict:  # the next look asks again
+        except (Conflict, ObjectDoesNotExist, IntegrityError):  # changed or gone meanwhile
             continue
     return made
 
