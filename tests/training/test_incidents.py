@@ -171,6 +171,7 @@ def test_a_webhook_is_added_and_its_secret_told_once(project: Project, alice: Us
         ({"kind": "webhook", "url": "https://1.1.1.1/x", "secret": "short"}, "secret"),
         ({"kind": "email", "addresses": ["nobody"]}, "addresses"),
         ({"kind": "email", "addresses": []}, "addresses"),
+        ({"kind": "email", "addresses": ['"a,b@example.org,c"@example.com']}, "addresses"),
         ({"kind": "email", "addresses": ["a@example.com\nBcc: b@example.com"]}, "addresses"),
         ({"kind": "pigeon"}, "kind"),
         ({"kind": "email", "addresses": ["a@example.com"], "name": ""}, "name"),

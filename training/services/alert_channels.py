@@ -230,6 +230,8 @@ def _addresses(given: Any, faults: Faults) -> str:
     for one in found:
         try:
             validate_email(one)
+            if '"' in one or "," in one:  # kept in one line, they would be other addresses
+                raise ValidationError("quoted")
         except ValidationError:
             faults["addresses"] = [f"{one[:100]} is no address of e-mail."]
     place = ", ".join(found)
