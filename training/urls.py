@@ -178,6 +178,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{MONITOR}/pause/", monitors.monitor_pause, name="monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.monitor_resume, name="monitor_resume"),
     path(f"{MONITOR}/refit/", monitors.monitor_refit, name="monitor_refit"),
+    path(f"{MONITOR}/set-aside/", monitors.monitor_set_aside, name="monitor_set_aside"),
     path(f"{MONITOR}/delete/", monitors.monitor_delete, name="monitor_delete"),
     path("p/<slug:project_slug>/compare/", compare.compare_runs, name="compare"),
     path("p/<slug:project_slug>/compare/review/", compare.compare_review, name="compare_review"),

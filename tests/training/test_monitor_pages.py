@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from projects.models import Project, User
-from tests.conftest import signed_in
+from tests.conftest import api_of, signed_in
 from tests.training import monitor_rows as rows
 from training.models import InferenceBatch, Monitor, MonitorWindow
 from training.services import monitor_words
@@ -104,6 +104,32 @@ def test_what_was_set_aside_is_told_of_with_what_to_do(client: Client, project: 
     page = read(client, here(monitor))
     assert "was set aside. It cannot be read." in page
     assert "send it again under the same ids" in page
+    assert "Delete what was set aside" in page
+
+
+def test_what_was_set_aside_is_tried_again_or_deleted(project: Project, erin: User) -> None:
+    monitor = rows.fitted(project, rows=500)
+    batch = InferenceBatch(monitor=monitor, kind="labels", rows=3, body=b"", error="Torn.")
+    batch.save()
+    person, rest = signed_in(erin), api_of(erin)
+    at = f"/api/v1/projects/{project.slug}/monitors/{monitor.name}/set-aside/"
+    (told,) = rest.get(at).json()
+    assert (told["id"], told["kind"], told["rows"], told["error"]) == (
+        batch.pk,
+        "labels",
+        3,
+        "Torn.",
+    )
+    assert rest.post(at).json() == {"accepted": 1}
+    assert (monitor.inbox.get().pk, rest.get(at).json()) == (batch.pk, [])
+    batch.save()
+    assert person.post(f"{here(monitor)}set-aside/", {"do": "again"}).status_code == 302
+    assert monitor.inbox.count() == 1
+    person.post(f"{here(monitor)}set-aside/", {"do": "delete"})
+    assert monitor.inbox.count() == 1  # what waits is not what was set aside
+    batch.save()
+    assert rest.delete(at).status_code == 204
+    assert not InferenceBatch.every.exists()
 
 
 def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> None:

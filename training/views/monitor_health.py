@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from distillhub.templatetags import ui
 from training.models import Monitor, MonitorLook, MonitorWindow
-from training.services import monitor_words, signals
+from training.services import monitor_words, set_aside, signals
 from training.services.monitor_health import Health
 from training.services.signals import Signal
 from training.views import monitor_charts as charts
@@ -82,6 +82,7 @@ def _now(monitor: Monitor, health: Health, found: Stretch, told: list[Signal]) -
     standing = monitor_words.standing(monitor, found.windows, told, health.incident)
     return {
         "standing": standing,
+        "has_set_aside": bool(health.trouble and set_aside.told(monitor=monitor)),
         "incident": health.incident,
         "numbers": _numbers(monitor, found),
         "fitting": _fitting(monitor) if standing.kind == "fitting" else None,

@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from projects import permissions
 from projects.models import Role
-from training.services import monitor_health, monitors
+from training.services import monitor_health, monitors, set_aside
 
 SHOWN = 200
 
@@ -54,6 +54,19 @@ def monitor_refit(request: HttpRequest, project_slug: str, name: str) -> HttpRes
     monitors.refit(monitor=monitor, by=permissions.person(request))
     messages.success(request, "The reference is taken anew; windows are judged after.")
     return redirect("training:monitor_settings", project.slug, monitor.name)
+
+
+@require_POST
+def monitor_set_aside(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    monitor = monitors.find(project=project, name=name)
+    if request.POST.get("do") == "delete":
+        number = set_aside.remove(monitor=monitor)
+        messages.success(request, f"Deleted {number} batch{'' if number == 1 else 'es'} for good.")
+    else:
+        set_aside.again(monitor=monitor)
+        messages.success(request, "What was set aside is tried again.")
+    return redirect("training:monitor_health", project.slug, monitor.name)
 
 
 @require_POST
