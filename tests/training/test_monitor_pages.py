@@ -132,6 +132,16 @@ def test_what_was_set_aside_is_tried_again_or_deleted(project: Project, erin: Us
     assert not InferenceBatch.every.exists()
 
 
+def test_a_reference_of_traffic_to_come_is_waited_for(client: Client, project: Project) -> None:
+    until = timezone.now() + timedelta(hours=1)
+    coming = {"reference": None, "fitted_at": None, "rows": 60, "traffic_until": until}
+    monitor = rows.fitted(project, **coming)
+    page = read(client, here(monitor))
+    assert "waiting for its reference" in page
+    assert page.count("tells what is usual.") == 2  # the head's, and the sentence
+    assert "is being read" not in page
+
+
 def test_one_window_moving_says_no_harm_unless_somebody_surely_errs_more() -> None:
     """Silence of a few rows with label and answer is no proof that drift does no harm."""
     quiet = {"whose_fault": [{"facts": {"grew": [], "advice": ["It does no harm so far."]}}]}

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils import timezone
+
 from distillhub.templatetags import ui
 from training.engine import shares
 from training.models import Incident, Monitor, MonitorWindow
@@ -53,6 +55,10 @@ def standing(
         changes.append(f"And {len(moved) - MOST_NAMED} more.")
     if monitor.is_paused:
         return Standing("paused", "Paused: no window is judged until somebody resumes it.", "warn")
+    until = monitor.traffic_until
+    if not monitor.is_fitted and until is not None and until > timezone.now():
+        sentence = f"What comes until {until:%d %B, %H:%M} UTC tells what is usual."
+        return Standing("waiting", f"{sentence} Windows are judged after.", "wait")
     if not monitor.is_fitted:
         return Standing(
             "fitting",
