@@ -2,6 +2,7 @@
 for nothing."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,16 @@ import pytest
 
 from tests.engine.watched_rows import baseline, rows
 from training.engine.detectors import DETECTORS, StreamDetector
-from training.engine.watching import conditions, counting, facts, scoring, signals, streams, usual
+from training.engine.watching import (
+    conditions,
+    counting,
+    facts,
+    keeping,
+    scoring,
+    signals,
+    streams,
+    usual,
+)
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.counting import View, count, later
 from training.engine.watching.distinct import MOST, Distinct
@@ -394,3 +404,15 @@ def test_names_without_end_take_no_room_in_a_window(fitted: Baseline) -> None:
     told = [f"{one:04d}" + "x" * 20_000 for one in range(500)]
     sums = of(rows(500, prediction=pa.array(told)), fitted)
     assert len(json.dumps(facts.of(sums, fitted))) < 100_000
+
+
+@pytest.mark.parametrize("mode", ["raw", "redacted", "hashed", "described"])
+def test_names_that_are_new_are_kept_as_rows_are(fitted: Baseline, mode: str) -> None:
+    new = ["erika@example.org", "otto@example.org"] * 10
+    table = rows(20, cells=[json.dumps({"age": 40, "place": one}) for one in new])
+    sums = keeping.names_kept(of(table, fitted), {"privacy": mode, "labels": ["a"]})
+    told = facts.of(sums, fitted)
+    kept = {"raw": dict.fromkeys(new, 10), "redacted": {"[e-mail]": 20}}.get(mode)
+    assert told.get("unseen_names", {}).get("input.place") == kept
+    assert told["unseen"]["input.place"] == 1
+    assert b"erika" not in zlib.decompress(sums.to_bytes()) or mode == "raw"

@@ -63,6 +63,7 @@ from training.engine.watching import (
     canaries,
     counting,
     facts,
+    keeping,
     nearness,
     recounting,
     scoring,
@@ -106,7 +107,7 @@ def watch(folder: Path, *, stage: Tell = lambda _: None) -> JSON:
 
 def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: None) -> JSON:
     """Take in what came, count it, score every window that it touched."""
-    from training.engine.watching import asking, keeping, taking  # noqa: PLC0415 - see `fits`
+    from training.engine.watching import asking, taking  # noqa: PLC0415 - see `fits`
 
     began = time.perf_counter()
     stage("taking in")
@@ -182,7 +183,7 @@ class _Windows:
             for number, part in counting.by_window(table):
                 view = counting.View.of(part, self.baseline)
                 one = (counting.later if later else counting.count)(view, self.baseline)
-                self._add(number, one)
+                self._add(number, keeping.names_kept(one, self.monitor))
                 for name, many in streams.values(view, [number] * len(view), later=later).items():
                     found.setdefault(name, []).extend(many)
         if any(found.values()):

@@ -1,7 +1,9 @@
 """What is kept of a look: rows as the monitor's privacy allows, and what was said of others."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.engine import teacher_sampling
+from training.engine.sketches import CategorySketch, Sketch
 from training.engine.watching import known, privacy
 from training.engine.watching.parts import LATER, ROWS, TYPES, Writer
 from training.engine.watching.taken import Taken, spelt
+from training.engine.watching.windows import Sums
 
 JSON = dict[str, Any]
 
@@ -72,6 +76,27 @@ def _private(rows: pa.Table, monitor: Mapping[str, Any], folder: Path) -> pa.Tab
         dropped |= {"vector"} | {one for one in rows.column_names if one.startswith("described.")}
     rows = rows.select([one for one in rows.column_names if one not in dropped])
     return _thinned(_answers(rows, monitor), monitor)
+
+
+def names_kept(sums: Sums, monitor: Mapping[str, Any]) -> Sums:
+    """Names that the reference never had are contents of rows: a window keeps them as the monitor
+    keeps rows. How many there were stays."""
+    if monitor["privacy"] == privacy.RAW:
+        return sums
+    redacts = monitor["privacy"] == privacy.REDACTED
+    found: dict[str, Sketch] = {}
+    for signal, one in sums.sketches.items():
+        is_content = signal.startswith("input.") or (
+            signal == "prediction" and not monitor["labels"]
+        )
+        if isinstance(one, CategorySketch) and is_content:
+            names: Counter[str] = Counter()
+            for name, rows in one.unseen.items() if redacts else ():
+                names[privacy.redacted(name)] += rows
+            one = replace(one, unseen=dict(names))
+        found[signal] = one
+    slices = {name: names_kept(one, monitor) for name, one in sums.slices.items()}
+    return replace(sums, sketches=found, slices=slices)
 
 
 def _answers(rows: pa.Table, monitor: Mapping[str, Any]) -> pa.Table:
