@@ -19,7 +19,7 @@ from training.engine.alerting import Alert
 from training.models import IncidentEvent, Monitor, Retraining, SignalAlert
 from training.operations import live_rows
 from training.operations.live_rows import Live
-from training.retraining import advancing, beginning, deciding, due, jobs, judging
+from training.retraining import advancing, beginning, collecting, deciding, due, jobs, judging
 from training.services import promotion, retraining_policy
 from training.worker import comparison
 
@@ -276,6 +276,20 @@ def test_better_on_live_rows_is_shown_by_the_interval_and_by_enough_rows() -> No
     few = judging._gained(told(0.9, 0.5, 1, rows=8) | more, comparison.ACCURACY, NAMED, policy)
     assert not unsure["passed"]
     assert not few["passed"]
+
+
+@pytest.mark.parametrize(("unknown", "passed"), [(0, None), (5, True), (6, False), (207, False)])
+def test_rows_of_classes_that_nobody_taught_shut_the_gate(
+    project: Project, deciding_one: Retraining, unknown: int, passed: bool | None
+) -> None:
+    retraining = deciding_one
+    told = {"labels": {"true": 95, "teacher": 40}, "left_out": {"unknown_label": unknown}}
+    retraining.collected = make.dataset_version(project, statistics={"operation": told})
+    found = judging._classes(retraining)
+    assert [one["passed"] for one in found] == ([] if passed is None else [passed])
+    words = collecting.collected_words(retraining.collected)
+    assert ("does not know" in words) == bool(unknown)
+    assert all(f"{unknown} of {unknown + 95} live rows" in one["sentence"] for one in found)
 
 
 def test_the_gate_alone_decides_where_nobody_is_asked(

@@ -53,7 +53,7 @@ def label(retraining: Retraining) -> None:
     collected = retraining.collected
     if collected is None:
         raise Stopped("gone", "The version with the live rows was deleted.")
-    lacking = _found(collected).get("without_label", 0)
+    lacking = found(collected).get("without_label", 0)
     if retraining.dataset_version is None:
         with steps.locked(retraining, Status.LABELLING) as row:
             if row.dataset_version_id is None:
@@ -143,14 +143,15 @@ def teacher_of(retraining: Retraining) -> ModelVersion | None:
 
 
 def collected_words(version: DatasetVersion) -> str:
-    found = _found(version)
-    labels = found.get("labels") or {}
-    splits = found.get("splits") or {}
+    told = found(version)
+    labels, splits = told.get("labels") or {}, told.get("splits") or {}
+    unknown = (told.get("left_out") or {}).get("unknown_label", 0)
     return (
-        f"{found.get('rows', 0):,} of {found.get('seen', 0):,} live rows were taken: "
+        f"{told.get('rows', 0):,} of {told.get('seen', 0):,} live rows were taken: "
         f"{splits.get('train', 0):,} to learn from, {splits.get('validation', 0):,} for "
         f"validation, {splits.get('test', 0):,} for the test. {labels.get('true', 0):,} have a "
         f"label that came, {labels.get('teacher', 0):,} the teacher's."
+        + (f" {unknown:,} of classes that the dataset does not know were left out." * bool(unknown))
     )
 
 
@@ -218,5 +219,6 @@ def _ready(version: DatasetVersion) -> DatasetVersion | None:
     return version if version.is_ready else None
 
 
-def _found(version: DatasetVersion) -> dict[str, Any]:
+def found(version: DatasetVersion) -> dict[str, Any]:
+    """What the operation `live` told of the rows it took."""
     return dict(version.statistics.get("operation") or {})

@@ -22,7 +22,7 @@ from projects.ingest.formats import MULTI, REGRESSION, TEST, TOKENS_TASK
 from projects.models import DatasetVersion, ModelVersion
 from training.models import Retraining, Run
 from training.operations import live, live_rows
-from training.retraining import beginning, steps
+from training.retraining import beginning, collecting, steps
 from training.retraining.collecting import Stopped
 from training.retraining.steps import Status
 from training.services import promotion, retraining_policy
@@ -34,6 +34,7 @@ paired, pq = Later("training.engine.paired"), Later("pyarrow.parquet")
 
 JSON = dict[str, Any]
 FEW = 20  # rows, under which a difference says too little
+MOST_UNKNOWN = 0.05  # of live rows with a label that may be of classes the dataset does not know
 
 
 def judge(retraining: Retraining) -> None:
@@ -59,6 +60,7 @@ def judged(retraining: Retraining) -> JSON:
     gate = [
         _kept(old, measure, champion, retraining.policy),
         _gained(new, measure, champion, retraining.policy),
+        *_classes(retraining),
     ]
     alias = retraining_policy.alias_of(retraining.monitor, retraining.policy)
     rules, checks = _rules(challenger, alias)
@@ -226,6 +228,28 @@ def _gained(new: JSON, measure: Measure, champion: ModelVersion, policy: Mapping
             "student is, not how right."
         )
     return {**rule, "passed": passed, "sentence": sentence}
+
+
+def _classes(retraining: Retraining) -> list[JSON]:
+    """Where rows came of classes that the dataset does not know: those were left out, and what a
+    teacher that does not know them either says of others like them is no measure."""
+    found = collecting.found(retraining.collected) if retraining.collected is not None else {}
+    unknown = (found.get("left_out") or {}).get("unknown_label", 0)
+    if not unknown:
+        return []
+    known = (found.get("labels") or {}).get(live_rows.TRUE, 0)
+    passed = unknown <= MOST_UNKNOWN * (unknown + known)
+    sentence = (
+        f"{ui.grouped(unknown)} of {ui.grouped(unknown + known)} live rows with a label are of "
+        "classes that the dataset does not know, and were left out."
+    )
+    if not passed:
+        sentence += (
+            " The world has new classes: neither this student nor a teacher without them can name "
+            "them. Add rows of these classes to the dataset, and teach the teacher first."
+        )
+    rule = {"rule": "classes", "label": "Of classes that are known"}
+    return [{**rule, "passed": passed, "sentence": sentence}]
 
 
 def _rules(challenger: ModelVersion, alias: str) -> tuple[str, list[JSON]]:
