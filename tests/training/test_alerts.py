@@ -20,7 +20,7 @@ from training.models import (
     MonitorWindow,
     SignalAlert,
 )
-from training.worker import alert_messages, alert_rules, alerts, silence
+from training.worker import alert_messages, alert_rules, alerts, incidents, silence
 
 JSON = dict[str, Any]
 
@@ -413,3 +413,15 @@ def test_silence_is_told_after_the_hours_that_were_asked_for_or_never(monitor: M
     alerts.look_again()
     assert Incident.objects.count() == 1
     assert silence.hours_of(Monitor(window_hours=24.0, alerting={})) == 72
+
+
+def test_of_as_bad_signals_those_that_say_it_errs_are_named_first() -> None:
+    told = [
+        {"signal": "described.brightness", "severity": "critical", "grade": 40.0},
+        {"signal": "accuracy", "severity": "critical", "grade": 3.0},
+        {"signal": "agreement", "severity": "serious", "grade": 2.5},
+        {"signal": "described.length", "severity": "serious", "grade": 2.9},
+        {"signal": "vector", "severity": "critical", "grade": 3.0, "closed_at": "2026-03-02"},
+    ]
+    named = ["accuracy", "described.brightness", "agreement", "described.length"]
+    assert incidents.open_signals(told) == named

@@ -60,9 +60,16 @@ def tell(
 
 
 def open_signals(signals: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of those that are open, worst first."""
+    """Names of those that are open, worst first; of as bad ones those first that say the model
+    errs, whatever the inputs do."""
     still = [one for one in signals if not one.get("closed_at")]
-    still.sort(key=lambda one: (-_rank(one.get("severity")), -float(one.get("grade") or 0)))
+    still.sort(
+        key=lambda one: (
+            -_rank(one.get("severity")),
+            one["signal"] not in incident_words.HARMFUL,
+            -float(one.get("grade") or 0),
+        )
+    )
     return [str(one["signal"]) for one in still]
 
 
