@@ -36,7 +36,9 @@ def test_every_answer_carries_the_policies(client: Client, db: None, address: st
 
 
 def test_no_template_holds_a_script_or_style_the_policy_would_refuse() -> None:
-    inline = re.compile(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|<style|\son[a-z]+=", re.I)
+    inline = re.compile(
+        r"<script(?![^>]*\bsrc=)(?![^>]*application/json)|<style|\son(?!e=)[a-z]+=", re.I
+    )
     for template in (ROOT / "templates").rglob("*.html"):
         found = inline.search(template.read_text())
         assert found is None, f"{template}: {found}"
