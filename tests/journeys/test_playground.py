@@ -53,6 +53,7 @@ def test_models_are_tried_and_corrected(
     page.get_by_label("Model", exact=True).select_option("big@1")
     page.get_by_role("button", name="Try it").click()
     page.get_by_label("Another model").select_option("tiny@1")
+    page.wait_for_load_state("networkidle")  # what is typed before would go with the old form
     panels = page.locator(".panel")
     page.get_by_label("A text").fill("please refund my card")
     page.get_by_label("A text").press("Control+Enter")
