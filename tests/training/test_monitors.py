@@ -200,7 +200,7 @@ def test_what_is_no_object_is_refused(project: Project, asked: Any) -> None:
 
 def test_what_gives_no_one_answer_is_not_watched(project: Project, rows: DatasetVersion) -> None:
     trained(project, "writer", task="text-generation")
-    trained(project, "tags", problem="multi_label")
+    trained(project, "tags", problem="multi_label", labels=["a|b", "c"])
     make.model_version(project, "empty")
     for name in ("writer", "tags", "empty"):
         assert set(faults(project, model=f"{name}@1")) == {"model"}

@@ -24,7 +24,8 @@ LONGEST = 20_000  # characters of a field
 #: Texts of a form that nobody touched.
 EMPTY: dict[str, str] = {
     "name": "", "notes": "", "model": "", "external": "", "external_task": "text-classification",
-    "external_labels": "", "reference": "", "traffic_hours": "24", "traffic_from": "",
+    "external_labels": "", "external_several": "", "reference": "", "traffic_hours": "24",
+    "traffic_from": "",
     "traffic_until": "", "window": "rows", "window_rows": "500", "window_hours": "1",
     "minimum_rows": "", "grace_minutes": str(monitor_defaults.GRACE_MINUTES), "teacher": "default",
     "teacher_percent": "", "teacher_daily": str(monitor_defaults.TEACHER_DAILY), "privacy": "raw",
@@ -143,10 +144,11 @@ class MonitorDraft:
 
     def _model(self) -> Any:
         if self.choices.is_external:
-            return {
+            told = {
                 "external": self.texts["external"], "task": self.texts["external_task"],
                 "labels": self.choices.labels,
             }  # fmt: skip
+            return told | ({"several_labels": True} if self.choices.is_several else {})
         return self.texts["model"]
 
     def _reference(self) -> Any:
@@ -261,6 +263,7 @@ def _texts(monitor: Monitor) -> dict[str, str]:
         "external": monitor.external,
         "external_task": monitor.task,
         "external_labels": "\n".join(map(str, monitor.labels)),
+        "external_several": "on" if monitor.several_labels else "",
         "window": "rows" if monitor.window_rows is not None else "hours",
         "window_rows": fields.written(monitor.window_rows or 500),
         "window_hours": fields.written(monitor.window_hours or 1),

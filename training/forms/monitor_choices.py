@@ -71,7 +71,9 @@ class MonitorChoices:
         """Whether a monitor that is there can watch it next."""
         monitor = self.monitor
         return monitor is None or (
-            version.model.task == monitor.task and set(version.labels) == set(monitor.labels)
+            version.model.task == monitor.task
+            and set(version.labels) == set(monitor.labels)
+            and (version.problem == monitor_subjects.SEVERAL) == monitor.several_labels
         )
 
     @property
@@ -163,6 +165,8 @@ class MonitorChoices:
         )
         for one in every:
             can = one.is_asked or (one.has_network and one.is_trained)
+            if self.is_several != (one.problem == monitor_subjects.SEVERAL and not one.is_asked):
+                continue
             if can and set(one.labels) == labels and one != version:
                 elsewhere = ", a service elsewhere" if one.is_asked else ""
                 found.append((one.reference, f"{one.reference}{elsewhere}"))
@@ -208,4 +212,13 @@ class MonitorChoices:
         if self.monitor is not None:
             return dict(self.monitor.detectors)
         regression = self.version is not None and self.version.problem == "regression"
-        return monitor_defaults.detectors(has_labels=not regression)
+        return monitor_defaults.detectors(has_labels=not regression, several=self.is_several)
+
+    @property
+    def is_several(self) -> bool:
+        """Whether a row has any number of labels."""
+        if self.monitor is not None:
+            return self.monitor.several_labels
+        if self.is_external:
+            return bool(self.texts["external_several"])
+        return self.version is not None and self.version.problem == monitor_subjects.SEVERAL

@@ -35,6 +35,10 @@ class Monitor(models.Model):
         default=list, help_text="Classes, in the order of probabilities."
     )
 
+    several_labels = models.BooleanField(
+        default=False, help_text="Whether a row has any number of them."
+    )
+
     # What is watched: a model of the project, by an alias that it follows or one version of it;
     # or one that is served elsewhere, of which only a name is known.
     model = models.ForeignKey(

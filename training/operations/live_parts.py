@@ -76,6 +76,7 @@ def _rows(monitor: Monitor, sha256: str, queries: Sequence[Any]) -> Iterator[dic
                 labels=monitor.labels,
                 reads="columns" if "cells" in there else "text",
                 slices=[],
+                several=monitor.several_labels,
             )
             view = counting.View.of(table, nothing)
             masks = [conditions.chosen(view, query).tolist() for query in queries]

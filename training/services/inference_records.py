@@ -68,6 +68,7 @@ class Reader:
     def __init__(self, monitor: Monitor, now: datetime) -> None:
         self.labels: list[str] = list(monitor.labels)
         self.places = {label: place for place, label in enumerate(self.labels)}
+        self.several: bool = monitor.several_labels
         self.task = monitor.task
         self.days = monitor.retention_days
         self.newest = (now + AHEAD - EPOCH) // MICRO
@@ -145,6 +146,9 @@ class Reader:
     def answer(self, value: Any, line: JSON, where: str) -> None:
         """A class, several, a written text; or a number, where there are no classes."""
         kind = type(value)
+        if self.several:
+            line["prediction"] = self.several_of(value, where)
+            return
         if kind is str:
             if not value:
                 raise _Fault(where, "It is empty.")
@@ -157,6 +161,19 @@ class Reader:
             raise _Fault(where, f"It is the name of a class, not {_kind(value)}.")
         else:
             raise _Fault(where, f"It is a text or a number, not {_kind(value)}.")
+
+    def several_of(self, value: Any, where: str) -> str:
+        """Any number of labels, in one order, so that equal sets are equal texts."""
+        if type(value) is str:
+            value = value.split(SEPARATOR)
+        if type(value) is not list or any(type(one) is not str for one in value):
+            raise _Fault(
+                where, 'It is a list of the names of classes, as in ["late", "wet"] or [].'
+            )
+        if any(SEPARATOR in one for one in value):
+            raise _Fault(where, f"No class has {SEPARATOR!r} in its name.")
+        names = sorted({one for one in value if one})
+        return _text(SEPARATOR.join(names), where, LONGEST_ANSWER)
 
     def label(self, value: Any, where: str) -> str:
         line: JSON = {}
@@ -183,7 +200,7 @@ class Reader:
             if not -1e-6 <= one <= 1.000001:  # false of NaN, too
                 raise _Fault(where, "Each is from 0 to 1.")
             total += one
-        if abs(total - 1.0) > NEAR_ONE:
+        if not self.several and abs(total - 1.0) > NEAR_ONE:
             raise _Fault(where, f"They add up to {total:.3g}, not to one.")
         return [round(min(1.0, max(0.0, one)), 7) for one in value]
 

@@ -32,6 +32,7 @@ parts = Later("training.engine.watching.parts")
 counting = Later("training.engine.watching.counting")
 baseline = Later("training.engine.watching.baseline")
 conditions = Later("training.engine.watching.conditions")
+label_sets = Later("training.engine.watching.label_sets")
 
 JSON = dict[str, Any]
 Kind = InferencePart.Kind
@@ -174,7 +175,8 @@ def _chosen(
     if asked.until is not None:
         found &= times < (asked.until - EPOCH) // MICROSECOND
     if asked.prediction:
-        found &= _equal(table, "prediction", asked.prediction)
+        of = _among if monitor.several_labels else _equal
+        found &= of(table, "prediction", asked.prediction)
     if asked.wrong:
         found &= _differs(table, "label")
     if asked.disagreeing:
@@ -185,7 +187,11 @@ def _chosen(
         view = counting.View.of(
             table,
             baseline.Baseline.none(
-                task=monitor.task, labels=monitor.labels, reads=_reads(table), slices=[]
+                task=monitor.task,
+                labels=monitor.labels,
+                reads=_reads(table),
+                slices=[],
+                several=monitor.several_labels,
             ),
         )
         found &= conditions.chosen(view, query)
@@ -201,6 +207,14 @@ def _equal(table: Any, name: str, value: str) -> Any:
     if name not in table.column_names:
         return np.zeros(len(table), dtype=bool)
     return _truths(pc.equal(table[name], value))
+
+
+def _among(table: Any, name: str, label: str) -> Any:
+    """Rows of which it is one of several labels."""
+    if name not in table.column_names:
+        return np.zeros(len(table), dtype=bool)
+    said = map(label_sets.labels_of, table[name].to_pylist())
+    return np.array([label in (some or ()) for some in said], dtype=bool)
 
 
 def _differs(table: Any, name: str) -> Any:

@@ -62,12 +62,15 @@ WATCHES: dict[str, tuple[set[str], str]] = {
 OF_CLASSES = ("confidence", "calibration", "estimated_accuracy", "whose_fault")
 
 
-def detectors(*, has_labels: bool) -> JSON:
-    """`{kind: [{"kind": detector, ...its options}]}` of a task."""
+def detectors(*, has_labels: bool, several: bool = False) -> JSON:
+    """`{kind: [{"kind": detector, ...its options}]}` of a task. How likely a whole set of labels is
+    right, no calibration of one class tells."""
     return {
         key: [with_options(one) for one in found]
         for key, found in DETECTORS.items()
-        if (has_labels or key not in OF_CLASSES) and all(map(_is_there, found))
+        if (has_labels or key not in OF_CLASSES)
+        and not (several and key == "estimated_accuracy")
+        and all(map(_is_there, found))
     }
 
 

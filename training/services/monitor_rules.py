@@ -26,7 +26,7 @@ MOST_TESTS = 20  # of columns, in one slice
 
 #: Signals that are no kind, by how they begin.
 SIGNAL = re.compile(
-    r"(input\..{1,200}|described\.\w{1,60}|vector|prediction|confidence|agreement|accuracy"
+    r"(input\..{1,200}|described\.\w{1,60}|vector|prediction(\..{1,200})?|answered\.\w{1,60}|confidence|agreement|accuracy"
     r"|calibration|estimated_accuracy|error_stream|disagreement_stream"
     r"|quality\.(missing|unseen|out_of_range|duplicated)|volume|latency|whose_fault|teacher_drift)",
     re.DOTALL,

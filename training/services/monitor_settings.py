@@ -84,7 +84,9 @@ class _Reading:
         """What was not said, of a new monitor; and what must fit together, of any."""
         if self.monitor is None:
             has_labels = bool(self.columns["labels"])
-            usual = monitor_defaults.detectors(has_labels=has_labels)
+            usual = monitor_defaults.detectors(
+                has_labels=has_labels, several=self.columns["several_labels"]
+            )
             self.columns["detectors"] = usual | self.columns.get("detectors", {})
             if "slices" not in self.columns and self.columns["dataset_version"] is not None:
                 saved = self.columns["dataset_version"].dataset.slices
@@ -128,7 +130,17 @@ class _Reading:
             sentence = f"{teacher.reference} answers with other labels than {version.reference}."
             raise Fault("teacher", sentence)
         asks = teacher.is_asked  # in the labels that it is given
-        if version is None and not asks and set(teacher.labels) != set(labels):
+        several = self.now("several_labels")
+        if asks and several:
+            raise Fault("teacher", f"{teacher.reference} gives one label to a row, not several.")
+        if (
+            version is None
+            and not asks
+            and (
+                set(teacher.labels) != set(labels)
+                or (teacher.problem == monitor_subjects.SEVERAL) != several
+            )
+        ):
             raise Fault("teacher", f"{teacher.reference} answers with other labels.")
         hides = self.now("privacy") in (Monitor.Privacy.HASHED, Monitor.Privacy.DESCRIBED)
         if teacher.is_asked and hides:
@@ -144,6 +156,9 @@ class _Reading:
             return
         if version.dataset.task != task:
             sentence = f"{version.reference} is for {version.dataset.task}, not {task}."
+            raise Fault("reference", sentence)
+        if version.problem == monitor_subjects.SEVERAL and not self.now("several_labels"):
+            sentence = f"Rows of {version.reference} have several labels; the model gives one."
             raise Fault("reference", sentence)
         strange = set(version.labels) - set(self.now("labels"))
         if self.now("labels") and strange:
@@ -181,7 +196,9 @@ def _model(reading: _Reading, value: Any) -> None:
     if before is not None and (before.external != "") != (found["external"] != ""):
         raise Fault("model", "A monitor goes on with a model of the same place; make another one.")
     same = before is None or (
-        before.task == found["task"] and set(before.labels) == set(found["labels"])
+        before.task == found["task"]
+        and set(before.labels) == set(found["labels"])
+        and before.several_labels == found["several_labels"]
     )
     if not same:
         sentence = "It answers with other labels, or does another task: make another monitor."

@@ -1,6 +1,6 @@
 """What a monitor watches, and what it holds that against, as people write them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from training.services.monitor_values import Fault, moment, number
 JSON = dict[str, Any]
 
 MOST_LABELS = 10_000
+SEVERAL, SEPARATOR = "multi_label", "|"
 MOST_HOURS = 24 * 31
 LEAST_REFERENCE = 10  # rows that can tell anything
 
@@ -39,8 +40,9 @@ def model(project: Project, value: Any) -> JSON:
 
 
 def _external(value: Mapping[str, Any]) -> JSON:
-    if unknown := sorted(set(map(str, value)) - {"external", "task", "labels"}):
-        raise Fault(f"model.{unknown[0]}", "Say external, task and labels, and nothing else.")
+    if unknown := sorted(set(map(str, value)) - {"external", "task", "labels", "several_labels"}):
+        sentence = "Say external, task, labels and several_labels, and nothing else."
+        raise Fault(f"model.{unknown[0]}", sentence)
     name, task, labels = value.get("external"), value.get("task"), value.get("labels", [])
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= 200:
         raise Fault("model.external", "Say what the model is called, in 1 to 200 characters.")
@@ -55,8 +57,14 @@ def _external(value: Mapping[str, Any]) -> JSON:
     ):
         sentence = "List the classes in the order of probabilities, each once; none for numbers."
         raise Fault("model.labels", sentence)
+    several = value.get("several_labels", False)
+    if not isinstance(several, bool) or (several and not labels):
+        sentence = "It is true or false, and true of classes alone: a row may have any number."
+        raise Fault("model.several_labels", sentence)
+    if several and (sentence := _not_joined(labels)):
+        raise Fault("model.labels", sentence)
     return {
-        "external": name.strip(), "task": task, "labels": list(labels),
+        "external": name.strip(), "task": task, "labels": list(labels), "several_labels": several,
         "model": None, "alias": "", "version": None,
     }  # fmt: skip
 
@@ -73,6 +81,7 @@ def _registered(project: Project, reference: str) -> JSON:
     return {
         "model": version.model, "alias": which if follows else "", "version": version,
         "external": "", "task": version.model.task, "labels": list(version.labels),
+        "several_labels": version.problem == SEVERAL,
     }  # fmt: skip
 
 
@@ -80,15 +89,27 @@ def unwatchable(version: ModelVersion) -> str:
     """Why no monitor can watch a version; empty where one can."""
     if version.model.task not in tasks():
         return f"What does {version.model.task} is not watched: it gives no one answer to a row."
-    if version.problem not in ("single_label", "regression"):
-        return f"{version.reference} gives any number of labels; one label or a number is watched."
+    if version.problem == SEVERAL and (sentence := _not_joined(version.labels)):
+        return sentence
+    if version.problem not in ("single_label", "regression", SEVERAL):
+        return f"{version.reference} gives neither labels nor a number, which are watched."
     if not version.has_network or not version.is_trained:
         return f"{version.reference} is no trained network, which is asked about the reference."
     return ""
 
 
+def _not_joined(labels: Sequence[str]) -> str:
+    """Why several of these cannot stand in one text; empty where they can."""
+    for one in labels:
+        if SEPARATOR in one:
+            return (
+                f"{one[:60]!r} holds {SEPARATOR!r}, which stands between several labels of a row."
+            )
+    return ""
+
+
 def tasks() -> list[str]:
-    """Those whose answer is one label or a number of a whole row."""
+    """Those whose answer is labels or a number of a whole row."""
     return [
         str(one["key"])
         for one in catalog.tasks()

@@ -49,7 +49,8 @@ def asked(monitor: Monitor) -> JSON:
 def model(monitor: Monitor) -> Any:
     """None where the model was deleted."""
     if monitor.external:
-        return {"external": monitor.external, "task": monitor.task, "labels": monitor.labels}
+        told = {"external": monitor.external, "task": monitor.task, "labels": monitor.labels}
+        return told | ({"several_labels": True} if monitor.several_labels else {})
     if monitor.model is not None and monitor.alias:
         return f"{monitor.model.name}@{monitor.alias}"
     return monitor.version.reference if monitor.version is not None else None
@@ -76,6 +77,7 @@ def _told(monitor: Monitor, health: Health) -> JSON:
         **asked(monitor),
         "task": monitor.task,
         "labels": monitor.labels,
+        "several_labels": monitor.several_labels,
         "version": monitor.version.reference if monitor.version is not None else None,
         "is_paused": monitor.is_paused,
         "fitted_at": monitor.fitted_at,

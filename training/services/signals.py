@@ -19,6 +19,8 @@ JSON = dict[str, Any]
 WORDS = {
     "vector": "embedding",
     "prediction": "predictions",
+    "answered.labels": "labels a row",
+    "answered.other_labels": "other labels",
     "confidence": "confidence",
     "agreement": "agreement with the teacher",
     "accuracy": "accuracy",
@@ -97,12 +99,14 @@ def words(key: str) -> str:
     if key in WORDS:
         return WORDS[key]
     kind, _, name = key.partition(".")
-    return name.replace("_", " ") if kind == "described" and name else (name or key)
+    return name.replace("_", " ") if kind in ("described", "answered") and name else (name or key)
 
 
 def group(key: str) -> str:
     if key.startswith(("input.", "described.")):
         return INPUTS
+    if key.startswith(("prediction.", "answered.")):
+        return ANSWERS
     return QUALITY if key.startswith("quality.") else OF_GROUP.get(key, TEACHER)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training.engine.watching.baseline import Baseline
 
 baselines = Later("training.engine.watching.baseline")
+facts = Later("training.engine.watching.facts")
 sketches = Later("training.engine.sketches")
 
 JSON = dict[str, Any]
@@ -101,6 +102,8 @@ def shares_of_reference(monitor: Monitor) -> JSON:
         found["believed"] = sums.believed.as_dict()
     if sums.faults.rows:
         found["faults"] = sums.faults.as_dict()
+    if told.several:
+        found |= facts.predicted(sums, told)
     bins, one = told.bins.get("prediction"), sums.sketches.get("prediction")
     if bins is not None and one is not None and bins.as_dict()["kind"] == "categories":
         rows = one.rows or 1

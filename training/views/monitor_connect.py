@@ -57,7 +57,10 @@ def example(monitor: Monitor) -> JSON:
     if monitor.labels:
         likely = monitor.labels[0]
         found["prediction"] = likely
-        if len(monitor.labels) > 1:
+        if monitor.several_labels:
+            found["prediction"] = [likely]
+            found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.2}
+        elif len(monitor.labels) > 1:
             found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.1}
     else:
         found["prediction"] = 12.5 if monitor.task in inference_records.TABLES else "an answer"

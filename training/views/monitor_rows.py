@@ -17,6 +17,7 @@ from projects.models import Project, Role
 from projects.permissions import person
 from training.models import Monitor, MonitorWindow
 from training.services import inferences, live_rows, monitors
+from training.services.inference_records import SEPARATOR
 from training.views import monitor_parts as parts
 
 JSON = dict[str, Any]
@@ -168,6 +169,7 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         text = str(given)
     label, said = row["label"], row["prediction"]
     teacher = (row["teacher"] or {}).get("prediction")
+    named = _named if monitor.several_labels else _plain
     return {
         "id": row["id"],
         "time": row["time"],
@@ -176,16 +178,27 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         "text": text,
         "columns": columns,
         "more": max(0, len(given) - SHOWN) if columns and isinstance(given, dict) else 0,
-        "prediction": said,
+        "prediction": named(said),
         "confidence": chances.get(said) if isinstance(said, str) else None,
-        "label": label,
+        "label": named(label),
         "is_wrong": label is not None and bool(monitor.labels) and label != said,
-        "teacher": teacher,
+        "teacher": named(teacher),
         "differs": teacher is not None and bool(monitor.labels) and teacher != said,
         "latency_ms": row["latency_ms"],
         "far": row.get("far"),
         "query": urlencode({"id": row["id"]}),
     }
+
+
+def _plain(said: Any) -> Any:
+    return said
+
+
+def _named(said: str | None) -> str | None:
+    """Several labels, or none, in words."""
+    if said is None:
+        return None
+    return ", ".join(one for one in said.split(SEPARATOR) if one) or "no label"
 
 
 def _whole(line: JSON, row: Mapping[str, Any]) -> JSON:

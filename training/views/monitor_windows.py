@@ -104,6 +104,11 @@ def numbers(window: MonitorWindow) -> list[JSON]:
             count = round(fact.get("rows") or 0)
             hint = f"{reach}{ui.grouped(count)} row{'' if count == 1 else 's'} {of}"
             made.append({"label": label, "value": ui.percent(fact["value"]), "hint": hint})
+    for name, of in (("agreement", "with the teacher"), ("accuracy", "with the label")):
+        fact = (facts.get("overlap") or {}).get(name)
+        if fact:
+            hint = f"on average of {ui.grouped(fact['rows'])} row{'' if fact['rows'] == 1 else 's'}"
+            made.append({"label": f"Alike {of}", "value": ui.percent(fact["value"]), "hint": hint})
     estimate = facts.get("estimated_accuracy") or {}
     if estimate.get("value") is not None:
         made.append(

@@ -58,6 +58,7 @@ KINDS: Mapping[str, str] = {
     "described": "What describes an input",
     "vector": "The student's vectors",
     "prediction": "Predictions",
+    "answered": "What describes an answer",
     "confidence": "Confidence",
     "agreement": "Agreement with the teacher",
     "accuracy": "Accuracy, by labels",

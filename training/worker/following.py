@@ -69,8 +69,9 @@ def point(monitor: Monitor) -> str:
     version = found.version
     usable = version.status == ModelVersion.Status.READY and version.is_trained
     same = set(version.labels) == set(monitor.labels)
+    several = (version.problem == "multi_label") == monitor.several_labels
     number = (version.problem == "regression") == (not monitor.labels)
-    if not (usable and same and number):
+    if not (usable and same and number and several):
         return "kept"
     monitor.version, monitor.labels = version, list(version.labels)
     monitor.save(update_fields=["version", "labels"])

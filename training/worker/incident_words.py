@@ -37,6 +37,7 @@ QUALITY = {
     "out_of_range": "values out of range",
     "duplicated": "repeated rows",
 }
+ANSWERED = {"labels": "how many labels are given", "other_labels": "labels never given before"}
 CALLED = {
     "vector": "the embedding",
     "prediction": "the predictions",
@@ -72,6 +73,10 @@ def called(signal: str) -> str:
         return f"the column {name}"
     if kind == "described":
         return f"the inputs' {name.replace('_', ' ')}"
+    if kind == "prediction" and name:
+        return f"the label {name}"
+    if kind == "answered":
+        return ANSWERED.get(name, f"the answers' {name.replace('_', ' ')}")
     if kind == "quality":
         return QUALITY.get(name, f"quality ({name})")
     return CALLED.get(signal, signal)

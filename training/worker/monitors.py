@@ -236,7 +236,8 @@ def _report(monitor: Monitor) -> JSON:
 
 def _told(monitor: Monitor) -> JSON:
     names = (
-        "task", "labels", "window_rows", "window_hours", "grace_minutes", "minimum_rows", "rows",
+        "task", "labels", "several_labels", "window_rows", "window_hours", "grace_minutes",
+        "minimum_rows", "rows",
         "detectors", "correction", "slices", "teacher_share", "teacher_daily", "salt", "privacy",
         "kept_share", "retention_days",
     )  # fmt: skip

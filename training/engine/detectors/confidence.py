@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from training.engine.detectors import chance
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
@@ -29,6 +30,18 @@ class Sureness(NamedTuple):
         told = np.where(good[:, None], told, np.nan)
         spread = np.where(told > 0, -told * np.log(np.where(told > 0, told, 1.0)), told * 0.0)
         return cls(spread.sum(axis=1), told.max(axis=1))
+
+    @classmethod
+    def of_sets(cls, probabilities: Any) -> "Sureness":
+        """Of `[rows, labels]`, of which each holds or not by itself: the mean entropy of a label,
+        and how likely the likeliest set of labels is, were labels independent."""
+        told = np.asarray(probabilities, dtype=np.float64)
+        if told.size == 0:
+            return cls(np.empty(0), np.empty(0))
+        good = np.all(np.isfinite(told) & (told >= 0) & (told <= 1), axis=1)
+        held = np.where(good[:, None], told, np.nan)
+        spread = special.entr(held) + special.entr(1 - held)
+        return cls(spread.mean(axis=1), np.maximum(held, 1 - held).prod(axis=1))
 
 
 @DETECTORS.register

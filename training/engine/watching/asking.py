@@ -175,6 +175,7 @@ def _of_slices(rows: pa.Table, monitor: Mapping[str, Any]) -> list[tuple[NDArray
         labels=list(monitor["labels"]),
         reads=str(monitor["input"]),
         slices=(),
+        several=bool(monitor.get("several_labels")),
     )
     view = counting.View.of(rows, bare)
     return [(conditions.chosen(view, one["query"]), float(one["share"])) for one in wanted]

@@ -11,14 +11,13 @@ code as a window.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from training.engine import sketches
-from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.estimated_accuracy import Confidences
 from training.engine.watching.windows import Sums
 
@@ -43,6 +42,7 @@ class Baseline:
     bins: Mapping[str, Any]
     curve: Confidences | None = None
     slices: tuple[JSON, ...] = ()
+    several: bool = False  # any number of labels are a row's answer
     sums: Sums = field(default_factory=Sums)
     near: "Nearness | None" = field(default=None, compare=False, repr=False)  # kept beside it
 
@@ -50,6 +50,11 @@ class Baseline:
     def says_numbers(self) -> bool:
         """Whether the model answers a number: one that classifies without classes does."""
         return not self.labels and self.task.endswith("-classification")
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether answers were known when it was fitted."""
+        return any(one.partition(".")[0] == "prediction" for one in self.bins)
 
     @property
     def key(self) -> str:
@@ -68,6 +73,7 @@ class Baseline:
         reads: str,
         slices: Sequence[Mapping[str, Any]] = (),
         columns: Mapping[str, str] | None = None,
+        several: bool = False,
     ) -> "Baseline":
         """Of a reference's rows. Signals without a value in it are not watched. `columns` of a
         table are told by its values where they are not given."""
@@ -75,25 +81,27 @@ class Baseline:
 
         if columns is None and reads == "columns":
             columns = describing.kinds(counting.cells_of(rows))
-        bare = cls(task, tuple(labels), reads, dict(columns or {}), {}, slices=_kept(slices))
+        bare = cls(
+            task, tuple(labels), reads, dict(columns or {}), {},
+            slices=_kept(slices), several=several,
+        )  # fmt: skip
         view = counting.View.of(rows, bare)
         bins: JSON = {}
         for name, (kind, values) in view.signals().items():
             if counting.is_known(values):
                 bins[name] = sketches.fit(kind, values)
         if view.probabilities is not None:
-            for name, values in Sureness.of(view.probabilities)._asdict().items():
+            for name, values in view.sureness()._asdict().items():
                 bins[f"confidence.{name}"] = sketches.fit("numbers", values)
         curve = None
-        if view.probabilities is not None and (view.truth >= 0).any():
+        if view.probabilities is not None and (view.truth >= 0).any() and not several:
             curve = Confidences.fit(view.probabilities, view.truth)
-        made = cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices)
+        made = replace(bare, bins=bins, curve=curve)
         if view.error is not None and counting.is_known(view.error):
             bins["error"] = sketches.fit("numbers", view.error)
         if view.difference is not None and counting.is_known(view.difference):
             bins["difference"] = sketches.fit("numbers", view.difference)
-        sums = counting.count(counting.View.of(rows, made), made)
-        return cls(task, tuple(labels), reads, bare.columns, bins, curve, bare.slices, sums)
+        return replace(made, sums=counting.count(counting.View.of(rows, made), made))
 
     def as_dict(self) -> JSON:
         return {
@@ -104,6 +112,7 @@ class Baseline:
             "bins": {name: one.as_dict() for name, one in self.bins.items()},
             "curve": self.curve.as_dict() if self.curve is not None else None,
             "slices": list(self.slices),
+            "several": self.several,
             "sums": self.sums.as_dict(),
         }
 
@@ -117,6 +126,7 @@ class Baseline:
             bins={name: sketches.read_bins(one) for name, one in said["bins"].items()},
             curve=Confidences.from_dict(said["curve"]) if said["curve"] else None,
             slices=tuple(said["slices"]),
+            several=bool(said.get("several")),
             sums=Sums.from_dict(said["sums"]),
         )
 
@@ -129,10 +139,16 @@ class Baseline:
 
     @classmethod
     def none(
-        cls, *, task: str, labels: Sequence[str], reads: str, slices: Sequence[Mapping[str, Any]]
+        cls,
+        *,
+        task: str,
+        labels: Sequence[str],
+        reads: str,
+        slices: Sequence[Mapping[str, Any]],
+        several: bool = False,
     ) -> "Baseline":
         """Before there is a reference: rows, labels and latencies are counted, nothing else."""
-        return cls(task, tuple(labels), reads, {}, {}, slices=_kept(slices))
+        return cls(task, tuple(labels), reads, {}, {}, slices=_kept(slices), several=several)
 
 
 def _kept(slices: Sequence[Mapping[str, Any]]) -> tuple[JSON, ...]:

@@ -23,6 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from training.engine.watching.label_sets import SEPARATOR
+
 if TYPE_CHECKING:
     from training.engine.watching.counting import View
 
@@ -40,7 +42,9 @@ def chosen(view: "View", query: Mapping[str, Any] | str) -> Mask:
     if not len(view):
         return found
     if label := query.get("label"):
-        found &= np.array([one == label for one in _named(view, "label")], dtype=bool)
+        found &= np.array(
+            [_is_label(view, one, label) for one in _named(view, "label")], dtype=bool
+        )
     if query.get("unlabelled"):
         found &= np.array([one is None for one in _named(view, "label")], dtype=bool)
     if query.get("q"):
@@ -54,6 +58,13 @@ def chosen(view: "View", query: Mapping[str, Any] | str) -> Mask:
     for one in where if isinstance(where, list | tuple) else (where,):
         found &= _fitting(view, str(one))
     return found
+
+
+def _is_label(view: "View", said: str | None, label: str) -> bool:
+    """Of several labels, one of them."""
+    if said is not None and view.baseline.several:
+        return label in said.split(SEPARATOR)
+    return said == label
 
 
 def _holding(view: "View", query: Mapping[str, Any]) -> Mask:
@@ -147,7 +158,7 @@ def _column(view: "View", name: str) -> Any:
             else _named(view, name)
         )
     if name == "confidence":
-        return None if view.probabilities is None else view.probabilities.max(axis=1)
+        return None if view.probabilities is None else view.sureness().top
     if name.startswith("tags."):
         wanted = name.removeprefix("tags.")
         return [_tag(one, wanted) for one in _named(view, "tags")]

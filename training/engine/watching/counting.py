@@ -21,10 +21,10 @@ from training.engine.detectors.tallies import Tally
 from training.engine.detectors.whose_fault import Faults
 from training.engine.sketches.packing import first
 from training.engine.sketches.quantiles import Quantiles
-from training.engine.watching import conditions, describing
+from training.engine.watching import conditions, describing, label_sets
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.distinct import Distinct
-from training.engine.watching.windows import MOST_SAMPLED, Errors, Latency, Sums, farthest
+from training.engine.watching.windows import MOST_SAMPLED, Errors, Latency, Overlap, Sums, farthest
 
 JSON = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -52,6 +52,7 @@ class View:
     right: Floats  # 1 and 0, NaN unknown
     teacher_right: Floats
     agrees: Floats
+    alike: dict[str, Floats]  # how much of an answer is as the label, as the teacher's; NaN unknown
     error: Floats | None  # of numbers: |predicted - label|, NaN unknown
     difference: Floats | None  # of numbers: |predicted - teacher's|, NaN unknown
     shares: Floats  # of rows that the teacher was asked about, NaN where it was not
@@ -79,6 +80,10 @@ class View:
         else:
             right, agrees = _same(predicted, label), _same(predicted, teacher)
             teacher_right = _same(teacher, label)
+        alike = {}
+        if baseline.several:
+            alike["accuracy"] = label_sets.alike(predicted, label)
+            alike["agreement"] = label_sets.alike(predicted, teacher)
         asked = np.array([one is not None for one in teacher], dtype=bool)
         shares = _numbers(table, "teacher_share")
         shares = np.where(asked, np.where(np.isfinite(shares), shares, 1.0), math.nan)
@@ -96,6 +101,7 @@ class View:
             right=right,
             teacher_right=teacher_right,
             agrees=agrees,
+            alike=alike,
             error=error,
             difference=difference,
             shares=shares,
@@ -107,9 +113,22 @@ class View:
         places = {name: at for at, name in enumerate(self.baseline.labels)}
         return np.array([places.get(one or "", -1) for one in self.predicted], dtype=np.int64)
 
+    def sureness(self) -> Sureness:
+        """How sure the student was of each row; NaN without probabilities."""
+        if self.probabilities is None:
+            nothing = np.full(len(self), math.nan)
+            return Sureness(nothing, nothing)
+        of = Sureness.of_sets if self.baseline.several else Sureness.of
+        return of(self.probabilities)
+
     def signals(self) -> dict[str, Named]:
         """Values of each signal that has bins, with their kind."""
         found = self.answers()
+        if self.baseline.several:
+            named = [name for name in self.baseline.bins if name.startswith(label_sets.OF_LABEL)]
+            stem = len(label_sets.OF_LABEL)
+            known = [name[stem:] for name in named] if self.baseline.bins else None
+            found |= label_sets.counted(self.predicted, self.baseline.labels, known)
         for name, values in self._described.items():
             found[name] = ("categories" if isinstance(values, list) else "numbers", values)
         if self.vectors is not None:
@@ -121,7 +140,7 @@ class View:
         found: dict[str, Named] = {}
         if self.baseline.says_numbers and self.numbers is not None:
             found["prediction"] = ("numbers", self.numbers)
-        elif self.baseline.task not in WRITTEN:
+        elif self.baseline.task not in WRITTEN and not self.baseline.several:
             names = [None if one is None else one[: describing.MOST_WORD] for one in self.predicted]
             found["prediction"] = ("categories", names)
         return found
@@ -154,7 +173,7 @@ def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums
             bins = baseline.bins[name]
             kept[name] = bins.sketch(values, view.ids) if name == "vector" else bins.sketch(values)
     if view.probabilities is not None and "confidence.top" in baseline.bins:
-        for name, values in Sureness.of(view.probabilities)._asdict().items():
+        for name, values in view.sureness()._asdict().items():
             kept[f"confidence.{name}"] = baseline.bins[f"confidence.{name}"].sketch(values)
     estimate = Estimate()
     if baseline.curve is not None and view.probabilities is not None:
@@ -198,8 +217,19 @@ def _said(
     with np.errstate(divide="ignore"):
         weights = 1 / view.shares
     tallies = {"accuracy": Tally.of(right), "agreement": Tally.of(agrees, weights)}
+    overlaps = {}
+    if view.alike:
+        alike = {
+            "accuracy": np.where(labels, view.alike["accuracy"], math.nan),
+            "agreement": np.where(answers, view.alike["agreement"], math.nan),
+        }
+        overlaps["accuracy"] = Overlap.of(alike["accuracy"])
+        overlaps["agreement"] = Overlap.of(alike["agreement"], weights)
     believed = Believed()
-    if view.probabilities is not None and len(view):
+    if view.probabilities is not None and baseline.several and len(view):
+        sure = label_sets.sure(view.predicted, baseline.labels, view.probabilities)
+        believed = Believed.of(sure, right)
+    elif view.probabilities is not None and len(view):
         chosen = view.chosen
         sure = view.probabilities[np.arange(len(view)), np.maximum(chosen, 0)]
         believed = Believed.of(np.where(chosen >= 0, sure, math.nan), right)
@@ -225,6 +255,7 @@ def _said(
         answered=int((answers & np.isfinite(view.shares)).sum()),
         sketches=kept,
         tallies={name: one for name, one in tallies.items() if one.rows},
+        overlaps={name: one for name, one in overlaps.items() if one.rows},
         believed=believed,
         faults=faults,
         errors=errors,

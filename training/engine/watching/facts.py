@@ -6,6 +6,7 @@ from typing import Any
 from training.engine.sketches import CategorySketch, NumberSketch
 from training.engine.watching import soundness
 from training.engine.watching.baseline import Baseline
+from training.engine.watching.label_sets import OF_LABEL, YES
 from training.engine.watching.windows import Sums
 
 JSON = dict[str, Any]
@@ -26,6 +27,8 @@ def of(sums: Sums, baseline: Baseline, *, within_slice: bool = False) -> JSON:
             one = sums.tallies[name]
             low, high = one.interval
             found[name] = {"value": one.share, "low": low, "high": high, "rows": one.rows}
+    if sums.overlaps:
+        found["overlap"] = overlap(sums)
     if sums.estimate.rows:
         there = baseline.sums.estimate
         found["estimated_accuracy"] = {
@@ -46,7 +49,7 @@ def of(sums: Sums, baseline: Baseline, *, within_slice: bool = False) -> JSON:
     top, entropy = (sums.sketches.get(f"confidence.{one}") for one in ("top", "entropy"))
     if isinstance(top, NumberSketch) and isinstance(entropy, NumberSketch) and top.rows:
         found["confidence"] = {"mean": top.mean, "entropy": entropy.mean}
-    found |= _predicted(sums, baseline)
+    found |= predicted(sums, baseline)
     if sums.faults.rows:
         found["faults"] = sums.faults.as_dict()
     if within_slice:
@@ -86,7 +89,25 @@ def uncounted(sums: Sums) -> str:
     return f"{rows:,} of these rows came before this reference, and are counted as rows alone."
 
 
-def _predicted(sums: Sums, baseline: Baseline) -> JSON:
+def overlap(sums: Sums) -> JSON:
+    return {
+        name: {"value": one.value, "rows": one.rows}
+        for name, one in sums.overlaps.items()
+        if one.rows
+    }
+
+
+def predicted(sums: Sums, baseline: Baseline) -> JSON:
+    """Shares of rows with each class; of several labels a row they do not add up to one."""
+    if baseline.several:
+        shares = [
+            (name.removeprefix(OF_LABEL), share)
+            for name in baseline.bins
+            if name.startswith(OF_LABEL)
+            and (share := _share(sums.sketches.get(name), baseline.bins[name])) is not None
+        ]
+        ranked = sorted(shares, key=lambda item: (-item[1], item[0]))[:MOST_PREDICTED]
+        return {"predicted": {name: share for name, share in ranked if share}} if shares else {}
     one, bins = sums.sketches.get("prediction"), baseline.bins.get("prediction")
     if isinstance(one, NumberSketch) and one.rows:
         return {"number": {"mean": one.mean, "deviation": one.deviation}}
@@ -96,3 +117,11 @@ def _predicted(sums: Sums, baseline: Baseline) -> JSON:
     counts |= one.unseen
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_PREDICTED]
     return {"predicted": {name: rows / one.rows for name, rows in ranked if rows}}
+
+
+def _share(one: Any, bins: Any) -> float | None:
+    """Of rows that have a label; None where nothing is known."""
+    if not isinstance(one, CategorySketch) or one.bins != bins.key or not one.rows:
+        return None
+    levels = dict(zip(bins.levels, one.counts[: len(bins.levels)].tolist(), strict=True))
+    return float(levels.get(YES, 0) + one.unseen.get(YES, 0)) / one.rows

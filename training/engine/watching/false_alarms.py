@@ -33,7 +33,12 @@ def measured(view: View, baseline: Baseline, monitor: Mapping[str, Any]) -> JSON
     told: dict[str, tuple[str, Any]] = {
         name: (kind, values) for name, (kind, values) in view.signals().items()
     }
-    if view.probabilities is not None and "confidence.top" in baseline.bins:
+    # What is dealt out are probabilities of classes, and not of labels that hold by themselves.
+    if (
+        view.probabilities is not None
+        and "confidence.top" in baseline.bins
+        and not baseline.several
+    ):
         told["confidence"] = ("numbers", view.probabilities)
     for signal, (kind, values) in told.items():
         if signal != "confidence" and signal not in baseline.bins:

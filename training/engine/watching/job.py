@@ -2,9 +2,10 @@
 
     config.json {
       "format", "fits", "now": seconds since 1970, "threads",
-      "monitor": {"task", "labels", "window_rows", "window_hours", "grace_minutes", "minimum_rows",
-                  "rows": that came before, "detectors", "correction", "slices", "teacher_share",
-                  "teacher_daily", "salt", "privacy", "kept_share", "retention_days",
+      "monitor": {"task", "labels", "several_labels", "window_rows", "window_hours",
+                  "grace_minutes", "minimum_rows", "rows": that came before, "detectors",
+                  "correction", "slices", "teacher_share", "teacher_daily", "salt", "privacy",
+                  "kept_share", "retention_days",
                   "input": "text", "columns", "image", "audio", "vector" or ""},
       "model": {"path", "name", "task"} or null, "teacher": the same or null,
       "reference": {name of a file: path} (Monitor.reference_files), {} before it is fitted,
@@ -162,6 +163,7 @@ def baseline_of(config: Mapping[str, Any], folder: Path) -> Baseline:
         labels=monitor["labels"],
         reads=monitor["input"],
         slices=monitor["slices"],
+        several=bool(monitor.get("several_labels")),
     )
 
 

@@ -38,11 +38,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from training.engine.detectors import tallies
-from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.tallies import Tally
 from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.sketches.packing import place as by_chance
-from training.engine.watching import asking, baseline, describing, false_alarms, nearness
+from training.engine.watching import asking, baseline, describing, facts, false_alarms, nearness
 from training.engine.watching import reference_rows as rows_of
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.counting import View
@@ -60,6 +59,10 @@ DROP = 0.05  # of agreement, that must be seen
 NO_ANSWERS = (
     "The reference holds no answers of the model, so that inputs alone are compared. Take a time "
     "of its traffic as reference to watch its answers."
+)
+SEVERAL = (
+    "Rows have any number of labels: a row is right where all of them are, and accuracy is not "
+    "estimated before labels come."
 )
 NO_LABELS = "No row of the reference has a label: accuracy cannot be compared, nor estimated."
 NO_TEACHER = "Nobody was asked about the reference: agreement is not compared."
@@ -113,6 +116,7 @@ def fit(
         reads=reads,
         slices=monitor.get("slices") or (),
         columns=columns or None,
+        several=bool(monitor.get("several_labels")),
     )
     view = View.of(rows, fitted)
     stage("measuring false alarms")
@@ -234,7 +238,7 @@ def _to_show(view: View, shown: Any, near: Nearness | None) -> pa.Table:
         place = found.schema.get_field_index("text")
         found = found.set_column(place, "text", pa.array(texts, pa.string()))
     if view.probabilities is not None:
-        top = view.probabilities[shown].max(axis=1)
+        top = view.sureness().top[shown]
         found = found.append_column("confidence", pa.array(top, from_pandas=True))
     if near is not None and view.vectors is not None:
         some = view.vectors[shown]
@@ -275,11 +279,15 @@ def _told(
     if sums.believed.error is not None:
         found["calibration_error"] = sums.believed.error
     if view.probabilities is not None and np.isfinite(view.probabilities).any():
-        sure = Sureness.of(view.probabilities)
+        sure = view.sureness()
         found["confidence"] = {
             "mean": float(np.nanmean(sure.top)), "entropy": float(np.nanmean(sure.entropy)),
         }  # fmt: skip
-    if "prediction" not in fitted.bins:
+    if fitted.several:
+        notes.append(SEVERAL)
+    if sums.overlaps:
+        found["overlap"] = facts.overlap(sums)
+    if not fitted.says_anything:
         notes.append(NO_ANSWERS)
     elif not sums.labelled:
         notes.append(NO_LABELS)

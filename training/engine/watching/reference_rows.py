@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from training.engine import cells
 from training.engine.errors import ConfigError, DataError, Fault
 from training.engine.watching import describing, parts
+from training.engine.watching.label_sets import SEPARATOR
 from training.engine.watching.parts import TYPES, Part
 
 JSON = dict[str, Any]
@@ -28,7 +29,7 @@ Indices = NDArray[np.int64]
 
 MOST = {"text": 20_000, "columns": 50_000, "image": 5000, "audio": 2000}  # rows that are looked at
 USUAL = 20_000
-MULTI, SEPARATOR = "multi_label", "|"
+MULTI = "multi_label"
 
 
 def of_dataset(path: Path, config: Mapping[str, Any]) -> pa.Table:
@@ -61,7 +62,7 @@ def of_dataset(path: Path, config: Mapping[str, Any]) -> pa.Table:
     elif reads in ("image", "audio"):
         rows["content"] = pa.array(columns[reads], pa.binary())
     rows["label"] = pa.array(_labels(columns["label"], described), pa.string())
-    rows |= _answers(columns, described, list(config["monitor"]["labels"]))
+    rows |= _answers(columns, described, config["monitor"])
     return pa.table(rows)
 
 
@@ -204,15 +205,19 @@ def _labels(labels: Sequence[str | None], described: Mapping[str, Any]) -> list[
 
 
 def _answers(
-    columns: Mapping[str, list[Any]], described: Mapping[str, Any], labels: list[str]
+    columns: Mapping[str, list[Any]], described: Mapping[str, Any], monitor: Mapping[str, Any]
 ) -> JSON:
     """What another's model said, where the dataset's columns hold it."""
     found: JSON = {}
+    labels = list(monitor["labels"])
+    several = bool(monitor.get("several_labels"))
     soft = described.get("soft") or {}
     if labels and all(label in soft for label in labels):
         told = np.array(
             [[cells.number(one) for one in columns[soft[label]]] for label in labels]
         ).T.reshape(-1, len(labels))
+        if several:
+            return found | _of_sets(told, labels)
         there = np.isfinite(told).all(axis=1) & (np.nan_to_num(told).sum(axis=1) > 0)
         rows = [
             (row / row.sum()).astype(np.float32).tolist() if fine else None
@@ -225,5 +230,27 @@ def _answers(
         ]
         found["prediction"] = pa.array(said, pa.string())
     if name := described.get("prediction"):
-        found["prediction"] = pa.array([cells.word(one) for one in columns[name]], pa.string())
+        words = [cells.word(one) for one in columns[name]]
+        if several:
+            words = _labels(words, {**described, "problem": MULTI})
+        found["prediction"] = pa.array(words, pa.string())
     return found
+
+
+def _of_sets(told: NDArray[np.float64], labels: Sequence[str]) -> JSON:
+    """Each label holds by itself, where it is likelier than not."""
+    there = np.asarray(np.isfinite(told).all(axis=1) & (np.abs(told - 0.5) <= 0.5).all(axis=1))
+    rows = [
+        row.astype(np.float32).tolist() if fine else None
+        for row, fine in zip(told, there, strict=True)
+    ]
+    said = [
+        SEPARATOR.join(sorted(labels[at] for at in np.flatnonzero(row > 0.5).tolist()))
+        if fine
+        else None
+        for row, fine in zip(told, there, strict=True)
+    ]
+    return {
+        "probabilities": pa.array(rows, TYPES["probabilities"]),
+        "prediction": pa.array(said, pa.string()),
+    }

@@ -72,7 +72,7 @@ def slices(sums: Sums, baseline: Baseline, asked: Asked) -> JSON:
         there = baseline.sums.slices.get(name, Sums())
         within = Baseline(
             task=baseline.task, labels=baseline.labels, reads="", columns={}, bins=baseline.bins,
-            sums=there,
+            sums=there, several=baseline.several,
         )  # fmt: skip
         scores = _scored(part, within, asked, [one for one in IN_SLICES if _is_there(one, part)])
         told = facts.of(part, within, within_slice=True)

@@ -41,7 +41,7 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "latency": ("latency",),
 }
 #: Signals whose kind is another than what comes before their dot.
-OF_BINS = ("input", "described", "vector", "prediction", "error", "difference")
+OF_BINS = ("input", "described", "vector", "prediction", "answered", "error", "difference")
 KINDS = {kind: name for name, kind in sketches.BINS.items()}
 STREAMS = ("error_stream", "disagreement_stream")
 QUALITY = ("missing", "unseen", "out_of_range", "duplicated")

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from scipy import special
 
 from training.engine import data, evaluate, fresh_inputs, networks
 from training.engine.answers import NOTHING, Wanted
@@ -29,6 +30,7 @@ from training.engine.networks import Network, Place
 from training.engine.tables import TablePreprocessing
 from training.engine.tasks import TASKS
 from training.engine.text_vectors import unit
+from training.engine.watching.label_sets import SEPARATOR
 
 JSON = dict[str, Any]
 Halves = NDArray[np.float16]
@@ -36,14 +38,14 @@ Singles = NDArray[np.float32]
 
 READS: Mapping[str, str] = {"text": "text", "image": "image", "audio": "audio", "": "columns"}
 TEXTS, OTHERS = 2048, 256  # rows that are read together
-SEPARATOR = "|"  # of several labels
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
     """Of rows in their order. `predictions` are labels (several joined, numbers as text);
-    `numbers` `[rows]`, of regression alone; `probabilities` `[rows, labels]`, of one label a row
-    alone; `vectors` `[rows, width]` of length 1. NaN and None of a row that was not read."""
+    `numbers` `[rows]`, of regression alone; `probabilities` `[rows, labels]`, which add up to one
+    where a row has one label; `vectors` `[rows, width]` of length 1. NaN and None of a row that
+    was not read."""
 
     predictions: list[str | None]
     numbers: NDArray[np.float64] | None
@@ -182,15 +184,17 @@ class Model:
                 predictions[place] = f"{numbers[place]:.6g}"
             return Said(predictions, numbers, None, vectors)
         names = self.network.labels
+        order = [self.labels.index(name) for name in names]
+        told = np.zeros((len(known), len(self.labels)), dtype=np.float32)
         if problem == "multi_label":
+            told[:, order] = special.expit(np.where(finite[:, None], logits, 0.0))
+            told[~finite] = np.nan
             for place, row, fine in zip(known, logits > 0, finite, strict=True):
                 if fine:
                     chosen = sorted(names[one] for one in np.flatnonzero(row))
                     predictions[place] = SEPARATOR.join(chosen)
-            return Said(predictions, None, None, vectors)
+            return Said(predictions, None, _spread(told, known, rows), vectors)
         sure = np.exp(evaluate.log_probabilities(np.where(finite[:, None], logits, 0.0)))
-        order = [self.labels.index(name) for name in names]
-        told = np.zeros((len(known), len(self.labels)), dtype=np.float32)
         told[:, order] = sure
         told[~finite] = np.nan
         for place, row, fine in zip(known, told, finite, strict=True):

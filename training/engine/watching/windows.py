@@ -26,6 +26,8 @@ and say so.
      "latency": {"p50", "p95", "p99", "mean", "rows"},                       milliseconds
      "accuracy": {"value", "low", "high", "rows"},      of labelled rows; Wilson's interval, 95 %
      "agreement": {"value", "low", "high", "rows"},     weighed by how many rows each stands for
+     "overlap": {"accuracy" | "agreement": {"value", "rows"}},   how much of an answer is the same,
+                                            in the mean: of sets of labels Jaccard's
      "estimated_accuracy": {"value", "rows", "reference"},
      "error": {"mean_absolute", "root_mean_square", "rows"},             regression, labelled rows
      "calibration_error": share, "believed": {"rows", "sure", "right"},  by fifteenths, to be drawn
@@ -50,6 +52,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
+
+import numpy as np
 
 from training.engine import sketches as kinds
 from training.engine.detectors.calibration import Believed
@@ -84,6 +88,35 @@ class Errors:
 
 
 @dataclass(frozen=True, slots=True)
+class Overlap:
+    """How much of an answer is the same, from 0 to 1, in the mean of rows, of which each stands for
+    `weight`. Two `merge`."""
+
+    rows: int = 0
+    weight: float = 0.0
+    total: float = 0.0
+
+    @classmethod
+    def of(cls, alike: Any, weights: Any = None) -> "Overlap":
+        """alike: `[rows]`, NaN where it is unknown; weights: `[rows]`."""
+        values = np.asarray(alike, dtype=np.float64)
+        stand = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+        known = np.isfinite(values) & np.isfinite(stand) & (stand > 0)
+        values, stand = values[known], stand[known]
+        return cls(len(values), float(stand.sum()), float((values * stand).sum()))
+
+    @property
+    def value(self) -> float:
+        return self.total / self.weight if self.rows else 0.0
+
+    def merge(self, other: "Overlap") -> "Overlap":
+        return Overlap(self.rows + other.rows, self.weight + other.weight, self.total + other.total)
+
+    def as_dict(self) -> JSON:
+        return {"rows": self.rows, "weight": self.weight, "total": self.total}
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Milliseconds that answers took."""
 
@@ -106,7 +139,9 @@ class Sums:
     `reference` names the bins in which its sketches count, "" where there were none yet; `counted`
     are the rows that are in the sketches, and the rest came before. `sketches` are by signal:
     `input.*`, `described.*`, `vector`, `prediction`, `confidence.entropy`, `confidence.top`,
-    `error`. `tallies`: `accuracy`, `agreement`. `rang`: {stream: how often, how far the mean rose}.
+    `error`; of several labels a row `prediction.<label>`, and `answered.*`. `tallies`: `accuracy`,
+    `agreement`; so are `overlaps`, of answers that can be alike in part. `rang`: {stream: how
+    often, how far the mean rose}.
     `slices` hold the sums of parts of it, with fewer sketches and without slices of their own.
     """
 
@@ -119,6 +154,7 @@ class Sums:
     last_at: float | None = None
     sketches: Mapping[str, kinds.Sketch] = field(default_factory=dict)
     tallies: Mapping[str, Tally] = field(default_factory=dict)
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     believed: Believed = field(default_factory=Believed)
     estimate: Estimate = field(default_factory=Estimate)
     faults: Faults = field(default_factory=Faults)
@@ -149,6 +185,7 @@ class Sums:
             last_at=_either(mine.last_at, theirs.last_at, max),
             sketches=_both(mine.sketches, theirs.sketches, lambda one, two: one.merge(two)),  # type: ignore[arg-type]
             tallies=_both(mine.tallies, theirs.tallies, Tally.merge),
+            overlaps=_both(mine.overlaps, theirs.overlaps, Overlap.merge),
             believed=mine.believed.merge(theirs.believed),
             estimate=mine.estimate.merge(theirs.estimate),
             faults=mine.faults.merge(theirs.faults),
@@ -263,6 +300,7 @@ def _latency(said: Sequence[Any]) -> Latency:
 _READ: dict[str, Callable[[Any], Any]] = {
     "sketches": _named(kinds.read),
     "tallies": _named(Tally.from_dict),
+    "overlaps": _named(lambda said: Overlap(**said)),
     "believed": Believed.from_dict,
     "estimate": Estimate.from_dict,
     "faults": Faults.from_dict,
