@@ -242,3 +242,98 @@ def test_who_gives_one_label_is_not_held_against_several(project: Project, tmp_p
             by=project.created_by,
         )
     assert set(refused.value.fields) == {"teacher"}
+
+
+# -- vectors --------------------------------------------------------------------------------------
+
+BERT: JSON = {
+    "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
+    "vocab_size": 80, "max_length": 16,
+}  # fmt: skip
+VECTORS = "feature-extraction"
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A teacher as it was drawn, and a student of another width that learned from it."""
+    folder = tmp_path_factory.mktemp("encoders")
+    path = folder / "data.parquet"
+    rows = [{**one, "label": None} for one in sentences(300)]
+    schema = pa.schema({name: pa.string() for name in ("split", "label", "text", "source")} | {
+        "row_id": pa.int64()
+    })  # fmt: skip
+    parquet.write_table(pa.Table.from_pylist(rows, schema), path)
+    texts = {"path": str(path), "sha256": "", "fingerprint": "vectors", "labels": ()}
+    teacher = jobs.vectors(folder, texts, BERT)
+    losses = [{"kind": "relational", "angle_weight": 0.0}, {"kind": "embeddings", "of": "rows"}]
+    job = jobs.write(
+        folder / "job", texts, task=VECTORS, teachers=[str(teacher)], losses=losses,
+        options={"dim": 8, "vocabulary": 80, "dropout": 0.0, "word_dropout": 0.0},
+        training={"epochs": 8, "learning_rate": 0.01},
+    )  # fmt: skip
+    jobs.run(job)
+    return {"tiny": job / "output/model", "big": teacher}
+
+
+@pytest.fixture
+def encoding(project: Project, tmp_path: Path, encoders: dict[str, Path]) -> Monitor:
+    rows = [{**one, "split": "test"} for one in sentences(300)]
+    stored(project, tmp_path, rows, task=VECTORS)
+    for name, weights in encoders.items():
+        kept(project, name, weights, task=VECTORS, problem="embedding")
+    return monitors.create(
+        project=project,
+        asked={
+            "name": "live", "model": "tiny@1", "reference": "tickets@1:test",
+            "window": {"rows": 100}, "teacher": "big@1", "teacher_sample_rate": 1,
+        },
+        by=project.created_by,
+    )  # fmt: skip
+
+
+def test_vectors_are_watched_and_neighbours_compared_with_the_teachers(
+    encoding: Monitor, project: Project, client: Client
+) -> None:
+    assert {"accuracy", "confidence", "whose_fault"}.isdisjoint(encoding.detectors)
+    look(encoding, fits=True)
+    told = encoding.reference
+    assert told["notes"] == []
+    assert told["width"] == 8
+    assert told["agreement"]["rows"] == 300
+    assert told["agreement"]["value"] > 0.3  # ten of three hundred by chance: 0.03
+    assert "neighbours.npz" in {one["name"] for one in encoding.reference_files}
+
+    encoding.looks.filter(fits=False).delete()
+    rows = sentences(200, seed=3)
+    quiet = [record(at, one["text"]) for at, one in enumerate(rows[:100])]
+    loud = [
+        record(100 + at, one["text"], vector=[1.0, *[0.01 * at] * 7], latency_ms=2.5)
+        for at, one in enumerate(rows[100:])
+    ]
+    send(encoding, quiet + loud)
+    look(encoding)
+    calm, moved = encoding.windows.all()
+    before = told["agreement"]["value"]
+    assert calm.facts["agreement"]["rows"] == 100
+    assert calm.facts["agreement"]["value"] == pytest.approx(before, abs=0.25)
+    assert calm.scores["vector"][0]["corrected"] > 0.001
+    assert moved.scores["vector"][0]["corrected"] < 1e-6
+    assert moved.scores["agreement"][0]["corrected"] < 1e-3
+    assert moved.scores["latency"] is not None
+    assert {"prediction", "accuracy"}.isdisjoint(moved.scores)
+    shown = inference_rows.rows(encoding, Asked(disagreeing=True), limit=200).rows
+    assert 0 < len(shown) < 200
+    client.force_login(project.created_by)
+    opened(client, project)
+
+
+def test_nobody_says_what_vector_is_right(encoding: Monitor) -> None:
+    reader = Reader(encoding, BEGAN)
+    one = record(0, "hello")
+    assert reader.inference({**one, "prediction": None, "vector": [1, 2]})["vector"] == [1.0, 2.0]
+    for odd in ({"prediction": "a"}, {"label": "a"}, {"vector": "x"}, {"vector": []},
+                {"teacher": {"prediction": "a"}}, {"probabilities": [1]}):  # fmt: skip
+        with pytest.raises(Invalid):
+            lines([one | odd], "inferences", reader.inference)
+    with pytest.raises(Invalid):
+        lines([{"id": "a", "label": "b"}], "labels", reader.late_label)

@@ -165,6 +165,8 @@ class MonitorChoices:
         )
         for one in every:
             can = one.is_asked or (one.has_network and one.is_trained)
+            if one.is_asked and self.task == monitor_subjects.VECTORS:
+                continue
             if self.is_several != (one.problem == monitor_subjects.SEVERAL and not one.is_asked):
                 continue
             if can and set(one.labels) == labels and one != version:
@@ -212,7 +214,11 @@ class MonitorChoices:
         if self.monitor is not None:
             return dict(self.monitor.detectors)
         regression = self.version is not None and self.version.problem == "regression"
-        return monitor_defaults.detectors(has_labels=not regression, several=self.is_several)
+        return monitor_defaults.detectors(
+            has_labels=not regression,
+            several=self.is_several,
+            vectors=self.task == monitor_subjects.VECTORS,
+        )
 
     @property
     def is_several(self) -> bool:

@@ -7,7 +7,7 @@ is lost in silence, and what is mended is sent again. A line holds
 
     id, time (microseconds since 1970, UTC), prediction | number, probabilities (in the order of the
     monitor's labels), latency_ms, label, version, tags, teacher {prediction, probabilities, share},
-    and one of text, cells, base64, sha256, vector
+    and one of text, cells, base64, sha256, vector (of models of vectors, `vector` beside a text)
 
 with what was left out left out. Numbers that were labels are written as texts.
 """
@@ -54,6 +54,11 @@ KEYS = frozenset({
     "version", "tags",
 })  # fmt: skip
 NEEDED = ("id", "time", "prediction")
+VECTORS = "feature-extraction"
+UNSAID = (
+    "This model makes vectors: nothing is predicted, and nobody can say which vector is right. "
+    "Send `vector`, or the input alone."
+)
 
 
 class _Fault(Exception):
@@ -70,6 +75,7 @@ class Reader:
         self.places = {label: place for place, label in enumerate(self.labels)}
         self.several: bool = monitor.several_labels
         self.task = monitor.task
+        self.vectors = monitor.task == VECTORS
         self.days = monitor.retention_days
         self.newest = (now + AHEAD - EPOCH) // MICRO
         self.oldest = (now - timedelta(days=self.days) - EPOCH) // MICRO
@@ -81,11 +87,16 @@ class Reader:
         if type(one) is not dict:
             raise _Fault("", "A record is an object.")
         for name in NEEDED:
-            if name not in one:
+            if name not in one and (name != "prediction" or not self.vectors):
                 raise _Fault(name, "It is needed.")
         line: JSON = {"id": self.identity(one["id"]), "time": self.time(one["time"])}
-        self.answer(one["prediction"], line, "prediction")
+        if self.vectors:
+            self.made(one, line)
+        else:
+            self.answer(one["prediction"], line, "prediction")
         for name, value in one.items():
+            if name == "vector" and self.vectors:
+                continue
             if name not in KEYS:
                 raise _known(name, KEYS)
             if value is None or name in NEEDED:
@@ -114,6 +125,17 @@ class Reader:
         _object(one, ("id", "prediction", "probabilities", "share"), ("id", "prediction"))
         said = {name: value for name, value in one.items() if name != "id"}
         return {"id": self.identity(one["id"]), "teacher": self.teacher(said, "")}
+
+    def made(self, one: JSON, line: JSON) -> None:
+        """What a model of vectors made, if it is sent: our student makes it of the input else."""
+        for name in ("prediction", "label", "teacher"):
+            if one.get(name) is not None:
+                raise _Fault(name, UNSAID)
+        value = one.get("vector")
+        if value is not None:
+            if type(value) is not list:
+                raise _Fault("vector", f"It is a list of numbers, not {_kind(value)}.")
+            line["vector"] = self.vector(value, "vector")
 
     # -- their parts -----------------------------------------------------------------------------
 
@@ -176,6 +198,8 @@ class Reader:
         return _text(SEPARATOR.join(names), where, LONGEST_ANSWER)
 
     def label(self, value: Any, where: str) -> str:
+        if self.vectors:
+            raise _Fault(where, UNSAID)
         line: JSON = {}
         self.answer(value, line, where)
         return str(line["prediction"] if "prediction" in line else repr(line["number"]))
@@ -240,7 +264,7 @@ class Reader:
     def given(self, value: Any, line: JSON) -> None:
         """The input: by the task, or its embedding alone."""
         if type(value) is dict and len(value) == 1 and type(value.get("vector")) is list:
-            line["vector"] = self.vector(value["vector"])
+            line["vector"] = self.vector(value["vector"], "input.vector")
         elif self.task in MEDIA:
             self.media(value, line)
         elif self.task in TABLES:
@@ -252,10 +276,10 @@ class Reader:
                 raise _Fault("input", f"It is a text, not {_kind(value)}.")
             line["text"] = _text(value, "input", LONGEST_TEXT)
 
-    def vector(self, value: list[Any]) -> list[float]:
+    def vector(self, value: list[Any], where: str) -> list[float]:
         if not 1 <= len(value) <= WIDEST:
-            raise _Fault("input.vector", f"A vector has 1 to {WIDEST:,} numbers.")
-        return [_number(one, "input.vector", -1e30, 1e30) for one in value]
+            raise _Fault(where, f"A vector has 1 to {WIDEST:,} numbers.")
+        return [_number(one, where, -1e30, 1e30) for one in value]
 
     def media(self, value: Any, line: JSON) -> None:
         what = MEDIA[self.task]

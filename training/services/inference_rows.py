@@ -22,6 +22,7 @@ from distillhub.lib.later import Later, np
 from training.models import InferencePart, Monitor
 from training.services import inference_days, inference_told
 from training.services.inference_days import EPOCH, MICROSECOND, Asked, Day, open_part, opened
+from training.services.inference_records import VECTORS
 
 pa = Later("pyarrow")
 pc = Later("pyarrow.compute")
@@ -32,6 +33,7 @@ parts = Later("training.engine.watching.parts")
 counting = Later("training.engine.watching.counting")
 baseline = Later("training.engine.watching.baseline")
 conditions = Later("training.engine.watching.conditions")
+neighbours = Later("training.engine.watching.neighbours")
 label_sets = Later("training.engine.watching.label_sets")
 
 JSON = dict[str, Any]
@@ -180,7 +182,7 @@ def _chosen(
     if asked.wrong:
         found &= _differs(table, "label")
     if asked.disagreeing:
-        found &= _differs(table, "teacher_prediction")
+        found &= _disagrees(monitor, table)
     if asked.q:
         found &= _holds(table, asked.q)
     if query is not None:
@@ -217,6 +219,15 @@ def _among(table: Any, name: str, label: str) -> Any:
     return np.array([label in (some or ()) for some in said], dtype=bool)
 
 
+def _disagrees(monitor: Monitor, table: Any) -> Any:
+    if monitor.task != VECTORS:
+        return _differs(table, "teacher_prediction")
+    names = ("prediction", "teacher_prediction")
+    if not set(names) <= set(table.column_names):
+        return np.zeros(len(table), dtype=bool)
+    return neighbours.agree(*(table[name].to_pylist() for name in names)) == 0
+
+
 def _differs(table: Any, name: str) -> Any:
     """From what was answered, where both are known."""
     if name not in table.column_names or "prediction" not in table.column_names:
@@ -238,7 +249,8 @@ def _truths(column: Any) -> Any:
 
 def _query(monitor: Monitor, asked: Asked) -> Any:
     """Of the slice. Raises Missing and Invalid."""
-    if (asked.wrong or asked.disagreeing) and not monitor.labels:
+    may_differ = bool(monitor.labels) or monitor.task == VECTORS
+    if (asked.wrong and not monitor.labels) or (asked.disagreeing and not may_differ):
         field_name = "wrong" if asked.wrong else "disagreeing"
         sentence = "Answers of this monitor are no classes: none is plainly right or wrong."
         raise Invalid(sentence, fields={field_name: [sentence]})

@@ -60,9 +60,11 @@ WATCHES: dict[str, tuple[set[str], str]] = {
 
 #: Kinds that need probabilities, and so say nothing of numbers that are predicted.
 OF_CLASSES = ("confidence", "calibration", "estimated_accuracy", "whose_fault")
+#: Kinds that need somebody to say what is right, which nobody can of a vector.
+OF_TRUTH = (*OF_CLASSES, "accuracy", "error_stream")
 
 
-def detectors(*, has_labels: bool, several: bool = False) -> JSON:
+def detectors(*, has_labels: bool, several: bool = False, vectors: bool = False) -> JSON:
     """`{kind: [{"kind": detector, ...its options}]}` of a task. How likely a whole set of labels is
     right, no calibration of one class tells."""
     return {
@@ -70,6 +72,7 @@ def detectors(*, has_labels: bool, several: bool = False) -> JSON:
         for key, found in DETECTORS.items()
         if (has_labels or key not in OF_CLASSES)
         and not (several and key == "estimated_accuracy")
+        and not (vectors and key in OF_TRUTH)
         and all(map(_is_there, found))
     }
 

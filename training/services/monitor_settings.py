@@ -85,7 +85,9 @@ class _Reading:
         if self.monitor is None:
             has_labels = bool(self.columns["labels"])
             usual = monitor_defaults.detectors(
-                has_labels=has_labels, several=self.columns["several_labels"]
+                has_labels=has_labels,
+                several=self.columns["several_labels"],
+                vectors=self.columns["task"] == monitor_subjects.VECTORS,
             )
             self.columns["detectors"] = usual | self.columns.get("detectors", {})
             if "slices" not in self.columns and self.columns["dataset_version"] is not None:
@@ -131,6 +133,8 @@ class _Reading:
             raise Fault("teacher", sentence)
         asks = teacher.is_asked  # in the labels that it is given
         several = self.now("several_labels")
+        if asks and task == monitor_subjects.VECTORS:
+            raise Fault("teacher", f"{teacher.reference} gives labels, and no vectors.")
         if asks and several:
             raise Fault("teacher", f"{teacher.reference} gives one label to a row, not several.")
         if (

@@ -16,6 +16,7 @@ JSON = dict[str, Any]
 
 MOST_LABELS = 10_000
 SEVERAL, SEPARATOR = "multi_label", "|"
+VECTORS = "feature-extraction"
 MOST_HOURS = 24 * 31
 LEAST_REFERENCE = 10  # rows that can tell anything
 
@@ -57,6 +58,8 @@ def _external(value: Mapping[str, Any]) -> JSON:
     ):
         sentence = "List the classes in the order of probabilities, each once; none for numbers."
         raise Fault("model.labels", sentence)
+    if labels and task == VECTORS:
+        raise Fault("model.labels", "What makes vectors has no classes.")
     several = value.get("several_labels", False)
     if not isinstance(several, bool) or (several and not labels):
         sentence = "It is true or false, and true of classes alone: a row may have any number."
@@ -91,7 +94,9 @@ def unwatchable(version: ModelVersion) -> str:
         return f"What does {version.model.task} is not watched: it gives no one answer to a row."
     if version.problem == SEVERAL and (sentence := _not_joined(version.labels)):
         return sentence
-    if version.problem not in ("single_label", "regression", SEVERAL):
+    if version.model.task != VECTORS and version.problem not in (
+        "single_label", "regression", SEVERAL,
+    ):  # fmt: skip
         return f"{version.reference} gives neither labels nor a number, which are watched."
     if not version.has_network or not version.is_trained:
         return f"{version.reference} is no trained network, which is asked about the reference."
@@ -109,12 +114,8 @@ def _not_joined(labels: Sequence[str]) -> str:
 
 
 def tasks() -> list[str]:
-    """Those whose answer is labels or a number of a whole row."""
-    return [
-        str(one["key"])
-        for one in catalog.tasks()
-        if one["unit"] == "row" and "regression" in one["metrics"]
-    ]
+    """Those whose answer is labels, a number or a vector of a whole row."""
+    return [str(one["key"]) for one in catalog.tasks() if one["unit"] == "row"]
 
 
 def reference(project: Project, value: Any) -> JSON:

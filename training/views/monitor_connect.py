@@ -62,6 +62,8 @@ def example(monitor: Monitor) -> JSON:
             found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.2}
         elif len(monitor.labels) > 1:
             found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.1}
+    elif monitor.task == inference_records.VECTORS:
+        found["vector"] = [0.12, -0.5, 0.86]
     else:
         found["prediction"] = 12.5 if monitor.task in inference_records.TABLES else "an answer"
     return found | {"latency_ms": 3.2}
@@ -97,8 +99,16 @@ def _python(address: str, record: JSON) -> str:
         "name = monitor.record(",
         *(f"    {key}={_spelt(value)}," for key, value in said.items()),
         ")",
-        f"monitor.label(name, {_spelt(record['prediction'])})  # once it is known, however late",
+        *_labelled(record),
     ])  # fmt: skip
+
+
+def _labelled(record: JSON) -> list[str]:
+    """Nobody can say which vector is right."""
+    if "prediction" not in record:
+        return []
+    said = _spelt(record["prediction"])
+    return [f"monitor.label(name, {said})  # once it is known, however late"]
 
 
 def _fastapi(address: str, record: JSON) -> str:
@@ -137,7 +147,7 @@ def _django(address: str, record: JSON) -> str:
 
 
 def _noted(record: JSON) -> str:
-    kept = ("input", "prediction", "probabilities")
+    kept = ("input", "prediction", "probabilities", "vector")
     return "{" + ", ".join(f"{_spelt(key)}: ..." for key in kept if key in record) + "}"
 
 

@@ -17,7 +17,7 @@ from projects.models import Project, Role
 from projects.permissions import person
 from training.models import Monitor, MonitorWindow
 from training.services import inferences, live_rows, monitors
-from training.services.inference_records import SEPARATOR
+from training.services.inference_records import SEPARATOR, VECTORS
 from training.views import monitor_parts as parts
 
 JSON = dict[str, Any]
@@ -147,7 +147,7 @@ def _ways(monitor: Monitor, given: QueryDict) -> list[JSON]:
     ways += [("disagreeing with the teacher", {"disagreeing": "1"})]
     ways += [("wrong and disagreeing", {"wrong": "1", "disagreeing": "1"})]
     if not monitor.labels:
-        ways = ways[:1]
+        ways = [ways[0], *(ways[2:3] if monitor.task == VECTORS else ())]
     ways.append(("most foreign", {"foreign": "1"}))
     now = {key for key in ("wrong", "disagreeing", "foreign") if given.get(key)}
     return [
@@ -169,7 +169,7 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         text = str(given)
     label, said = row["label"], row["prediction"]
     teacher = (row["teacher"] or {}).get("prediction")
-    named = _named if monitor.several_labels else _plain
+    named = _named if monitor.several_labels or monitor.task == VECTORS else _plain
     return {
         "id": row["id"],
         "time": row["time"],
@@ -183,11 +183,20 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         "label": named(label),
         "is_wrong": label is not None and bool(monitor.labels) and label != said,
         "teacher": named(teacher),
-        "differs": teacher is not None and bool(monitor.labels) and teacher != said,
+        "differs": _differs(monitor, said, teacher),
         "latency_ms": row["latency_ms"],
         "far": row.get("far"),
         "query": urlencode({"id": row["id"]}),
     }
+
+
+def _differs(monitor: Monitor, said: Any, teacher: Any) -> bool:
+    """Of models of vectors: the teacher's neighbour is none of the student's."""
+    if teacher is None or said is None:
+        return False
+    if monitor.task == VECTORS:
+        return teacher not in str(said).split(SEPARATOR)
+    return bool(monitor.labels) and teacher != said
 
 
 def _plain(said: Any) -> Any:

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from training.engine import teacher_sampling
 from training.engine.errors import ModelError
-from training.engine.watching import privacy
+from training.engine.watching import neighbours, privacy
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.parts import TYPES
 
@@ -110,6 +110,8 @@ def answered(
     rows: pa.Table, places: Sequence[int], shares: Floats, config: Mapping[str, Any], folder: Path
 ) -> pa.Table:
     """With what a teacher with weights says of the rows at some places."""
+    if config["monitor"]["task"] == neighbours.TASK:
+        return _near(rows, places, shares, config, folder)
     from training.engine.watching import vectors  # noqa: PLC0415 - it brings torch
 
     labels = list(config["monitor"]["labels"])
@@ -127,14 +129,55 @@ def answered(
         float(shares[at]) if fine else None for at, fine in zip(places, there, strict=True)
     ]
     for name in ANSWERS:
-        before = rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows
-        for at, value in zip(places, columns[name], strict=True):
-            if value is not None:
-                before[at] = value
-        made = pa.array(before, TYPES[name])
-        place = rows.schema.get_field_index(name)
-        rows = rows.append_column(name, made) if place < 0 else rows.set_column(place, name, made)
+        found = zip(places, columns[name], strict=True)
+        rows = _with(rows, name, {at: value for at, value in found if value is not None})
     return rows
+
+
+def _near(
+    rows: pa.Table, places: Sequence[int], shares: Floats, config: Mapping[str, Any], folder: Path
+) -> pa.Table:
+    """Of models of vectors: which rows of the reference are near, to the student and to the
+    teacher. Rows of a reference itself are held against each other."""
+    path = (config.get("reference") or {}).get(neighbours.NAME)
+    if not config.get("fits") and path is None:
+        return rows  # nobody has answered the reference
+    from training.engine.watching import vectors  # noqa: PLC0415 - it brings torch
+
+    teacher = vectors.Model.open(config["teacher"], folder)
+    some = rows.take(pa.array(places))
+    taught = teacher.answer(vectors.inputs(some, teacher.reads)).vectors
+    if taught is None:
+        return rows
+    if config.get("fits"):
+        own = [str(one) for one in some["id"].to_pylist()]
+        student = neighbours.vectors_of(some)
+        known = neighbours.Neighbours.fit(own, student, taught)
+        (folder / "output").mkdir(exist_ok=True)
+        known.save(folder / "output" / neighbours.NAME)
+        answers = known.said(student, taught, own=own)
+    else:
+        known = neighbours.Neighbours.load(folder / str(path))
+        answers = known.said(neighbours.vectors_of(some, known.student.shape[1]), taught)
+    told: dict[str, dict[int, Any]] = {"prediction": {}, "teacher_prediction": {}}
+    told["teacher_share"] = {}
+    for at, one in zip(places, answers, strict=True):
+        if one is not None:
+            told["prediction"][at], told["teacher_prediction"][at] = one
+            told["teacher_share"][at] = float(shares[at])
+    for name, values in told.items():
+        rows = _with(rows, name, values)
+    return rows
+
+
+def _with(rows: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table:
+    """A column with these values at their places, and what it had elsewhere."""
+    before = rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows
+    for at, value in values.items():
+        before[at] = value
+    made = pa.array(before, TYPES[name])
+    place = rows.schema.get_field_index(name)
+    return rows.append_column(name, made) if place < 0 else rows.set_column(place, name, made)
 
 
 def of_reference(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> pa.Table:

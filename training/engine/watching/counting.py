@@ -21,7 +21,7 @@ from training.engine.detectors.tallies import Tally
 from training.engine.detectors.whose_fault import Faults
 from training.engine.sketches.packing import first
 from training.engine.sketches.quantiles import Quantiles
-from training.engine.watching import conditions, describing, label_sets
+from training.engine.watching import conditions, describing, label_sets, neighbours
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.distinct import Distinct
 from training.engine.watching.windows import MOST_SAMPLED, Errors, Latency, Overlap, Sums, farthest
@@ -80,6 +80,9 @@ class View:
         else:
             right, agrees = _same(predicted, label), _same(predicted, teacher)
             teacher_right = _same(teacher, label)
+            if baseline.task == neighbours.TASK:
+                agrees = neighbours.agree(predicted, teacher)
+                right = teacher_right = nothing  # labels that a dataset has besides are no vectors
         alike = {}
         if baseline.several:
             alike["accuracy"] = label_sets.alike(predicted, label)

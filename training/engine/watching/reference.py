@@ -14,6 +14,7 @@ Files, kept as Monitor.reference_files:
     reference_rows.parquet   up to 2 000 of its rows to be shown: id, text | cells | blob, label,
                              prediction, confidence, teacher_prediction, described.*, x, y, far
     vectors_plane.npz        their vectors and the plane (nearness.py); not without vectors
+    neighbours.npz           of models of vectors, if a teacher was asked (neighbours.py)
 
 Monitor.reference, a summary for people:
 
@@ -41,7 +42,15 @@ from training.engine.detectors import tallies
 from training.engine.detectors.tallies import Tally
 from training.engine.errors import ConfigError, Fault, ModelError
 from training.engine.sketches.packing import place as by_chance
-from training.engine.watching import asking, baseline, describing, facts, false_alarms, nearness
+from training.engine.watching import (
+    asking,
+    baseline,
+    describing,
+    facts,
+    false_alarms,
+    nearness,
+    neighbours,
+)
 from training.engine.watching import reference_rows as rows_of
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.counting import View
@@ -63,6 +72,10 @@ NO_ANSWERS = (
 SEVERAL = (
     "Rows have any number of labels: a row is right where all of them are, and accuracy is not "
     "estimated before labels come."
+)
+NO_VECTORS = (
+    "The reference holds no vectors of the model, so that inputs alone are compared. Take a time "
+    "of its traffic as reference to watch its vectors."
 )
 NO_LABELS = "No row of the reference has a label: accuracy cannot be compared, nor estimated."
 NO_TEACHER = "Nobody was asked about the reference: agreement is not compared."
@@ -132,6 +145,7 @@ def fit(
         near.save(output / nearness.NAME)
     pq.write_table(_to_show(view, shown, near), output / ROWS, compression="zstd")
     names = [baseline.NAME, ROWS] + ([nearness.NAME] if near is not None else [])
+    names += [neighbours.NAME] if (output / neighbours.NAME).is_file() else []
     summary = _told(fitted, view, alarms, near, notes)
     return {
         "files": [{"name": name, "bytes": (output / name).stat().st_size} for name in names],
@@ -287,7 +301,10 @@ def _told(
         notes.append(SEVERAL)
     if sums.overlaps:
         found["overlap"] = facts.overlap(sums)
-    if not fitted.says_anything:
+    if fitted.task == neighbours.TASK:
+        if "vector" not in fitted.bins:
+            notes.append(NO_VECTORS)
+    elif not fitted.says_anything:
         notes.append(NO_ANSWERS)
     elif not sums.labelled:
         notes.append(NO_LABELS)
