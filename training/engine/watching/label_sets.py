@@ -43,7 +43,10 @@ def counted(said: Said, labels: Sequence[str], named: Iterable[str] | None) -> d
     signals: dict[str, Any] = {
         f"{OF_LABEL}{label}": ("categories", [_is(some, label) for some in sets]) for label in known
     }
-    beside = [None if some is None else min(some.difference(known), default=NONE)[:MOST_WORD] for some in sets]
+    beside = [
+        None if some is None else min(some.difference(known), default=NONE)[:MOST_WORD]
+        for some in sets
+    ]
     signals[OTHERS] = ("categories", beside)
     many = [np.nan if some is None else float(len(some)) for some in sets]
     signals[HOW_MANY] = ("numbers", np.array(many, dtype=np.float64))
