@@ -13,16 +13,17 @@ from django.urls import reverse
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Invalid
-from projects.models import ModelVersion, Project
+from projects.models import ModelAlias, ModelVersion, Project
 from tests import make
 from tests.engine import jobs
 from tests.training.conftest import sentences
 from tests.training.test_monitor_looks import BEGAN, look, send
 from training.models import Monitor
+from training.operations import live_rows
 from training.services import inference_rows, monitor_told, monitors
 from training.services.inference_days import Asked
 from training.services.inference_records import Reader, lines
-from training.worker import dispatch
+from training.worker import dispatch, following
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
 
@@ -325,6 +326,26 @@ def test_vectors_are_watched_and_neighbours_compared_with_the_teachers(
     assert 0 < len(shown) < 200
     client.force_login(project.created_by)
     opened(client, project)
+    # Neighbours are no labels of a dataset.
+    kept_rows = live_rows.read(
+        encoding, since=None, until=BEGAN + timedelta(days=1), seed=0, labels=True
+    ).rows
+    assert {(one.answer, one.label) for one in kept_rows} == {("", None)}
+
+
+def test_an_alias_of_a_model_of_vectors_is_followed(encoding: Monitor, project: Project) -> None:
+    encoding.refresh_from_db()
+    version = encoding.version
+    assert version is not None
+    ModelAlias.objects.create(model=version.model, name="production", version=version)
+    monitors.edit(monitor=encoding, asked={"model": "tiny@production"}, by=project.created_by)
+    newer = ModelVersion.objects.get(pk=version.pk)
+    newer.pk, newer.number = None, 2
+    newer.save()
+    ModelAlias.objects.update(version=newer)
+    assert following.look_again() == 1
+    encoding.refresh_from_db()
+    assert encoding.version == newer
 
 
 def test_nobody_says_what_vector_is_right(encoding: Monitor) -> None:

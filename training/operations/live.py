@@ -12,7 +12,14 @@ from rest_framework import serializers
 
 from distillhub.lib import storage
 from projects.ingest import audio_folder, image_folder, making, restored
-from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, TRAIN, BadFile
+from projects.ingest.formats import (
+    MULTI,
+    REGRESSION,
+    TOKENS_TASK,
+    TRAIN,
+    UNLABELLED,
+    BadFile,
+)
 from projects.models import DatasetVersion
 from projects.operations import label_values, operation, registry
 from projects.operations.operation import Parent, StoredRow, Work
@@ -257,7 +264,7 @@ class _Adding:
                 self.left["unknown_label"] += 1
                 return False
             one.label = stored
-        elif not self.options["unlabelled"]:
+        elif not self.options["unlabelled"] and self.version.dataset.task not in UNLABELLED:
             self.left["unlabelled"] += 1
             return False
         return True

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from projects.ingest.formats import TEST, TRAIN, VALIDATION
+from projects.ingest.formats import TEST, TRAIN, UNLABELLED, VALIDATION
 from training.models import Monitor, MonitorWindow
 from training.operations import live_parts
 
@@ -74,13 +74,16 @@ def read(
     `slices` which come first."""
     found = Read()
     foreign = _foreign(monitor, since)
+    answers = monitor.task not in UNLABELLED  # else rows hold neighbours, of models of vectors
     for row in live_parts.rows(monitor, since=since, until=until, slices=slices):
         found.seen += 1
         one = _live(row, seed)
         if one is None:
             found.empty += 1
             continue
-        if row.get("label") is not None:
+        if not answers:
+            one.answer = ""
+        elif row.get("label") is not None:
             one.label, one.label_from = str(row["label"]), TRUE
         elif labels and row.get("teacher_prediction") is not None:
             one.label, one.label_from = str(row["teacher_prediction"]), TEACHER

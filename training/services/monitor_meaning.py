@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from distillhub.templatetags.ui import grouped
 from training import catalog
 from training.services import monitor_defaults
+from training.services.inference_records import VECTORS
 
 JSON = dict[str, Any]
 
@@ -132,6 +133,8 @@ def _signals(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
     for what, key in _watched(str(columns.get("task", "")), version):
         found.append((what, _names(detectors.get(key, []))))
     for key, asks in ANSWERS:
+        if key == "prediction" and columns.get("task") == VECTORS:
+            continue
         if asks in ("teacher", "both") and not has_teacher:
             continue
         kind = key if key != "prediction" else "categories" if columns.get("labels") else "numbers"

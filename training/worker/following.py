@@ -70,7 +70,8 @@ def point(monitor: Monitor) -> str:
     usable = version.status == ModelVersion.Status.READY and version.is_trained
     same = set(version.labels) == set(monitor.labels)
     several = (version.problem == "multi_label") == monitor.several_labels
-    number = (version.problem == "regression") == (not monitor.labels)
+    bare = version.problem == "regression" or version.model.task == "feature-extraction"
+    number = bare == (not monitor.labels)
     if not (usable and same and number and several):
         return "kept"
     monitor.version, monitor.labels = version, list(version.labels)
