@@ -266,7 +266,10 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     parquet.write_table(pa.Table.from_pylist(rows, schema), path)
     texts = {"path": str(path), "sha256": "", "fingerprint": "vectors", "labels": ()}
     teacher = jobs.vectors(folder, texts, BERT)
-    losses = [{"kind": "relational", "angle_weight": 0.0}, {"kind": "embeddings", "of": "rows"}]
+    losses: list[JSON] = [
+        {"kind": "relational", "angle_weight": 0.0},
+        {"kind": "embeddings", "of": "rows"},
+    ]
     job = jobs.write(
         folder / "job", texts, task=VECTORS, teachers=[str(teacher)], losses=losses,
         options={"dim": 8, "vocabulary": 80, "dropout": 0.0, "word_dropout": 0.0},
@@ -352,8 +355,11 @@ def test_nobody_says_what_vector_is_right(encoding: Monitor) -> None:
     reader = Reader(encoding, BEGAN)
     one = record(0, "hello")
     assert reader.inference({**one, "prediction": None, "vector": [1, 2]})["vector"] == [1.0, 2.0]
-    for odd in ({"prediction": "a"}, {"label": "a"}, {"vector": "x"}, {"vector": []},
-                {"teacher": {"prediction": "a"}}, {"probabilities": [1]}):  # fmt: skip
+    every: list[JSON] = [
+        {"prediction": "a"}, {"label": "a"}, {"vector": "x"}, {"vector": []},
+        {"teacher": {"prediction": "a"}}, {"probabilities": [1]},
+    ]  # fmt: skip
+    for odd in every:
         with pytest.raises(Invalid):
             lines([one | odd], "inferences", reader.inference)
     with pytest.raises(Invalid):
