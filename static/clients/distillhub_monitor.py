@@ -62,8 +62,8 @@ class Monitor:
     # -- for the caller: neither waits nor raises ------------------------------------------------
 
     def record(self, *, prediction=None, input=None, id=None, time=None, **more):
-        """Note one answer; its id. `more`: vector (of models that make them), probabilities, latency_ms, label, version, tags,
-        teacher. time: a datetime with its zone, or now."""
+        """Note one answer; its id. `more`: probabilities, latency_ms, label, version, tags,
+        teacher, and vector of models that make them. time: a datetime with its zone, or now."""
         identity = str(id) if id is not None else uuid.uuid4().hex
         row = {"id": identity, "time": _written(time), "prediction": prediction, **more}
         if input is not None:
