@@ -1,7 +1,10 @@
 from projects.models.api_key import ApiKey
+from projects.models.audit import AuditEntry, AuditHead
 from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
+from projects.models.event import Event
 from projects.models.feedback import Feedback
+from projects.models.invitation import Invitation
 from projects.models.pending import PendingEdits
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
 from projects.models.project import Membership, Project, Role
@@ -16,20 +19,30 @@ from projects.models.registry import (
 from projects.models.resumable import ResumableUpload, UploadedPiece
 from projects.models.review import EarlierReview, Review, ReviewItem, ReviewQueue
 from projects.models.slices import Slice
+from projects.models.talk import Comment, Favourite, Notification, NotificationRule
+from projects.models.webhook import Webhook, WebhookDelivery
 
 __all__ = [
     "AliasChange",
     "AliasRules",
     "ApiKey",
     "ApiToken",
+    "AuditEntry",
+    "AuditHead",
+    "Comment",
     "Dataset",
     "DatasetVersion",
     "EarlierReview",
+    "Event",
+    "Favourite",
     "Feedback",
     "IdempotencyKey",
+    "Invitation",
     "Membership",
     "ModelAlias",
     "ModelVersion",
+    "Notification",
+    "NotificationRule",
     "PendingEdits",
     "Project",
     "PromptTemplate",
@@ -46,4 +59,6 @@ __all__ = [
     "StoredCompletion",
     "UploadedPiece",
     "User",
+    "Webhook",
+    "WebhookDelivery",
 ]

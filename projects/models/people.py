@@ -12,6 +12,14 @@ class User(AbstractUser):
     """A person. Custom from the first migration, so that it can grow."""
 
     time_zone = models.CharField(max_length=64, default="UTC")
+    avatar = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="sha256 of a stored PNG."
+    )
+    is_service = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="No person: what a project's own token acts as. It never signs in.",
+    )
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
@@ -45,6 +53,15 @@ class ApiToken(models.Model):
         WRITE = "write"
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
+    project = models.ForeignKey(
+        "projects.Project",
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="api_tokens",
+        help_text="The only one it opens; null: all that its user may see.",
+    )
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    rotated_at = models.DateTimeField(null=True, help_text="When its successor was made.")
     name = models.CharField(max_length=100)
     scope = models.CharField(max_length=10, choices=Scope.choices, default=Scope.WRITE)
     prefix = models.CharField(max_length=12, help_text="Its first characters, to recognise it by.")

@@ -199,17 +199,18 @@ def upload(
     if dataset is None:
         _refuse_taken(project, name)  # before the work of reading a large file
     changes = changes_of(dataset, columns, splits, problem, reading)
-    with transaction.atomic():
-        staged = stage(
-            project=project,
-            file=file,
-            name=file.name or "upload",
-            dataset=dataset,
-            test_file=test_file,
-            more=more,
-            for_task=task,
-            by=by,
-        )
+    # Not in one transaction: files of any size are read and stored between the two.
+    staged = stage(
+        project=project,
+        file=file,
+        name=file.name or "upload",
+        dataset=dataset,
+        test_file=test_file,
+        more=more,
+        for_task=task,
+        by=by,
+    )
+    try:
         return confirm(
             upload=staged,
             name=name,
@@ -218,6 +219,9 @@ def upload(
             description=description,
             by=by,
         )
+    except BaseException:
+        discard(upload=staged, by=by)
+        raise
 
 
 def changes_of(

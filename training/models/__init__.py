@@ -2,6 +2,7 @@ from training.models.artifact import Artifact
 from training.models.card_edit import CardEdit
 from training.models.checkpoint import Checkpoint
 from training.models.console import RunConsole
+from training.models.experiment import Experiment, ExperimentRun, LoggedModel, TrackedFile
 from training.models.export import Export
 from training.models.gate import TeacherGate
 from training.models.incident import (
@@ -36,10 +37,46 @@ from training.models.trial import Trial
 from training.models.worker import Worker, WorkerEvent, WorkerLoad
 
 __all__ = [
-    "AlertChannel", "AlertMessage", "Artifact", "CardEdit", "Checkpoint", "Export", "Incident",
-    "IncidentEvent", "InferenceBatch", "InferencePart", "LogChunk", "MetricChunk", "MetricOutline",
-    "MetricSeries", "Monitor", "MonitorLook", "MonitorWindow", "Promotion", "Publication", "Report",
-    "Retraining", "RowMap", "Run", "RunConsole", "RunEvent", "RunSlice", "SavedView", "SignalAlert",
-    "StorageUse", "Study", "TeacherAnswer", "TeacherGate", "TeacherOutputs", "TeacherQuestion",
-    "Trial", "Worker", "WorkerEvent", "WorkerLoad",
-]  # fmt: skip
+    "AlertChannel",
+    "AlertMessage",
+    "Artifact",
+    "CardEdit",
+    "Checkpoint",
+    "Experiment",
+    "ExperimentRun",
+    "Export",
+    "Incident",
+    "IncidentEvent",
+    "InferenceBatch",
+    "InferencePart",
+    "LogChunk",
+    "LoggedModel",
+    "MetricChunk",
+    "MetricOutline",
+    "MetricSeries",
+    "Monitor",
+    "MonitorLook",
+    "MonitorWindow",
+    "Promotion",
+    "Publication",
+    "Report",
+    "Retraining",
+    "RowMap",
+    "Run",
+    "RunConsole",
+    "RunEvent",
+    "RunSlice",
+    "SavedView",
+    "SignalAlert",
+    "StorageUse",
+    "Study",
+    "TeacherAnswer",
+    "TeacherGate",
+    "TeacherOutputs",
+    "TeacherQuestion",
+    "TrackedFile",
+    "Trial",
+    "Worker",
+    "WorkerEvent",
+    "WorkerLoad",
+]

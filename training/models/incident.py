@@ -111,6 +111,9 @@ class AlertChannel(models.Model):
     sealed = models.TextField(blank=True, help_text="The webhook's address and secret, sealed.")
     least = models.CharField(max_length=10, default="notice", help_text="Severity from which.")
     is_on = models.BooleanField(default=True)
+    hears: Any = models.JSONField(
+        default=list, db_default=[], help_text="Kinds of other events that are sent here, too."
+    )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -90,6 +90,10 @@ class Run(Leased):
     )
     notes = models.TextField(max_length=20_000, blank=True)
     tags = models.JSONField(default=list)
+    colour = models.CharField(
+        max_length=7, blank=True, db_default="", help_text="#rrggbb in charts; empty: by its place."
+    )
+    archived_at = models.DateTimeField(null=True, help_text="Put away: in no list unless asked.")
 
     # What is asked: frozen at launch, every reference pinned to a version. Of a tracked run it is
     # {"params": {...}}, what was told of it, and neither data nor models are ours.

@@ -1,0 +1,95 @@
+"""What the MLflow protocol knows and a run of ours does not: experiments, and runs by their ids."""
+
+from typing import Any, ClassVar
+
+from django.db import models
+
+from projects.models import ModelVersion, Project
+from training.models.run import Run
+
+
+class Experiment(models.Model):
+    """A group of tracked runs under a name, as MLflow clients make them."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="experiments")
+    number = models.PositiveIntegerField(help_text="Its id for clients; 0 is the first.")
+    name = models.CharField(max_length=500)
+    tags: Any = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["project", "number"], name="experiment_number_once"),
+            models.UniqueConstraint(fields=["project", "name"], name="experiment_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ExperimentRun(models.Model):
+    """The MLflow side of a tracked run."""
+
+    run = models.OneToOneField(
+        Run, on_delete=models.CASCADE, primary_key=True, related_name="experiment_run"
+    )
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="runs")
+    key = models.CharField(max_length=32, unique=True, help_text="run_id: 32 hexadecimal digits.")
+    user = models.CharField(max_length=256, blank=True, help_text="Who the client says it is.")
+    status = models.CharField(max_length=10, default="RUNNING")
+    tags: Any = models.JSONField(default=dict)
+    inputs: Any = models.JSONField(default=list, help_text="As log-inputs sent them.")
+    outputs: Any = models.JSONField(default=list, help_text='[{"model_id", "step"}]')
+    deleted_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class LoggedModel(models.Model):
+    """A checkpoint or model that an MLflow client logged: files kept as they are, never loaded."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    experiment = models.ForeignKey(Experiment, on_delete=models.CASCADE, related_name="models")
+    key = models.CharField(max_length=34, unique=True, help_text="m- and 32 hexadecimal digits.")
+    name = models.CharField(max_length=500, blank=True)
+    run = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
+    version = models.ForeignKey(
+        ModelVersion, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    status = models.CharField(max_length=30, default="LOGGED_MODEL_PENDING")
+    params: Any = models.JSONField(default=list)
+    tags: Any = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class TrackedFile(models.Model):
+    """A file that a client put beside a run or a logged model, by its path there."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    owner = models.CharField(max_length=34, help_text="The key of the run or logged model.")
+    path = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64)
+    bytes = models.BigIntegerField()
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["path"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["owner", "path"], name="tracked_file_once")
+        ]
+        indexes: ClassVar = [models.Index(fields=["sha256"], name="tracked_file_by_content")]
+
+    def __str__(self) -> str:
+        return self.path
