@@ -64,6 +64,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "distillhub.lib.request_ids.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "distillhub.lib.exposition.LatencyMiddleware",
@@ -232,6 +233,11 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(DISTILLHUB_HOME / "beat-schedule")
 # What a worker holds is another's when it was silent for so long. It says that it lives four times
 # within, and three times it is looked who does not.
 DISTILLHUB_LEASE_SECONDS = max(5, env.integer("DISTILLHUB_LEASE_SECONDS", 45))
+# A session of PostgreSQL that does nothing with its transaction for so long is ended: what froze
+# within one holds what others take over when its lease is over. 0: as the server has it.
+DISTILLHUB_IDLE_TRANSACTION_SECONDS = env.integer(
+    "DISTILLHUB_IDLE_TRANSACTION_SECONDS", max(30, DISTILLHUB_LEASE_SECONDS)
+)
 # Messages go stale by the clocks of two machines, which may be hours apart.
 _stale = {"expires": 3 * 3600}
 CELERY_BEAT_SCHEDULE = {

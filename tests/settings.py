@@ -31,5 +31,8 @@ if os.environ.get("TEST_DATABASE") == "postgres":
 
 from distillhub.settings import *  # noqa: E402, F403
 
+# A test is one transaction, in which it may train for minutes.
+DISTILLHUB_IDLE_TRANSACTION_SECONDS = 0
+
 # What the tests start has a home, and with it a database, of its own.
 os.environ.pop("DATABASE_URL", None)

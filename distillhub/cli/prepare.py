@@ -24,7 +24,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from distillhub.cli import people, safety
-from distillhub.lib import planner, processes
+from distillhub.lib import idle_transactions, planner, processes
 from distillhub.supervisor import CannotStart
 from training.demo import project as demo
 from training.demo import traffic
@@ -113,6 +113,7 @@ def _migrate() -> bool:
     guard = connection.copy()
     try:
         guard.set_autocommit(False)
+        idle_transactions.unbound(guard)
         with guard.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [MIGRATING])
         return _migrate_alone()

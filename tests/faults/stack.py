@@ -140,6 +140,7 @@ class Stack:
             "SITE_URL": self.address,
             "LOG_LEVEL": "INFO",
             "DISTILLHUB_LEASE_SECONDS": str(LEASE),
+            "DISTILLHUB_IDLE_TRANSACTION_SECONDS": str(LEASE),
             "DISTILLHUB_MAX_RUNS": "1",
             "DISTILLHUB_RUN_THREADS": "1",
         }

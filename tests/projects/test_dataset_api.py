@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
 from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from distillhub.lib import storage
 from projects.ingest import ingestion
-from projects.models import Dataset, DatasetVersion, Project, User
+from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
 from tests.conftest import api_of
 from tests.projects.test_dataset_versions import TABLE, file_of
 from tests.projects.test_ingest_images import archive, picture
@@ -192,3 +194,24 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
     client.force_login(erin)
     page = client.post("/p/intents/datasets/new/", {"file": file_of(TABLE)})
     assert 400 <= page.status_code < 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_transaction_is_open_while_an_upload_is_read_and_stored(
+    project: Project, erin: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def put(*args: Any, **kwargs: Any) -> storage.Blob:
+        seen.append(connection.in_atomic_block)
+        return kept(*args, **kwargs)
+
+    kept = storage.put
+    monkeypatch.setattr(storage, "put", put)
+    client = api_of(erin)
+    assert post(client).status_code == 201
+    columns = json.dumps({"text": "no such column"})
+    assert post(client, name="other", columns=columns).status_code == 400
+    assert seen
+    assert not any(seen)
+    assert StagedUpload.objects.count() == 1, "what could not be confirmed waits for nobody"
