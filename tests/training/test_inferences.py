@@ -220,6 +220,21 @@ def test_a_full_inbox_says_when_to_come_back(
     assert inferences.forget(monitor=monitor, ids=["a", "b"], by=monitor.created_by) == 2
 
 
+def test_what_is_to_be_forgotten_has_a_bounded_inbox_of_its_own(
+    api: APIClient, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inferences, "MOST_WAITING_ROWS", 3)
+    path = f"{BASE}/inferences/"
+    assert api.delete(path, {"ids": ["a", "b"]}, format="json").status_code == 202
+    answer = api.delete(path, {"ids": ["c", "d"]}, format="json")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "15")
+    assert "2 ids wait to be forgotten" in answer.json()["detail"]
+    # Neither takes the other's room.
+    assert send(monitor, record("a"), record("b"), record("c")) == 3
+    assert post(api, "inferences", {"inferences": [record("e")]}).status_code == 429
+    assert api.delete(path, {"ids": ["e"]}, format="json").status_code == 202
+
+
 def test_the_same_key_is_one_batch(api: APIClient, monitor: Monitor) -> None:
     body = {"inferences": [record()]}
     for _ in range(2):

@@ -127,7 +127,8 @@ class Inferences(MonitorMixin):
         responses={202: AcceptedShape},
         summary="Have rows forgotten",
         description="Rows, labels and answers of these ids are removed by a worker. What they "
-        "added to windows stays, as sums without rows.",
+        "added to windows stays, as sums without rows. 429 with `Retry-After` says that too many "
+        "wait to be forgotten; rows that wait take none of their room.",
     )
     def delete(self, request: Request, project_slug: str, monitor_name: str) -> Response:
         monitor = self.monitor()

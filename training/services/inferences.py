@@ -14,7 +14,7 @@ import zlib
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
@@ -74,9 +74,9 @@ def receive_teacher(*, monitor: Monitor, answers: Any, by: User | None) -> int:
 
 
 def forget(*, monitor: Monitor, ids: Any, by: User) -> int:
-    """Have rows removed. That a person may ask for, so it waits for no room. Raises
-    Invalid and TooLarge."""
-    return _keep(monitor, Kind.FORGET, records.identities(ids), whatever=True)
+    """Have rows removed. That a person may ask for, so it has room of its own, however many rows
+    wait. Raises Invalid, TooLarge and Busy."""
+    return _keep(monitor, Kind.FORGET, records.identities(ids))
 
 
 def count_waiting(monitor: Monitor) -> int:
@@ -84,21 +84,26 @@ def count_waiting(monitor: Monitor) -> int:
     return int(monitor.inbox.aggregate(rows=Sum("rows"))["rows"] or 0)
 
 
-def _keep(monitor: Monitor, kind: Kind, lines: list[bytes], *, whatever: bool = False) -> int:
+def _keep(monitor: Monitor, kind: Kind, lines: list[bytes]) -> int:
+    forgets = Q(kind=Kind.FORGET)
+    beside = forgets if kind == Kind.FORGET else ~forgets  # what shares its room
     waiting = monitor.inbox.aggregate(
-        rows=Sum("rows"), batches=Count("pk"), bytes=Sum(Length("body"))
+        all=Count("pk"),
+        rows=Sum("rows", filter=beside),
+        batches=Count("pk", filter=beside),
+        bytes=Sum(Length("body"), filter=beside),
     )
-    is_full = (
-        (waiting["rows"] or 0) + len(lines) > MOST_WAITING_ROWS
+    rows = waiting["rows"] or 0
+    if (
+        rows + len(lines) > MOST_WAITING_ROWS
         or waiting["batches"] >= MOST_WAITING_BATCHES
         or (waiting["bytes"] or 0) > MOST_WAITING_BYTES
-    )
-    if is_full and not whatever:
-        rows = waiting["rows"] or 0
-        raise Busy(f"{rows:,} rows wait to be taken in by a worker; send these again later.")
+    ):
+        what = "ids wait to be forgotten" if kind == Kind.FORGET else "rows wait to be taken in"
+        raise Busy(f"{rows:,} {what} by a worker; send these again later.")
     body = zlib.compress(b"\n".join(lines), QUICK)
     with transaction.atomic():
         InferenceBatch.objects.create(monitor=monitor, kind=kind, rows=len(lines), body=body)
-        if not waiting["batches"]:  # else somebody was called already
+        if not waiting["all"]:  # else somebody was called already
             monitors.wake_after_commit(monitor)
     return len(lines)
