@@ -20,6 +20,7 @@ keeps none of those.
 import json
 import logging
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from training.engine import teacher_sampling
 from training.engine.errors import ModelError
-from training.engine.watching import neighbours, privacy
+from training.engine.watching import neighbours, privacy, written
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.parts import TYPES
 
@@ -44,6 +45,8 @@ AT_ONCE = 1 / 3  # of a day's rows
 DAY = 86_400
 SENT = (privacy.RAW, privacy.REDACTED)  # privacy that lets inputs leave to a service
 ANSWERS = ("teacher_prediction", "teacher_probabilities", "teacher_share")
+#: Seconds in which a teacher that writes is asked, and rows of a reference likewise.
+WRITES, WRITES_REFERENCE, REFERENCE_WRITTEN = 120.0, 600.0, 300
 REFERENCE = 1000  # rows of a reference that a teacher with weights is asked about
 
 
@@ -112,6 +115,8 @@ def answered(
     """With what a teacher with weights says of the rows at some places."""
     if config["monitor"]["task"] == neighbours.TASK:
         return _near(rows, places, shares, config, folder)
+    if config["monitor"]["task"] == written.TASK:
+        return _wrote(rows, places, shares, config, folder)
     from training.engine.watching import vectors  # noqa: PLC0415 - it brings torch
 
     labels = list(config["monitor"]["labels"])
@@ -170,6 +175,32 @@ def _near(
     return rows
 
 
+def _wrote(
+    rows: pa.Table, places: Sequence[int], shares: Floats, config: Mapping[str, Any], folder: Path
+) -> pa.Table:
+    """Of models that write: what the teacher writes to a prompt, as far as the time goes. Rows that
+    it did not come to are as if fewer had been allowed."""
+    from training.engine.watching import writers  # noqa: PLC0415 - it brings torch
+
+    lies = np.array(
+        [teacher_sampling.place(str(one), str(config["monitor"]["salt"])) for one in rows["id"]]
+    )
+    fits = bool(config.get("fits"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ranks = np.where(shares > 0, lies / shares, math.inf)
+    ordered = sorted(places, key=lambda at: float(ranks[at]))
+    texts = rows["text"].to_pylist()
+    writer = writers.Writer.open(config["teacher"], folder)
+    patience = WRITES_REFERENCE if fits else WRITES
+    said = writer.write([texts[at] for at in ordered], time.monotonic() + patience)
+    done = max((at for at, one in enumerate(said, 1) if one is not None), default=0)
+    if not fits and done < len(ordered):
+        shares = within(shares, lies, done)
+    told = [(at, one) for at, one in zip(ordered, said, strict=True) if one is not None]
+    rows = _with(rows, "teacher_prediction", {at: one.text for at, one in told})
+    return _with(rows, "teacher_share", {at: float(shares[at]) for at, _ in told})
+
+
 def _with(rows: pa.Table, name: str, values: Mapping[int, Any]) -> pa.Table:
     """A column with these values at their places, and what it had elsewhere."""
     before = rows[name].to_pylist() if name in rows.column_names else [None] * rows.num_rows
@@ -188,7 +219,12 @@ def of_reference(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> pa.
     able = np.flatnonzero(_able(rows, str(config["monitor"]["input"])))
     if not len(able):
         return rows
-    places = np.unique(able[np.linspace(0, len(able) - 1, min(len(able), REFERENCE)).astype(int)])
+    if config["monitor"]["task"] == written.TASK and "prediction" in rows.column_names:
+        able = able[np.asarray(rows["prediction"].is_valid())[able]]  # that the student answered
+        if not len(able):
+            return rows
+    most = REFERENCE_WRITTEN if config["monitor"]["task"] == written.TASK else REFERENCE
+    places = np.unique(able[np.linspace(0, len(able) - 1, min(len(able), most)).astype(int)])
     return answered(rows, places.tolist(), np.ones(rows.num_rows), config, folder)
 
 

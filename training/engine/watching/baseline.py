@@ -54,7 +54,7 @@ class Baseline:
     @property
     def says_anything(self) -> bool:
         """Whether answers were known when it was fitted."""
-        return any(one.partition(".")[0] == "prediction" for one in self.bins)
+        return any(one.partition(".")[0] in ("prediction", "answered") for one in self.bins)
 
     @property
     def key(self) -> str:
@@ -90,7 +90,7 @@ class Baseline:
         for name, (kind, values) in view.signals().items():
             if counting.is_known(values):
                 bins[name] = sketches.fit(kind, values)
-        if view.probabilities is not None:
+        if view.is_sure:
             for name, values in view.sureness()._asdict().items():
                 bins[f"confidence.{name}"] = sketches.fit("numbers", values)
         curve = None

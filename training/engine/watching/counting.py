@@ -21,7 +21,7 @@ from training.engine.detectors.tallies import Tally
 from training.engine.detectors.whose_fault import Faults
 from training.engine.sketches.packing import first
 from training.engine.sketches.quantiles import Quantiles
-from training.engine.watching import conditions, describing, label_sets, neighbours
+from training.engine.watching import conditions, describing, label_sets, neighbours, written
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.distinct import Distinct
 from training.engine.watching.windows import MOST_SAMPLED, Errors, Latency, Overlap, Sums, farthest
@@ -30,7 +30,7 @@ JSON = dict[str, Any]
 Floats = NDArray[np.float64]
 Named = tuple[str, Any]  # a kind of bins, and values
 
-WRITTEN = ("text-generation", "feature-extraction")  # tasks whose answers are not counted by name
+WRITTEN = (written.TASK, neighbours.TASK)  # tasks whose answers are not counted by name
 CONTENTS = ("text", "cells", "blob")  # columns of which one holds a row's input
 MOST_PLACED = 10_000  # rows of a look that are held against each of the reference's
 
@@ -53,9 +53,10 @@ class View:
     teacher_right: Floats
     agrees: Floats
     alike: dict[str, Floats]  # how much of an answer is as the label, as the teacher's; NaN unknown
-    error: Floats | None  # of numbers: |predicted - label|, NaN unknown
-    difference: Floats | None  # of numbers: |predicted - teacher's|, NaN unknown
+    error: Floats | None  # of numbers |predicted - label|, of texts 1 - alike; NaN unknown
+    difference: Floats | None  # likewise, from the teacher's
     shares: Floats  # of rows that the teacher was asked about, NaN where it was not
+    log_probability: Floats | None  # of a written answer's tokens, in the mean
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -87,6 +88,15 @@ class View:
         if baseline.several:
             alike["accuracy"] = label_sets.alike(predicted, label)
             alike["agreement"] = label_sets.alike(predicted, teacher)
+        surely = None
+        if baseline.task == written.TASK:
+            right, agrees = (_numbers(table, name) for name in ("label_same", "teacher_same"))
+            teacher_right = nothing  # two texts that are not the same may both be right
+            alike["accuracy"] = _numbers(table, "label_alike")
+            alike["agreement"] = _numbers(table, "teacher_alike")
+            error, difference = 1 - alike["accuracy"], 1 - alike["agreement"]
+            if "log_probability" in table.column_names:
+                surely = _numbers(table, "log_probability")
         asked = np.array([one is not None for one in teacher], dtype=bool)
         shares = _numbers(table, "teacher_share")
         shares = np.where(asked, np.where(np.isfinite(shares), shares, 1.0), math.nan)
@@ -108,6 +118,7 @@ class View:
             error=error,
             difference=difference,
             shares=shares,
+            log_probability=surely,
         )
 
     @property
@@ -116,8 +127,16 @@ class View:
         places = {name: at for at, name in enumerate(self.baseline.labels)}
         return np.array([places.get(one or "", -1) for one in self.predicted], dtype=np.int64)
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether it is known how sure the student was."""
+        return self.probabilities is not None or self.log_probability is not None
+
     def sureness(self) -> Sureness:
-        """How sure the student was of each row; NaN without probabilities."""
+        """How sure the student was of each row; NaN without probabilities. Of a text, of a token in
+        the mean: minus its log probability, and the probability that this is."""
+        if self.log_probability is not None:
+            return Sureness(-self.log_probability, np.exp(self.log_probability))
         if self.probabilities is None:
             nothing = np.full(len(self), math.nan)
             return Sureness(nothing, nothing)
@@ -153,7 +172,7 @@ class View:
         """Cells are read once, however many slices ask for them."""
         found: dict[str, Any] = {}
         for name in self.table.column_names:
-            if name.startswith((describing.DESCRIBED, describing.INPUT)):
+            if name.startswith((describing.DESCRIBED, describing.INPUT, written.ANSWERED)):
                 column = self.table[name]
                 texts = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
                 found[name] = column.to_pylist() if texts else _numbers(self.table, name)
@@ -175,7 +194,7 @@ def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums
         if name in baseline.bins:
             bins = baseline.bins[name]
             kept[name] = bins.sketch(values, view.ids) if name == "vector" else bins.sketch(values)
-    if view.probabilities is not None and "confidence.top" in baseline.bins:
+    if view.is_sure and "confidence.top" in baseline.bins:
         for name, values in view.sureness()._asdict().items():
             kept[f"confidence.{name}"] = baseline.bins[f"confidence.{name}"].sketch(values)
     estimate = Estimate()
@@ -245,7 +264,8 @@ def _said(
     if view.error is not None:
         told = np.where(labels, view.error, math.nan)
         known = told[np.isfinite(told)]
-        errors = Errors(len(known), float(known.sum()), float(np.square(known).sum()))
+        if baseline.says_numbers:
+            errors = Errors(len(known), float(known.sum()), float(np.square(known).sum()))
         if "error" in baseline.bins and len(known):
             kept["error"] = baseline.bins["error"].sketch(known)
     if view.difference is not None and "difference" in baseline.bins:

@@ -70,6 +70,7 @@ from training.engine.watching import (
     scoring,
     streams,
     usual,
+    written,
 )
 from training.engine.watching.baseline import NAME, SHOWN, Baseline
 from training.engine.watching.wants import Kept, Wants
@@ -115,6 +116,9 @@ def look(config: JSON, folder: Path, wants: Wants, *, stage: Tell = lambda _: No
     taken = taking.take(config, folder, wants)
     stage("asking the teacher")
     rows, asked = asking.ask(taken.rows, config, folder)
+    if config["monitor"]["task"] == written.TASK:
+        rows = written.compared(rows, config["monitor"])
+        taken.said = written.later(taken.said, taken.later, config["monitor"])
     stage("counting")
     baseline = baseline_of(config, folder)
     windows = _Windows(config, baseline, wants)

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from training.engine import teacher_sampling
 from training.engine.sketches import CategorySketch, Sketch
-from training.engine.watching import known, privacy
-from training.engine.watching.parts import LATER, ROWS, TYPES, Writer
+from training.engine.watching import known, privacy, written
+from training.engine.watching.parts import LATER, ROWS, SAME, TYPES, Writer
 from training.engine.watching.taken import Taken, spelt
 from training.engine.watching.windows import Sums
 
@@ -22,9 +22,12 @@ JSON = dict[str, Any]
 #: Columns that a row keeps, whatever share of rows is kept.
 LEAST = frozenset({
     "id", "time", "hash", "window", "prediction", "number", "latency_ms", "label", "version",
-    "input_hash", "teacher_prediction", "teacher_probabilities", "teacher_share",
+    "input_hash", "teacher_prediction", "teacher_probabilities", "teacher_share", "tokens",
+    "log_probability", *SAME,
 })  # fmt: skip
+ANSWERS = ("prediction", "label", "teacher_prediction")
 CONTENT = ("text", "cells", "blob")
+DESCRIBING = ("described.", written.ANSWERED)
 
 
 def keep(taken: Taken, rows: pa.Table, config: Mapping[str, Any], folder: Path) -> list[JSON]:
@@ -73,7 +76,7 @@ def _private(rows: pa.Table, monitor: Mapping[str, Any], folder: Path) -> pa.Tab
     elif mode != privacy.RAW:
         dropped |= set(CONTENT)
     if mode == privacy.HASHED:
-        dropped |= {"vector"} | {one for one in rows.column_names if one.startswith("described.")}
+        dropped |= {"vector"} | {one for one in rows.column_names if one.startswith(DESCRIBING)}
     rows = rows.select([one for one in rows.column_names if one not in dropped])
     return _thinned(_answers(rows, monitor), monitor)
 
@@ -104,12 +107,16 @@ def _answers(rows: pa.Table, monitor: Mapping[str, Any]) -> pa.Table:
     mode, salt = monitor["privacy"], monitor["salt"]
     if monitor["labels"] or mode == privacy.RAW:
         return rows
+    if monitor["task"] == written.TASK:
+        for name in ANSWERS:
+            rows = _changed(rows, name, lambda text: written.kept(text, monitor))
+        return rows
     changes: dict[str, Callable[[str], str]] = {
         privacy.REDACTED: privacy.redacted,
         privacy.HASHED: lambda text: privacy.digest(text, salt),
         privacy.DESCRIBED: lambda text: "",
     }
-    for name in ("prediction", "label", "teacher_prediction"):
+    for name in ANSWERS:
         rows = _changed(rows, name, _unless_number(changes[mode]))
     return rows
 

@@ -53,9 +53,17 @@ TYPES: Mapping[str, pa.DataType] = {
     "teacher_prediction": pa.string(),
     "teacher_probabilities": pa.list_(pa.float32()),
     "teacher_share": pa.float32(),
+    "tokens": pa.int32(),  # of a text that was written, and their mean log probability
+    "log_probability": pa.float32(),
+    "label_same": pa.float32(),
+    "label_alike": pa.float32(),
+    "teacher_same": pa.float32(),
+    "teacher_alike": pa.float32(),
 }
+#: How like a written answer its label is, and the teacher's (written.py).
+SAME = ("label_same", "label_alike", "teacher_same", "teacher_alike")
 #: What SAID parts hold, by the id of a row.
-LATER = ("label", "teacher_prediction", "teacher_probabilities", "teacher_share")
+LATER = ("label", "teacher_prediction", "teacher_probabilities", "teacher_share", *SAME)
 
 
 @dataclass(frozen=True, slots=True)

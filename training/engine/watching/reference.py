@@ -50,6 +50,7 @@ from training.engine.watching import (
     false_alarms,
     nearness,
     neighbours,
+    written,
 )
 from training.engine.watching import reference_rows as rows_of
 from training.engine.watching.baseline import Baseline
@@ -63,6 +64,8 @@ ROWS = baseline.SHOWN
 SHOWN = 2000  # rows that are kept to be shown
 MOST_TEXT = 1000  # characters of a shown text
 CANARIES = 200  # rows that a hosted teacher is asked about, the first of them daily
+WRITTEN = 300  # rows that a student which writes answers
+PATIENCE = 600.0  # seconds in which it does
 DROP = 0.05  # of agreement, that must be seen
 
 NO_ANSWERS = (
@@ -93,6 +96,7 @@ def fit(
     monitor = config["monitor"]
     reads = str(monitor["input"])
     notes: list[str] = []
+    writes = monitor["task"] == written.TASK
     stage("reading the reference")
     tokenizer = None
     if config.get("model"):
@@ -106,10 +110,12 @@ def fit(
         of = "dataset"
         rows = rows_of.of_dataset(folder / str(config["dataset"]["path"]), config)
         stage("describing it")
-        rows = rows_of.described(rows, reads, tokenizer)
+        rows = rows_of.described(rows, reads, tokenizer, writes=writes)
         if config.get("model"):
             stage("asking the student")
-            rows = _said(rows, config, folder, notes)
+            rows = (_wrote if writes else _said)(rows, config, folder, notes)
+        if writes:
+            rows = written.described(rows)
     else:
         sentence = "A reference is a dataset, or a time of the traffic; neither is there any more."
         raise ConfigError([Fault("reference", sentence)])
@@ -119,6 +125,8 @@ def fit(
             rows = asking.of_reference(rows, config, folder)
         except ModelError as error:
             notes.append(f"The teacher could not be asked: {error}")
+    if writes:
+        rows = written.compared(rows, monitor, as_kept=of == "traffic")
 
     stage("counting it")
     columns = dict((config.get("dataset") or {}).get("columns") or {}) if of == "dataset" else {}
@@ -222,6 +230,40 @@ def _said(rows: pa.Table, config: Mapping[str, Any], folder: Path, notes: list[s
     return rows
 
 
+def _wrote(rows: pa.Table, config: Mapping[str, Any], folder: Path, notes: list[str]) -> pa.Table:
+    """With the student's vectors, and its answers to some: writing takes its time."""
+    from training.engine.watching import vectors, writers  # noqa: PLC0415 - they bring torch
+
+    try:
+        writer = writers.Writer.open(config["model"], folder)
+    except ModelError as error:
+        notes.append(str(error))
+        return rows
+    texts = rows["text"].to_pylist()
+    if (made := writer.vectors(texts)) is not None:
+        rows = written.with_column(rows, "vector", vectors.lists(made, pa.float16()))
+    some = np.linspace(0, len(texts) - 1, min(len(texts), WRITTEN)).astype(int)
+    chosen = sorted({int(at) for at in some}, key=lambda at: by_chance(str(rows["id"][at])))
+    said = writer.write([texts[at] for at in chosen], time.monotonic() + PATIENCE)
+    answers: list[Any] = [None] * len(texts)
+    for at, one in zip(chosen, said, strict=True):
+        answers[at] = one
+    known = [one for one in said if one is not None]
+    if len(known) < len(texts):
+        notes.append(
+            f"The student wrote answers to {len(known):,} of {len(texts):,} rows, by which its "
+            "answers are compared; inputs are compared by all of them."
+        )
+    if cut := sum(not one.ended for one in known):
+        notes.append(
+            f"{cut:,} of its {len(known):,} answers were cut at {writers.MOST_TOKENS} tokens, or "
+            "where it sees no further."
+        )
+    for name, column in writers.columns(answers).items():
+        rows = written.with_column(rows, name, column)
+    return rows
+
+
 def _shown(rows: pa.Table) -> Any:
     """Places of the rows that are kept, by chance, the same every time."""
     ids = rows["id"].to_pylist()
@@ -251,7 +293,7 @@ def _to_show(view: View, shown: Any, near: Nearness | None) -> pa.Table:
         texts = [one[:MOST_TEXT] if one is not None else None for one in rows["text"].to_pylist()]
         place = found.schema.get_field_index("text")
         found = found.set_column(place, "text", pa.array(texts, pa.string()))
-    if view.probabilities is not None:
+    if view.is_sure:
         top = view.sureness().top[shown]
         found = found.append_column("confidence", pa.array(top, from_pandas=True))
     if near is not None and view.vectors is not None:
@@ -292,8 +334,8 @@ def _told(
         found["estimated_accuracy"] = sums.estimate.accuracy
     if sums.believed.error is not None:
         found["calibration_error"] = sums.believed.error
-    if view.probabilities is not None and np.isfinite(view.probabilities).any():
-        sure = view.sureness()
+    sure = view.sureness()
+    if view.is_sure and np.isfinite(sure.top).any():
         found["confidence"] = {
             "mean": float(np.nanmean(sure.top)), "entropy": float(np.nanmean(sure.entropy)),
         }  # fmt: skip

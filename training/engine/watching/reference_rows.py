@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from training.engine import cells
 from training.engine.errors import ConfigError, DataError, Fault
-from training.engine.watching import describing, parts
+from training.engine.watching import describing, parts, written
 from training.engine.watching.label_sets import SEPARATOR
 from training.engine.watching.parts import TYPES, Part
 
@@ -29,6 +29,7 @@ Indices = NDArray[np.int64]
 
 MOST = {"text": 20_000, "columns": 50_000, "image": 5000, "audio": 2000}  # rows that are looked at
 USUAL = 20_000
+MOST_WRITTEN = 5000  # prompts of models that write, which are the largest
 MULTI = "multi_label"
 
 
@@ -46,7 +47,8 @@ def of_dataset(path: Path, config: Mapping[str, Any]) -> pa.Table:
         places = np.flatnonzero(np.array(heads["split"].to_pylist(), dtype=object) == split)
     if not len(places):
         raise DataError(f"The dataset has no {split} rows to compare with.")
-    places = _some(places, MOST.get(reads, USUAL))
+    writes = config["monitor"].get("task") == written.TASK
+    places = _some(places, MOST_WRITTEN if writes else MOST.get(reads, USUAL))
     names = file.schema_arrow.names
     wanted = _wanted(reads, described, names)
     columns: dict[str, list[Any]] = {name: [] for name in wanted}
@@ -62,6 +64,9 @@ def of_dataset(path: Path, config: Mapping[str, Any]) -> pa.Table:
     elif reads in ("image", "audio"):
         rows["content"] = pa.array(columns[reads], pa.binary())
     rows["label"] = pa.array(_labels(columns["label"], described), pa.string())
+    if writes:
+        told = zip(("text", "label"), written.asked(columns), strict=True)
+        rows |= {name: pa.array(texts, pa.string()) for name, texts in told}
     rows |= _answers(columns, described, config["monitor"])
     return pa.table(rows)
 
@@ -120,12 +125,18 @@ def with_said(rows: pa.Table, said: pa.Table | None) -> pa.Table:
     return rows
 
 
-def described(rows: pa.Table, reads: str, tokenizer: Any = None) -> pa.Table:
-    """With a column of each descriptor; those of tables are their columns, which are in `cells`."""
+def described(
+    rows: pa.Table, reads: str, tokenizer: Any = None, *, writes: bool = False
+) -> pa.Table:
+    """With a column of each descriptor; those of tables are their columns, which are in `cells`. Of
+    models that write, a text may be a chat."""
     name = {"text": "text", "image": "content", "audio": "content"}.get(reads)
     if name is None or name not in rows.column_names:
         return rows
-    for signal, values in describing.describe(reads, rows[name].to_pylist(), tokenizer).items():
+    contents = rows[name].to_pylist()
+    if reads == "text" and writes:
+        contents = [written.spoken(one) for one in contents]
+    for signal, values in describing.describe(reads, contents, tokenizer).items():
         kind = pa.string() if isinstance(values, list) else pa.float64()
         if signal in rows.column_names:
             rows = rows.drop_columns([signal])

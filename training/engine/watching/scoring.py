@@ -152,11 +152,14 @@ def _told(signal: str, detector: Detector, sums: Sums, baseline: Baseline, asked
 
 
 def _of_stream(signal: str, detector: Detector, sums: Sums) -> tuple[Score, int]:
-    tally = sums.tallies.get("accuracy" if signal == "error_stream" else "agreement", Tally())
+    is_error = signal == "error_stream"
+    tally = sums.tallies.get("accuracy" if is_error else "agreement", Tally())
     values, total = tally.rows, float(tally.rows) * (1 - tally.share)
-    if not values and signal == "error_stream":
+    if not values and is_error:
         values, total = sums.errors.rows, sums.errors.absolute
-    elif not values and isinstance(apart := sums.sketches.get("difference"), NumberSketch):
+    apart = sums.sketches.get("error" if is_error else "difference")
+    if isinstance(apart, NumberSketch) and not (is_error and values and sums.errors.rows):
+        # Texts are wrong by degrees.
         values, total = apart.rows, apart.mean * apart.rows
     if not values:
         return Score.no_data(NO_LABELS if signal == "error_stream" else NO_ANSWERS), 0

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.engine.errors import ModelError
-from training.engine.watching import describing
+from training.engine.watching import describing, written
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ def sensed(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> pa.Table:
     out."""
     reads = config["monitor"]["input"]
     name = CONTENT.get(reads)
+    if config["monitor"]["task"] == written.TASK:
+        rows = written.described(rows)
     if name is not None and rows.column(name).null_count < len(rows):
         if reads != "columns":
             rows = _described(rows, reads, name, config, folder)
@@ -39,6 +41,8 @@ def _described(
     if reads == "text" and config.get("model"):
         tokenizer = describing.tokenizer(folder / config["model"]["path"])
     values = rows.column(name).to_pylist()
+    if config["monitor"]["task"] == written.TASK:
+        values = [written.spoken(one) for one in values]
     for signal, column in describing.describe(reads, values, tokenizer).items():
         kind = pa.string() if isinstance(column, list) else pa.float64()
         rows = rows.append_column(signal, pa.array(column, type=kind, from_pandas=True))
@@ -47,17 +51,20 @@ def _described(
 
 def _embedded(rows: pa.Table, config: Mapping[str, Any], folder: Path) -> pa.Table:
     """A model that cannot be read is no reason to lose rows: they come without vectors."""
-    from training.engine.watching import vectors  # noqa: PLC0415 - brings torch
+    from training.engine.watching import vectors, writers  # noqa: PLC0415 - they bring torch
 
     try:
-        student = vectors.Model.open(config["model"], folder, list(config["monitor"]["labels"]))
-        said = student.answer(vectors.inputs(rows, student.reads))
+        if config["monitor"]["task"] == written.TASK:
+            found = writers.Writer.open(config["model"], folder).vectors(rows["text"].to_pylist())
+        else:
+            student = vectors.Model.open(config["model"], folder, list(config["monitor"]["labels"]))
+            found = student.answer(vectors.inputs(rows, student.reads)).vectors
     except ModelError as error:
         log.warning("Rows come without vectors: %s", error)
         return rows
-    if said.vectors is None:
+    if found is None:
         return rows
-    made = vectors.lists(said.vectors, pa.float16())
+    made = vectors.lists(found, pa.float16())
     own = rows.column("vector").combine_chunks()
     place = rows.schema.get_field_index("vector")
     if own.null_count < len(own):

@@ -31,7 +31,9 @@ __all__ = ["Taken", "keep", "take"]
 
 JSON = dict[str, Any]
 
-PLAIN = ("id", "text", "prediction", "number", "probabilities", "latency_ms", "version", *LATER)
+PLAIN = ("id", "text", "prediction", "number", "probabilities", "latency_ms", "version", "tokens",
+    "log_probability", *LATER,
+)  # fmt: skip
 MICROSECONDS = 3_600_000_000  # of an hour
 MOST_BYTES = 256 << 20  # of batches, unpacked, that a look takes beyond the first
 MOST_WINDOWS = 2000  # of hours that new rows fall into, likewise
