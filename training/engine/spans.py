@@ -78,6 +78,11 @@ class Reading:
         return Spans(begins, ends, kinds[begins])
 
 
+def is_tag(name: str) -> bool:
+    """Whether it is spelt as a tag of spans is, or stands outside of all."""
+    return name == OUTSIDE or _TAG.fullmatch(name) is not None
+
+
 def _spelt(tag: "re.Match[str]") -> tuple[str, str]:
     return _ROLES[tag[1]], tag[2]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.engine.detectors import tallies
 from training.engine.detectors.chance import AtLevel, chi_square_limit, chi_square_tail
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
 from training.engine.registry import CLASSIFICATION
@@ -24,24 +25,39 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class Believed:
     """Of each bin of confidence (a fifteenth): rows, the sum of their confidence, and how many are
-    right. Two `merge` to that of all their rows."""
+    right. Two `merge` to that of all their rows. What is counted may be units of rows, as words of
+    texts are: `spread` keeps how much rows differ, three sums for each bin, one after the other:
+    over rows of x², xn and n², where x of a row's n units in the bin are right."""
 
     rows: tuple[int, ...] = (0,) * BINS
     sure: tuple[float, ...] = (0.0,) * BINS
     right: tuple[int, ...] = (0,) * BINS
+    spread: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, confidence: Any, right: Any) -> "Believed":
-        """confidence `[rows]`, that of the given answer; right `[rows]` of 1 and 0, NaN unknown."""
+    def of(cls, confidence: Any, right: Any, row: Any = None) -> "Believed":
+        """confidence `[rows]`, that of the given answer; right `[rows]` of 1 and 0, NaN unknown.
+        Both of units, where `row` `[units]` says of which row each is."""
         sure, held = (np.asarray(one, dtype=np.float64) for one in (confidence, right))
         known = np.isfinite(sure) & np.isfinite(held)
         sure, good = sure[known], held[known] > 0.5
         edges = np.linspace(0.0, 1.0, BINS + 1)  # as reliability.py draws them
         where = np.clip(np.digitize(sure, edges[1:-1], right=True), 0, BINS - 1)
+        spread: tuple[float, ...] = ()
+        if row is not None and len(where):
+            cells, many = np.unique(np.asarray(row)[known] * BINS + where, return_inverse=True)
+            units = np.bincount(many).astype(np.float64)
+            those = np.bincount(many, good)
+            spread = tuple(
+                float(one)
+                for products in (those * those, those * units, units * units)
+                for one in np.bincount(cells % BINS, products, minlength=BINS)
+            )
         return cls(
             tuple(np.bincount(where, minlength=BINS).tolist()),
             tuple(np.bincount(where, sure, minlength=BINS).tolist()),
             tuple(np.bincount(where[good], minlength=BINS).tolist()),
+            spread,
         )
 
     def merge(self, other: "Believed") -> "Believed":
@@ -52,6 +68,7 @@ class Believed:
             added(self.rows, other.rows),
             added(self.sure, other.sure),
             added(self.right, other.right),
+            tallies.added(self.spread, other.spread),
         )
 
     @property
@@ -60,12 +77,29 @@ class Believed:
         apart = sum(abs(sure - right) for sure, right in zip(self.sure, self.right, strict=True))
         return apart / sum(self.rows) if any(self.rows) else None
 
+    @property
+    def effective(self) -> Floats:
+        """`[bins]`: as many independent rows tell as much, as `Tally.effective`."""
+        rows, right = np.array(self.rows, dtype=np.float64), np.array(self.right)
+        if not self.spread:
+            return rows
+        held, crossed, squares = np.array(self.spread).reshape(3, BINS)
+        share = np.divide(right, rows, out=np.zeros(BINS), where=rows > 0)
+        apart = held - 2 * share * crossed + share**2 * squares
+        varies = apart > tallies.TINY * squares
+        above = np.where(varies, share * (1 - share), 1.0) * rows**2
+        below = np.where(varies, apart, squares)
+        found = np.divide(above, below, out=np.zeros(BINS), where=rows > 0)
+        return np.where(rows > 0, np.clip(found, 1.0, np.maximum(rows, 1.0)), 0.0)
+
     def as_dict(self) -> dict[str, Any]:
-        return {"rows": list(self.rows), "sure": list(self.sure), "right": list(self.right)}
+        found = {"rows": list(self.rows), "sure": list(self.sure), "right": list(self.right)}
+        return found | ({"spread": list(self.spread)} if self.spread else {})
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Believed":
-        return cls(tuple(said["rows"]), tuple(said["sure"]), tuple(said["right"]))
+        spread = tuple(said.get("spread") or ())
+        return cls(tuple(said["rows"]), tuple(said["sure"]), tuple(said["right"]), spread)
 
 
 @DETECTORS.register
@@ -100,11 +134,12 @@ class Calibration(WindowDetector):
         met = (there >= FEWEST) & (here >= FEWEST)
         if not met.any():
             return Score.no_data(TOO_FEW)
-        n, m = there[met], here[met]
-        right, now = np.array(reference.right)[met], np.array(live.right)[met]
-        pooled = (right + now) / (n + m)
+        n, m = reference.effective[met], live.effective[met]
+        right = np.array(reference.right)[met] / there[met]
+        now = np.array(live.right)[met] / here[met]
+        pooled = (right * n + now * m) / (n + m)
         variance = pooled * (1 - pooled) * (1 / n + 1 / m)
-        squares = np.square(now / m - right / n)
+        squares = np.square(now - right)
         told = variance > 0
         degrees = int(told.sum())
         value = float((squares[told] / variance[told]).sum())

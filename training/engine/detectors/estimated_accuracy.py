@@ -27,6 +27,7 @@ NO_LIVE = "No row of this window has probabilities."
 NO_REFERENCE = "Nothing was estimated on the reference."
 
 Floats = NDArray[np.float64]
+OF_UNITS = ("units", "sizes", "crossed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +89,16 @@ class Confidences:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Of a window: rows, the sum of how likely each is right, and of its squares. Two `merge` to
-    that of all their rows."""
+    that of all their rows. Of rows with several units (words of a text), `total` and `squares` are
+    of sums over a row's units; `units` are all of them, `sizes` the sum of their squares by row,
+    and `crossed` that of both products."""
 
     rows: int = 0
     total: float = 0.0
     squares: float = 0.0
+    units: float = 0.0
+    sizes: float = 0.0
+    crossed: float = 0.0
 
     @classmethod
     def of(cls, right: Any) -> "Estimate":
@@ -101,25 +107,55 @@ class Estimate:
         values = values[np.isfinite(values)]
         return cls(len(values), float(values.sum()), float(np.square(values).sum()))
 
+    @classmethod
+    def of_units(cls, right: Any, row: Any) -> "Estimate":
+        """right: `[units]`, NaN unknown; row: `[units]`, of which row each is."""
+        values = np.asarray(right, dtype=np.float64)
+        known = np.isfinite(values)
+        _, places = np.unique(np.asarray(row)[known], return_inverse=True)
+        if not len(places):
+            return cls()
+        units, told = np.bincount(places), np.bincount(places, values[known])
+        return cls(
+            len(units),
+            float(told.sum()),
+            float(np.square(told).sum()),
+            float(units.sum()),
+            float(np.square(units).sum()),
+            float((units * told).sum()),
+        )
+
     def merge(self, other: "Estimate") -> "Estimate":
         return Estimate(
-            self.rows + other.rows, self.total + other.total, self.squares + other.squares
+            self.rows + other.rows,
+            self.total + other.total,
+            self.squares + other.squares,
+            self.units + other.units,
+            self.sizes + other.sizes,
+            self.crossed + other.crossed,
         )
 
     @property
     def accuracy(self) -> float:
         """Estimated; 0 of no rows."""
-        return self.total / self.rows if self.rows else 0.0
+        return self.total / (self.units or self.rows) if self.rows else 0.0
 
     @property
     def variance(self) -> float:
-        """Of its rows, around their mean."""
+        """Of its rows, around their mean; of units `rows` times that of the ratio of sums over
+        rows, which are independent where a row's units are not (Cochran, Sampling Techniques, 3rd
+        edition 1977, equation 6.12)."""
         if not self.rows:
             return 0.0
+        if self.units:
+            share = self.accuracy
+            apart = self.squares - 2 * share * self.crossed + share**2 * self.sizes
+            return max(0.0, apart) * self.rows**2 / max(1, self.rows - 1) / self.units**2
         return max(0.0, self.squares / self.rows - self.accuracy**2)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        kept = asdict(self)
+        return {name: kept[name] for name in kept if self.units or name not in OF_UNITS}
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Estimate":

@@ -11,6 +11,7 @@ from scipy import special
 from training.engine.shares import wilson
 
 JSON = dict[str, Any]
+TINY = 1e-9  # of squares: what rounding leaves of a difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,10 @@ class Tally:
 
     Rows may stand for several each: `weight` is the sum of what they stand for, `squares` that of
     its squares, and `weight_held` that of the rows that held. Unweighted rows stand for 1.
+
+    Rows may have units of which each holds or not (words of a text, `of_units`). These are not
+    independent: `spread` keeps how much rows differ, sums over rows of w²x², w²xn and w²n, where x
+    of a row's n units hold and it stands for w others.
     """
 
     rows: int = 0
@@ -26,6 +31,7 @@ class Tally:
     weight: float = 0.0
     squares: float = 0.0
     weight_held: float = 0.0
+    spread: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, held: Any, weights: Any = None) -> "Tally":
@@ -44,6 +50,27 @@ class Tally:
         )
 
     @classmethod
+    def of_units(cls, held: Any, units: Any, weights: Any = None) -> "Tally":
+        """held of each row's units hold: both `[rows]`, NaN where it is unknown. A row without
+        units or without weight is passed over; one holds where all its units do."""
+        good, many = (np.asarray(one, dtype=np.float64) for one in (held, units))
+        stand = np.ones(len(good)) if weights is None else np.asarray(weights, dtype=np.float64)
+        known = np.isfinite(good) & np.isfinite(stand) & (stand > 0) & (many > 0)
+        good, many, stand = good[known], many[known], stand[known]
+        return cls(
+            rows=len(good),
+            held=int((good >= many).sum()),
+            weight=float((stand * many).sum()),
+            squares=float(np.square(stand * many).sum()),
+            weight_held=float((stand * good).sum()),
+            spread=(
+                float(np.square(stand * good).sum()),
+                float((np.square(stand) * good * many).sum()),
+                float((np.square(stand) * many).sum()),
+            ),
+        )
+
+    @classmethod
     def counted(cls, rows: int, held: int) -> "Tally":
         """Of rows that stand for one each."""
         return cls(rows, held, float(rows), float(rows), float(held))
@@ -55,6 +82,7 @@ class Tally:
             self.weight + other.weight,
             self.squares + other.squares,
             self.weight_held + other.weight_held,
+            added(self.spread, other.spread),
         )
 
     @property
@@ -64,8 +92,24 @@ class Tally:
 
     @property
     def effective(self) -> float:
-        """As many rows of equal weight tell as much (Kish 1965)."""
-        return self.weight**2 / self.squares if self.rows else 0.0
+        """As many rows of equal weight tell as much (Kish 1965). Of rows with units: as many
+        independent units, by the variance of a ratio of sums over rows (Rao, Scott: A simple method
+        for the analysis of clustered binary data, Biometrics 48, 1992), at most as many as there
+        are; where all units hold or none, nobody knows how alike a row's are, and it is as many as
+        rows whose units are all the same would tell."""
+        if not self.rows:
+            return 0.0
+        by_rows = self.weight**2 / self.squares
+        if not self.spread or self.rows < 2:
+            return by_rows
+        share = self.share
+        held, crossed, most = self.spread
+        apart = held - 2 * share * crossed + share**2 * self.squares
+        apart *= self.rows / (self.rows - 1)
+        if apart <= TINY * self.squares:
+            return by_rows
+        found = share * (1 - share) * self.weight**2 / apart
+        return max(1.0, min(self.weight**2 / most, found))
 
     @property
     def whole(self) -> tuple[int, int]:
@@ -79,11 +123,21 @@ class Tally:
         return wilson(self.share, self.effective)
 
     def as_dict(self) -> JSON:
-        return asdict(self)
+        found = asdict(self)
+        if not self.spread:
+            del found["spread"]
+        return found
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Tally":
-        return cls(**said)
+        return cls(**{**said, "spread": tuple(said.get("spread") or ())})
+
+
+def added(one: tuple[float, ...], two: tuple[float, ...]) -> tuple[float, ...]:
+    """Place by place; nothing is as zeros."""
+    if not one or not two:
+        return one or two
+    return tuple(left + right for left, right in zip(one, two, strict=True))
 
 
 def fewer(reference: Tally | float, live: Tally) -> float:

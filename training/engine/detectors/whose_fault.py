@@ -16,6 +16,7 @@ from training.engine.detectors.chance import AtLevel
 from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
 from training.engine.detectors.tallies import Tally
 
+KINDS = ("both_right", "student_wrong", "teacher_wrong", "both_wrong")
 HARM = ("student_wrong", "both_wrong")
 ADVICE: Mapping[str, str] = {
     "student_wrong": "The student errs where its teacher is right: distil again, on these rows.",
@@ -28,23 +29,37 @@ NO_REFERENCE = "No row of the reference has both a label and the teacher's answe
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Rows by who is wrong. Two `merge` to that of all their rows."""
+    """Rows by who is wrong. Two `merge` to that of all their rows. What is counted may be units of
+    rows, as words of texts are: `spread` then keeps rows, the sum of n² over them, and for each
+    kind in turn those of k² and kn, where k of a row's n units are of it."""
 
     both_right: int = 0
     student_wrong: int = 0  # alone
     teacher_wrong: int = 0  # alone
     both_wrong: int = 0
+    spread: tuple[float, ...] = ()
 
     @classmethod
-    def of(cls, student_right: Any, teacher_right: Any) -> "Faults":
-        """Both `[rows]` of 1 and 0, NaN where the label or the answer is unknown."""
+    def of(cls, student_right: Any, teacher_right: Any, row: Any = None) -> "Faults":
+        """Both `[rows]` of 1 and 0, NaN where the label or the answer is unknown; of units, where
+        `row` `[units]` says of which row each is."""
         student, teacher = (
             np.asarray(one, dtype=np.float64) for one in (student_right, teacher_right)
         )
         known = np.isfinite(student) & np.isfinite(teacher)
         kinds = 2 * (student[known] <= 0.5) + (teacher[known] <= 0.5)
-        right, teachers, students, both = np.bincount(kinds.astype(np.int64), minlength=4).tolist()
-        return cls(right, students, teachers, both)
+        kinds = kinds.astype(np.int64)
+        right, teachers, students, both = np.bincount(kinds, minlength=4).tolist()
+        spread: tuple[float, ...] = ()
+        if row is not None and len(kinds):
+            _, places = np.unique(np.asarray(row)[known], return_inverse=True)
+            units = np.bincount(places).astype(np.float64)
+            found = [float(len(units)), float(np.square(units).sum())]
+            for one in (0, 2, 1, 3):  # as the fields stand
+                many = np.bincount(places, kinds == one)
+                found += [float(np.square(many).sum()), float((many * units).sum())]
+            spread = tuple(found)
+        return cls(right, students, teachers, both, spread)
 
     def merge(self, other: "Faults") -> "Faults":
         return Faults(
@@ -52,6 +67,7 @@ class Faults:
             self.student_wrong + other.student_wrong,
             self.teacher_wrong + other.teacher_wrong,
             self.both_wrong + other.both_wrong,
+            tallies.added(self.spread, other.spread),
         )
 
     @property
@@ -60,14 +76,27 @@ class Faults:
 
     def without(self, kind: str) -> Tally:
         """Rows that are not of this kind."""
-        return Tally.counted(self.rows, self.rows - int(getattr(self, kind)))
+        other = self.rows - int(getattr(self, kind))
+        if not self.spread:
+            return Tally.counted(self.rows, other)
+        rows, squares = self.spread[:2]
+        own, crossed = self.spread[2 + 2 * KINDS.index(kind) :][:2]
+        spread = (squares - 2 * crossed + own, squares - crossed, float(self.rows))
+        return Tally(int(rows), 0, float(self.rows), squares, float(other), spread)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {kind: int(getattr(self, kind)) for kind in KINDS}
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if not self.spread:
+            del found["spread"]
+        return found
 
     @classmethod
     def from_dict(cls, said: Mapping[str, Any]) -> "Faults":
-        return cls(**said)
+        return cls(**{**said, "spread": tuple(said.get("spread") or ())})
 
 
 @DETECTORS.register
