@@ -7,3 +7,4 @@ class TrainingConfig(AppConfig):
     operations = "training.operations"  # on datasets, found by projects/operations/registry.py
     trials = "training.services.sweeps"  # of sweeps, launched by training/worker/sweeps.py
     likeness = "training.services.likeness"  # of rows, asked by projects/services/likeness.py
+    subjects = "training.services.subjects"  # of comments, asked by projects/services/subjects.py

@@ -39,6 +39,9 @@ class Favourite(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
     subject_kind = models.CharField(max_length=30)
     subject = models.CharField(max_length=300, blank=True)
+    title = models.CharField(
+        max_length=300, blank=True, db_default="", help_text="What it is called, for lists."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -9,6 +9,7 @@ from django.db.models.functions import Cast, Now
 
 from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models import DatasetVersion, ModelVersion, Project, User
+from training.models import run_announcements
 from training.models.study import Study
 from training.models.worker import Worker
 
@@ -187,6 +188,12 @@ class Run(Leased):
         indexes: ClassVar = [
             models.Index(fields=["status", "lease_until"], name="run_by_lease"),
             models.Index(fields=["project", "status"], name="run_by_project_status"),
+            # What lists count: those that are not put away.
+            models.Index(
+                fields=["project", "status"],
+                condition=models.Q(archived_at=None),
+                name="run_listed",
+            ),
             # What people have in training, and when they last had a turn, without reading rows.
             models.Index(fields=["created_by", "status", "taken_at"], name="run_by_share"),
             # Where most runs control none, a planner takes the foreign key's own for useless.
@@ -250,8 +257,10 @@ class Run(Leased):
         return bool(moved)
 
     def tell(self, kind: str, sentence: str, *, by: User | None = None) -> "RunEvent":
-        """Add a line to the timeline."""
-        return RunEvent.objects.create(run=self, kind=kind, sentence=sentence[:500], by=by)
+        """Add a line to the timeline; of some the project hears, too."""
+        line = RunEvent.objects.create(run=self, kind=kind, sentence=sentence[:500], by=by)
+        run_announcements.hear(self, kind, sentence, by)
+        return line
 
 
 class RunEvent(models.Model):
