@@ -66,6 +66,9 @@ def worker(options: argparse.Namespace) -> int:
     from django.conf import settings
 
     from distillhub.celery import app
+    from distillhub.lib import traces
+
+    traces.begin("worker")
 
     def ready(**_: object) -> None:
         if options.beat:

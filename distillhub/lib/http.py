@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
-from distillhub.lib import readiness
+from distillhub.lib import readiness, request_ids
 from distillhub.lib.errors import DomainError
 
 Answer = Callable[[HttpRequest], HttpResponse]
@@ -124,7 +124,12 @@ def safe_next(request: HttpRequest, default: str) -> str:
 
 def error_page(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     """A whole page. For failures of ours it asks nothing of the database, which may be away."""
-    context = {"status": status, "phrase": HTTPStatus(status).phrase, "detail": detail}
+    context = {
+        "status": status,
+        "phrase": HTTPStatus(status).phrase,
+        "detail": detail,
+        "request_id": request_ids.current(),
+    }
     template = "error_plain.html" if status >= 500 else "error.html"
     return render(request, template, context, status=status)
 

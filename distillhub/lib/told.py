@@ -32,6 +32,11 @@ def about(**facts: Any) -> Iterator[None]:
         _facts.reset(token)
 
 
+def facts() -> Facts:
+    """What lines of this thread tell now."""
+    return _facts.get()
+
+
 def _of(record: logging.LogRecord) -> Facts:
     given = {name: value for name, value in vars(record).items() if name not in OWN}
     # Django's and Celery's objects are no facts.

@@ -149,9 +149,12 @@ def ask(
     token: str = "",
     body: Any = None,
     form: Mapping[str, Any] | None = None,
+    request_id: str = "",
 ) -> tuple[int, Any]:
     """Status and decoded body; JSON bodies both ways, `form` as multipart (bytes are files)."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    if request_id:
+        headers["X-Request-ID"] = request_id
     content = None
     if form is not None:
         content, headers["Content-Type"] = _multipart(form)

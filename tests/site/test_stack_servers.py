@@ -86,6 +86,7 @@ def test_web_worker_and_beat_on_postgres_and_redis_train_a_run(tmp_path: Path) -
             assert "postgresql" in examined.stdout
 
             assert len(_lines(worker, run=1)) >= 2  # its beginning and its end
+            assert _lines(worker, run=1, request=trained.REQUEST)
             status, numbers = ask(address, "/metrics")
             assert status == 200
             assert 'distillhub_runs{status="finished"} 1' in numbers

@@ -10,15 +10,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import yaml
+from celery.signals import before_task_publish
 from django.conf import LazySettings
 from django.test import Client
 from django.utils import timezone
 
-from distillhub.lib import exposition, told
+from distillhub.celery import app
+from distillhub.lib import exposition, request_ids, told
 from projects.models import Project
 from tests import make
 from tests.conftest import api_of
 from training.models import InferenceBatch, Run
+from training.worker import dispatch
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SAMPLE = re.compile(r'^([a-z_]+)\{((?:[a-z]+="(?:[^"\\]|\\.)*",?)*)\} (\S+)$')
@@ -204,3 +208,105 @@ def test_a_trace_is_part_of_its_line() -> None:
         found = formatted(told.Json(), "It", exc_info=sys.exc_info())
     assert "\n" not in found
     assert "ValueError: surprise" in json.loads(found)["trace"]
+
+
+# Requests --------------------------------------------------------------------------------------
+
+
+def test_an_answer_bears_the_name_of_its_request(client: Client, db: None) -> None:
+    given = client.get("/healthz", headers={"X-Request-ID": "of-the-proxy-1"})
+    assert given.headers["X-Request-ID"] == "of-the-proxy-1"
+    made = client.get("/healthz").headers["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f]{16}", made)
+    assert client.get("/healthz").headers["X-Request-ID"] != made
+
+
+@pytest.mark.parametrize(
+    "name", ["", "short", "x" * 65, "a b c d e f g h", "[run=1] forged", "é" * 9]
+)
+def test_what_is_no_name_is_not_taken_over(client: Client, db: None, name: str) -> None:
+    answer = client.get("/healthz", headers={"X-Request-ID": name})
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["X-Request-ID"])
+
+
+def test_a_job_tells_which_request_sent_it() -> None:
+    sent: dict[str, object] = {}
+
+    @before_task_publish.connect(weak=False)
+    def look(headers: dict[str, object], **_: object) -> None:
+        sent.update(headers)
+
+    lines: list[str] = []
+
+    @app.task(name="tests.tells")
+    def tells() -> None:
+        lines.append(request_ids.current())
+
+    try:
+        with told.about(request="of-the-proxy-1"):
+            dispatch.call("tests.tells")
+        assert sent[request_ids.MESSAGE] == "of-the-proxy-1"
+        assert request_ids.current() == ""
+        tells.apply(headers={request_ids.MESSAGE: "of-the-proxy-1"})
+        tells.apply(headers={request_ids.MESSAGE: "[forged]"})
+        tells.apply()
+    finally:
+        before_task_publish.disconnect(look)
+        app.tasks.pop("tests.tells")
+    assert lines == ["of-the-proxy-1", "", ""]
+
+
+# Grafana and Prometheus ------------------------------------------------------------------------
+
+NAMES = re.compile(r"distillhub_[a-z_]+")
+LABELS = re.compile(r"(distillhub_[a-z_]+)\{([^}]*)\}")
+
+
+def told_names(client: Client) -> dict[str, set[str]]:
+    """Every name that /metrics tells, with its labels; those of a histogram by each ending."""
+    found: dict[str, set[str]] = {}
+    for sample in read(client):
+        match = re.match(r"([a-z_]+)\{(.*)\}$", sample, re.DOTALL)
+        assert match
+        found.setdefault(match[1], set()).update(re.findall(r'([a-z_]+)="', match[2]))
+    return found
+
+
+def expressions() -> list[str]:
+    board = json.loads((ROOT / "docs/grafana/distillhub.json").read_text())
+    asked = [one["expr"] for panel in board["panels"] for one in panel.get("targets", [])]
+    rules = yaml.safe_load((ROOT / "docs/grafana/alerts.yml").read_text())
+    return asked + [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
+
+
+def test_the_dashboard_and_the_rules_ask_for_what_is_told_and_for_all_of_it(
+    client: Client, project: Project
+) -> None:
+    client.get("/sign-in/")  # so that there is a latency to tell
+    make.run(project, queued_at=timezone.now())
+    make.worker()
+    known = told_names(client)
+    asked: set[str] = set()
+    for expression in expressions():
+        asked |= set(NAMES.findall(expression))
+        for name, filters in LABELS.findall(expression):
+            labels = set(re.findall(r"([a-z_]+)(?:=|!=|=~|!~)\"", filters)) - {"job", "instance"}
+            assert labels <= known[name], expression
+    assert asked <= known.keys()
+    assert known.keys() - asked == set()
+
+
+def test_panels_of_the_dashboard_do_not_overlap() -> None:
+    board = json.loads((ROOT / "docs/grafana/distillhub.json").read_text())
+    taken: set[tuple[int, int]] = set()
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        assert at["x"] + at["w"] <= 24, panel["title"]
+        cells = {
+            (x, y)
+            for x in range(at["x"], at["x"] + at["w"])
+            for y in range(at["y"], at["y"] + at["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])

@@ -11,6 +11,7 @@ from tests.site.processes import ask, until
 
 PROJECT = "/api/v1/projects/shapes"
 RUN = f"{PROJECT}/runs/1"
+REQUEST = "launched-by-a-test"
 
 
 def archive() -> bytes:
@@ -51,7 +52,7 @@ def launch(address: str, token: str, *, epochs: int) -> Watched:
     """Upload, register, launch; the run begins by itself."""
 
     def post(path: str, **content: Any) -> Any:
-        status, answer = ask(address, path, token=token, **content)
+        status, answer = ask(address, path, token=token, request_id=REQUEST, **content)
         assert status == 201, answer
         return answer
 
