@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from distillhub import __version__
-from distillhub.lib import request_ids
+from distillhub.lib import env, request_ids
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -18,15 +18,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 REQUEST = "distillhub.request_id"
 #: Asked every few seconds by machines: a trace of them tells nothing.
 UNTRACED = "healthz,readyz,metrics,static/"
 
 
 def are_wanted() -> bool:
-    off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
-    return not off and any(os.environ.get(name) for name in ENDPOINTS)
+    place = env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return bool(place) and not env.boolean("OTEL_SDK_DISABLED", False)
 
 
 def begin(part: str) -> "TracerProvider | None":
