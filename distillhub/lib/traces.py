@@ -8,8 +8,10 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
+
 from distillhub import __version__
-from distillhub.lib import env, request_ids
+from distillhub.lib import request_ids
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -23,18 +25,13 @@ REQUEST = "distillhub.request_id"
 UNTRACED = "healthz,readyz,metrics,static/"
 
 
-def are_wanted() -> bool:
-    place = env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-    return bool(place) and not env.boolean("OTEL_SDK_DISABLED", False)
-
-
 def begin(part: str) -> "TracerProvider | None":
     """Trace this process, a `part` (web, worker, beat), from now on, if anybody collects traces.
 
     Call it before Django reads its middleware and before Celery takes a message. Without the
     packages of the extra `traces` it says so in the log, and the process works untraced.
     """
-    if not are_wanted():
+    if not settings.DISTILLHUB_TRACES:
         return None
     os.environ.setdefault("OTEL_SERVICE_NAME", f"distillhub-{part}")
     os.environ.setdefault("OTEL_PYTHON_DJANGO_EXCLUDED_URLS", UNTRACED)
