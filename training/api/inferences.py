@@ -222,6 +222,7 @@ class InferenceRow(serializers.Serializer[Any]):
     version = serializers.CharField(allow_null=True)
     tags = serializers.DictField()
     described = serializers.DictField()
+    answered = serializers.DictField(help_text="Of a written answer: what describes it.")
 
 
 class RowsPage(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from distillhub.templatetags.ui import grouped
 from training import catalog
 from training.services import monitor_defaults
-from training.services.inference_records import VECTORS
+from training.services.inference_records import VECTORS, WRITTEN
 
 JSON = dict[str, Any]
 
@@ -29,6 +29,9 @@ ANSWERS = (
     ("error_stream", "labels"), ("disagreement_stream", "teacher"), ("quality", ""),
     ("volume", ""), ("latency", ""),
 )  # fmt: skip
+
+
+OF_ANSWERS = "answers: length, words, language, emptiness, repetition"
 
 
 class Meaning(NamedTuple):
@@ -134,6 +137,9 @@ def _signals(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append((what, _names(detectors.get(key, []))))
     for key, asks in ANSWERS:
         if key == "prediction" and columns.get("task") == VECTORS:
+            continue
+        if key == "prediction" and columns.get("task") == WRITTEN:
+            found.append((OF_ANSWERS, _names(detectors.get("numbers", []))))
             continue
         if asks in ("teacher", "both") and not has_teacher:
             continue

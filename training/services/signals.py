@@ -21,6 +21,10 @@ WORDS = {
     "prediction": "predictions",
     "answered.labels": "labels a row",
     "answered.other_labels": "other labels",
+    "answered.empty": "empty answers",
+    "answered.repeated": "repetition in answers",
+    "error": "distance from the label",
+    "difference": "distance from the teacher's answer",
     "confidence": "confidence",
     "agreement": "agreement with the teacher",
     "accuracy": "accuracy",
@@ -99,7 +103,9 @@ def words(key: str) -> str:
     if key in WORDS:
         return WORDS[key]
     kind, _, name = key.partition(".")
-    return name.replace("_", " ") if kind in ("described", "answered") and name else (name or key)
+    if kind == "answered" and name:
+        return f"{name.replace('_', ' ')} of answers"
+    return name.replace("_", " ") if kind == "described" and name else (name or key)
 
 
 def group(key: str) -> str:

@@ -64,6 +64,8 @@ def example(monitor: Monitor) -> JSON:
             found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.1}
     elif monitor.task == inference_records.VECTORS:
         found["vector"] = [0.12, -0.5, 0.86]
+    elif monitor.task == inference_records.WRITTEN:
+        found |= {"prediction": "what was answered", "tokens": 4, "log_probability": -0.42}
     else:
         found["prediction"] = 12.5 if monitor.task in inference_records.TABLES else "an answer"
     return found | {"latency_ms": 3.2}
@@ -76,7 +78,15 @@ def _input(monitor: Monitor) -> Any:
         version = monitor.dataset_version
         names = list(version.features)[:SHOWN_COLUMNS] if version is not None else []
         return dict.fromkeys(names, 1.5) or {"column": 1.5}
+    if monitor.task == inference_records.WRITTEN and _chats(monitor):
+        return [{"role": "user", "content": "what was asked"}]
     return "what was asked"
+
+
+def _chats(monitor: Monitor) -> bool:
+    """Whether its reference is of chats, as far as that is told: rows without prompts."""
+    version = monitor.dataset_version
+    return version is not None and all(one["role"] != "prompt" for one in version.columns)
 
 
 def _curl(address: str, record: JSON) -> str:
@@ -147,7 +157,7 @@ def _django(address: str, record: JSON) -> str:
 
 
 def _noted(record: JSON) -> str:
-    kept = ("input", "prediction", "probabilities", "vector")
+    kept = ("input", "prediction", "probabilities", "vector", "tokens", "log_probability")
     return "{" + ", ".join(f"{_spelt(key)}: ..." for key in kept if key in record) + "}"
 
 

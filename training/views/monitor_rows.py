@@ -1,5 +1,6 @@
 """The rows behind every point: what was asked and answered, and what labels and teacher say."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,10 @@ from distillhub.lib.errors import DomainError, Missing
 from projects import permissions
 from projects.models import Project, Role
 from projects.permissions import person
+from training.engine import conversations
 from training.models import Monitor, MonitorWindow
-from training.services import inferences, live_rows, monitors
-from training.services.inference_records import SEPARATOR, VECTORS
+from training.services import inferences, live_rows, monitors, signals
+from training.services.inference_records import SEPARATOR, VECTORS, WRITTEN
 from training.views import monitor_parts as parts
 
 JSON = dict[str, Any]
@@ -27,6 +29,12 @@ SHOWN = 12  # columns of an input that are shown in a line
 CHANCES = 5  # classes whose probability a row's page shows
 LONGEST = 300  # characters of a text in a line
 WORDS = ("prediction", "slice", "q")
+#: What is known of a written answer, besides what describes it.
+ANSWERS = {
+    "tokens": "tokens", "log_probability": "log probability of a token",
+    "label_same": "same as the label", "label_alike": "alike with the label",
+    "teacher_same": "same as the teacher's", "teacher_alike": "alike with the teacher's",
+}  # fmt: skip
 YES = ("1", "true", "on")
 
 
@@ -146,7 +154,7 @@ def _ways(monitor: Monitor, given: QueryDict) -> list[JSON]:
     ways: list[tuple[str, dict[str, str]]] = [("all", {}), ("only wrong", {"wrong": "1"})]
     ways += [("disagreeing with the teacher", {"disagreeing": "1"})]
     ways += [("wrong and disagreeing", {"wrong": "1", "disagreeing": "1"})]
-    if not monitor.labels:
+    if not monitor.labels and monitor.task != WRITTEN:
         ways = [ways[0], *(ways[2:3] if monitor.task == VECTORS else ())]
     ways.append(("most foreign", {"foreign": "1"}))
     now = {key for key in ("wrong", "disagreeing", "foreign") if given.get(key)}
@@ -166,9 +174,10 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
     elif isinstance(given, dict):
         columns = [(name, _value(value)) for name, value in list(given.items())[:SHOWN]]
     elif given is not None:
-        text = str(given)
+        text = _spoken(given) if monitor.task == WRITTEN else str(given)
     label, said = row["label"], row["prediction"]
     teacher = (row["teacher"] or {}).get("prediction")
+    answered = row["answered"]
     named = _named if monitor.several_labels or monitor.task == VECTORS else _plain
     return {
         "id": row["id"],
@@ -179,15 +188,31 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         "columns": columns,
         "more": max(0, len(given) - SHOWN) if columns and isinstance(given, dict) else 0,
         "prediction": named(said),
-        "confidence": chances.get(said) if isinstance(said, str) else None,
+        "confidence": _sure(answered, chances, said),
         "label": named(label),
-        "is_wrong": label is not None and bool(monitor.labels) and label != said,
+        "is_wrong": (label is not None and bool(monitor.labels) and label != said)
+        or answered.get("label_same") == 0,
         "teacher": named(teacher),
-        "differs": _differs(monitor, said, teacher),
+        "differs": _differs(monitor, said, teacher) or answered.get("teacher_same") == 0,
         "latency_ms": row["latency_ms"],
         "far": row.get("far"),
         "query": urlencode({"id": row["id"]}),
     }
+
+
+def _spoken(text: Any) -> str:
+    """A chat as people read it."""
+    said = conversations.messages(str(text))
+    if said is None:
+        return str(text)
+    return "\n".join(f"{one['role']}: {one['content']}" for one in said)
+
+
+def _sure(answered: Mapping[str, Any], chances: Mapping[str, float], said: Any) -> float | None:
+    """How likely the answer is; of a text, a token of it in the mean."""
+    if "log_probability" in answered:
+        return math.exp(answered["log_probability"])
+    return chances.get(said) if isinstance(said, str) else None
 
 
 def _differs(monitor: Monitor, said: Any, teacher: Any) -> bool:
@@ -221,6 +246,10 @@ def _whole(line: JSON, row: Mapping[str, Any]) -> JSON:
         "chances": chances,
         "of_teacher": list(((row["teacher"] or {}).get("probabilities") or {}).items())[:CHANCES],
         "described": [(name.replace("_", " "), _value(v)) for name, v in row["described"].items()],
+        "answered": [
+            (signals.words(f"answered.{name}") if name not in ANSWERS else ANSWERS[name], _value(v))
+            for name, v in row["answered"].items()
+        ],
         "tags": list(row["tags"].items()),
         "version": row["version"],
     }

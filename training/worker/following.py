@@ -18,6 +18,7 @@ from training.worker import dispatch
 JSON = dict[str, Any]
 
 MOST_MARKS = 500
+BARE = ("feature-extraction", "text-generation")  # whose models have no labels
 UNDER_WAY = (MonitorLook.Status.QUEUED, MonitorLook.Status.WORKING)
 LATE = timedelta(minutes=1)  # that rows of a reference's traffic have to arrive
 
@@ -70,7 +71,7 @@ def point(monitor: Monitor) -> str:
     usable = version.status == ModelVersion.Status.READY and version.is_trained
     same = set(version.labels) == set(monitor.labels)
     several = (version.problem == "multi_label") == monitor.several_labels
-    bare = version.problem == "regression" or version.model.task == "feature-extraction"
+    bare = version.problem == "regression" or version.model.task in BARE
     number = bare == (not monitor.labels)
     if not (usable and same and number and several):
         return "kept"

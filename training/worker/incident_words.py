@@ -37,7 +37,12 @@ QUALITY = {
     "out_of_range": "values out of range",
     "duplicated": "repeated rows",
 }
-ANSWERED = {"labels": "how many labels are given", "other_labels": "labels never given before"}
+ANSWERED = {
+    "labels": "how many labels are given",
+    "other_labels": "labels never given before",
+    "empty": "how many answers are empty",
+    "repeated": "how much answers repeat themselves",
+}
 CALLED = {
     "vector": "the embedding",
     "prediction": "the predictions",
@@ -46,6 +51,8 @@ CALLED = {
     "accuracy": "accuracy",
     "calibration": "calibration",
     "estimated_accuracy": "estimated accuracy",
+    "error": "how far answers are from what is right",
+    "difference": "how far answers are from the teacher's",
     "error_stream": "the errors, row by row",
     "disagreement_stream": "the disagreement, row by row",
     "whose_fault": "who errs",

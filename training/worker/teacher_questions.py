@@ -19,7 +19,8 @@ from distillhub.lib.later import Later
 from distillhub.lib.leases import GivenBack, Held
 from training.answering.asker import Asker
 from training.answering.faults import Stopped
-from training.answering.questions import Answer, Choice, Prompt
+from training.answering.questions import Answer, Choice, Prompt, Question, Text
+from training.engine import conversations
 from training.models import InferenceBatch, Monitor, TeacherQuestion
 from training.worker import monitor_teacher, monitors
 from training.worker.work import MOST_LOSSES, Columns, Failed, Work
@@ -38,6 +39,7 @@ QUESTION = "Which label fits this best?\n\n"
 GONE = "The monitor's teacher is another one by now, or is not to see what comes in any more."
 NO_ROWS = "The rows of the reference that it is asked about are not kept any more."
 NO_LABELS = "A service is asked for labels, and this monitor's model has none."
+WRITTEN = "text-generation"
 
 
 class Questions(Work[TeacherQuestion]):
@@ -65,7 +67,7 @@ class Questions(Work[TeacherQuestion]):
         monitor = row.monitor
         if row.version_id != monitor.teacher_id or not monitor_teacher.is_service(monitor):
             raise Failed("gone", GONE)
-        if not monitor.labels:
+        if not monitor.labels and monitor.task != WRITTEN:
             raise Failed("no_labels", NO_LABELS)
         held.write(**self._stage(f"asking about {row.rows:,} rows"))
         if row.kind == Kind.CANARIES:
@@ -75,11 +77,14 @@ class Questions(Work[TeacherQuestion]):
     def _rows(self, row: TeacherQuestion) -> Columns:
         lines = zlib.decompress(bytes(row.body)).decode("utf-8").splitlines()
         asked = {one["id"]: one for one in map(json.loads, lines)}
-        prompts = [Prompt(name, _worded(one), SYSTEM) for name, one in asked.items()]
+        prompts = [_prompt(row.monitor, name, one) for name, one in asked.items()]
         answers, report = _asked(row, prompts)
         said = []
         for one in answers:
-            teacher: JSON = {"prediction": one.label, "share": asked[str(one.key)]["share"]}
+            teacher: JSON = {
+                "prediction": _said(row.monitor, one),
+                "share": asked[str(one.key)]["share"],
+            }
             if one.probabilities is not None:
                 teacher["probabilities"] = list(one.probabilities)
             said.append({"id": one.key, "teacher": teacher})
@@ -95,15 +100,15 @@ class Questions(Work[TeacherQuestion]):
         again = ids[: monitor_teacher.DAILY]
         is_first = not monitor_teacher.checked(monitor).exists()
         # Another number is asked anew: else the answer of before would be found.
-        asked = [Prompt((1, one), _worded(shown[one]), SYSTEM, 2 * row.pk + 1) for one in again]
+        asked = [_prompt(monitor, (1, one), shown[one], 2 * row.pk + 1) for one in again]
         if is_first:
-            asked += [Prompt((0, one), _worded(shown[one]), SYSTEM, 2 * row.pk) for one in ids]
+            asked += [_prompt(monitor, (0, one), shown[one], 2 * row.pk) for one in ids]
         answers, report = _asked(row, asked)
         first: JSON = {}
         second: JSON = {}
         for one in answers:
             if isinstance(one.key, tuple):
-                (second if one.key[0] else first)[one.key[1]] = one.label
+                (second if one.key[0] else first)[one.key[1]] = _said(monitor, one)
         if is_first:
             _compare(monitor, first, shown)
         return {"report": report, "answers": {"first": first, "again": second}}
@@ -114,9 +119,10 @@ WORK = Questions()
 
 def _asked(row: TeacherQuestion, prompts: list[Prompt]) -> tuple[list[Answer], JSON]:
     """(those that were answered, the report). Raises Failed where none was, and GivenBack."""
-    asker = Asker(
-        row.version, Choice(labels=tuple(row.monitor.labels)), purpose=f"monitor {row.monitor_id}"
-    )
+    question: Question = Choice(labels=tuple(row.monitor.labels))
+    if row.monitor.task == WRITTEN:
+        question = Text(temperature=0.0)
+    asker = Asker(row.version, question, purpose=f"monitor {row.monitor_id}")
     answers: list[Answer] = []
     stopped: Stopped | None = None
     try:
@@ -146,6 +152,26 @@ def _send(monitor: Monitor, said: Iterable[JSON]) -> None:
         monitors.wake_after_commit(monitor)
 
 
+def _prompt(monitor: Monitor, key: Any, row: Mapping[str, Any], sample: int = 0) -> Prompt:
+    """A row whose label is asked for; or a text or a chat, which is answered as it stands."""
+    if monitor.task != WRITTEN:
+        return Prompt(key, _worded(row), SYSTEM, sample)
+    text = str(row.get("text") or "")
+    said = conversations.messages(text)
+    if said is None:
+        return Prompt(key, text, "", sample)
+    system = "\n\n".join(one["content"] for one in said if one["role"] == "system")
+    spoken = [one for one in said if one["role"] != "system"]
+    if len(spoken) == 1:
+        return Prompt(key, spoken[0]["content"], system, sample)
+    lines = "\n\n".join(f"{one['role']}: {one['content']}" for one in spoken)
+    return Prompt(key, f"{lines}\n\nassistant:", system, sample)
+
+
+def _said(monitor: Monitor, answer: Answer) -> str:
+    return answer.text.strip() if monitor.task == WRITTEN else str(answer.label)
+
+
 def _worded(row: Mapping[str, Any]) -> str:
     """A row as a service is shown it."""
     if row.get("text") is not None:
@@ -172,9 +198,11 @@ def _compare(monitor: Monitor, said: Mapping[str, str], shown: Mapping[str, JSON
     """How often student and service agree on the reference, for people to see; the detectors count
     it themselves (engine/watching/canaries.py)."""
     from training.engine.detectors import tallies  # noqa: PLC0415 - numpy and SciPy
+    from training.engine.watching import written  # noqa: PLC0415
 
+    plain = written.plain if monitor.task == WRITTEN else str
     both = [
-        (shown[name]["prediction"], label)
+        (plain(shown[name]["prediction"]), plain(label))
         for name, label in said.items()
         if shown[name].get("prediction") is not None
     ]

@@ -19,7 +19,9 @@ import pyarrow as pa
 from training.engine.detectors.tallies import Tally
 from training.engine.detectors.teacher_drift import TeacherDrift
 from training.engine.detectors.whose_fault import Faults
+from training.engine.watching import written
 from training.engine.watching.baseline import Baseline
+from training.engine.watching.windows import Overlap
 
 JSON = dict[str, Any]
 SIGNAL = "teacher_drift"
@@ -62,6 +64,8 @@ def told_of(baseline: Baseline, rows: pa.Table, answers: Mapping[str, str]) -> B
     are shown of it, from what a hosted teacher answered of some by their id."""
     if not answers or "prediction" not in rows.column_names:
         return baseline
+    if baseline.task == written.TASK:
+        return _told_of_texts(baseline, rows, answers)
     ids = rows["id"].to_pylist()
     said = rows["prediction"].to_pylist()
     labels = rows["label"].to_pylist() if "label" in rows.column_names else [None] * len(ids)
@@ -78,3 +82,21 @@ def told_of(baseline: Baseline, rows: pa.Table, answers: Mapping[str, str]) -> B
     sums = baseline.sums
     tallies = {**sums.tallies, "agreement": Tally.of(agrees)}
     return replace(baseline, sums=replace(sums, tallies=tallies, faults=Faults.of(right, teachers)))
+
+
+def _told_of_texts(baseline: Baseline, rows: pa.Table, answers: Mapping[str, str]) -> Baseline:
+    pairs = [
+        (one, answers[identity])
+        for identity, one in zip(
+            rows["id"].to_pylist(), rows["prediction"].to_pylist(), strict=True
+        )
+        if one is not None and identity in answers
+    ]
+    if not pairs:
+        return baseline
+    same = [float(written.plain(one) == written.plain(two)) for one, two in pairs]
+    alike = Overlap.of([written.alike(one, two) for one, two in pairs])
+    sums = baseline.sums
+    tallies = {**sums.tallies, "agreement": Tally.of(same)}
+    overlaps = {**sums.overlaps, "agreement": alike}
+    return replace(baseline, sums=replace(sums, tallies=tallies, overlaps=overlaps))
