@@ -75,6 +75,7 @@ def test_a_batch_is_accepted_before_anything_is_done(api: APIClient, monitor: Mo
     assert (gone.status_code, gone.json()) == (202, {"accepted": 1})
     kinds = monitor.inbox.order_by("pk").values_list("kind", flat=True)
     assert list(kinds) == ["inferences", "labels", "teacher", "forget"]
+    assert inferences.count_waiting(monitor) == 2, "what is said of rows is no row"
 
 
 def test_viewers_and_tokens_that_read_send_nothing(

@@ -2,7 +2,7 @@
 
 import html
 import re
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from django.db import connection
@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from projects.models import Project, User
+from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training import monitor_rows as rows
 from training.models import InferenceBatch, Monitor, MonitorWindow
@@ -204,6 +205,40 @@ def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> No
     assert "Its reference is being read." in read(client, here(unfitted))
     assert "The reference is being read" in read(client, here(unfitted, "signals/"))
     assert "Paused: no window is judged until somebody resumes it." in read(client, here(paused))
+
+
+def test_windows_that_no_signal_tells_of_make_no_empty_chart(
+    client: Client, project: Project
+) -> None:
+    monitor = rows.fitted(project, rows=500, reference=None, fitted_at=None)
+    rows.window(monitor, 1, scores={}, judged_at=None)
+    page = read(client, here(monitor))
+    assert 'data-chart-name="monitor-health"' not in page
+    assert "The reference is being read" in page
+    assert 'data-chart-name="monitor-volume"' in page
+    assert "monitor-health" not in client.get(here(monitor, "live/")).json()["figures"]
+    assert "No signal is told of yet" in read(client, here(monitor, "signals/"))
+
+
+def test_a_teacher_whose_questions_of_the_day_are_spent_is_told_of(
+    client: Client, project: Project
+) -> None:
+    teacher = make.model_version(project, name="big", role="teacher", labels=["no", "yes"])
+    monitor = rows.fitted(project, rows=500, teacher=teacher, teacher_share=0.1, teacher_daily=50)
+    rows.window(monitor, 1)
+    address = f"/api/v1/projects/{project.slug}/monitors/{monitor.name}/"
+
+    def asked(count: int, on: date) -> tuple[bool, bool, bool]:
+        type(monitor).objects.filter(pk=monitor.pk).update(asked=count, asked_on=on)
+        told = client.get(address).json()["is_daily_spent"]
+        spent = "The teacher is not asked again today"
+        return told, *(spent in read(client, here(monitor, tab)) for tab in ("", "teacher/"))
+
+    today = timezone.now().date()
+    assert asked(49, today) == (False, False, False)
+    assert "49 were asked about today" in read(client, here(monitor, "teacher/"))
+    assert asked(50, today) == (True, True, True)
+    assert asked(50, today - timedelta(days=1)) == (False, False, False)
 
 
 def test_the_estimated_accuracy_never_stands_without_its_caveat(

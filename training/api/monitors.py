@@ -99,6 +99,9 @@ class MonitorShape(serializers.Serializer[Any]):
     fitted_at = serializers.DateTimeField(allow_null=True)
     found = serializers.JSONField(help_text="What the reference was found to be, once it is taken.")
     asked_today = serializers.IntegerField(help_text="Rows that the teacher was asked about.")
+    is_daily_spent = serializers.BooleanField(
+        help_text="It is asked about no further row until midnight, UTC."
+    )
     canaries = serializers.JSONField(
         required=False,
         help_text="Of one monitor, where a service is its teacher: whether it still says of rows "

@@ -80,8 +80,9 @@ def forget(*, monitor: Monitor, ids: Any, by: User) -> int:
 
 
 def count_waiting(monitor: Monitor) -> int:
-    """Rows that are not taken in yet."""
-    return int(monitor.inbox.aggregate(rows=Sum("rows"))["rows"] or 0)
+    """Rows that are not taken in yet; labels and answers of others wait beside them."""
+    found = monitor.inbox.filter(kind=Kind.INFERENCES).aggregate(rows=Sum("rows"))
+    return int(found["rows"] or 0)
 
 
 def _keep(monitor: Monitor, kind: Kind, lines: list[bytes]) -> int:

@@ -84,6 +84,7 @@ def _told(monitor: Monitor, health: Health) -> JSON:
         "found": monitor.reference,
         "marks": monitor.marks,
         "asked_today": monitor_teacher.asked_today(monitor),
+        "is_daily_spent": monitor_teacher.is_spent(monitor),
         "rows": monitor.rows,
         "last_row_at": monitor.last_row_at,
         "health": {

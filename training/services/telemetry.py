@@ -140,7 +140,7 @@ def _monitors() -> Iterator[Family]:
     waiting = Family(
         "distillhub_monitor_inbox_rows",
         "gauge",
-        "Rows that monitors were sent and no look took in.",
+        "Rows, labels and answers that monitors were sent and no look took in.",
     )
     age = Family(
         "distillhub_monitor_inbox_oldest_seconds",

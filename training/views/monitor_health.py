@@ -18,9 +18,11 @@ from training.services.signals import Signal
 from training.views import monitor_charts as charts
 from training.views import monitor_parts as parts
 from training.views.monitor_parts import Stretch
+from training.worker import monitor_teacher
 
 JSON = dict[str, Any]
 NOW = "training/_monitor_now.html"
+STRIP = "monitor-health"
 
 
 @require_safe
@@ -35,8 +37,8 @@ def monitor_health(request: HttpRequest, project_slug: str, name: str) -> HttpRe
         **parts.ranged(found),
         **_now(monitor, frame["health"], found, told),
         "windows": found.windows,
-        "strip": drawn[0] if drawn else None,
-        "charts": drawn[1:],
+        "strip": next((one for one in drawn if one["name"] == STRIP), None),
+        "charts": [one for one in drawn if one["name"] != STRIP],
         "mark": _mark(monitor),
         "live": reverse("training:monitor_live", args=[project.slug, monitor.name]),
         "window_url": reverse("training:monitor_window", args=[project.slug, monitor.name, 0]),
@@ -75,6 +77,7 @@ def _mark(monitor: Monitor) -> str:
     incident = monitor.incidents.order_by("-pk").values_list("pk", "closed_at", "severity").first()
     look = None if monitor.is_fitted else _fitting(monitor)
     state = (monitor.rows, monitor.is_paused, monitor.fitted_at, look and (look.pk, look.status))
+    state += (monitor_teacher.is_spent(monitor),)
     return str((window, incident, *state))
 
 
@@ -151,7 +154,9 @@ def _charts(monitor: Monitor, found: Stretch, told: list[Signal]) -> list[JSON]:
     """The picture of all, then what else there are numbers of."""
     if not found.windows:
         return []
-    made = [charts.strip(monitor, found, told)]
+    made = []
+    if any(level is not None for one in told for level in one.levels):
+        made.append(charts.strip(monitor, found, told))
     if charts.knows(found, "agreement"):
         made.append(charts.agreement(monitor, found))
     if charts.knows(found, "accuracy", "estimated_accuracy"):

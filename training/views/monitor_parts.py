@@ -18,6 +18,7 @@ from projects.models import Project, Role
 from training.charts.drift import At
 from training.models import Monitor, MonitorWindow
 from training.services import monitor_health, monitor_marks, monitors, signals, windows
+from training.worker import monitor_teacher
 
 JSON = dict[str, Any]
 
@@ -113,6 +114,8 @@ def frame(project: Project, monitor: Monitor, tab: str) -> JSON:
         "monitor": monitor,
         "tab": tab,
         "health": monitor_health.health(monitor),
+        "asked_today": monitor_teacher.asked_today(monitor),
+        "is_daily_spent": monitor_teacher.is_spent(monitor),
         "may_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
     }
 

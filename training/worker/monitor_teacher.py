@@ -45,6 +45,12 @@ def asked_today(monitor: Monitor) -> int:
     return monitor.asked if monitor.asked_on == timezone.now().date() else 0
 
 
+def is_spent(monitor: Monitor) -> bool:
+    """Whether the teacher is asked about no further row until the day (UTC) is over."""
+    asks = monitor.teacher_id is not None and monitor.teacher_share > 0
+    return asks and asked_today(monitor) >= monitor.teacher_daily
+
+
 def told(monitor: Monitor) -> JSON:
     """Keys of a look's `config.json`."""
     found: JSON = {"asks": is_service(monitor), "asked_today": asked_today(monitor)}
