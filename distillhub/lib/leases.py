@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, models
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 from django.db.models import F
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
@@ -157,13 +157,16 @@ class Held(Generic[Row]):
             raise Fenced(str(self))
         return found
 
-    def settle(self, **changes: Any) -> None:
-        """Write how it ended, and let go of it. The work is done: with the database away it is
-        tried again until it is written, the row went on elsewhere (raises Fenced), or this process
-        leaves (raises what the database said)."""
+    def settle(self, also: Callable[[], None] | None = None, **changes: Any) -> None:
+        """Write how it ended, and let go of it; `also` what is true with it, in one transaction.
+        The work is done: with the database away it is tried again until it is written, the row went
+        on elsewhere (raises Fenced), or this process leaves (raises what the database said)."""
         while True:
             try:
-                self.write(**changes, lease_until=None)
+                with transaction.atomic():
+                    self.write(**changes, lease_until=None)
+                    if also is not None:
+                        also()
                 return
             except (OperationalError, InterfaceError) as error:
                 log.warning("%s: the database is away; how it ended waits. %s", self, error)

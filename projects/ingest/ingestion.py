@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from projects.ingest.formats import (
     Plan,
     Row,
 )
-from projects.models import DatasetVersion
+from projects.models import DatasetVersion, Event
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +90,40 @@ def ingest(*, version_id: int, source_of: SourceOf | None = None) -> None:
         return
     with leases.kept(turn.held):
         try:
-            turn.held.settle(stage="", **_outcome(turn, source_of or uploaded_rows))
+            outcome = _outcome(turn, source_of or uploaded_rows)
+            turn.held.settle(partial(_announce, turn.version.pk), stage="", **outcome)
         except Fenced:
             logger.info("It goes on elsewhere, or is gone.")
+
+
+def _announce(version_id: int) -> None:
+    """Let the project hear of a version that is ready or failed."""
+    version = DatasetVersion.objects.select_related("dataset", "created_by").get(pk=version_id)
+    if version.status == DatasetVersion.Status.INGESTING:
+        return  # given back
+    error = version.error or {}
+    said = f"{version.rows} rows can be used." if not error else str(error.get("detail", ""))
+    Event.objects.tell(
+        project_id=version.dataset.project_id,
+        kind=f"dataset_version.{version.status}",
+        subject=version.reference,
+        title=version.reference,
+        sentence=said,
+        data={
+            "dataset": version.dataset.name,
+            "version": version.number,
+            "reference": version.reference,
+            "task": version.dataset.task,
+            "status": str(version.status),
+            "rows": version.rows,
+            "labels": len(version.labels or []),
+            "operation": (version.operation or {}).get("operation"),
+            "by": version.created_by.username,
+            "error": {name: str(error.get(name, "")) for name in ("code", "detail")}
+            if error
+            else None,
+        },
+    )
 
 
 def _outcome(turn: Turn, source_of: SourceOf) -> dict[str, Any]:

@@ -1,11 +1,17 @@
 """What happened in a project: one line for the feed, for notifications and for webhooks."""
 
+import warnings
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.db import models
 
+from distillhub.lib import calls
+from projects.models import event_kinds
 from projects.models.people import User
 from projects.models.project import Project
+
+FAN_OUT = "training.fan_out_events"
 
 
 class EventQuerySet(models.QuerySet["Event"]):
@@ -14,6 +20,38 @@ class EventQuerySet(models.QuerySet["Event"]):
 
     def untold(self) -> "EventQuerySet":
         return self.filter(told_at=None)
+
+    def tell(
+        self,
+        *,
+        project_id: int,
+        kind: str,
+        subject: str,
+        title: str,
+        sentence: str,
+        subject_kind: str = "",
+        by: User | None = None,
+        data: Mapping[str, Any] | None = None,
+    ) -> "Event":
+        """Write it down, and have a worker make notifications and deliveries of it once this is
+        committed. `by` is None where a machine did it; `subject_kind` is the kind's own unless
+        said. What does not fit its kind is a fault of ours: it is told all the same."""
+        facts = dict(data or {})
+        for fault in event_kinds.faults(kind, facts):
+            warnings.warn(fault, stacklevel=2)
+        known = event_kinds.KINDS.get(kind)
+        made = self.create(
+            project_id=project_id,
+            kind=kind,
+            subject_kind=subject_kind or (known.about if known else ""),
+            subject=subject[:300],
+            title=title[:300],
+            sentence=sentence[:1000],
+            by=by,
+            data=facts,
+        )
+        wake()
+        return made
 
 
 class Event(models.Model):
@@ -49,3 +87,13 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+
+def wake() -> None:
+    """Have a worker look for events of which nothing was made, once this is committed: one message,
+    however many are told here. Where it is lost, they are found within seconds."""
+    calls.once_committed(_call)
+
+
+def _call() -> None:
+    calls.call(FAN_OUT)

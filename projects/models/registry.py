@@ -10,6 +10,7 @@ from django.db import models
 
 from distillhub.lib.leases import Leased, LeasedQuerySet
 from projects.models.dataset import reference_name
+from projects.models.event import Event
 from projects.models.people import User
 from projects.models.project import Project
 
@@ -107,6 +108,33 @@ class ModelVersion(Leased):
     @property
     def reference(self) -> str:
         return f"{self.model.name}@{self.number}"
+
+    def announce(self) -> None:
+        """Let the project hear of a version that is ready or failed."""
+        if self.status == self.Status.INSPECTING:
+            return
+        error = self.error or {}
+        Event.objects.tell(
+            project_id=self.model.project_id,
+            kind=f"model_version.{self.status}",
+            subject=self.reference,
+            title=self.reference,
+            sentence=str(error.get("detail", "")) if error else "It can be used.",
+            data={
+                "model": self.model.name,
+                "version": self.number,
+                "reference": self.reference,
+                "role": str(self.model.role),
+                "status": str(self.status),
+                "source": str(self.source.get("kind", "")),
+                "run": self.source.get("run"),
+                "parameters": self.parameters,
+                "error": {name: str(error.get(name, "")) for name in ("code", "detail")}
+                if error
+                else None,
+                "by": self.created_by.username,
+            },
+        )
 
     @property
     def is_trained(self) -> bool:

@@ -20,7 +20,7 @@ from projects.ingest import audio_folder, image_folder, page, registry, waveform
 from projects.ingest import reading as readings
 from projects.ingest.formats import SPLIT_WORDS, TEST, TRAIN, BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
-from projects.services import likeness, upload_files
+from projects.services import events, likeness, upload_files
 from projects.services.likeness import Like
 
 row_conditions = Later("projects.operations.conditions")  # brings REST's serializers, 11 MB
@@ -334,7 +334,18 @@ def dataset_called(
             existing.task = task
             existing.save(update_fields=["task"])
         return existing
-    dataset.save(force_insert=True)
+    with transaction.atomic():
+        dataset.save(force_insert=True)
+        events.tell(
+            project=project,
+            kind="dataset.created",
+            subject_kind="dataset",
+            subject=dataset.name,
+            title=dataset.name,
+            sentence=f"Made by {by.display_name}.",
+            by=by,
+            data={"name": dataset.name, "task": dataset.task},
+        )
     return dataset
 
 

@@ -23,16 +23,17 @@ def tell(
     by: User | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> Event:
-    """Write it down. `by` is None where a machine did it."""
-    return Event.objects.create(
-        project=project,
+    """Write it down, in the transaction that makes it true. `by` is None where a machine did it.
+    What `data` holds for which kind says projects/models/event_kinds.py."""
+    return Event.objects.tell(
+        project_id=project.pk,
         kind=kind,
         subject_kind=subject_kind,
-        subject=subject[:300],
-        title=title[:300],
-        sentence=sentence[:1000],
+        subject=subject,
+        title=title,
+        sentence=sentence,
         by=by,
-        data=dict(data or {}),
+        data=data,
     )
 
 

@@ -7,6 +7,7 @@ from django.utils.text import slugify
 
 from distillhub.lib.errors import Conflict, Forbidden, Invalid, Missing
 from projects.models import Membership, Project, Role, User
+from projects.services import events
 
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 2000
@@ -36,6 +37,7 @@ def create(*, name: str, description: str = "", by: User) -> Project:
                     name=name, slug=slug, description=description, created_by=by
                 )
                 Membership.objects.create(project=project, user=by, role=Role.OWNER)
+                _tell(project, "created", by)
         except IntegrityError:  # somebody took the slug since we looked
             continue
         project.my_role = Role.OWNER
@@ -64,13 +66,19 @@ def change(
 
 def archive(*, project: Project, by: User) -> None:
     """Put the project away: still readable by its members, in no list, changed by nobody."""
-    Project.objects.filter(pk=project.pk, archived_at=None).update(archived_at=timezone.now())
+    with transaction.atomic():
+        active = Project.objects.filter(pk=project.pk, archived_at=None)
+        if active.update(archived_at=timezone.now()):
+            _tell(project, "archived", by)
     project.refresh_from_db(fields=["archived_at"])
 
 
 def restore(*, project: Project, by: User) -> None:
     """Bring an archived project back."""
-    Project.objects.filter(pk=project.pk).update(archived_at=None)
+    with transaction.atomic():
+        archived = Project.objects.filter(pk=project.pk).exclude(archived_at=None)
+        if archived.update(archived_at=None):
+            _tell(project, "restored", by)
     project.archived_at = None
 
 
@@ -90,7 +98,9 @@ def add_member(*, project: Project, email: str, role: str, by: User) -> Membersh
         raise _invalid("email", "Nobody here has this e-mail address or username.")
     try:
         with transaction.atomic():
-            return Membership.objects.create(project=project, user=people[0], role=role)
+            made = Membership.objects.create(project=project, user=people[0], role=role)
+            tell_of_member(made, "added", f"Let in by {by.display_name} as {role}.", by=by)
+            return made
     except IntegrityError:
         raise AlreadyMember(
             f"{people[0].display_name} is a member already.",
@@ -105,8 +115,12 @@ def change_role(*, project: Project, user: User, role: str, by: User) -> Members
     membership = _membership_under_lock(project, user)
     if role != Role.OWNER:
         _keep_an_owner(membership)
+    before = membership.role
     membership.role = role
     membership.save(update_fields=["role"])
+    if before != role:
+        said = f"{by.display_name} made them {role}; they were {before}."
+        tell_of_member(membership, "changed", said, by=by, before=before)
     return membership
 
 
@@ -118,7 +132,44 @@ def remove_member(*, project: Project, user: User, by: User) -> None:
     if user.pk != by.pk and not owns:
         raise Forbidden("Only an owner may remove other members.")
     _keep_an_owner(membership)
+    said = "They left." if user.pk == by.pk else f"Removed by {by.display_name}."
+    tell_of_member(membership, "removed", said, by=by, before=membership.role)
     membership.delete()
+
+
+def tell_of_member(
+    membership: Membership, what: str, sentence: str, *, by: User, before: str | None = None
+) -> None:
+    """Let the project hear of who belongs to it, in the transaction that changes it."""
+    user = membership.user
+    events.tell(
+        project=membership.project,
+        kind=f"member.{what}",
+        subject_kind="member",
+        subject=user.username,
+        title=user.display_name,
+        sentence=sentence,
+        by=by,
+        data={
+            "username": user.username,
+            "name": user.display_name,
+            "role": str(membership.role),
+            "before": str(before) if before else None,
+        },
+    )
+
+
+def _tell(project: Project, what: str, by: User) -> None:
+    events.tell(
+        project=project,
+        kind=f"project.{what}",
+        subject_kind="project",
+        subject=project.slug,
+        title=project.name,
+        sentence=f"{what.capitalize()} by {by.display_name}.",
+        by=by,
+        data={"slug": project.slug, "name": project.name},
+    )
 
 
 def _membership_under_lock(project: Project, user: User) -> Membership:

@@ -17,6 +17,7 @@ from projects.models import (
     RegisteredModel,
     User,
 )
+from projects.services import events
 
 #: Aliases that would say something else in a reference: `name@latest` is `name`.
 RESERVED_ALIASES = frozenset({"latest"})
@@ -65,6 +66,16 @@ def register(
     except IntegrityError:
         sentence = f"There is already a model called {model.name} in this project."
         raise Conflict(sentence, code="name_taken", fields={"name": [sentence]}) from None
+    events.tell(
+        project=project,
+        kind="model.created",
+        subject_kind="model",
+        subject=model.name,
+        title=model.name,
+        sentence=f"Registered by {by.display_name}.",
+        by=by,
+        data={"name": model.name, "role": model.role, "task": model.task},
+    )
     return add_version(model=model, source=source, architecture=architecture, config=config, by=by)
 
 
@@ -89,7 +100,7 @@ def add_version(
     locked while the number is chosen."""
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
     newest = model.versions.aggregate(newest=Max("number"))["newest"] or 0
-    return ModelVersion.objects.create(
+    made = ModelVersion.objects.create(
         model=model,
         number=newest + 1,
         status=status,
@@ -105,6 +116,8 @@ def add_version(
         metrics=dict(metrics or {}),
         created_by=by,
     )
+    made.announce()
+    return made
 
 
 @transaction.atomic
@@ -139,7 +152,7 @@ def set_alias(
         model=model, name=name, defaults={"version": version}
     )
     if before != version.pk:
-        _note(model, name, how, by, version=version, reason=reason)
+        _note(model, name, how, by, before=before, version=version, reason=reason)
     return moved
 
 
@@ -161,10 +174,11 @@ def remove_alias(*, model: RegisteredModel, name: str, by: User) -> None:
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
     if AliasRules.objects.filter(model=model, name=name).exists():
         raise HasRules(f"{name} has rules. An owner removes these first.")
+    before = model.aliases.filter(name=name).values_list("version", flat=True).first()
     removed, _ = model.aliases.filter(name=name).delete()
     if not removed:
         raise Missing(f"{model.name} has no alias called {name}.")
-    _note(model, name, How.REMOVED, by)
+    _note(model, name, How.REMOVED, by, before=before)
 
 
 def _note(
@@ -173,11 +187,35 @@ def _note(
     how: str,
     by: User,
     *,
+    before: int | None,
     version: ModelVersion | None = None,
     reason: str = "",
 ) -> None:
+    """`before` is the id of the version that it meant."""
     AliasChange.objects.create(
         model=model, name=name, version=version, how=how, reason=reason, by=by
+    )
+    was = model.versions.filter(pk=before or 0).values_list("number", flat=True).first()
+    told = f"{name} means version {version.number} now" if version else f"{name} was removed"
+    if was is not None:
+        told += f"; it meant version {was}"
+    events.tell(
+        project=model.project,
+        kind="alias.moved",
+        subject_kind="model",
+        subject=model.name,
+        title=f"{model.name}@{name}",
+        sentence=f"{told}. {reason}".strip(),
+        by=by,
+        data={
+            "model": model.name,
+            "alias": name,
+            "version": version.number if version is not None else None,
+            "reference": f"{model.name}@{version.number}" if version is not None else None,
+            "before": was,
+            "how": str(how),
+            "reason": reason,
+        },
     )
 
 

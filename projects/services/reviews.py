@@ -29,7 +29,7 @@ from projects.models import (
 )
 from projects.operations import label_values
 from projects.operations.operation import refuse
-from projects.services import datasets, operations, review_rows
+from projects.services import datasets, events, operations, review_rows
 
 LEASE = timedelta(minutes=10)
 MOST_ROWS = 10_000
@@ -161,6 +161,7 @@ def make(
             ],
             batch_size=500,
         )
+        _tell(queue, "assigned", f"Opened by {by.display_name}.", by)
     return queue
 
 
@@ -394,7 +395,30 @@ def close(*, queue: ReviewQueue, by: User, winner: str = MAJORITY) -> DatasetVer
             )
         queue.closed_at, queue.closed_by = timezone.now(), by
         queue.save(update_fields=["closed_at", "closed_by", "made"])
+        made = f"; what was corrected is {queue.made.reference}" if queue.made is not None else ""
+        _tell(queue, "closed", f"Closed by {by.display_name}{made}.", by)
     return queue.made
+
+
+def _tell(queue: ReviewQueue, what: str, sentence: str, by: User) -> None:
+    events.tell(
+        project=queue.project,
+        kind=f"review.{what}",
+        subject_kind="review",
+        subject=str(queue.pk),
+        title=queue.name,
+        sentence=sentence,
+        by=by,
+        data={
+            "id": queue.pk,
+            "name": queue.name,
+            "kind": str(queue.kind),
+            "dataset": queue.version.reference,
+            "rows": queue.items.count(),
+            "made": queue.made.reference if queue.made is not None else None,
+            "by": queue.created_by.username,
+        },
+    )
 
 
 def _many(things: Collection[Any], word: str) -> str:

@@ -2,10 +2,10 @@
 
 from typing import Any, ClassVar
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 
-from projects.models import Project, User
+from projects.models import Event, Project, User
 
 
 class StudyQuerySet(models.QuerySet["Study"]):
@@ -55,7 +55,34 @@ class Study(models.Model):
         """Write what came of it; of two that do so at the same moment at most one gets True."""
         status = self.Status.FINISHED if is_told else self.Status.FAILED
         going_on = Study.objects.filter(pk=self.pk, status=self.Status.RUNNING)
-        return bool(going_on.update(status=status, report=report, finished_at=Now()))
+        with transaction.atomic():
+            settled = bool(going_on.update(status=status, report=report, finished_at=Now()))
+            if settled:
+                self.status, self.report = status, report
+                said = (report.get("verdict") or {}).get("sentence") or report.get("error")
+                self.announce(f"study.{status}", str(said or "All its runs are over."))
+        return settled
+
+    def announce(self, kind: str, sentence: str, *, by: User | None = None) -> None:
+        """Let the project hear of it."""
+        verdict = self.verdict
+        Event.objects.tell(
+            project_id=self.project_id,
+            kind=kind,
+            subject=str(self.number),
+            title=self.name,
+            sentence=sentence,
+            by=by,
+            data={
+                "number": self.number,
+                "kind": self.kind,
+                "name": self.name,
+                "status": str(self.status),
+                "runs": self.runs.count(),
+                "verdict": dict(verdict) if verdict else None,
+                "by": self.created_by.username,
+            },
+        )
 
     def reopen(self) -> None:
         """One of its runs goes on."""

@@ -9,12 +9,23 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from projects.models import User
+from projects.models import Event, User
 from training.models import Retraining
 from training.worker import incidents
 
 Status = Retraining.Status
 LONGEST = 1000
+
+#: Statuses of which the project hears, and what they are called there.
+TOLD: dict[str, str] = {
+    Status.PROPOSED: "proposed",
+    Status.COLLECTING: "begun",
+    Status.DECIDING: "deciding",
+    Status.PROMOTED: "promoted",
+    Status.KEPT: "kept",
+    Status.FAILED: "failed",
+    Status.CANCELLED: "cancelled",
+}
 
 
 class Elsewhere(Exception):
@@ -59,11 +70,40 @@ def write(
     if row.is_final:
         row.finished_at = timezone.now()
     row.save()
+    if was != status or was == status == Status.PROPOSED:
+        _announce(row, by)
     if row.incident is not None and (row.is_final or was == status == Status.PROPOSED):
         told = f"Retraining {row.number} is {status}. {sentence}"
         if status == Status.PROPOSED:
             told = f"Retraining {row.number} is proposed as the answer."
         incidents.tell(row.incident, "retraining", told, by=by, retraining=row.number)
+
+
+def _announce(row: Retraining, by: User | None) -> None:
+    """Let the project hear of what people wait for."""
+    if row.status not in TOLD:
+        return
+    Event.objects.tell(
+        project_id=row.project_id,
+        kind=f"retraining.{TOLD[row.status]}",
+        subject=str(row.number),
+        title=f"{row.monitor.name}: retraining {row.number}",
+        sentence=row.sentence,
+        by=by,
+        data={
+            "number": row.number,
+            "monitor": row.monitor.name,
+            "status": str(row.status),
+            "incident": row.incident.number if row.incident is not None else None,
+            "run": row.run.number if row.run is not None else None,
+            "champion": row.champion.reference if row.champion is not None else None,
+            "challenger": row.challenger.reference if row.challenger is not None else None,
+            "error": {name: str(row.error.get(name, "")) for name in ("code", "detail")}
+            if row.error
+            else None,
+            "by": row.created_by.username,
+        },
+    )
 
 
 def fail(retraining: Retraining, code: str, detail: str) -> None:

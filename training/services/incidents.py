@@ -108,6 +108,7 @@ def own(*, incident: Incident, owner: str | None, by: User) -> Incident:
     with transaction.atomic():
         if not _open(incident).update(owner=person):
             raise _over(incident)
+        incident.owner = person
         whom = f"{person.display_name} looks" if person is not None else "Nobody looks"
         made.tell(incident, "owner", f"{whom} after it.", by=by)
     return _again(incident)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from projects.services import events
 from training.models import Report
 from training.services import report_drafts, studies
 
@@ -86,7 +87,18 @@ def share(*, report: Report, by: User) -> str:
     """The secret of a link that anybody may open; an earlier link ends. It is told once."""
     secret = secrets.token_urlsafe(SECRET_BYTES)
     report.share_digest, report.shared_by, report.shared_at = _digest(secret), by, timezone.now()
-    report.save(update_fields=["share_digest", "shared_by", "shared_at"])
+    with transaction.atomic():
+        report.save(update_fields=["share_digest", "shared_by", "shared_at"])
+        events.tell(
+            project=report.project,
+            kind="report.published",
+            subject_kind="report",
+            subject=str(report.number),
+            title=report.title,
+            sentence=f"{by.display_name} made a link that anybody may open.",
+            by=by,
+            data={"number": report.number, "title": report.title},
+        )
     return secret
 
 

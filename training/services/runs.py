@@ -17,7 +17,7 @@ from projects.models import Project, User
 from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
-from training.models import Run, Study
+from training.models import Run, Study, run_announcements
 from training.services import preflight, references, run_slices
 from training.services.references import Asked
 from training.worker import checkpoints, dispatch, waiting
@@ -360,6 +360,7 @@ def _again(run: Run, *, among: Sequence[str], told: str, by: User, **changes: An
             run.tell("queued", f"{told}.", by=by)
             dispatch.wake(run)
     if moved:
+        run_announcements.announce(run, "run.resumed", f"{told}.", by=by)
         if run.study is not None:
             run.study.reopen()
         if "job_home" in changes:
@@ -412,7 +413,9 @@ def _reopen(run: Run, *, by: User) -> Run:
     opened = {"cancel_requested_at": None, "error": None, "finished_at": None, "fraction": 0.0}
     with transaction.atomic():
         if run.move_to(Run.Status.TRAINING, among=Run.FINAL, **opened):
-            run.tell("training", f"Resumed by {by.display_name} at step {run.step}.", by=by)
+            sentence = f"Resumed by {by.display_name} at step {run.step}."
+            run.tell("training", sentence, by=by)
+            run_announcements.announce(run, "run.resumed", sentence, by=by)
     return run
 
 
@@ -472,6 +475,7 @@ def _create(
     else:
         run.tell("queued", f"{told}.", by=by)
         dispatch.wake(run)
+    run_announcements.announce(run, "run.queued", f"{told}.", by=by)
     return run
 
 

@@ -86,6 +86,7 @@ def launch(*, project: Project, asked: Any, by: User) -> Study:
         fields = {_within(study.kind, at): told for at, told in fault.fields.items()}
         raise Invalid(fault.detail, code=fault.code, fields=fields) from None
     study.save(update_fields=["asked"])
+    study.announce("study.launched", f"Launched by {by.display_name}.", by=by)
     return study
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
-from training.models import Run
+from training.models import Run, run_announcements
 from training.services import runs
 from training.worker import arrivals
 from training.worker import logs as console
@@ -67,7 +67,9 @@ def begin(
     run.save()
     run.refresh_from_db()
     runs.edit(run=run, name=name or None, notes=notes or None, tags=tags or None, by=by)
-    run.tell("training", f"Begun by {by.display_name}, who trains it elsewhere.", by=by)
+    sentence = f"Begun by {by.display_name}, who trains it elsewhere."
+    run.tell("training", sentence, by=by)
+    run_announcements.announce(run, "run.started", sentence, by=by)
     return run
 
 

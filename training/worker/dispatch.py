@@ -1,17 +1,13 @@
-"""Waking workers. A message only says "look": the row owns the work, so a message that is lost,
-doubled or late does no harm."""
+"""Waking workers (distillhub/lib/calls.py) for runs, studies and what is watched."""
 
-import logging
 from datetime import timedelta
 
-from celery import current_app
 from django.db import transaction
-from kombu.exceptions import KombuError
 
-from distillhub.lib import told
+from distillhub.lib.calls import call
 from training.models import Run
 
-log = logging.getLogger(__name__)
+__all__ = ["EXECUTE", "TELL_STUDY", "UNANSWERED", "WATCH", "call", "send", "tell_study", "wake"]
 
 EXECUTE = "training.execute_run"
 TELL_STUDY = "training.tell_study"
@@ -36,14 +32,3 @@ def tell_study(study_id: int) -> None:
 def send(run_id: int, queue: str, *, after: float = 0.0) -> bool:
     """Send now. When the broker is away the run stays queued, and the reaper sends again."""
     return call(EXECUTE, queue=queue, after=after, run_id=run_id)
-
-
-def call(job: str, *, queue: str = "default", after: float = 0.0, **ids: int) -> bool:
-    """Send a job by its name; False, and a line in the log, when the broker is away."""
-    try:
-        current_app.send_task(job, kwargs=ids, queue=queue, countdown=after or None)
-    except (KombuError, OSError) as error:
-        with told.about(**{name.removesuffix("_id"): number for name, number in ids.items()}):
-            log.warning("%s waits: the broker is away (%s).", job, error)
-        return False
-    return True

@@ -10,14 +10,14 @@ from django.conf import settings
 from projects.models import ModelVersion
 from training import catalog
 from training.models import Export, Run
-from training.worker import folders, machine, teacher_store
+from training.worker import folders, machine, teacher_store, work_announcements
 from training.worker.work import Columns, Work
 
 
 class Making(Work[Export]):
     model = Export
     job, names, verb = "training.make_export", "export_id", "export"
-    related = ("version__model", "dataset_version", "teacher__model")
+    related = ("version__model", "dataset_version", "teacher__model", "created_by")
 
     def prepare(self, row: Export, folder: Path) -> Columns:
         folders.place_files(row.version, folder / "inputs/model")
@@ -43,6 +43,15 @@ class Making(Work[Export]):
         facts = machine.facts()
         here = {name: facts[name] for name in ("cpu", "cpus", "memory_bytes", "platform")}
         return {"files": files, "report": result["report"] | {"machine": here}}
+
+    def announce(self, row: Export) -> None:
+        work_announcements.announce(
+            "export",
+            row,
+            f"{row.version.reference} as {row.format}",
+            format=row.format,
+            bytes=row.size_bytes if row.files else None,
+        )
 
 
 WORK = Making()

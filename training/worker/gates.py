@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from training.models import TeacherGate
-from training.worker import folders, teacher_store
+from training.worker import folders, teacher_store, work_announcements
 from training.worker.work import Columns, Work
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Asking(Work[TeacherGate]):
     model = TeacherGate
     job, names, verb = "training.ask_teacher", "gate_id", "gate"
-    related = ("version__model", "dataset_version")
+    related = ("version__model", "dataset_version__dataset", "created_by")
 
     def prepare(self, row: TeacherGate, folder: Path) -> Columns:
         model: Columns = {"name": row.version.reference, "path": "inputs/model"}
@@ -43,6 +43,11 @@ class Asking(Work[TeacherGate]):
             log.warning("What is stored is told within a minute: the database is away. %s", error)
             connection.close()
         return {"report": result["report"]}
+
+    def announce(self, row: TeacherGate) -> None:
+        dataset = row.dataset_version.reference
+        title = f"{row.version.reference} on {dataset}"
+        work_announcements.announce("gate", row, title, dataset=dataset)
 
 
 WORK = Asking()

@@ -10,13 +10,16 @@ from typing import Any
 from django.db.models import Max
 from django.utils import timezone
 
-from projects.models import Project, User
+from projects.models import Event, Project, User
 from training.engine.alerting import SEVERITIES, Alert
 from training.models import Incident, IncidentEvent, Monitor, MonitorWindow
 from training.worker import incident_words
 from training.worker.alert_rules import Said
 
 JSON = dict[str, Any]
+
+#: Lines of its history of which the project hears, and what they are called there.
+TOLD = {"opened": "opened", "worsened": "worsened", "owner": "assigned", "closed": "closed"}
 
 
 def open_of(monitor: Monitor) -> Incident | None:
@@ -55,7 +58,25 @@ def begin(
 def tell(
     incident: Incident, kind: str, sentence: str, *, by: User | None = None, **data: Any
 ) -> IncidentEvent:
-    """A line of its history."""
+    """A line of its history; of some the project hears, too."""
+    if kind in TOLD:
+        facts: dict[str, Any] = {"owner": incident.owner.username if incident.owner else None}
+        Event.objects.tell(
+            project_id=incident.project_id,
+            kind=f"incident.{TOLD[kind]}",
+            subject=str(incident.number),
+            title=f"{incident.monitor.name}: incident {incident.number}",
+            sentence=incident_words.cut(sentence, 1000),
+            by=by,
+            data={
+                "number": incident.number,
+                "monitor": incident.monitor.name,
+                "severity": incident.severity,
+                "signals": open_signals(incident.signals),
+                "since": incident.since.isoformat(),
+                **(facts if TOLD[kind] == "assigned" else {}),
+            },
+        )
     return incident.events.create(kind=kind, sentence=sentence, by=by, data=data)
 
 

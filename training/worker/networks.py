@@ -23,7 +23,7 @@ NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE", "REQUESTS_C
 class Inspecting(Work[ModelVersion]):
     model = ModelVersion
     job, names, verb = "training.inspect_model_version", "version_id", "inspect"
-    related = ("model__project",)
+    related = ("model__project", "created_by")
     asked_at = "created_at"
     hours = 1  # a large checkpoint has to come over the network
     alone = tells = False
@@ -73,6 +73,9 @@ class Inspecting(Work[ModelVersion]):
             "tokenizer": result["tokenizer"],
             "files": files,
         }
+
+    def announce(self, row: ModelVersion) -> None:
+        row.announce()
 
 
 WORK = Inspecting()

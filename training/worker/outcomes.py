@@ -18,6 +18,7 @@ from training.engine import events
 from training.models import Artifact, Run
 from training.worker import (
     afterwards,
+    bests,
     checkpoints,
     dispatch,
     exports,
@@ -77,6 +78,7 @@ def finish(held: Held, folder: Path, summary: dict[str, Any], offset: int) -> No
             exports.queue(run, made)
         too_late = " It was complete before it could pause." if pausing else ""
         run.tell("finished", _told(run, made) + too_late)
+        bests.announce(run)
         waiting.settle(run)
     folders.clear(folder)
     checkpoints.free(run)

@@ -17,6 +17,7 @@ from distillhub.lib.later import Later
 from distillhub.lib.leases import GivenBack, Held
 from projects.models import ApiKey
 from training.models import Publication
+from training.worker import work_announcements
 from training.worker.work import MOST_LOSSES, Columns, Failed, Work
 
 httpx2 = Later("httpx2")
@@ -31,7 +32,7 @@ THREADS = 2  # files sent at once
 class Publishing(Work[Publication]):
     model = Publication
     job, names, verb = "training.publish", "publication_id", "publish"
-    related = ("version__model__project",)
+    related = ("version__model__project", "created_by")
     alone = False
 
     def prepare(self, row: Publication, folder: Path) -> Columns:
@@ -96,6 +97,16 @@ class Publishing(Work[Publication]):
             "files": [path.relative_to(home).as_posix() for path in paths],
             "bytes": size,
         }
+
+    def announce(self, row: Publication) -> None:
+        url = (row.report or {}).get("url")
+        work_announcements.announce(
+            "publication",
+            row,
+            f"{row.version.reference} to {row.repository}",
+            repository=row.repository,
+            url=str(url) if url else None,
+        )
 
 
 class _Sent(io.BufferedReader):

@@ -72,6 +72,10 @@ class Work(ABC, Generic[Row]):
     def found(self, row: Row, result: Mapping[str, Any], folder: Path) -> Columns:
         """What a successful child's `result.json` makes of the row."""
 
+    def announce(self, row: Row) -> None:
+        """Let the project hear of a row that is ready or failed; in the transaction that says so.
+        Nothing, unless a kind of work has something to say."""
+
     def meanwhile(self, row: Row, folder: Path) -> None:
         """Between two looks at the child: what it asked for, say. Raises storage.Damaged, and
         DatabaseError or storage.Away, after which it is called again."""
@@ -144,12 +148,17 @@ class Work(ABC, Generic[Row]):
         """One attempt, to whatever end. Never raises: what is unexpected fails this piece only."""
         with leases.kept(held):
             try:
-                held.settle(**self._outcome(held))
+                outcome = self._outcome(held)
+                over = outcome.get("status") in ("ready", "failed")
+                held.settle(partial(self._over, held.row.pk) if over else None, **outcome)
             except Fenced:
                 log.warning("%s goes on elsewhere, or is gone.", held)
             except DatabaseError as error:
                 log.warning("%s: the database is away; the reaper will find it. %s", held, error)
                 connection.close()
+
+    def _over(self, row_id: int) -> None:
+        self.announce(self.rows.select_related(*self.related).get(pk=row_id))
 
     def sweep(self, row_id: int | None = None) -> None:
         """End what dead workers left on this machine of one row, or of all; what they held is lost
