@@ -38,9 +38,12 @@ class SafeJSONParser(JSONParser):
         if len(body) > MOST_BYTES:
             raise RequestDataTooBig
         try:
-            return loaded(body)
+            parsed = loaded(body)
         except ValueError as fault:
             raise exceptions.ParseError(str(fault)) from None
+        if request := (parser_context or {}).get("request"):
+            request._request.asked_json = parsed  # for the audit log: a body is read once
+        return parsed
 
 
 def loaded(body: bytes) -> Any:

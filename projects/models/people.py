@@ -51,6 +51,8 @@ class ApiToken(models.Model):
     class Scope(models.TextChoices):
         READ = "read"
         WRITE = "write"
+        TRACK = "track"  # runs that are trained elsewhere, and nothing else
+        INFER = "infer"  # questions to models, and live rows of monitors
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_tokens")
     project = models.ForeignKey(
