@@ -2,6 +2,7 @@ from django.urls import URLPattern, path
 
 from projects.views import (
     accounts,
+    comments,
     completions,
     dataset_changes,
     dataset_diffs,
@@ -9,7 +10,10 @@ from projects.views import (
     dataset_slices,
     dataset_uploads,
     datasets,
+    favourites,
     feedback,
+    invitations,
+    notifications,
     projects,
     prompts,
     reviews,
@@ -65,6 +69,27 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/feedback/<int:feedback_id>/delete/",
         feedback.feedback_delete,
         name="feedback_delete",
+    ),
+    path("account/notifications/", notifications.notification_rules, name="notification_rules"),
+    path("notifications/", notifications.notification_list, name="notification_list"),
+    path("notifications/unread/", notifications.notifications_unread, name="notifications_unread"),
+    path("notifications/read/", notifications.notifications_read, name="notifications_read"),
+    path(
+        "notifications/unsubscribe/<str:token>/",
+        notifications.notifications_unsubscribe,
+        name="notifications_unsubscribe",
+    ),
+    path("p/<slug:project_slug>/star/", favourites.star, name="star"),
+    path("p/<slug:project_slug>/comments/", comments.comment_thread, name="comment_thread"),
+    path(
+        "p/<slug:project_slug>/comments/<int:comment_id>/",
+        comments.comment_edit,
+        name="comment_edit",
+    ),
+    path(
+        "p/<slug:project_slug>/comments/<int:comment_id>/delete/",
+        comments.comment_delete,
+        name="comment_delete",
     ),
     path(
         "p/<slug:project_slug>/feedback/<int:feedback_id>/file/",

@@ -1,11 +1,14 @@
 from django.urls import URLPattern, path
 
 from projects.api import (
+    comments,
     completions,
     dataset_diffs,
     datasets,
+    favourites,
     feedback,
     me,
+    notifications,
     pending,
     projects,
     prompts,
@@ -21,6 +24,28 @@ urlpatterns: list[URLPattern] = [
     path("tokens/<int:pk>/", tokens.TokenDetail.as_view(), name="api_token"),
     path("uploads/", resumable.UploadList.as_view(), name="api_uploads"),
     path("uploads/<uuid:resumable_id>/", resumable.UploadDetail.as_view(), name="api_upload"),
+    path("favourites/", favourites.FavouriteList.as_view(), name="api_favourites"),
+    path(
+        "favourites/<int:favourite_id>/",
+        favourites.FavouriteDetail.as_view(),
+        name="api_favourite",
+    ),
+    path("notifications/", notifications.NotificationList.as_view(), name="api_notifications"),
+    path(
+        "notifications/read/",
+        notifications.NotificationsRead.as_view(),
+        name="api_notifications_read",
+    ),
+    path(
+        "notifications/rules/",
+        notifications.NotificationRules.as_view(),
+        name="api_notification_rules",
+    ),
+    path(
+        "notifications/<int:notification_id>/",
+        notifications.NotificationDetail.as_view(),
+        name="api_notification",
+    ),
     path("projects/", projects.ProjectList.as_view(), name="api_projects"),
     path("projects/<slug:project_slug>/", projects.ProjectDetail.as_view(), name="api_project"),
     path(
@@ -32,6 +57,16 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/members/<str:username>/",
         projects.MemberDetail.as_view(),
         name="api_member",
+    ),
+    path(
+        "projects/<slug:project_slug>/comments/",
+        comments.CommentList.as_view(),
+        name="api_comments",
+    ),
+    path(
+        "projects/<slug:project_slug>/comments/<int:comment_id>/",
+        comments.CommentDetail.as_view(),
+        name="api_comment",
     ),
     path(
         "projects/<slug:project_slug>/completions/",

@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import quote
 
 from django.apps import apps
 from django.conf import settings
+from django.db.models import QuerySet
 
 from distillhub.lib.errors import Invalid, Missing
 from projects.models import (
@@ -66,6 +67,11 @@ class Subject:
     reference: str
     title: str  # what it is called
     people: frozenset[int] = frozenset()  # ids of those whose it is
+
+    @property
+    def key(self) -> str:
+        """As addresses and bodies name it: `run/12`."""
+        return f"{self.kind}/{self.reference}"
 
     @property
     def said(self) -> str:
@@ -150,35 +156,33 @@ def forget(*, project: Project, kind: str, reference: str) -> None:
 
 
 def _own(project: Project, kind: str, reference: str) -> Subject | None:
+    """One query."""
+    if kind == "project":
+        return Subject(kind, "", project.name) if not reference else None
     name, _, number = reference.rpartition("@")
-    within = {"number": int(number)} if name and _is_whole(number) else None
+    rows: QuerySet[Any]
     match kind:
-        case "project":
-            return Subject(kind, "", project.name) if not reference else None
         case "dataset":
-            dataset = Dataset.objects.filter(project=project, name=reference).first()
-            return dataset and Subject(kind, reference, reference, _ids(dataset.created_by_id))
-        case "dataset_version" if within:
-            version = DatasetVersion.objects.filter(
-                dataset__project=project, dataset__name=name, **within
-            ).first()
-            return version and Subject(kind, reference, reference, _ids(version.created_by_id))
+            rows = Dataset.objects.filter(project=project, name=reference)
         case "model":
-            model = RegisteredModel.objects.filter(project=project, name=reference).first()
-            return model and Subject(kind, reference, reference, _ids(model.created_by_id))
-        case "model_version" if within:
-            made = ModelVersion.objects.filter(
-                model__project=project, model__name=name, **within
-            ).first()
-            return made and Subject(kind, reference, reference, _ids(made.created_by_id))
+            rows = RegisteredModel.objects.filter(project=project, name=reference)
+        case "dataset_version" if name and _is_whole(number):
+            rows = DatasetVersion.objects.filter(
+                dataset__project=project, dataset__name=name, number=int(number)
+            )
+        case "model_version" if name and _is_whole(number):
+            rows = ModelVersion.objects.filter(
+                model__project=project, model__name=name, number=int(number)
+            )
         case "review" if _is_whole(reference):
-            queue = ReviewQueue.objects.filter(project=project, pk=int(reference)).first()
-            return queue and Subject(kind, reference, queue.name, _ids(queue.created_by_id))
-    return None
-
-
-def _ids(*found: int | None) -> frozenset[int]:
-    return frozenset(one for one in found if one is not None)
+            rows = ReviewQueue.objects.filter(project=project, pk=int(reference))
+        case _:
+            return None
+    found = rows.values_list("name" if kind == "review" else "pk", "created_by").first()
+    if found is None:
+        return None
+    title = str(found[0]) if kind == "review" else reference
+    return Subject(kind, reference, title, frozenset(found[1:2]))
 
 
 def _is_whole(text: str) -> bool:

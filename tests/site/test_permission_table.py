@@ -19,6 +19,7 @@ from django.utils import timezone
 from distillhub.lib import storage
 from projects.models import (
     Dataset,
+    Notification,
     Project,
     RegisteredModel,
     Slice,
@@ -26,7 +27,17 @@ from projects.models import (
     StoredCompletion,
     User,
 )
-from projects.services import accounts, datasets, feedback, prompts, resumable, reviews
+from projects.services import (
+    accounts,
+    comments,
+    datasets,
+    favourites,
+    feedback,
+    prompts,
+    resumable,
+    reviews,
+    subjects,
+)
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
@@ -141,6 +152,10 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     sessions = {}
     for person in (charlie, vera, erin, alice):
         client = signed_in(person)
+    talked_of = subjects.find(project=project, kind="run", reference="1")
+    word = comments.add(project=project, subject=talked_of, text="Look.", by=alice)
+    kept = favourites.add(user=alice, project=project, subject=talked_of)
+    heard = Notification.objects.create(user=alice, event=project.events.last(), topic="comment")
         sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
     watched = make.monitor(version)
     make.retraining(watched)
@@ -193,6 +208,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
 
 HELD = {
     "anonymous": Needs.NOTHING,
+            "comment_id": word.pk,
+            "favourite_id": kept.pk,
+            "notification_id": heard.pk,
     "charlie": Needs.ACCOUNT,
     "vera": Needs.VIEWER,
     "erin": Needs.EDITOR,
@@ -256,6 +274,14 @@ SPECIAL = {
     ("api_pending_change", "DELETE"): {"missing", "allowed"},  # of who changed nothing yet
     ("api_review_undo", "POST"): {"missing", "allowed"},  # of who said nothing yet
     ("projects:review_row", "GET"): {"missing", "allowed"},  # likewise
+    ("projects:notifications_unsubscribe", "POST"): {"missing"},  # a guessed link
+    ("api_favourite", "DELETE"): {"missing", "allowed"},  # only one's own exist
+    ("api_notification", "GET"): {"missing", "allowed"},
+    ("api_notification", "PATCH"): {"missing", "allowed"},
+    ("projects:comment_edit", "POST"): {"forbidden", "allowed"},  # one's own
+    ("projects:comment_delete", "POST"): {"forbidden", "allowed"},
+    ("api_comment", "PATCH"): {"forbidden", "allowed"},
+    ("api_comment", "DELETE"): {"forbidden", "allowed"},
     ("projects:review_row", "POST"): {"missing", "allowed"},
     ("projects:dataset_image", "GET"): {"missing", "allowed"},  # a dataset of texts has none
     ("api_dataset_image", "GET"): {"missing", "allowed"},
@@ -316,6 +342,7 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("route", NESTED, ids=lambda route: route.name)
+    "api_comment": {"text": "Look again."},
 def test_what_is_in_one_project_does_not_exist_in_another(
     route: Route, world: World, alice: User
 ) -> None:
