@@ -100,6 +100,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "distillhub.lib.readiness.away",
+                "projects.views.favourites.at_hand",
             ],
             "builtins": ["distillhub.templatetags.ui"],
         },
@@ -109,8 +110,6 @@ TEMPLATES = [
 # Database -------------------------------------------------------------------------------------
 
 
-                "projects.views.favourites.at_hand",
-                "projects.services.sign_in.ways_in",
 #: Where the network swallows packets, a connection is given up within about half a minute instead
 #: of two hours: idle (or waiting for an answer) after two probes, with something unacknowledged
 #: after `tcp_user_timeout` milliseconds. libpq leaves out what an operating system has not.

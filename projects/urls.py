@@ -12,7 +12,6 @@ from projects.views import (
     datasets,
     favourites,
     feedback,
-    invitations,
     notifications,
     projects,
     prompts,
@@ -48,6 +47,27 @@ urlpatterns: list[URLPattern] = [
     path(
         "p/<slug:project_slug>/settings/restore/", projects.project_restore, name="project_restore"
     ),
+    path("account/notifications/", notifications.notification_rules, name="notification_rules"),
+    path("notifications/", notifications.notification_list, name="notification_list"),
+    path("notifications/unread/", notifications.notifications_unread, name="notifications_unread"),
+    path("notifications/read/", notifications.notifications_read, name="notifications_read"),
+    path(
+        "notifications/unsubscribe/<str:token>/",
+        notifications.notifications_unsubscribe,
+        name="notifications_unsubscribe",
+    ),
+    path("p/<slug:project_slug>/star/", favourites.star, name="star"),
+    path("p/<slug:project_slug>/comments/", comments.comment_thread, name="comment_thread"),
+    path(
+        "p/<slug:project_slug>/comments/<int:comment_id>/",
+        comments.comment_edit,
+        name="comment_edit",
+    ),
+    path(
+        "p/<slug:project_slug>/comments/<int:comment_id>/delete/",
+        comments.comment_delete,
+        name="comment_delete",
+    ),
     path("p/<slug:project_slug>/inbox/", completions.completion_list, name="completion_list"),
     path(
         "p/<slug:project_slug>/inbox/promote/",
@@ -69,27 +89,6 @@ urlpatterns: list[URLPattern] = [
         "p/<slug:project_slug>/feedback/<int:feedback_id>/delete/",
         feedback.feedback_delete,
         name="feedback_delete",
-    ),
-    path("account/notifications/", notifications.notification_rules, name="notification_rules"),
-    path("notifications/", notifications.notification_list, name="notification_list"),
-    path("notifications/unread/", notifications.notifications_unread, name="notifications_unread"),
-    path("notifications/read/", notifications.notifications_read, name="notifications_read"),
-    path(
-        "notifications/unsubscribe/<str:token>/",
-        notifications.notifications_unsubscribe,
-        name="notifications_unsubscribe",
-    ),
-    path("p/<slug:project_slug>/star/", favourites.star, name="star"),
-    path("p/<slug:project_slug>/comments/", comments.comment_thread, name="comment_thread"),
-    path(
-        "p/<slug:project_slug>/comments/<int:comment_id>/",
-        comments.comment_edit,
-        name="comment_edit",
-    ),
-    path(
-        "p/<slug:project_slug>/comments/<int:comment_id>/delete/",
-        comments.comment_delete,
-        name="comment_delete",
     ),
     path(
         "p/<slug:project_slug>/feedback/<int:feedback_id>/file/",
