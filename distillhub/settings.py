@@ -247,6 +247,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": DISTILLHUB_LEASE_SECONDS / 3,
         "options": _stale,
     },
+    "tell of events, and send what is due": {
+        "task": "training.fan_out_events",
+        "schedule": 15.0,
+        "options": _stale,
+    },
     "look at retrainings": {
         "task": "training.look_at_retrainings",
         "schedule": 15.0,

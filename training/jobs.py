@@ -9,6 +9,7 @@ from distillhub.lib import leases, planner
 from training.worker import (
     alert_delivery,
     exports,
+    fanning,
     gates,
     maps,
     metrics,
@@ -22,6 +23,7 @@ from training.worker import (
     studies,
     teacher_questions,
     teacher_store,
+    webhook_delivery,
 )
 
 
@@ -70,6 +72,17 @@ def deliver_alerts(*, channel_id: int, **later: Any) -> None:
     alert_delivery.deliver(channel_id)
 
 
+@shared_task(name="training.fan_out_events")  # type: ignore[untyped-decorator]
+def fan_out_events(**later: Any) -> None:
+    fanning.fan_out()
+    webhook_delivery.look_again()
+
+
+@shared_task(name="training.deliver_webhooks")  # type: ignore[untyped-decorator]
+def deliver_webhooks(*, webhook_id: int, **later: Any) -> None:
+    webhook_delivery.deliver(webhook_id)
+
+
 @shared_task(name="training.watch")  # type: ignore[untyped-decorator]
 def watch(*, look_id: int, **later: Any) -> None:
     monitors.WORK.carry_out(look_id)
@@ -88,6 +101,7 @@ def tend_teacher_outputs(**later: Any) -> None:
 @shared_task(name="training.sweep_storage")  # type: ignore[untyped-decorator]
 def sweep_storage(**later: Any) -> None:
     retention.sweep_when_possible()
+    webhook_delivery.forget_old()
 
 
 @shared_task(name="training.sweep_metrics")  # type: ignore[untyped-decorator]

@@ -31,7 +31,7 @@ from distillhub.checks import TAG
 from distillhub.cli import backup as backups
 from distillhub.lib import secrets, storage
 from distillhub.supervisor import CannotStart
-from projects.services import api_keys
+from projects.services import api_keys, webhooks
 from training.services import alert_channels
 
 GIB = 1 << 30
@@ -268,6 +268,7 @@ def _secrets() -> Iterator[Finding]:
     try:
         lost = api_keys.unreadable()
         closed = alert_channels.unreadable()
+        shut = webhooks.unreadable()
         count = len(secrets.keys())
     except secrets.BadKeys as error:
         yield Finding(FAIL, str(error), "Make one: openssl rand -base64 32 | tr '+/' '-_'")
@@ -284,6 +285,12 @@ def _secrets() -> Iterator[Finding]:
         yield Finding(
             FAIL,
             f"{channel.project.slug}: the address of the channel {channel.name} cannot be opened",
+            "Same DISTILLHUB_SECRET_KEYS everywhere, or enter it.",
+        )
+    for hook in shut:
+        yield Finding(
+            FAIL,
+            f"{hook.project.slug}: the address of the webhook {hook.name} cannot be opened",
             "Same DISTILLHUB_SECRET_KEYS everywhere, or enter it.",
         )
     if secrets.file().exists() and stat.S_IMODE(secrets.file().stat().st_mode) & 0o077:

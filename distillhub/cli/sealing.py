@@ -10,7 +10,7 @@ django.setup()
 from django.conf import settings
 
 from distillhub.lib import secrets
-from projects.services import api_keys
+from projects.services import api_keys, webhooks
 from training.services import alert_channels
 
 
@@ -21,15 +21,20 @@ def rotate_keys(options: argparse.Namespace) -> int:
     if not from_environment and not options.forget:
         secrets.write([secrets.make_key(), *found])
     done, lost = api_keys.seal_again()
-    webhooks, closed = alert_channels.seal_again()
-    print(f"Sealed {done + webhooks} keys with the newest of {len(secrets.keys())} secrets.")
+    channels, closed = alert_channels.seal_again()
+    hooks, shut = webhooks.seal_again()
+    count = done + channels + hooks
+    print(f"Sealed {count} keys with the newest of {len(secrets.keys())} secrets.")
     for kept in lost:
         where = f"{kept.model.project.slug}, {kept.model.name}"
         print(f"Cannot be opened here: the key of {where} for {kept.origin}.", file=sys.stderr)
     for channel in closed:
         where = f"{channel.project.slug}, {channel.name}"
         print(f"Cannot be opened here: the address of the channel {where}.", file=sys.stderr)
-    if lost or closed:
+    for hook in shut:
+        where = f"{hook.project.slug}, {hook.name}"
+        print(f"Cannot be opened here: the address of the webhook {where}.", file=sys.stderr)
+    if lost or closed or shut:
         print("Enter these keys again, or add the secret that sealed them.", file=sys.stderr)
         return 1
     if from_environment:

@@ -209,6 +209,13 @@ _INVITATION = {
     "username": Fact("text", "Who came."),
     "role": Fact("text", "viewer, editor or owner."),
 }
+_WEBHOOK = {
+    "id": Fact("integer", "Of the webhook."),
+    "name": Fact("text", "What people call it."),
+    "host": Fact("text", "Of its address."),
+    "reason": Fact("text", "Why."),
+    "by": Fact("text", "Username of who made it."),
+}
 
 _ALL = (
     Kind("project.created", "project", "A project was made.", _PROJECT),
@@ -271,7 +278,10 @@ _ALL = (
          "version.", _REVIEW),
     Kind("comment.created", "", "Somebody said something about a run, a dataset version, ...",
          _COMMENT),
+    Kind("comment.changed", "", "Its words changed.", _COMMENT),
     Kind("report.published", "report", "Its public link was made.", _REPORT),
+    Kind("webhook.turned_off", "webhook", "It failed for five days, or its receiver answered 410.",
+         _WEBHOOK),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = {kind.key: kind for kind in _ALL}

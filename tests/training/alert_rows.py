@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from distillhub.lib import standard_webhooks
 from projects.models import Project
 from training.models import AlertChannel, Monitor, MonitorWindow
 from training.worker import alert_senders, alerts
@@ -82,7 +83,7 @@ def shifted(
 
 
 def channel(project: Project, kind: str = "webhook", url: str = "", **fields: Any) -> AlertChannel:
-    secret = alert_senders.make_secret()
+    secret = standard_webhooks.make_secret()
     columns: JSON = {
         "name": kind,
         "place": "ops@example.com" if kind == "email" else "hooks.example.com",

@@ -5,13 +5,10 @@ import base64
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,11 +16,12 @@ import pytest
 from aiosmtpd.controller import Controller
 from django.conf import LazySettings
 
-from distillhub.lib import env
+from distillhub.lib import env, standard_webhooks
 from projects.models import Project
 from tests.site.processes import free_port
 from tests.training import alert_rows as rows
 from tests.training.alert_rows import FAR, MOVED
+from tests.training.receiver import Receiver, listening
 from training.models import AlertChannel, AlertMessage, Incident, Monitor
 from training.worker import alert_delivery, alert_messages, alert_senders
 
@@ -34,43 +32,11 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-@dataclass
-class Receiver:
-    url: str = ""
-    statuses: list[int] = field(default_factory=list)  # of answers to come; then 204
-    seen: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-
-    def told(self) -> list[JSON]:
-        return [json.loads(body) for _, body in self.seen]
-
-
 @pytest.fixture
 def receiver(settings: LazySettings) -> Iterator[Receiver]:
     settings.DISTILLHUB_OUTGOING_ALLOW = ["127.0.0.0/8"]
-    found = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            found.seen.append(({k.lower(): v for k, v in self.headers.items()}, body))
-            status = found.statuses.pop(0) if found.statuses else 204
-            self.send_response(status)
-            if status == 302:
-                self.send_header("location", "/elsewhere")
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}/hook?key=canary-5f1c"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with listening() as found:
+        yield found
 
 
 @pytest.fixture
@@ -91,7 +57,7 @@ def queued(channel: AlertChannel, key: str = "one", **body: Any) -> AlertMessage
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     """What the library `standardwebhooks` 1.1.0 says of its own example."""
-    said = alert_senders.signature(
+    said = standard_webhooks.signature(
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         message_id="msg_p5jXN8AQM9LWM0D4loKWxJek",
         timestamp=1614265330,

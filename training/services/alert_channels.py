@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
-from distillhub.lib import outgoing, secrets
+from distillhub.lib import outgoing, secrets, standard_webhooks
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
 from training.engine.alerting import SEVERITIES
@@ -252,9 +252,9 @@ def _webhook(asked: Mapping[str, Any], faults: Faults) -> tuple[str, str, str]:
     except outgoing.Refused as refused:
         faults["url"] = [refused.detail]
         return "", "", ""
-    secret = asked.get("secret") or alert_senders.make_secret()
+    secret = asked.get("secret") or standard_webhooks.make_secret()
     try:
-        alert_senders.secret_bytes(str(secret))
+        standard_webhooks.secret_bytes(str(secret))
     except ValueError as error:
         faults["secret"] = [str(error)]
         return "", "", ""

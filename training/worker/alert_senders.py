@@ -1,16 +1,8 @@
-"""How a message reaches a channel: one function for each kind of channel.
-
-Webhooks are signed as Standard Webhooks says (standardwebhooks.com): `webhook-id`, `webhook-
-timestamp`, and `webhook-signature`, the HMAC-SHA256 of `id.timestamp.body`. Addresses that people
-give are looked at when they are saved and when they are asked (distillhub/lib/outgoing_http.py).
+"""How a message reaches a channel: one function for each kind of channel. Webhooks are signed as
+Standard Webhooks says (distillhub/lib/standard_webhooks.py).
 """
 
-import base64
-import hashlib
-import hmac
 import json
-import secrets as chance
-import time
 from collections.abc import Callable, Mapping
 from email.utils import format_datetime
 from typing import Any
@@ -20,19 +12,11 @@ from django.conf import settings
 from django.core import mail
 from django.utils import timezone
 
-from distillhub.lib import outgoing, secrets
-from distillhub.lib.later import Later
+from distillhub.lib import secrets, standard_webhooks
 from training.models import AlertChannel, AlertMessage
-
-outgoing_http = Later("distillhub.lib.outgoing_http")
-httpx2 = Later("httpx2")
 
 JSON = dict[str, Any]
 
-SECONDS = 15.0  # for an answer
-MOST_BYTES = 64 << 10  # of an answer
-PREFIX = "whsec_"
-GONE = 410
 NO_SERVER = "No mail server is known, so no e-mail is sent. An administrator names one: EMAIL_URL."
 COLOURS = {"critical": "#d63939", "serious": "#f76707", "notice": "#4299e1"}
 
@@ -48,27 +32,6 @@ class Refused(Exception):
 def send(message: AlertMessage) -> None:
     """Raises Refused."""
     SENDERS[message.channel.kind](message)
-
-
-def make_secret() -> str:
-    return PREFIX + base64.b64encode(chance.token_bytes(32)).decode()
-
-
-def secret_bytes(secret: str) -> bytes:
-    """Raises ValueError for what is no secret of Standard Webhooks."""
-    try:
-        found = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
-    except ValueError:
-        found = b""
-    if not secret.startswith(PREFIX) or not 24 <= len(found) <= 64:
-        raise ValueError("A secret is whsec_ and 24 to 64 bytes in base64.")
-    return found
-
-
-def signature(secret: str, *, message_id: str, timestamp: int, body: bytes) -> str:
-    signed = f"{message_id}.{timestamp}.".encode() + body
-    digest = hmac.new(secret_bytes(secret), signed, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def seal(*, url: str, secret: str) -> str:
@@ -101,7 +64,9 @@ def _email(message: AlertMessage) -> None:
     }
     if message.incident_id is not None:
         headers["References"] = f"<incident-{message.incident_id}@{host}>"
-    subject = f"[{str(body['severity']).capitalize()}] {body['title']}"
+    subject = str(body["title"])
+    if not _is_event(body):
+        subject = f"[{str(body['severity']).capitalize()}] {subject}"
     letter = mail.EmailMessage(
         subject=" ".join(subject.split())[:200],
         body=plain(body),
@@ -140,19 +105,13 @@ def _said(error: OSError) -> str:
 
 def _webhook(message: AlertMessage) -> None:
     body = message.body
-    kind = "test" if body["kind"] == "test" else f"incident.{body['kind']}"
+    is_named = body["kind"] == "test" or _is_event(body)
+    kind = body["kind"] if is_named else f"incident.{body['kind']}"
     told = {"type": kind, "timestamp": body["at"], "data": body}
     content = json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode()
     url, secret = _opened(message.channel)
-    message_id, now = f"msg_{message.pk}", int(time.time())
-    signed = signature(secret, message_id=message_id, timestamp=now, body=content)
-    headers = {
-        "content-type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(now),
-        "webhook-signature": signed,
-    }
-    _post(url, content, headers)
+    signed = standard_webhooks.headers([secret], message_id=f"msg_{message.pk}", body=content)
+    _post(url, content, signed)
 
 
 def _slack(message: AlertMessage) -> None:
@@ -166,16 +125,24 @@ def slack(body: Mapping[str, Any]) -> JSON:
     changes = list(body.get("changes") or [body])
     blocks: list[JSON] = []
     for change in changes[:10]:
-        link = f"\n<{change['url']}|Open the incident>" if change.get("url") else ""
+        what = "Open" if _is_event(change) else "Open the incident"
+        link = f"\n<{change['url']}|{what}>" if change.get("url") else ""
         text = f"*{escaped(change['title'])}*\n{escaped(change['sentence'])}"[:2800] + link
         blocks.append({"type": "section", "text": {"type": "mrkdwn", "text": text}})
     left_out = len(changes) - len(blocks) + int(body.get("left_out") or 0)
     if left_out:
         more = f"And {left_out} more changes."
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": more}]})
-    summary = f"{str(body['severity']).capitalize()}: {body['title']}"
+    summary = str(body["title"])
+    if not _is_event(body):
+        summary = f"{str(body['severity']).capitalize()}: {summary}"
     colour = COLOURS.get(str(body["severity"]), COLOURS["notice"])
     return {"text": escaped(summary), "attachments": [{"color": colour, "blocks": blocks}]}
+
+
+def _is_event(body: Mapping[str, Any]) -> bool:
+    """Whether it tells of something else than an incident (fanning.py), or of a test of that."""
+    return "." in str(body["kind"])
 
 
 def escaped(text: Any) -> str:
@@ -192,27 +159,9 @@ def _opened(channel: AlertChannel) -> tuple[str, str]:
 
 def _post(url: str, content: bytes, headers: Mapping[str, str]) -> None:
     """Raises Refused, in which no address stands: a Slack webhook's is its secret."""
-    try:
-        outgoing.check(url, query=True)
-        with outgoing_http.client(seconds=SECONDS, most_bytes=MOST_BYTES) as client:
-            answer = client.post(url, content=content, headers=headers)
-    except outgoing.Refused as refused:
-        raise Refused(refused.detail) from None
-    except outgoing_http.Refused as refused:
-        raise Refused(str(refused)) from None
-    except httpx2.TimeoutException:
-        raise Refused(f"No answer within {SECONDS:.0f} seconds.") from None
-    except httpx2.HTTPError as error:
-        raise Refused(f"It could not be reached ({type(error).__name__}).") from None
-    if answer.is_success:
-        return
-    if answer.status_code == GONE:
-        raise Refused("It answered 410: this address takes no more messages.", for_good=True)
-    if answer.is_redirect:
-        raise Refused(
-            f"It answered {answer.status_code}, which leads elsewhere; that is not followed."
-        )
-    raise Refused(f"It answered {answer.status_code}.")
+    answer = standard_webhooks.post(url, content, headers)
+    if not answer.taken:
+        raise Refused(answer.error, for_good=answer.gone)
 
 
 SENDERS: Mapping[str, Callable[[AlertMessage], None]] = {

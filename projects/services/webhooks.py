@@ -1,0 +1,422 @@
+"""What other programs are told: webhooks of a project, their secrets, and the log of deliveries.
+
+Address and secrets are sealed and never told again; what is shown is the host. Sending is a
+worker's (training/worker/webhook_delivery.py).
+"""
+
+import json
+import re
+import secrets as chance
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Max, Q, QuerySet
+from django.utils import timezone
+
+from distillhub.lib import calls, outgoing, secrets, standard_webhooks
+from distillhub.lib.errors import Conflict, Invalid, Missing
+from projects.models import Project, User, Webhook, WebhookDelivery, event_kinds
+from projects.services import events, webhook_messages
+
+JSON = dict[str, Any]
+Faults = dict[str, list[str]]
+Status = WebhookDelivery.Status
+
+DELIVER = "training.deliver_webhooks"
+KNOWN = ("name", "url", "secret", "events", "is_on")
+NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+MOST_WEBHOOKS = 50
+LONGEST_HOST = 300
+GRACE = timedelta(hours=24)  # in which the secret before is signed with, too
+LONGEST_GRACE = timedelta(days=30)
+MOST_SECRETS = 3  # that hold at once
+MOST_AGAIN = 10_000  # deliveries that are sent again by one wish
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    secret: str
+    until: datetime | None = None  # None: the newest, for good
+
+    def holds(self, now: datetime) -> bool:
+        return self.until is None or self.until > now
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is kept of a webhook so that nobody reads it."""
+
+    url: str
+    secrets: Sequence[Secret]  # the newest first
+
+    def sealed(self) -> str:
+        kept = [
+            {"secret": one.secret, "until": one.until.isoformat() if one.until else None}
+            for one in self.secrets
+        ]
+        return secrets.seal(json.dumps({"url": self.url, "secrets": kept}))
+
+    def now(self) -> list[str]:
+        """Secrets that hold."""
+        now = timezone.now()
+        return [one.secret for one in self.secrets if one.holds(now)]
+
+
+def opened(webhook: Webhook) -> Sealed:
+    """Raises secrets.Unreadable."""
+    found = json.loads(secrets.unseal(webhook.sealed))
+    kept = [
+        Secret(one["secret"], datetime.fromisoformat(one["until"]) if one["until"] else None)
+        for one in found["secrets"]
+    ]
+    return Sealed(found["url"], kept)
+
+
+# -- webhooks -------------------------------------------------------------------------------------
+
+
+def listed(*, project: Project) -> QuerySet[Webhook]:
+    """By name, with how it goes: deliveries that wait, that were given up, and the last one."""
+    return (
+        Webhook.objects.filter(project=project)
+        .select_related("created_by", "project")
+        .annotate(
+            waiting=Count("deliveries", filter=Q(deliveries__status=Status.WAITING)),
+            failed=Count("deliveries", filter=Q(deliveries__status=Status.FAILED)),
+            last_delivered_at=Max("deliveries__delivered_at"),
+        )
+    )
+
+
+def find(*, project: Project, webhook_id: int) -> Webhook:
+    """Raises Missing."""
+    found = listed(project=project).filter(pk=webhook_id).first()
+    if found is None:
+        raise Missing(f"There is no webhook {webhook_id} in this project.")
+    return found
+
+
+def create(*, project: Project, asked: Any, by: User) -> tuple[Webhook, str]:
+    """The webhook, and its secret, which is told this once. `asked`: {"name", "url", "secret"?,
+    "events"?: kinds, all where there are none, "is_on"?}.
+
+    Raises Invalid with every fault at its field, and Conflict for a name that is taken.
+    """
+    faults = _unknown(asked)
+    columns = _columns(asked, faults)
+    if "name" not in columns and "name" not in faults:
+        faults["name"] = ["Give it a name."]
+    url = _url(asked.get("url"), faults)
+    secret = _secret(asked.get("secret"), faults)
+    if project.webhooks.count() >= MOST_WEBHOOKS:
+        faults["name"] = [f"A project has at most {MOST_WEBHOOKS} webhooks."]
+    _raise(faults)
+    sealed = Sealed(url, [Secret(secret)]).sealed()
+    with _once(columns["name"]):
+        made = Webhook.objects.create(
+            project=project, host=_host(url), sealed=sealed, created_by=by, **columns
+        )
+    return find(project=project, webhook_id=made.pk), secret
+
+
+def edit(*, webhook: Webhook, asked: Any) -> tuple[Webhook, str]:
+    """Change what is named. A secret is never kept for another host: a new one is made, and told
+    this once; "" where it stays. Turned on, it begins anew. Raises like `create`."""
+    faults = _unknown(asked)
+    columns = _columns(asked, faults)
+    secret = ""
+    if asked.get("url") or asked.get("secret"):
+        secret = _changed(webhook, asked, columns, faults)
+    _raise(faults)
+    if columns.get("is_on"):
+        columns |= {"turned_off": "", "failing_since": None}
+    for name, value in columns.items():
+        setattr(webhook, name, value)
+    with transaction.atomic():
+        with _once(webhook.name):
+            webhook.save(update_fields=list(columns))
+        if columns.get("is_on"):
+            wake(webhook)
+    return find(project=webhook.project, webhook_id=webhook.pk), secret
+
+
+def remove(*, webhook: Webhook) -> None:
+    """With the log of its deliveries."""
+    webhook.delete()
+
+
+def rotate(*, webhook: Webhook, grace: timedelta = GRACE) -> str:
+    """A new secret, told this once. For the time of grace messages are signed with the one before,
+    too, so that receivers change over without losing any; 0 ends it at once, as one that leaked
+    must. Raises Invalid."""
+    if not timedelta() <= grace <= LONGEST_GRACE:
+        sentence = f"The time of grace is 0 to {LONGEST_GRACE.days} days."
+        raise Invalid(sentence, fields={"grace_hours": [sentence]})
+    now, made = timezone.now(), standard_webhooks.make_secret()
+    with transaction.atomic():
+        held = Webhook.objects.select_for_update().get(pk=webhook.pk)
+        before = opened(held)
+        until = now + grace
+        kept = [
+            Secret(one.secret, min(one.until or until, until))
+            for one in before.secrets
+            if one.holds(now)
+        ]
+        found = [Secret(made), *(one for one in kept if one.holds(now))][:MOST_SECRETS]
+        held.sealed = Sealed(before.url, found).sealed()
+        held.save(update_fields=["sealed"])
+    webhook.sealed = held.sealed
+    return made
+
+
+def turn_off(webhook: Webhook, reason: str) -> bool:
+    """No machine sends to it any more: what waits is given up. False where it was off. Its project
+    hears of it."""
+    with transaction.atomic():
+        on = Webhook.objects.filter(pk=webhook.pk, is_on=True)
+        if not on.update(is_on=False, turned_off=reason[:300]):
+            return False
+        webhook.deliveries.filter(status=Status.WAITING).update(status=Status.FAILED)
+        events.tell(
+            project=webhook.project,
+            kind="webhook.turned_off",
+            subject_kind="webhook",
+            subject=str(webhook.pk),
+            title=webhook.name,
+            sentence=f"{webhook.name} was turned off: {reason}",
+            data={
+                "id": webhook.pk,
+                "name": webhook.name,
+                "host": webhook.host,
+                "reason": reason,
+                "by": webhook.created_by.username,
+            },
+        )
+    return True
+
+
+def wake(webhook: Webhook) -> None:
+    """Have a worker send what waits for it, once this is committed."""
+    transaction.on_commit(partial(calls.call, DELIVER, webhook_id=webhook.pk), robust=True)
+
+
+# -- deliveries -----------------------------------------------------------------------------------
+
+
+def deliveries(*, webhook: Webhook, status: str = "", kind: str = "") -> QuerySet[WebhookDelivery]:
+    """Newest first. Raises Invalid for a status that there is not."""
+    rows = webhook.deliveries.select_related("event").order_by("-pk")
+    if status:
+        if status not in Status.values:
+            sentence = f"It must be one of {', '.join(Status.values)}."
+            raise Invalid(sentence, fields={"status": [sentence]})
+        rows = rows.filter(status=status)
+    return rows.filter(kind=kind) if kind else rows
+
+
+def delivery(*, webhook: Webhook, delivery_id: int) -> WebhookDelivery:
+    """Raises Missing."""
+    found = deliveries(webhook=webhook).filter(pk=delivery_id).first()
+    if found is None:
+        raise Missing(f"{webhook.name} has no delivery {delivery_id}.")
+    return found
+
+
+def test(*, webhook: Webhook, by: User) -> WebhookDelivery:
+    """A message that says that messages arrive; sent like any other. Raises Conflict for a webhook
+    that is off."""
+    _require_on(webhook)
+    now = timezone.now()
+    body = {
+        "type": webhook_messages.TEST,
+        "timestamp": now.isoformat(),
+        "data": {
+            "project": webhook.project.slug,
+            "webhook": webhook.name,
+            "sentence": f"{by.display_name} asked for this message, to see whether it arrives.",
+            "by": by.username,
+            "url": f"{settings.SITE_URL.rstrip('/')}/p/{webhook.project.slug}/settings/webhooks/",
+        },
+    }
+    with transaction.atomic():
+        made = WebhookDelivery.objects.create(
+            webhook=webhook,
+            message_id=f"msg_test_{chance.token_hex(12)}",
+            kind=webhook_messages.TEST,
+            body=body,
+            due_at=now,
+        )
+        wake(webhook)
+    return made
+
+
+def redeliver(*, webhook: Webhook, delivery_id: int) -> WebhookDelivery:
+    """One that was delivered or given up goes out once more, under the id it had, so that a
+    receiver that has it takes no harm. Raises Missing, and Conflict for a webhook that is off."""
+    _require_on(webhook)
+    found = delivery(webhook=webhook, delivery_id=delivery_id)
+    with transaction.atomic():
+        over = webhook.deliveries.filter(pk=found.pk).exclude(status=Status.WAITING)
+        over.update(status=Status.WAITING, tries=0, due_at=timezone.now(), delivered_at=None)
+        webhook.deliveries.filter(pk=found.pk, status=Status.WAITING).update(due_at=timezone.now())
+        wake(webhook)
+    return delivery(webhook=webhook, delivery_id=delivery_id)
+
+
+def redeliver_failed(*, webhook: Webhook, since: datetime | None = None) -> int:
+    """All that were given up since then go out once more; how many. Raises Conflict for a webhook
+    that is off."""
+    _require_on(webhook)
+    failed = webhook.deliveries.filter(status=Status.FAILED)
+    if since is not None:
+        failed = failed.filter(created_at__gte=since)
+    with transaction.atomic():
+        chosen = list(failed.order_by("pk").values_list("pk", flat=True)[:MOST_AGAIN])
+        mine = webhook.deliveries.filter(pk__in=chosen, status=Status.FAILED)
+        count = mine.update(status=Status.WAITING, tries=0, due_at=timezone.now())
+        wake(webhook)
+    return count
+
+
+# -- sealing keys ---------------------------------------------------------------------------------
+
+
+def unreadable() -> list[Webhook]:
+    """Those whose address this machine cannot open. Raises secrets.BadKeys."""
+    found = []
+    for webhook in _sealed():
+        try:
+            secrets.unseal(webhook.sealed)
+        except secrets.Unreadable:
+            found.append(webhook)
+    return found
+
+
+def seal_again() -> tuple[int, list[Webhook]]:
+    """As projects/services/api_keys.py does with keys of APIs."""
+    done, lost = 0, []
+    for webhook in _sealed():
+        try:
+            sealed = secrets.seal_again(webhook.sealed)
+        except secrets.Unreadable:
+            lost.append(webhook)
+            continue
+        mine = Webhook.objects.filter(pk=webhook.pk, sealed=webhook.sealed)
+        done += mine.update(sealed=sealed)
+    return done, lost
+
+
+def _sealed() -> QuerySet[Webhook]:
+    return Webhook.objects.select_related("project").order_by("pk")
+
+
+# -- what is asked --------------------------------------------------------------------------------
+
+
+def _require_on(webhook: Webhook) -> None:
+    if not webhook.is_on:
+        raise Conflict(f"{webhook.name} is off: nothing is sent to it.", code="off")
+
+
+def _unknown(asked: Any) -> Faults:
+    if not isinstance(asked, Mapping):
+        raise Invalid("A webhook is an object.")
+    return {
+        name: [f"There is no such key; a webhook knows {', '.join(KNOWN)}."]
+        for name in asked
+        if name not in KNOWN
+    }
+
+
+def _columns(asked: Mapping[str, Any], faults: Faults) -> JSON:
+    columns: JSON = {}
+    if "name" in asked:
+        name = asked["name"].strip() if isinstance(asked["name"], str) else ""
+        if not NAME.fullmatch(name):
+            faults["name"] = ["A name has 1 to 100 characters on one line."]
+        columns["name"] = name
+    if "events" in asked:
+        columns["events"] = _events(asked["events"], faults)
+    if "is_on" in asked:
+        if not isinstance(asked["is_on"], bool):
+            faults["is_on"] = ["It is true or false."]
+        columns["is_on"] = asked["is_on"]
+    return columns
+
+
+def _events(given: Any, faults: Faults) -> list[str]:
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        faults["events"] = ["List kinds of events; none for all of them."]
+        return []
+    unknown = [one for one in given if one not in event_kinds.KINDS]
+    if unknown:
+        faults["events"] = [f"There is no kind {unknown[0][:50]}. See webhooks/events/."]
+    return [kind for kind in event_kinds.KINDS if kind in given]
+
+
+def _url(given: Any, faults: Faults) -> str:
+    if not isinstance(given, str) or not given.strip():
+        faults["url"] = ["Give the address that messages are posted to."]
+        return ""
+    try:
+        outgoing.check(given.strip(), query=True)
+    except outgoing.Refused as refused:
+        faults["url"] = [refused.detail]
+    return given.strip()
+
+
+def _secret(given: Any, faults: Faults) -> str:
+    secret = given or standard_webhooks.make_secret()
+    try:
+        standard_webhooks.secret_bytes(str(secret))
+    except ValueError as error:
+        faults["secret"] = [str(error)]
+    return str(secret)
+
+
+def _changed(webhook: Webhook, asked: Mapping[str, Any], columns: JSON, faults: Faults) -> str:
+    """Puts what is sealed into the columns; the secret, where it is another one."""
+    try:
+        before: Sealed | None = opened(webhook)
+    except secrets.Unreadable:
+        before = None
+    url = asked.get("url") or (before.url if before else None)
+    url = _url(url, faults)
+    stays = before is not None and _host(url) == _host(before.url)
+    if asked.get("secret") or not stays:
+        secret = _secret(asked.get("secret"), faults)
+        kept: Sequence[Secret] = [Secret(secret)]
+    else:
+        assert before is not None
+        secret, kept = "", before.secrets
+    if not faults:
+        columns |= {"host": _host(url), "sealed": Sealed(url, kept).sealed()}
+    return secret
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc[:LONGEST_HOST]
+
+
+@contextmanager
+def _once(name: str) -> Iterator[None]:
+    """A name that another webhook has becomes a Conflict."""
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError:
+        sentence = f"There is a webhook called {name} already."
+        raise Conflict(sentence, code="name_taken", fields={"name": [sentence]}) from None
+
+
+def _raise(faults: Faults) -> None:
+    if faults:
+        at, said = next(iter(faults.items()))
+        raise Invalid(f"{at}: {said[0]}", fields=faults)
