@@ -1,5 +1,6 @@
 """Monitors: made from what is asked, with every default filled in and every fault at its field."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from projects.services import registry, removal
 from tests import make
 from training.engine.detectors.tallies import rows_needed
 from training.engine.watching.signals import DEFAULTS
+from training.forms.monitor import MonitorDraft
 from training.models import Monitor, MonitorLook, MonitorWindow
 from training.services import (
     monitor_defaults,
@@ -322,6 +324,10 @@ def test_a_monitor_stays_where_its_alias_moves_to_other_labels(
 def test_a_reference_of_traffic_is_taken_when_its_time_is_over(project: Project) -> None:
     model = {"external": "one", "task": "text-classification", "labels": ["no", "yes"]}
     monitor = create(project, model=model, reference={"traffic": {"hours": 1}})
+    assert monitor.traffic_from is not None
+    assert monitor.traffic_from.microsecond == 0
+    written = MonitorDraft.of(monitor).texts["traffic_from"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", written)
     assert following.look_again() == 0
     Monitor.objects.update(traffic_until=timezone.now() - timedelta(minutes=5))
     assert following.look_again() == 1

@@ -187,6 +187,18 @@ def lives(many: int, **columns: Any) -> list[Live]:
     ]  # fmt: skip
 
 
+def test_a_margin_is_said_in_points_of_what_is_a_share_and_as_a_share_of_an_error(
+    monitor: Monitor,
+) -> None:
+    monitor.retraining = {"max_old_loss": 0.04, "min_new_gain": 0.01}
+    gate = retraining_policy.told(monitor, retraining_policy.of(monitor))[-1]
+    assert "worse by at most 4 points of accuracy on the old test rows" in gate
+    assert "must be better by more than 1 point of accuracy on the live ones" in gate
+    monitor.labels = []
+    gate = retraining_policy.told(monitor, retraining_policy.of(monitor))[-1]
+    assert "worse by at most 4.0 % of the champion's error" in gate
+
+
 def test_test_rows_are_drawn_by_chance_and_the_rest_where_there_is_most_to_learn() -> None:
     rows = lives(1000)
     for one in rows[::10]:

@@ -281,8 +281,13 @@ def _texts(monitor: Monitor) -> dict[str, str]:
     reference = monitor_told.reference(monitor)
     if isinstance(reference, dict):
         texts["reference"] = PAST_TRAFFIC
-        texts["traffic_from"] = reference["traffic"]["from"]
-        texts["traffic_until"] = reference["traffic"]["until"]
+        texts["traffic_from"] = _moment(reference["traffic"]["from"])
+        texts["traffic_until"] = _moment(reference["traffic"]["until"])
     else:
         texts["reference"] = reference or ""
     return texts
+
+
+def _moment(text: str) -> str:
+    """As the field's example is written."""
+    return text.replace("+00:00", "Z")

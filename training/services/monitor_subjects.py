@@ -147,8 +147,8 @@ def _traffic(value: Mapping[str, Any]) -> JSON:
         raise Fault("reference", NEEDED["reference"])
     if set(said) == {"hours"}:
         hours = number("reference.traffic.hours", said["hours"], 0.05, MOST_HOURS)
-        start = timezone.now()
-        end = start + timedelta(hours=hours)
+        start = timezone.now().replace(microsecond=0)  # people read it, and write it again
+        end = start + timedelta(seconds=round(hours * 3600))
     elif set(said) == {"from", "until"}:
         start, end = (moment(f"reference.traffic.{name}", said[name]) for name in ("from", "until"))
     else:

@@ -219,12 +219,19 @@ def _run(policy: Mapping[str, Any]) -> str:
 
 
 def _gate(monitor: Monitor, policy: Mapping[str, Any]) -> str:
-    loss = ui.percent(policy["max_old_loss"], 1)
-    gain = policy["min_new_gain"]
-    better = f"by more than {ui.percent(gain, 1)}" if gain else "surely"
+    loss, gain = _margin(monitor, policy["max_old_loss"]), policy["min_new_gain"]
+    better = f"better by more than {_margin(monitor, gain)}" if gain else "surely better"
     alias = alias_of(monitor, policy)
     who = "and a person decides" if policy["asks"] else "and it is promoted without asking anybody"
     return (
-        f"It may be at most {loss} worse on the old test rows, must be {better} better on the "
+        f"It may be worse by at most {loss} on the old test rows, must be {better} on the "
         f"live ones (95 % intervals), must keep the rules of {alias}, {who}."
     )
+
+
+def _margin(monitor: Monitor, asked: float) -> str:
+    """Of accuracy points, of an error a share of the champion's (retraining/judging.py)."""
+    if not monitor.labels:
+        return f"{ui.percent(asked, 1)} of the champion's error"
+    points = f"{asked * 100:.1f}".removesuffix(".0")
+    return f"{points} point{'' if points == '1' else 's'} of accuracy"
