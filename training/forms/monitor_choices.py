@@ -215,9 +215,10 @@ class MonitorChoices:
             return dict(self.monitor.detectors)
         regression = self.version is not None and self.version.problem == "regression"
         return monitor_defaults.detectors(
-            has_labels=not regression,
+            has_labels=not regression and self.task != monitor_subjects.WRITTEN,
             several=self.is_several,
             vectors=self.task == monitor_subjects.VECTORS,
+            writes=self.task == monitor_subjects.WRITTEN,
         )
 
     @property

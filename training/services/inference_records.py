@@ -22,6 +22,7 @@ from typing import Any
 
 from distillhub.lib.errors import Invalid, TooLarge
 from training.models import Monitor
+from training.engine import conversations
 
 JSON = dict[str, Any]
 
@@ -54,7 +55,10 @@ KEYS = frozenset({
     "version", "tags",
 })  # fmt: skip
 NEEDED = ("id", "time", "prediction")
-VECTORS = "feature-extraction"
+VECTORS, WRITTEN = "feature-extraction", "text-generation"
+#: What else may be said of a text that was written.
+OF_WRITTEN = frozenset({"tokens", "log_probability"})
+MOST_TOKENS = 1_000_000
 UNSAID = (
     "This model makes vectors: nothing is predicted, and nobody can say which vector is right. "
     "Send `vector`, or the input alone."
@@ -80,6 +84,8 @@ class Reader:
         self.newest = (now + AHEAD - EPOCH) // MICRO
         self.oldest = (now - timedelta(days=self.days) - EPOCH) // MICRO
         self.now = (now - EPOCH) // MICRO
+        self.writes = monitor.task == WRITTEN
+        self.keys = KEYS | OF_WRITTEN if self.writes else KEYS
 
     # -- whole records ---------------------------------------------------------------------------
 
@@ -97,8 +103,8 @@ class Reader:
         for name, value in one.items():
             if name == "vector" and self.vectors:
                 continue
-            if name not in KEYS:
-                raise _known(name, KEYS)
+            if name not in self.keys:
+                raise _known(name, self.keys)
             if value is None or name in NEEDED:
                 continue
             if name == "input":
@@ -110,6 +116,10 @@ class Reader:
             elif name == "label":
                 line[name] = self.label(value, name)
             elif name == "teacher":
+            elif name == "tokens":
+                line[name] = round(_number(value, name, 0, MOST_TOKENS))
+            elif name == "log_probability":
+                line[name] = _number(value, name, -1e4, 1e-6)
                 line[name] = self.teacher(value, "teacher.")
             elif name == "version":
                 line[name] = _text(value, name, LONGEST_LABEL)
@@ -133,6 +143,26 @@ class Reader:
                 raise _Fault(name, UNSAID)
         value = one.get("vector")
         if value is not None:
+    def fit(self, line: JSON) -> None:
+        """A tag for each word, whoever gives it."""
+        words = len(line["prediction"].split(" "))
+        if "text" in line and (many := len(line["text"].split(" "))) != words:
+            raise _Fault(
+                "prediction", f"The input has {many:,} words, and these are {words:,} tags."
+            )
+        said = {"label": line.get("label"), "teacher.prediction": None}
+        chances = {"probabilities": line.get("probabilities")}
+        if "teacher" in line:
+            said["teacher.prediction"] = line["teacher"]["prediction"]
+            chances["teacher.probabilities"] = line["teacher"].get("probabilities")
+        for where, tags in said.items():
+            if tags is not None and (many := len(tags.split(" "))) != words:
+                raise _Fault(where, f"It has {many:,} tags, and the prediction {words:,}.")
+        for where, every in chances.items():
+            if every is not None and len(every) != words * len(self.labels):
+                many = len(every) // len(self.labels)
+                raise _Fault(where, f"They are of {many:,} words, and the prediction of {words:,}.")
+
             if type(value) is not list:
                 raise _Fault("vector", f"It is a list of numbers, not {_kind(value)}.")
             line["vector"] = self.vector(value, "vector")
@@ -181,6 +211,9 @@ class Reader:
             line["prediction"] = _text(SEPARATOR.join(sorted(set(value))), where, LONGEST_ANSWER)
         elif self.labels:
             raise _Fault(where, f"It is the name of a class, not {_kind(value)}.")
+        if self.writes:
+            line["prediction"] = _text(value, where, LONGEST_ANSWER)
+            return
         else:
             raise _Fault(where, f"It is a text or a number, not {_kind(value)}.")
 
@@ -325,6 +358,8 @@ class Reader:
             elif kind is not bool and said is not None:
                 raise _Fault(
                     f"input.{name[:60]}", f"It is a number, a text or null, not {_kind(said)}."
+            if self.writes and (messages := _messages(value)) is not None:
+                value = messages
                 )
             if not name or len(name) > LONGEST_TAG:
                 raise _Fault("input", f"A column's name has 1 to {LONGEST_TAG} characters.")
@@ -389,6 +424,22 @@ def lines(
         try:
             made.append(_written(read(one)))
         except _Fault as fault:
+def _messages(value: Any) -> str | None:
+    """A chat, as a text holds it; None of what is none. Raises _Fault."""
+    said = value.get("messages") if type(value) is dict and set(value) == {"messages"} else value
+    if type(said) is not list:
+        return None
+    kept = [
+        {"role": one.get("role"), "content": one.get("content")} if type(one) is dict else one
+        for one in said
+    ]
+    text = json.dumps(kept, ensure_ascii=False)
+    if conversations.messages(text) is None:
+        sentence = 'A chat is a list of {"role": ..., "content": ...}, of texts.'
+        raise _Fault("input", sentence)
+    return text
+
+
             where = f"{name}.{place}.{fault.where}" if fault.where else f"{name}.{place}"
             faults[where] = [fault.sentence]
             if len(faults) >= MOST_FAULTS:

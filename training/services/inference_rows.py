@@ -22,7 +22,7 @@ from distillhub.lib.later import Later, np
 from training.models import InferencePart, Monitor
 from training.services import inference_days, inference_told
 from training.services.inference_days import EPOCH, MICROSECOND, Asked, Day, open_part, opened
-from training.services.inference_records import VECTORS
+from training.services.inference_records import VECTORS, WRITTEN
 
 pa = Later("pyarrow")
 pc = Later("pyarrow.compute")
@@ -42,8 +42,9 @@ Kind = InferencePart.Kind
 MOST_LOOKED_THROUGH = 500_000  # rows, until a page ends before it is full
 MOST_IDS = 1000
 #: That decide which rows are shown.
-DECIDING = ("id", "time", "hash", "window", "prediction", "label", "teacher_prediction")
-LATER = ("label", "teacher_prediction", "teacher_probabilities", "teacher_share")
+SAME = ("label_same", "label_alike", "teacher_same", "teacher_alike")  # of written answers
+DECIDING = ("id", "time", "hash", "window", "prediction", "label", "teacher_prediction", *SAME)
+LATER = ("label", "teacher_prediction", "teacher_probabilities", "teacher_share", *SAME)
 
 
 @dataclass(slots=True)
@@ -180,7 +181,8 @@ def _chosen(
         of = _among if monitor.several_labels else _equal
         found &= of(table, "prediction", asked.prediction)
     if asked.wrong:
-        found &= _differs(table, "label")
+        writes = monitor.task == WRITTEN
+        found &= _is_none_of(table, "label_same") if writes else _differs(table, "label")
     if asked.disagreeing:
         found &= _disagrees(monitor, table)
     if asked.q:
@@ -226,6 +228,8 @@ def _disagrees(monitor: Monitor, table: Any) -> Any:
     if not set(names) <= set(table.column_names):
         return np.zeros(len(table), dtype=bool)
     return neighbours.agree(*(table[name].to_pylist() for name in names)) == 0
+    if monitor.task == WRITTEN:
+        return _is_none_of(table, "teacher_same")
 
 
 def _differs(table: Any, name: str) -> Any:
@@ -233,6 +237,13 @@ def _differs(table: Any, name: str) -> Any:
     if name not in table.column_names or "prediction" not in table.column_names:
         return np.zeros(len(table), dtype=bool)
     return _truths(pc.not_equal(table[name], table["prediction"]))
+
+def _is_none_of(table: Any, name: str) -> Any:
+    """Rows whose written answer is not the same text."""
+    if name not in table.column_names:
+        return np.zeros(len(table), dtype=bool)
+    return _truths(pc.equal(table[name], 0.0))
+
 
 
 def _holds(table: Any, words: str) -> Any:
@@ -249,8 +260,9 @@ def _truths(column: Any) -> Any:
 
 def _query(monitor: Monitor, asked: Asked) -> Any:
     """Of the slice. Raises Missing and Invalid."""
-    may_differ = bool(monitor.labels) or monitor.task == VECTORS
-    if (asked.wrong and not monitor.labels) or (asked.disagreeing and not may_differ):
+    may_be_wrong = bool(monitor.labels) or monitor.task == WRITTEN
+    may_differ = may_be_wrong or monitor.task == VECTORS
+    if (asked.wrong and not may_be_wrong) or (asked.disagreeing and not may_differ):
         field_name = "wrong" if asked.wrong else "disagreeing"
         sentence = "Answers of this monitor are no classes: none is plainly right or wrong."
         raise Invalid(sentence, fields={field_name: [sentence]})

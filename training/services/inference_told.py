@@ -10,6 +10,11 @@ from training.models import Monitor
 JSON = dict[str, Any]
 
 
+#: What is known of a written answer, besides `answered.*` (engine/watching/written.py).
+OF_ANSWERS = (
+    "tokens", "log_probability", "label_same", "label_alike", "teacher_same", "teacher_alike",
+)  # fmt: skip
+
 def told(monitor: Monitor, row: Mapping[str, Any]) -> JSON:
     chances = _by_label(monitor, row.get("probabilities"))
     teacher = None
@@ -39,6 +44,11 @@ def told(monitor: Monitor, row: Mapping[str, Any]) -> JSON:
         },
     }
 
+        "answered": {
+            name.removeprefix("answered."): value
+            for name, value in row.items()
+            if (name.startswith("answered.") or name in OF_ANSWERS) and value is not None
+        },
 
 def _input(row: Mapping[str, Any]) -> Any:
     """As it was sent; null where it was not kept."""

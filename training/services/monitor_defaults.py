@@ -64,13 +64,19 @@ OF_CLASSES = ("confidence", "calibration", "estimated_accuracy", "whose_fault")
 OF_TRUTH = (*OF_CLASSES, "accuracy", "error_stream")
 
 
-def detectors(*, has_labels: bool, several: bool = False, vectors: bool = False) -> JSON:
+def detectors(
+    *,
+    has_labels: bool,
+    several: bool = False,
+    vectors: bool = False,
+    writes: bool = False,
+) -> JSON:
     """`{kind: [{"kind": detector, ...its options}]}` of a task. How likely a whole set of labels is
     right, no calibration of one class tells."""
     return {
         key: [with_options(one) for one in found]
         for key, found in DETECTORS.items()
-        if (has_labels or key not in OF_CLASSES)
+        if (has_labels or key not in OF_CLASSES or (writes and key == "confidence"))
         and not (several and key == "estimated_accuracy")
         and not (vectors and key in OF_TRUTH)
         and all(map(_is_there, found))

@@ -88,6 +88,7 @@ class _Reading:
                 has_labels=has_labels,
                 several=self.columns["several_labels"],
                 vectors=self.columns["task"] == monitor_subjects.VECTORS,
+                writes=self.columns["task"] == monitor_subjects.WRITTEN,
             )
             self.columns["detectors"] = usual | self.columns.get("detectors", {})
             if "slices" not in self.columns and self.columns["dataset_version"] is not None:

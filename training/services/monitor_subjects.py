@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 MOST_LABELS = 10_000
 SEVERAL, SEPARATOR = "multi_label", "|"
 VECTORS = "feature-extraction"
+WRITTEN = "text-generation"
 MOST_HOURS = 24 * 31
 LEAST_REFERENCE = 10  # rows that can tell anything
 
@@ -61,6 +62,8 @@ def _external(value: Mapping[str, Any]) -> JSON:
     if labels and task == VECTORS:
         raise Fault("model.labels", "What makes vectors has no classes.")
     several = value.get("several_labels", False)
+    if labels and task == WRITTEN:
+        raise Fault("model.labels", "What writes texts has no classes.")
     if not isinstance(several, bool) or (several and not labels):
         sentence = "It is true or false, and true of classes alone: a row may have any number."
         raise Fault("model.several_labels", sentence)
@@ -114,8 +117,11 @@ def _not_joined(labels: Sequence[str]) -> str:
 
 
 def tasks() -> list[str]:
-    """Those whose answer is labels, a number or a vector of a whole row."""
-    return [str(one["key"]) for one in catalog.tasks() if one["unit"] == "row"]
+    """Those whose answer is labels, a number, a vector or a text of a whole row."""
+    of_rows = [
+        one for one in catalog.tasks() if one["unit"] == "row" or one["key"] == WRITTEN
+    ]
+    return [str(one["key"]) for one in of_rows]
 
 
 def reference(project: Project, value: Any) -> JSON:

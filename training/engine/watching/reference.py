@@ -64,6 +64,7 @@ ROWS = baseline.SHOWN
 SHOWN = 2000  # rows that are kept to be shown
 MOST_TEXT = 1000  # characters of a shown text
 CANARIES = 200  # rows that a hosted teacher is asked about, the first of them daily
+MOST_PROMPT = 8000  # of one that a service may be asked to answer
 WRITTEN = 300  # rows that a student which writes answers
 PATIENCE = 600.0  # seconds in which it does
 DROP = 0.05  # of agreement, that must be seen
@@ -161,7 +162,9 @@ def fit(
         | {
             "of": of,
             "made_by": str((config.get("model") or {}).get("name") or ""),
-            "canaries": _canaries(rows) if config.get("asks") and not config.get("teacher") else [],
+            "canaries": _canaries(rows, writes)
+            if config.get("asks") and not config.get("teacher")
+            else [],
             "seconds": round(time.perf_counter() - began, 3),
         },
     }
@@ -290,7 +293,8 @@ def _to_show(view: View, shown: Any, near: Nearness | None) -> pa.Table:
     names += [name for name in rows.column_names if name.startswith(describing.DESCRIBED)]
     found = rows.select(names)
     if "text" in names:
-        texts = [one[:MOST_TEXT] if one is not None else None for one in rows["text"].to_pylist()]
+        longest = MOST_PROMPT if view.baseline.task == written.TASK else MOST_TEXT
+        texts = [one[:longest] if one is not None else None for one in rows["text"].to_pylist()]
         place = found.schema.get_field_index("text")
         found = found.set_column(place, "text", pa.array(texts, pa.string()))
     if view.is_sure:
@@ -360,8 +364,9 @@ def share_of(one: Tally) -> JSON:
     return {"value": one.share, "low": low, "high": high, "rows": one.rows}
 
 
-def _canaries(rows: pa.Table) -> Sequence[str]:
-    """Rows that a hosted teacher is asked daily: of each predicted class in turn, by chance."""
+def _canaries(rows: pa.Table, writes: bool) -> Sequence[str]:
+    """Rows that a hosted teacher is asked daily: of each predicted class in turn, by chance; of
+    texts by chance alone, those that were answered."""
     names = [name for name in ("text", "cells") if name in rows.column_names]
     if not names:
         return []
@@ -370,6 +375,12 @@ def _canaries(rows: pa.Table) -> Sequence[str]:
         rows["prediction"].to_pylist() if "prediction" in rows.column_names else [None] * len(there)
     )
     kinds: dict[str | None, list[str]] = {}
+    if writes:
+        whole = [one is not None and len(one) <= MOST_PROMPT for one in rows[names[0]].to_pylist()]
+        known = [one is not None for one in said]
+        told = zip(whole, known, strict=True)
+        there = [fine and (one or not any(known)) for fine, one in told]
+        said = [None] * len(there)
     for identity, one, fine in zip(rows["id"].to_pylist(), said, there, strict=True):
         if fine:
             kinds.setdefault(one, []).append(identity)
