@@ -10,6 +10,7 @@ from training.engine.detectors.calibration import Believed, Calibration
 from training.engine.detectors.estimated_accuracy import Confidences, Estimate
 from training.engine.detectors.tallies import Tally
 from training.engine.detectors.whose_fault import Faults
+from training.engine.watching import privacy
 from training.engine.watching.tagging import Words, probabilities
 
 LABELS = ["B-PER", "I-PER", "O"]
@@ -154,6 +155,22 @@ def test_tests_ring_no_more_often_than_they_promise_where_words_go_wrong_togethe
     assert rang["words"] > 40
     for name in ("accuracy", "calibration", "faults", "estimate"):
         assert rang[name] <= 18, rang  # of 10 that are promised
+
+
+def test_what_is_redacted_leaves_as_many_words() -> None:
+    for text in (
+        "call +49 170 1234567 or (030) 123 45 67 now",
+        "IBAN DE89 3704 0044 0532 0130 00 of ada@example.org on 2026-11-27",
+        "card 4111 1111 1111 1111 at https://example.org/x?token=abc , 123456789 more",
+        "nothing here",
+    ):
+        told = privacy.redacted_words(text)
+        assert told.count(" ") == text.count(" ")
+        assert "1234567" not in told
+        assert "1111" not in told
+        assert "0532" not in told
+        assert "ada" not in told
+    assert privacy.redacted_words("nothing here 12") == "nothing here 12"
 
 
 def test_the_curve_of_words_estimates_their_accuracy() -> None:

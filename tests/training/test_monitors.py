@@ -102,7 +102,7 @@ def test_what_is_told_of_a_monitor_makes_the_same_again(
 
 def test_what_is_watched_by_default_is_what_the_engine_falls_back_to() -> None:
     assert monitor_defaults.DETECTORS == DEFAULTS
-    known = monitor_defaults.detectors(has_labels=True)
+    known = monitor_defaults.detectors(has_labels=True, by_word=True)
     assert set(known) == set(DEFAULTS)
     assert monitor_rules.detectors(known) == known
 
@@ -201,10 +201,10 @@ def test_what_is_no_object_is_refused(project: Project, asked: Any) -> None:
 
 
 def test_what_gives_no_one_answer_is_not_watched(project: Project, rows: DatasetVersion) -> None:
-    trained(project, "writer", task="text-generation")
+    trained(project, "words", task="token-classification", labels=["a b", "O"])
     trained(project, "tags", problem="multi_label", labels=["a|b", "c"])
     make.model_version(project, "empty")
-    for name in ("writer", "tags", "empty"):
+    for name in ("words", "tags", "empty"):
         assert set(faults(project, model=f"{name}@1")) == {"model"}
 
 

@@ -7,7 +7,8 @@ is lost in silence, and what is mended is sent again. A line holds
 
     id, time (microseconds since 1970, UTC), prediction | number, probabilities (in the order of the
     monitor's labels), latency_ms, label, version, tags, teacher {prediction, probabilities, share},
-    and one of text, cells, base64, sha256, vector (of models of vectors, `vector` beside a text)
+    and one of text, cells, base64, sha256, vector (of models of vectors, `vector` beside a text;
+    of models that answer word by word, words and tags with blanks between them)
 
 with what was left out left out. Numbers that were labels are written as texts.
 """
@@ -21,8 +22,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from distillhub.lib.errors import Invalid, TooLarge
-from training.models import Monitor
 from training.engine import conversations
+from training.models import Monitor
 
 JSON = dict[str, Any]
 
@@ -59,6 +60,9 @@ VECTORS, WRITTEN = "feature-extraction", "text-generation"
 #: What else may be said of a text that was written.
 OF_WRITTEN = frozenset({"tokens", "log_probability"})
 MOST_TOKENS = 1_000_000
+BY_WORD = "token-classification"
+MOST_WORDS = 5000  # of a text whose words have tags
+MOST_CHANCES = 200_000  # probabilities of all of its words
 UNSAID = (
     "This model makes vectors: nothing is predicted, and nobody can say which vector is right. "
     "Send `vector`, or the input alone."
@@ -80,12 +84,13 @@ class Reader:
         self.several: bool = monitor.several_labels
         self.task = monitor.task
         self.vectors = monitor.task == VECTORS
+        self.by_word = monitor.task == BY_WORD
+        self.writes = monitor.task == WRITTEN
+        self.keys = KEYS | OF_WRITTEN if self.writes else KEYS
         self.days = monitor.retention_days
         self.newest = (now + AHEAD - EPOCH) // MICRO
         self.oldest = (now - timedelta(days=self.days) - EPOCH) // MICRO
         self.now = (now - EPOCH) // MICRO
-        self.writes = monitor.task == WRITTEN
-        self.keys = KEYS | OF_WRITTEN if self.writes else KEYS
 
     # -- whole records ---------------------------------------------------------------------------
 
@@ -111,20 +116,22 @@ class Reader:
                 self.given(value, line)
             elif name == "probabilities":
                 line[name] = self.probabilities(value, name)
+            elif name == "tokens":
+                line[name] = round(_number(value, name, 0, MOST_TOKENS))
+            elif name == "log_probability":
+                line[name] = _number(value, name, -1e4, 1e-6)
             elif name == "latency_ms":
                 line[name] = _number(value, name, 0.0, MOST_LATENCY)
             elif name == "label":
                 line[name] = self.label(value, name)
             elif name == "teacher":
-            elif name == "tokens":
-                line[name] = round(_number(value, name, 0, MOST_TOKENS))
-            elif name == "log_probability":
-                line[name] = _number(value, name, -1e4, 1e-6)
                 line[name] = self.teacher(value, "teacher.")
             elif name == "version":
                 line[name] = _text(value, name, LONGEST_LABEL)
             else:
                 line[name] = self.tags(value)
+        if self.by_word:
+            self.fit(line)
         return line
 
     def late_label(self, one: Any) -> JSON:
@@ -136,13 +143,6 @@ class Reader:
         said = {name: value for name, value in one.items() if name != "id"}
         return {"id": self.identity(one["id"]), "teacher": self.teacher(said, "")}
 
-    def made(self, one: JSON, line: JSON) -> None:
-        """What a model of vectors made, if it is sent: our student makes it of the input else."""
-        for name in ("prediction", "label", "teacher"):
-            if one.get(name) is not None:
-                raise _Fault(name, UNSAID)
-        value = one.get("vector")
-        if value is not None:
     def fit(self, line: JSON) -> None:
         """A tag for each word, whoever gives it."""
         words = len(line["prediction"].split(" "))
@@ -163,6 +163,13 @@ class Reader:
                 many = len(every) // len(self.labels)
                 raise _Fault(where, f"They are of {many:,} words, and the prediction of {words:,}.")
 
+    def made(self, one: JSON, line: JSON) -> None:
+        """What a model of vectors made, if it is sent: our student makes it of the input else."""
+        for name in ("prediction", "label", "teacher"):
+            if one.get(name) is not None:
+                raise _Fault(name, UNSAID)
+        value = one.get("vector")
+        if value is not None:
             if type(value) is not list:
                 raise _Fault("vector", f"It is a list of numbers, not {_kind(value)}.")
             line["vector"] = self.vector(value, "vector")
@@ -198,8 +205,14 @@ class Reader:
     def answer(self, value: Any, line: JSON, where: str) -> None:
         """A class, several, a written text; or a number, where there are no classes."""
         kind = type(value)
+        if self.by_word:
+            line["prediction"] = self.tags_of(value, where)
+            return
         if self.several:
             line["prediction"] = self.several_of(value, where)
+            return
+        if self.writes:
+            line["prediction"] = _text(value, where, LONGEST_ANSWER)
             return
         if kind is str:
             if not value:
@@ -211,11 +224,50 @@ class Reader:
             line["prediction"] = _text(SEPARATOR.join(sorted(set(value))), where, LONGEST_ANSWER)
         elif self.labels:
             raise _Fault(where, f"It is the name of a class, not {_kind(value)}.")
-        if self.writes:
-            line["prediction"] = _text(value, where, LONGEST_ANSWER)
-            return
         else:
             raise _Fault(where, f"It is a text or a number, not {_kind(value)}.")
+
+    def tags_of(self, value: Any, where: str) -> str:
+        """A tag for each word, with blanks between them. One that the monitor does not know is
+        taken: that is drift."""
+        tags = value.split() if type(value) is str else value
+        if type(tags) is not list or any(type(one) is not str for one in tags):
+            raise _Fault(where, 'It is a list of a tag for each word, as in ["B-PER", "O"].')
+        if not tags:
+            raise _Fault(where, "It has no tag: a text has a word or more.")
+        if len(tags) > MOST_WORDS:
+            raise _Fault(where, f"It has {len(tags):,} tags; at most {MOST_WORDS:,} are read.")
+        for at, one in enumerate(tags):
+            if one.split() != [one]:
+                raise _Fault(f"{where}.{at}", "A tag is a text without blanks.")
+            _text(one, f"{where}.{at}", LONGEST_LABEL)
+        return " ".join(tags)
+
+    def words_of(self, value: Any) -> str:
+        """Words, or a text that is cut at its blanks."""
+        words = value.split() if type(value) is str else value
+        if type(words) is not list or any(type(one) is not str for one in words):
+            raise _Fault("input", f"It is a list of words, or a text, not {_kind(value)}.")
+        if not words:
+            raise _Fault("input", "It has no word.")
+        if len(words) > MOST_WORDS:
+            raise _Fault("input", f"It has {len(words):,} words; at most {MOST_WORDS:,} are read.")
+        for at, one in enumerate(words):
+            if one.split() != [one]:
+                raise _Fault(f"input.{at}", "A word is a text without blanks.")
+        return _text(" ".join(words), "input", LONGEST_TEXT)
+
+    def chances_of(self, value: Any, where: str) -> list[float]:
+        """Of each word its probabilities, one word's after the other's."""
+        if type(value) is not list or not value:
+            raise _Fault(where, "They are a list of the probabilities of each word.")
+        if len(value) * len(self.labels) > MOST_CHANCES:
+            raise _Fault(where, f"They are too many: at most {MOST_CHANCES:,} are read of a text.")
+        return [
+            chance
+            for at, one in enumerate(value)
+            for chance in self.chances_of_one(one, f"{where}.{at}")
+        ]
 
     def several_of(self, value: Any, where: str) -> str:
         """Any number of labels, in one order, so that equal sets are equal texts."""
@@ -238,6 +290,9 @@ class Reader:
         return str(line["prediction"] if "prediction" in line else repr(line["number"]))
 
     def probabilities(self, value: Any, where: str) -> list[float]:
+        return (self.chances_of if self.by_word else self.chances_of_one)(value, where)
+
+    def chances_of_one(self, value: Any, where: str) -> list[float]:
         labels = self.labels
         if not labels:
             raise _Fault(where, "This monitor knows no classes that they could be of.")
@@ -303,8 +358,13 @@ class Reader:
         elif self.task in TABLES:
             line["cells"] = self.cells(value)
         else:
+            if self.writes and (messages := _messages(value)) is not None:
+                value = messages
             if type(value) is dict and len(value) == 1:
                 value = value.get("text", value)
+            if self.by_word:
+                line["text"] = self.words_of(value)
+                return
             if type(value) is not str:
                 raise _Fault("input", f"It is a text, not {_kind(value)}.")
             line["text"] = _text(value, "input", LONGEST_TEXT)
@@ -358,12 +418,26 @@ class Reader:
             elif kind is not bool and said is not None:
                 raise _Fault(
                     f"input.{name[:60]}", f"It is a number, a text or null, not {_kind(said)}."
-            if self.writes and (messages := _messages(value)) is not None:
-                value = messages
                 )
             if not name or len(name) > LONGEST_TAG:
                 raise _Fault("input", f"A column's name has 1 to {LONGEST_TAG} characters.")
         return value
+
+
+def _messages(value: Any) -> str | None:
+    """A chat, as a text holds it; None of what is none. Raises _Fault."""
+    said = value.get("messages") if type(value) is dict and set(value) == {"messages"} else value
+    if type(said) is not list:
+        return None
+    kept = [
+        {"role": one.get("role"), "content": one.get("content")} if type(one) is dict else one
+        for one in said
+    ]
+    text = json.dumps(kept, ensure_ascii=False)
+    if conversations.messages(text) is None:
+        sentence = 'A chat is a list of {"role": ..., "content": ...}, of texts.'
+        raise _Fault("input", sentence)
+    return text
 
 
 def _number(value: Any, where: str, low: float = -LARGEST, high: float = LARGEST) -> float:
@@ -424,22 +498,6 @@ def lines(
         try:
             made.append(_written(read(one)))
         except _Fault as fault:
-def _messages(value: Any) -> str | None:
-    """A chat, as a text holds it; None of what is none. Raises _Fault."""
-    said = value.get("messages") if type(value) is dict and set(value) == {"messages"} else value
-    if type(said) is not list:
-        return None
-    kept = [
-        {"role": one.get("role"), "content": one.get("content")} if type(one) is dict else one
-        for one in said
-    ]
-    text = json.dumps(kept, ensure_ascii=False)
-    if conversations.messages(text) is None:
-        sentence = 'A chat is a list of {"role": ..., "content": ...}, of texts.'
-        raise _Fault("input", sentence)
-    return text
-
-
             where = f"{name}.{place}.{fault.where}" if fault.where else f"{name}.{place}"
             faults[where] = [fault.sentence]
             if len(faults) >= MOST_FAULTS:

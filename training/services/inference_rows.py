@@ -22,7 +22,7 @@ from distillhub.lib.later import Later, np
 from training.models import InferencePart, Monitor
 from training.services import inference_days, inference_told
 from training.services.inference_days import EPOCH, MICROSECOND, Asked, Day, open_part, opened
-from training.services.inference_records import VECTORS, WRITTEN
+from training.services.inference_records import BY_WORD, VECTORS, WRITTEN
 
 pa = Later("pyarrow")
 pc = Later("pyarrow.compute")
@@ -178,8 +178,7 @@ def _chosen(
     if asked.until is not None:
         found &= times < (asked.until - EPOCH) // MICROSECOND
     if asked.prediction:
-        of = _among if monitor.several_labels else _equal
-        found &= of(table, "prediction", asked.prediction)
+        found &= _said(monitor, table, asked.prediction)
     if asked.wrong:
         writes = monitor.task == WRITTEN
         found &= _is_none_of(table, "label_same") if writes else _differs(table, "label")
@@ -207,6 +206,13 @@ def _reads(table: Any) -> str:
     return "columns" if "cells" in table.column_names else "text"
 
 
+def _said(monitor: Monitor, table: Any, label: str) -> Any:
+    if monitor.task == BY_WORD and "prediction" in table.column_names:
+        padded = pc.binary_join_element_wise("", table["prediction"], "", " ")
+        return _truths(pc.match_substring(padded, f" {label} "))
+    return (_among if monitor.several_labels else _equal)(table, "prediction", label)
+
+
 def _equal(table: Any, name: str, value: str) -> Any:
     if name not in table.column_names:
         return np.zeros(len(table), dtype=bool)
@@ -222,21 +228,15 @@ def _among(table: Any, name: str, label: str) -> Any:
 
 
 def _disagrees(monitor: Monitor, table: Any) -> Any:
+    if monitor.task == WRITTEN:
+        return _is_none_of(table, "teacher_same")
     if monitor.task != VECTORS:
         return _differs(table, "teacher_prediction")
     names = ("prediction", "teacher_prediction")
     if not set(names) <= set(table.column_names):
         return np.zeros(len(table), dtype=bool)
     return neighbours.agree(*(table[name].to_pylist() for name in names)) == 0
-    if monitor.task == WRITTEN:
-        return _is_none_of(table, "teacher_same")
 
-
-def _differs(table: Any, name: str) -> Any:
-    """From what was answered, where both are known."""
-    if name not in table.column_names or "prediction" not in table.column_names:
-        return np.zeros(len(table), dtype=bool)
-    return _truths(pc.not_equal(table[name], table["prediction"]))
 
 def _is_none_of(table: Any, name: str) -> Any:
     """Rows whose written answer is not the same text."""
@@ -244,6 +244,12 @@ def _is_none_of(table: Any, name: str) -> Any:
         return np.zeros(len(table), dtype=bool)
     return _truths(pc.equal(table[name], 0.0))
 
+
+def _differs(table: Any, name: str) -> Any:
+    """From what was answered, where both are known."""
+    if name not in table.column_names or "prediction" not in table.column_names:
+        return np.zeros(len(table), dtype=bool)
+    return _truths(pc.not_equal(table[name], table["prediction"]))
 
 
 def _holds(table: Any, words: str) -> Any:

@@ -126,8 +126,8 @@ def answered(
     columns: dict[str, list[Any]] = {
         "teacher_prediction": said.predictions,
         "teacher_probabilities": [None] * len(places)
-        if said.probabilities is None
-        else vectors.lists(said.probabilities, pa.float32()).to_pylist(),
+        if (chances := said.chances()) is None
+        else chances.to_pylist(),
     }
     there = [one is not None for one in said.predictions]
     columns["teacher_share"] = [

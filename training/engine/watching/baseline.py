@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 NAME = "baseline.json"  # the file of a reference's files that holds it
 SHOWN = "reference_rows.parquet"  # the file with rows of it that are shown
+BY_WORD = "token-classification"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Baseline:
     def says_numbers(self) -> bool:
         """Whether the model answers a number: one that classifies without classes does."""
         return not self.labels and self.task.endswith("-classification")
+
+    @property
+    def by_word(self) -> bool:
+        """Whether each word of a text has an answer."""
+        return self.task == BY_WORD
 
     @property
     def says_anything(self) -> bool:
@@ -94,7 +100,10 @@ class Baseline:
             for name, values in view.sureness()._asdict().items():
                 bins[f"confidence.{name}"] = sketches.fit("numbers", values)
         curve = None
-        if view.probabilities is not None and (view.truth >= 0).any() and not several:
+        if view.words is not None:
+            if view.words.chances is not None and (view.words.truth >= 0).any():
+                curve = Confidences.fit(view.words.chances, view.words.known_truth)
+        elif view.probabilities is not None and (view.truth >= 0).any() and not several:
             curve = Confidences.fit(view.probabilities, view.truth)
         made = replace(bare, bins=bins, curve=curve)
         if view.error is not None and counting.is_known(view.error):

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from training.engine.watching import tagging
 from training.engine.watching.label_sets import SEPARATOR
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ def chosen(view: "View", query: Mapping[str, Any] | str) -> Mask:
 
 
 def _is_label(view: "View", said: str | None, label: str) -> bool:
-    """Of several labels, one of them."""
+    """Of several labels, or tags of words, one of them."""
     if said is not None and view.baseline.several:
         return label in said.split(SEPARATOR)
+    if said is not None and view.words is not None:
+        return label in tagging.tags_of(said)
     return said == label
 
 
@@ -158,7 +161,7 @@ def _column(view: "View", name: str) -> Any:
             else _named(view, name)
         )
     if name == "confidence":
-        return None if view.probabilities is None else view.sureness().top
+        return view.sureness().top if view.is_sure else None
     if name.startswith("tags."):
         wanted = name.removeprefix("tags.")
         return [_tag(one, wanted) for one in _named(view, "tags")]

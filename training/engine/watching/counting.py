@@ -21,7 +21,14 @@ from training.engine.detectors.tallies import Tally
 from training.engine.detectors.whose_fault import Faults
 from training.engine.sketches.packing import first
 from training.engine.sketches.quantiles import Quantiles
-from training.engine.watching import conditions, describing, label_sets, neighbours, written
+from training.engine.watching import (
+    conditions,
+    describing,
+    label_sets,
+    neighbours,
+    tagging,
+    written,
+)
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.distinct import Distinct
 from training.engine.watching.windows import MOST_SAMPLED, Errors, Latency, Overlap, Sums, farthest
@@ -49,7 +56,7 @@ class View:
     vectors: NDArray[np.float32] | None
     latency: Floats | None
     truth: NDArray[np.int64]  # number of the label's class, -1 unknown
-    right: Floats  # 1 and 0, NaN unknown
+    right: Floats  # 1 and 0, or the share of its words, NaN unknown
     teacher_right: Floats
     agrees: Floats
     alike: dict[str, Floats]  # how much of an answer is as the label, as the teacher's; NaN unknown
@@ -57,6 +64,7 @@ class View:
     difference: Floats | None  # likewise, from the teacher's
     shares: Floats  # of rows that the teacher was asked about, NaN where it was not
     log_probability: Floats | None  # of a written answer's tokens, in the mean
+    words: tagging.Words | None = None  # where each word has an answer
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,6 +92,15 @@ class View:
             if baseline.task == neighbours.TASK:
                 agrees = neighbours.agree(predicted, teacher)
                 right = teacher_right = nothing  # labels that a dataset has besides are no vectors
+        words = None
+        if baseline.by_word:
+            chances = table["probabilities"] if "probabilities" in table.column_names else None
+            words = tagging.Words.of(predicted, label, teacher, baseline.labels, chances)
+            right, agrees = (
+                words.share(words.said, words.truth),
+                words.share(words.said, words.taught),
+            )
+            teacher_right = words.share(words.taught, words.truth)
         alike = {}
         if baseline.several:
             alike["accuracy"] = label_sets.alike(predicted, label)
@@ -107,7 +124,7 @@ class View:
             times=_times(table),
             predicted=predicted,
             numbers=numbers,
-            probabilities=_probabilities(table, len(baseline.labels)),
+            probabilities=None if words else _probabilities(table, len(baseline.labels)),
             vectors=_vectors(table),
             latency=_numbers(table, "latency_ms") if "latency_ms" in table.column_names else None,
             truth=np.array([places.get(one or "", -1) for one in label], dtype=np.int64),
@@ -119,6 +136,7 @@ class View:
             difference=difference,
             shares=shares,
             log_probability=surely,
+            words=words,
         )
 
     @property
@@ -130,11 +148,14 @@ class View:
     @property
     def is_sure(self) -> bool:
         """Whether it is known how sure the student was."""
-        return self.probabilities is not None or self.log_probability is not None
+        told = self.probabilities if self.words is None else self.words.chances
+        return told is not None or self.log_probability is not None
 
     def sureness(self) -> Sureness:
         """How sure the student was of each row; NaN without probabilities. Of a text, of a token in
         the mean: minus its log probability, and the probability that this is."""
+        if self.words is not None:
+            return self.words.sureness()
         if self.log_probability is not None:
             return Sureness(-self.log_probability, np.exp(self.log_probability))
         if self.probabilities is None:
@@ -147,10 +168,10 @@ class View:
         """Values of each signal that has bins, with their kind."""
         found = self.answers()
         if self.baseline.several:
-            named = [name for name in self.baseline.bins if name.startswith(label_sets.OF_LABEL)]
-            stem = len(label_sets.OF_LABEL)
-            known = [name[stem:] for name in named] if self.baseline.bins else None
+            known = label_sets.named(self.baseline.bins)
             found |= label_sets.counted(self.predicted, self.baseline.labels, known)
+        if self.words is not None:
+            found |= self.words.counted(label_sets.named(self.baseline.bins))
         for name, values in self._described.items():
             found[name] = ("categories" if isinstance(values, list) else "numbers", values)
         if self.vectors is not None:
@@ -162,7 +183,7 @@ class View:
         found: dict[str, Named] = {}
         if self.baseline.says_numbers and self.numbers is not None:
             found["prediction"] = ("numbers", self.numbers)
-        elif self.baseline.task not in WRITTEN and not self.baseline.several:
+        elif self.baseline.task not in WRITTEN and not self.baseline.several and self.words is None:
             names = [None if one is None else one[: describing.MOST_WORD] for one in self.predicted]
             found["prediction"] = ("categories", names)
         return found
@@ -198,7 +219,9 @@ def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums
         for name, values in view.sureness()._asdict().items():
             kept[f"confidence.{name}"] = baseline.bins[f"confidence.{name}"].sketch(values)
     estimate = Estimate()
-    if baseline.curve is not None and view.probabilities is not None:
+    if baseline.curve is not None and view.words is not None:
+        estimate = view.words.estimate(baseline.curve)
+    elif baseline.curve is not None and view.probabilities is not None:
         known = (view.chosen >= 0) & np.isfinite(view.probabilities).all(axis=1)
         told = baseline.curve.right(view.probabilities[known], view.chosen[known])
         estimate = Estimate.of(told)
@@ -214,6 +237,7 @@ def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums
         latency=_latency(view),
         contents=Distinct() if within_slice else Distinct.of(_contents(view.table)),
         versions=_versions(view.table),
+        named=view.words.named() if view.words is not None else {},
         foreign=() if within_slice else _foreign(view, baseline),
         sample=tuple(first(view.ids, MOST_SAMPLED)),
     )
@@ -239,6 +263,8 @@ def _said(
     with np.errstate(divide="ignore"):
         weights = 1 / view.shares
     tallies = {"accuracy": Tally.of(right), "agreement": Tally.of(agrees, weights)}
+    if view.words is not None:
+        tallies = view.words.tallies(labels, answers, weights)
     overlaps = {}
     if view.alike:
         alike = {
@@ -248,7 +274,9 @@ def _said(
         overlaps["accuracy"] = Overlap.of(alike["accuracy"])
         overlaps["agreement"] = Overlap.of(alike["agreement"], weights)
     believed = Believed()
-    if view.probabilities is not None and baseline.several and len(view):
+    if view.words is not None:
+        believed = view.words.believed(labels)
+    elif view.probabilities is not None and baseline.several and len(view):
         sure = label_sets.sure(view.predicted, baseline.labels, view.probabilities)
         believed = Believed.of(sure, right)
     elif view.probabilities is not None and len(view):
@@ -256,10 +284,13 @@ def _said(
         sure = view.probabilities[np.arange(len(view)), np.maximum(chosen, 0)]
         believed = Believed.of(np.where(chosen >= 0, sure, math.nan), right)
     both = labels | answers
-    faults = Faults.of(
-        np.where(both & np.isfinite(view.agrees), view.right, math.nan),
-        np.where(both, view.teacher_right, math.nan),
-    )
+    if view.words is not None:
+        faults = view.words.faults(both)
+    else:
+        faults = Faults.of(
+            np.where(both & np.isfinite(view.agrees), view.right, math.nan),
+            np.where(both, view.teacher_right, math.nan),
+        )
     errors, kept = Errors(), {}
     if view.error is not None:
         told = np.where(labels, view.error, math.nan)
@@ -282,6 +313,7 @@ def _said(
         believed=believed,
         faults=faults,
         errors=errors,
+        misfits=int((view.words.misfit & both).sum()) if view.words is not None else 0,
     )
 
 

@@ -22,7 +22,7 @@ def of(sums: Sums, baseline: Baseline, *, within_slice: bool = False) -> JSON:
     }
     if sums.latency.rows:
         found["latency"] = latency(sums)
-    for name in ("accuracy", "agreement"):
+    for name in ("accuracy", "agreement", "span_f1", "span_agreement"):
         if name in sums.tallies:
             one = sums.tallies[name]
             low, high = one.interval
@@ -45,13 +45,16 @@ def of(sums: Sums, baseline: Baseline, *, within_slice: bool = False) -> JSON:
         }
     if any(sums.believed.rows):
         found["calibration_error"] = sums.believed.error
-        found["believed"] = sums.believed.as_dict()
+        said = sums.believed.as_dict()
+        found["believed"] = {name: said[name] for name in ("rows", "sure", "right")}
     top, entropy = (sums.sketches.get(f"confidence.{one}") for one in ("top", "entropy"))
     if isinstance(top, NumberSketch) and isinstance(entropy, NumberSketch) and top.rows:
         found["confidence"] = {"mean": top.mean, "entropy": entropy.mean}
     found |= predicted(sums, baseline)
     if sums.faults.rows:
-        found["faults"] = sums.faults.as_dict()
+        found["faults"] = sums.faults.counts
+    if sums.misfits:
+        found["misfits"] = sums.misfits
     if within_slice:
         return found
     found |= {name: told for name, told in soundness.shares(sums).items() if told}
@@ -98,7 +101,12 @@ def overlap(sums: Sums) -> JSON:
 
 
 def predicted(sums: Sums, baseline: Baseline) -> JSON:
-    """Shares of rows with each class; of several labels a row they do not add up to one."""
+    """Shares of rows with each class, or of words with each tag; of several labels a row they do
+    not add up to one."""
+    if sums.named:
+        words = sum(sums.named.values())
+        many = sorted(sums.named.items(), key=lambda item: (-item[1], item[0]))[:MOST_PREDICTED]
+        return {"predicted": {name: count / words for name, count in many}}
     if baseline.several:
         shares = [
             (name.removeprefix(OF_LABEL), share)

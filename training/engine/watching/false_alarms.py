@@ -37,7 +37,7 @@ def measured(view: View, baseline: Baseline, monitor: Mapping[str, Any]) -> JSON
     if (
         view.probabilities is not None
         and "confidence.top" in baseline.bins
-        and not baseline.several
+        and not baseline.several  # nor of words
     ):
         told["confidence"] = ("numbers", view.probabilities)
     for signal, (kind, values) in told.items():

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from training.engine import teacher_sampling
 from training.engine.sketches import CategorySketch, Sketch
 from training.engine.watching import known, privacy, written
+from training.engine.watching.baseline import BY_WORD
 from training.engine.watching.parts import LATER, ROWS, SAME, TYPES, Writer
 from training.engine.watching.taken import Taken, spelt
 from training.engine.watching.windows import Sums
@@ -69,7 +70,8 @@ def _private(rows: pa.Table, monitor: Mapping[str, Any], folder: Path) -> pa.Tab
         _keep_contents(rows, monitor, folder)
     dropped = {"content"}
     if mode == privacy.REDACTED:
-        rows = _changed(rows, "text", privacy.redacted)
+        by_word = monitor["task"] == BY_WORD
+        rows = _changed(rows, "text", privacy.redacted_words if by_word else privacy.redacted)
         for name in ("cells", "tags"):
             rows = _changed(rows, name, _redacted_json)
         dropped |= {"blob"}

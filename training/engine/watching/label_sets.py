@@ -53,6 +53,13 @@ def counted(said: Said, labels: Sequence[str], named: Iterable[str] | None) -> d
     return signals
 
 
+def named(bins: Iterable[str]) -> list[str] | None:
+    """The labels that a reference counts by name; None before there is one."""
+    known = list(bins)
+    found = [one.removeprefix(OF_LABEL) for one in known if one.startswith(OF_LABEL)]
+    return found if known else None
+
+
 def alike(one: Said, two: Said) -> Floats:
     """`[rows]`: of two sets of labels, those in both among those in either (Jaccard 1901); 1 of two
     empty ones, NaN where one is unknown."""

@@ -28,6 +28,7 @@ Monitor.reference, a summary for people:
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,8 +64,8 @@ ROWS = baseline.SHOWN
 
 SHOWN = 2000  # rows that are kept to be shown
 MOST_TEXT = 1000  # characters of a shown text
-CANARIES = 200  # rows that a hosted teacher is asked about, the first of them daily
 MOST_PROMPT = 8000  # of one that a service may be asked to answer
+CANARIES = 200  # rows that a hosted teacher is asked about, the first of them daily
 WRITTEN = 300  # rows that a student which writes answers
 PATIENCE = 600.0  # seconds in which it does
 DROP = 0.05  # of agreement, that must be seen
@@ -326,14 +327,14 @@ def _told(
         "false_alarms": alarms,
         "far": near.limits() if near is not None else None,
     }
-    for name in ("accuracy", "agreement"):
+    for name in ("accuracy", "agreement", "span_f1", "span_agreement"):
         if (one := sums.tallies.get(name)) is not None and one.rows:
             found[name] = share_of(one)
     agreement = sums.tallies.get("agreement")
     if agreement is not None and agreement.rows:
-        found["answers_needed"] = tallies.rows_needed(
-            agreement.share, max(0.0, agreement.share - DROP)
-        )
+        needed = tallies.rows_needed(agreement.share, max(0.0, agreement.share - DROP))
+        by_row = agreement.effective / agreement.rows  # of words, a row tells more than one
+        found["answers_needed"] = needed if needed is None else math.ceil(needed / by_row)
     if sums.estimate.rows:
         found["estimated_accuracy"] = sums.estimate.accuracy
     if sums.believed.error is not None:
@@ -374,13 +375,13 @@ def _canaries(rows: pa.Table, writes: bool) -> Sequence[str]:
     said = (
         rows["prediction"].to_pylist() if "prediction" in rows.column_names else [None] * len(there)
     )
-    kinds: dict[str | None, list[str]] = {}
     if writes:
         whole = [one is not None and len(one) <= MOST_PROMPT for one in rows[names[0]].to_pylist()]
         known = [one is not None for one in said]
         told = zip(whole, known, strict=True)
         there = [fine and (one or not any(known)) for fine, one in told]
         said = [None] * len(there)
+    kinds: dict[str | None, list[str]] = {}
     for identity, one, fine in zip(rows["id"].to_pylist(), said, there, strict=True):
         if fine:
             kinds.setdefault(one, []).append(identity)

@@ -22,10 +22,17 @@ NO_LABELS = "No row of this window has a label yet."
 NO_ANSWERS = "The teacher was asked about no row of this window."
 #: What speaks of a window that holds few rows.
 OF_FEW = ("volume",)
-OF_ANSWERS = ("agreement", "accuracy", "calibration", "estimated_accuracy", "whose_fault")
+OF_ANSWERS = (
+    "agreement",
+    "accuracy",
+    "span_f1",
+    "calibration",
+    "estimated_accuracy",
+    "whose_fault",
+)
 LATER = ("error", "difference")  # of numbers, which rows have once labels or answers come
 IN_SLICES = (
-    "prediction", "confidence", "accuracy", "agreement", "estimated_accuracy", *LATER,
+    "prediction", "confidence", "accuracy", "span_f1", "agreement", "estimated_accuracy", *LATER,
 )  # fmt: skip
 
 
@@ -101,7 +108,7 @@ def _judges(fault: str, sums: Sums, baseline: Baseline) -> bool:
 
 def _is_there(signal: str, sums: Sums) -> bool:
     match signal:
-        case "agreement" | "accuracy":
+        case "agreement" | "accuracy" | "span_f1":
             return signal in sums.tallies
         case "error_stream":
             return "accuracy" in sums.tallies or sums.errors.rows > 0
@@ -181,7 +188,7 @@ def _of_window(
         case "latency":
             p95 = facts.latency(sums)["p95"] if sums.latency.rows else None
             return detector.score(asked.latencies, p95), sums.latency.rows
-        case "accuracy" | "agreement":
+        case "accuracy" | "agreement" | "span_f1":
             live = sums.tallies.get(signal, Tally())
             return detector.score(there.tallies.get(signal, Tally()), live), live.rows
         case "calibration":

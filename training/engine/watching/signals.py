@@ -6,6 +6,7 @@ categories            chi-square with Cramér's V: a rare new level is no alarm 
 embeddings            PCA with Kolmogorov-Smirnov and MMD: each finds what the other hardly sees
 confidence            Kolmogorov-Smirnov of entropy and top: finds foreign texts as no vector does
 agreement, accuracy   Fisher's exact test against the reference: right for few answers, too
+span F1               the same, of spans of words with one tag
 calibration           of bins of confidence
 estimated accuracy    CBPE: needs no label, and says how far to believe it
 streams               ADWIN: finds every doubling of errors, and hardly rings for nothing
@@ -31,6 +32,7 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "confidence": ("confidence",),
     "agreement": ("agreement",),
     "accuracy": ("accuracy",),
+    "span_f1": ("accuracy",),
     "calibration": ("calibration",),
     "estimated_accuracy": ("estimated_accuracy",),
     "error_stream": ("adwin",),

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,14 +42,14 @@ TEXTS, OTHERS = 2048, 256  # rows that are read together
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """Of rows in their order. `predictions` are labels (several joined, numbers as text);
-    `numbers` `[rows]`, of regression alone; `probabilities` `[rows, labels]`, which add up to one
-    where a row has one label; `vectors` `[rows, width]` of length 1. NaN and None of a row that
-    was not read."""
+    """Of rows in their order. `predictions` are labels (several joined, tags of words too, numbers
+    as text); `numbers` `[rows]`, of regression alone; `probabilities` `[rows, labels]`, which add
+    up to one where a row has one label, or of words a column of lists, one word's after the
+    other's; `vectors` `[rows, width]` of length 1. NaN and None of a row that was not read."""
 
     predictions: list[str | None]
     numbers: NDArray[np.float64] | None
-    probabilities: Singles | None
+    probabilities: Any  # an array; a column of lists where words have them
     vectors: Halves | None
 
     def columns(self) -> JSON:
@@ -57,11 +57,17 @@ class Said:
         found: JSON = {"prediction": pa.array(self.predictions, pa.string())}
         if self.numbers is not None:
             found["number"] = pa.array(self.numbers, pa.float64(), from_pandas=True)
-        if self.probabilities is not None:
-            found["probabilities"] = lists(self.probabilities, pa.float32())
+        if (chances := self.chances()) is not None:
+            found["probabilities"] = chances
         if self.vectors is not None:
             found["vector"] = lists(self.vectors, pa.float16())
         return found
+
+    def chances(self) -> pa.Array | None:
+        """Probabilities as a column."""
+        if self.probabilities is None or isinstance(self.probabilities, pa.Array):
+            return self.probabilities
+        return lists(self.probabilities, pa.float32())
 
 
 class Model:
@@ -85,21 +91,22 @@ class Model:
         labels: Sequence[str] = (),
         *,
         embeds: bool = True,
-    ) -> Self:
+    ) -> "Model":
         """Of a job's folder, `said` as its configuration names it; without vectors unless it
-        `embeds`. Raises ModelError where it cannot be read, or answers token by token."""
+        `embeds`. Raises ModelError where it cannot be read, or writes."""
         task = str(said["task"])
         network = networks.load(str(said["name"]), folder / str(said["path"]), task)
-        if TASKS[task].unit != "row":
-            raise ModelError(
-                f"{network.name} answers token by token: it says nothing of a row as a whole. What "
-                "comes in is watched, and what its callers say that it answered."
-            )
+        if TASKS[task].unit == "token":
+            raise ModelError(f"{network.name} writes: it has no answer of a row to be counted.")
         unknown = sorted(set(network.labels) - set(labels)) if labels else []
         if unknown:
             raise ModelError(
                 f"{network.name} answers {unknown[0]!r}, which is no label of this monitor."
             )
+        if TASKS[task].unit == "word":
+            from training.engine.watching import taggers  # noqa: PLC0415 - it is a Model, too
+
+            return taggers.Tagger(network, Place.choose("auto"), labels, embeds=embeds)
         return cls(network, Place.choose("auto"), labels, embeds=embeds)
 
     def answer(self, rows: Sequence[Mapping[str, Any] | None]) -> Said:
@@ -114,7 +121,7 @@ class Model:
         vectors: Halves | None = None
         if seen and all(one is not None for one in seen):
             whole = unit(np.concatenate(seen))  # type: ignore[arg-type]
-            vectors = _spread(whole.astype(np.float16), known, len(rows))
+            vectors = spread(whole.astype(np.float16), known, len(rows))
         return self._said(logits, known, len(rows), vectors)
 
     # -- inside -----------------------------------------------------------------------------------
@@ -193,14 +200,14 @@ class Model:
                 if fine:
                     chosen = sorted(names[one] for one in np.flatnonzero(row))
                     predictions[place] = SEPARATOR.join(chosen)
-            return Said(predictions, None, _spread(told, known, rows), vectors)
+            return Said(predictions, None, spread(told, known, rows), vectors)
         sure = np.exp(evaluate.log_probabilities(np.where(finite[:, None], logits, 0.0)))
         told[:, order] = sure
         told[~finite] = np.nan
         for place, row, fine in zip(known, told, finite, strict=True):
             if fine:
                 predictions[place] = self.labels[int(row.argmax())]
-        return Said(predictions, None, _spread(told, known, rows), vectors)
+        return Said(predictions, None, spread(told, known, rows), vectors)
 
 
 def inputs(table: pa.Table, reads: str) -> list[JSON | None]:
@@ -232,7 +239,7 @@ def lists(rows: NDArray[Any], kind: pa.DataType) -> pa.Array:
     return pa.ListArray.from_arrays(starts, flat)
 
 
-def _spread(some: Any, places: Sequence[int], rows: int) -> Any:
+def spread(some: Any, places: Sequence[int], rows: int) -> Any:
     """`[rows, width]` with `some` at their places, NaN elsewhere."""
     found = np.full((rows, some.shape[1]), np.nan, dtype=some.dtype)
     found[list(places)] = some

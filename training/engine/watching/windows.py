@@ -36,6 +36,9 @@ and say so.
      "missing": {signal: share}, "unseen": {signal: share}, "out_of_range": {signal: share},
      "duplicated": share, "unseen_names": {signal: {name: rows}},
      "versions": {version: rows},
+     "span_f1" | "span_agreement": {"value", "low", "high", "rows"},     of answers word by word: F1
+                                            of spans, against labels and against the teacher's
+     "misfits": rows whose label or teacher's answer has another number of words than the answer,
      "faults": {"both_right", "student_wrong", "teacher_wrong", "both_wrong"},
      "foreign": [[id, distance], ...],      rows farthest from the reference's centre, far first
      "most_foreign": [id, ...],             the same, ids alone
@@ -71,6 +74,7 @@ FORMAT = 1
 MOST_FOREIGN = 20  # rows of a window that are named as far away
 MOST_SAMPLED = 48  # rows of a window that are named by chance
 MOST_VERSIONS = 50  # that are counted by name
+MOST_NAMED = 200  # tags of words, likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,8 @@ class Sums:
     are the rows that are in the sketches, and the rest came before. `sketches` are by signal:
     `input.*`, `described.*`, `vector`, `prediction`, `confidence.entropy`, `confidence.top`,
     `error`; of several labels a row `prediction.<label>`, and `answered.*`. `tallies`: `accuracy`,
-    `agreement`; so are `overlaps`, of answers that can be alike in part. `rang`: {stream: how
+    `agreement`, of answers word by word `span_f1` and `span_agreement`, too, and `named` are words
+    by tag; so are `overlaps`, of answers that can be alike in part. `rang`: {stream: how
     often, how far the mean rose}.
     `slices` hold the sums of parts of it, with fewer sketches and without slices of their own.
     """
@@ -162,6 +167,8 @@ class Sums:
     latency: Latency = field(default_factory=Latency)
     contents: Distinct = field(default_factory=Distinct)
     versions: Mapping[str, int] = field(default_factory=dict)
+    named: Mapping[str, int] = field(default_factory=dict)
+    misfits: int = 0
     foreign: tuple[tuple[float, str], ...] = ()
     sample: tuple[str, ...] = ()
     rang: Mapping[str, JSON] = field(default_factory=dict)
@@ -193,6 +200,8 @@ class Sums:
             latency=mine.latency.merge(theirs.latency),
             contents=mine.contents.merge(theirs.contents),
             versions=_most(Counter(mine.versions) + Counter(theirs.versions)),
+            named=_most(Counter(mine.named) + Counter(theirs.named), MOST_NAMED),
+            misfits=mine.misfits + theirs.misfits,
             foreign=farthest([*mine.foreign, *theirs.foreign]),
             sample=tuple(first([*mine.sample, *theirs.sample], MOST_SAMPLED)),
             rang=_both(mine.rang, theirs.rang, _rang_both),
@@ -272,8 +281,8 @@ def _rang_both(one: JSON, two: JSON) -> JSON:
     return {"times": one["times"] + two["times"], "rose": max(one["rose"], two["rose"])}
 
 
-def _most(counted: Counter[str]) -> dict[str, int]:
-    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:MOST_VERSIONS]
+def _most(counted: Counter[str], most: int = MOST_VERSIONS) -> dict[str, int]:
+    ranked = sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:most]
     return dict(sorted(ranked))
 
 
