@@ -165,7 +165,7 @@ class MonitorChoices:
         )
         for one in every:
             can = one.is_asked or (one.has_network and one.is_trained)
-            if one.is_asked and self.task == monitor_subjects.VECTORS:
+            if one.is_asked and self.task in (monitor_subjects.VECTORS, monitor_subjects.BY_WORD):
                 continue
             if self.is_several != (one.problem == monitor_subjects.SEVERAL and not one.is_asked):
                 continue
@@ -218,6 +218,7 @@ class MonitorChoices:
             has_labels=not regression and self.task != monitor_subjects.WRITTEN,
             several=self.is_several,
             vectors=self.task == monitor_subjects.VECTORS,
+            by_word=self.task == monitor_subjects.BY_WORD,
             writes=self.task == monitor_subjects.WRITTEN,
         )
 

@@ -7,7 +7,8 @@ is lost in silence, and what is mended is sent again. A line holds
 
     id, time (microseconds since 1970, UTC), prediction | number, probabilities (in the order of the
     monitor's labels), latency_ms, label, version, tags, teacher {prediction, probabilities, share},
-    and one of text, cells, base64, sha256, vector (of models of vectors, `vector` beside a text)
+    and one of text, cells, base64, sha256, vector (of models of vectors, `vector` beside a text;
+    of models that answer word by word, words and tags with blanks between them)
 
 with what was left out left out. Numbers that were labels are written as texts.
 """
@@ -59,6 +60,9 @@ VECTORS, WRITTEN = "feature-extraction", "text-generation"
 #: What else may be said of a text that was written.
 OF_WRITTEN = frozenset({"tokens", "log_probability"})
 MOST_TOKENS = 1_000_000
+BY_WORD = "token-classification"
+MOST_WORDS = 5000  # of a text whose words have tags
+MOST_CHANCES = 200_000  # probabilities of all of its words
 UNSAID = (
     "This model makes vectors: nothing is predicted, and nobody can say which vector is right. "
     "Send `vector`, or the input alone."
@@ -80,6 +84,7 @@ class Reader:
         self.several: bool = monitor.several_labels
         self.task = monitor.task
         self.vectors = monitor.task == VECTORS
+        self.by_word = monitor.task == BY_WORD
         self.writes = monitor.task == WRITTEN
         self.keys = KEYS | OF_WRITTEN if self.writes else KEYS
         self.days = monitor.retention_days
@@ -125,6 +130,8 @@ class Reader:
                 line[name] = _text(value, name, LONGEST_LABEL)
             else:
                 line[name] = self.tags(value)
+        if self.by_word:
+            self.fit(line)
         return line
 
     def late_label(self, one: Any) -> JSON:
@@ -198,6 +205,9 @@ class Reader:
     def answer(self, value: Any, line: JSON, where: str) -> None:
         """A class, several, a written text; or a number, where there are no classes."""
         kind = type(value)
+        if self.by_word:
+            line["prediction"] = self.tags_of(value, where)
+            return
         if self.several:
             line["prediction"] = self.several_of(value, where)
             return
@@ -216,6 +226,48 @@ class Reader:
             raise _Fault(where, f"It is the name of a class, not {_kind(value)}.")
         else:
             raise _Fault(where, f"It is a text or a number, not {_kind(value)}.")
+
+    def tags_of(self, value: Any, where: str) -> str:
+        """A tag for each word, with blanks between them. One that the monitor does not know is
+        taken: that is drift."""
+        tags = value.split() if type(value) is str else value
+        if type(tags) is not list or any(type(one) is not str for one in tags):
+            raise _Fault(where, 'It is a list of a tag for each word, as in ["B-PER", "O"].')
+        if not tags:
+            raise _Fault(where, "It has no tag: a text has a word or more.")
+        if len(tags) > MOST_WORDS:
+            raise _Fault(where, f"It has {len(tags):,} tags; at most {MOST_WORDS:,} are read.")
+        for at, one in enumerate(tags):
+            if one.split() != [one]:
+                raise _Fault(f"{where}.{at}", "A tag is a text without blanks.")
+            _text(one, f"{where}.{at}", LONGEST_LABEL)
+        return " ".join(tags)
+
+    def words_of(self, value: Any) -> str:
+        """Words, or a text that is cut at its blanks."""
+        words = value.split() if type(value) is str else value
+        if type(words) is not list or any(type(one) is not str for one in words):
+            raise _Fault("input", f"It is a list of words, or a text, not {_kind(value)}.")
+        if not words:
+            raise _Fault("input", "It has no word.")
+        if len(words) > MOST_WORDS:
+            raise _Fault("input", f"It has {len(words):,} words; at most {MOST_WORDS:,} are read.")
+        for at, one in enumerate(words):
+            if one.split() != [one]:
+                raise _Fault(f"input.{at}", "A word is a text without blanks.")
+        return _text(" ".join(words), "input", LONGEST_TEXT)
+
+    def chances_of(self, value: Any, where: str) -> list[float]:
+        """Of each word its probabilities, one word's after the other's."""
+        if type(value) is not list or not value:
+            raise _Fault(where, "They are a list of the probabilities of each word.")
+        if len(value) * len(self.labels) > MOST_CHANCES:
+            raise _Fault(where, f"They are too many: at most {MOST_CHANCES:,} are read of a text.")
+        return [
+            chance
+            for at, one in enumerate(value)
+            for chance in self.chances_of_one(one, f"{where}.{at}")
+        ]
 
     def several_of(self, value: Any, where: str) -> str:
         """Any number of labels, in one order, so that equal sets are equal texts."""
@@ -238,6 +290,9 @@ class Reader:
         return str(line["prediction"] if "prediction" in line else repr(line["number"]))
 
     def probabilities(self, value: Any, where: str) -> list[float]:
+        return (self.chances_of if self.by_word else self.chances_of_one)(value, where)
+
+    def chances_of_one(self, value: Any, where: str) -> list[float]:
         labels = self.labels
         if not labels:
             raise _Fault(where, "This monitor knows no classes that they could be of.")
@@ -307,6 +362,9 @@ class Reader:
                 value = messages
             if type(value) is dict and len(value) == 1:
                 value = value.get("text", value)
+            if self.by_word:
+                line["text"] = self.words_of(value)
+                return
             if type(value) is not str:
                 raise _Fault("input", f"It is a text, not {_kind(value)}.")
             line["text"] = _text(value, "input", LONGEST_TEXT)

@@ -22,7 +22,7 @@ from distillhub.lib.later import Later, np
 from training.models import InferencePart, Monitor
 from training.services import inference_days, inference_told
 from training.services.inference_days import EPOCH, MICROSECOND, Asked, Day, open_part, opened
-from training.services.inference_records import VECTORS, WRITTEN
+from training.services.inference_records import BY_WORD, VECTORS, WRITTEN
 
 pa = Later("pyarrow")
 pc = Later("pyarrow.compute")
@@ -178,8 +178,7 @@ def _chosen(
     if asked.until is not None:
         found &= times < (asked.until - EPOCH) // MICROSECOND
     if asked.prediction:
-        of = _among if monitor.several_labels else _equal
-        found &= of(table, "prediction", asked.prediction)
+        found &= _said(monitor, table, asked.prediction)
     if asked.wrong:
         writes = monitor.task == WRITTEN
         found &= _is_none_of(table, "label_same") if writes else _differs(table, "label")
@@ -205,6 +204,13 @@ def _chosen(
 
 def _reads(table: Any) -> str:
     return "columns" if "cells" in table.column_names else "text"
+
+
+def _said(monitor: Monitor, table: Any, label: str) -> Any:
+    if monitor.task == BY_WORD and "prediction" in table.column_names:
+        padded = pc.binary_join_element_wise("", table["prediction"], "", " ")
+        return _truths(pc.match_substring(padded, f" {label} "))
+    return (_among if monitor.several_labels else _equal)(table, "prediction", label)
 
 
 def _equal(table: Any, name: str, value: str) -> Any:

@@ -6,6 +6,7 @@ from datetime import UTC
 from typing import Any
 
 from training.models import Monitor
+from training.services.inference_records import BY_WORD
 
 JSON = dict[str, Any]
 
@@ -16,15 +17,16 @@ OF_ANSWERS = (
 
 
 def told(monitor: Monitor, row: Mapping[str, Any]) -> JSON:
-    chances = _by_label(monitor, row.get("probabilities"))
+    chances_of: Any = _by_word if monitor.task == BY_WORD else _by_label
+    chances = chances_of(monitor, row.get("probabilities"))
     teacher = None
     if row.get("teacher_prediction") is not None:
         teacher = {
-            "prediction": row["teacher_prediction"],
-            "probabilities": _by_label(monitor, row.get("teacher_probabilities")),
+            "prediction": _answer(monitor, row["teacher_prediction"]),
+            "probabilities": chances_of(monitor, row.get("teacher_probabilities")),
             "share": _known(row.get("teacher_share")),
         }
-    number, said = row.get("number"), row.get("prediction")
+    number, said = row.get("number"), _answer(monitor, row.get("prediction"))
     return {
         "id": row["id"],
         "time": row["time"].astimezone(UTC),
@@ -33,7 +35,7 @@ def told(monitor: Monitor, row: Mapping[str, Any]) -> JSON:
         "prediction": said if said is not None or number is None else number,
         "probabilities": chances,
         "latency_ms": _known(row.get("latency_ms")),
-        "label": row.get("label"),
+        "label": _answer(monitor, row.get("label")),
         "teacher": teacher,
         "version": row.get("version"),
         "tags": json.loads(row["tags"]) if row.get("tags") else {},
@@ -57,6 +59,20 @@ def _input(row: Mapping[str, Any]) -> Any:
     if row.get("blob") is not None:
         return {"sha256": row["blob"]}
     return row.get("text")
+
+
+def _answer(monitor: Monitor, said: str | None) -> Any:
+    """Tags of words as a list."""
+    return said.split(" ") if said and monitor.task == BY_WORD else said
+
+
+def _by_word(monitor: Monitor, values: Sequence[float] | None) -> list[JSON] | None:
+    """Of each word."""
+    many = len(monitor.labels)
+    if values is None or not many or len(values) % many:
+        return None
+    found = [_by_label(monitor, values[at : at + many]) for at in range(0, len(values), many)]
+    return [one for one in found if one is not None]
 
 
 def _by_label(monitor: Monitor, values: Sequence[float] | None) -> JSON | None:

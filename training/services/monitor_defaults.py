@@ -30,6 +30,7 @@ DETECTORS: dict[str, tuple[str, ...]] = {
     "confidence": ("confidence",),
     "agreement": ("agreement",),
     "accuracy": ("accuracy",),
+    "span_f1": ("accuracy",),
     "calibration": ("calibration",),
     "estimated_accuracy": ("estimated_accuracy",),
     "error_stream": ("adwin",),
@@ -48,6 +49,7 @@ WATCHES: dict[str, tuple[set[str], str]] = {
     "confidence": ({"confidence"}, "How sure the student is"),
     "agreement": ({"agreement"}, "Agreement with the teacher, on the rows it was asked about"),
     "accuracy": ({"accuracy"}, "Accuracy, once labels come"),
+    "span_f1": ({"accuracy"}, "F1 of spans of words, once labels come"),
     "calibration": ({"accuracy"}, "Whether confidence is right as often as it says"),
     "estimated_accuracy": ({"accuracy"}, "Accuracy that confidence promises, before labels come"),
     "error_stream": ({"errors"}, "Errors, one row after another"),
@@ -69,6 +71,7 @@ def detectors(
     has_labels: bool,
     several: bool = False,
     vectors: bool = False,
+    by_word: bool = False,
     writes: bool = False,
 ) -> JSON:
     """`{kind: [{"kind": detector, ...its options}]}` of a task. How likely a whole set of labels is
@@ -79,6 +82,7 @@ def detectors(
         if (has_labels or key not in OF_CLASSES or (writes and key == "confidence"))
         and not (several and key == "estimated_accuracy")
         and not (vectors and key in OF_TRUTH)
+        and (key != "span_f1" or by_word)
         and all(map(_is_there, found))
     }
 

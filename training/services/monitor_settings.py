@@ -88,6 +88,7 @@ class _Reading:
                 has_labels=has_labels,
                 several=self.columns["several_labels"],
                 vectors=self.columns["task"] == monitor_subjects.VECTORS,
+                by_word=self.columns["task"] == monitor_subjects.BY_WORD,
                 writes=self.columns["task"] == monitor_subjects.WRITTEN,
             )
             self.columns["detectors"] = usual | self.columns.get("detectors", {})
@@ -136,6 +137,8 @@ class _Reading:
         several = self.now("several_labels")
         if asks and task == monitor_subjects.VECTORS:
             raise Fault("teacher", f"{teacher.reference} gives labels, and no vectors.")
+        if asks and task == monitor_subjects.BY_WORD:
+            raise Fault("teacher", f"{teacher.reference} gives one label to a row, none to words.")
         if asks and several:
             raise Fault("teacher", f"{teacher.reference} gives one label to a row, not several.")
         if (

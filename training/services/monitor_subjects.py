@@ -17,6 +17,7 @@ JSON = dict[str, Any]
 MOST_LABELS = 10_000
 SEVERAL, SEPARATOR = "multi_label", "|"
 VECTORS = "feature-extraction"
+BY_WORD = "token-classification"
 WRITTEN = "text-generation"
 MOST_HOURS = 24 * 31
 LEAST_REFERENCE = 10  # rows that can tell anything
@@ -63,10 +64,14 @@ def _external(value: Mapping[str, Any]) -> JSON:
         raise Fault("model.labels", "What makes vectors has no classes.")
     if labels and task == WRITTEN:
         raise Fault("model.labels", "What writes texts has no classes.")
+    if task == BY_WORD and (sentence := _no_tags(labels)):
+        raise Fault("model.labels", sentence)
     several = value.get("several_labels", False)
     if not isinstance(several, bool) or (several and not labels):
         sentence = "It is true or false, and true of classes alone: a row may have any number."
         raise Fault("model.several_labels", sentence)
+    if several and task == BY_WORD:
+        raise Fault("model.several_labels", "Each word has one tag.")
     if several and (sentence := _not_joined(labels)):
         raise Fault("model.labels", sentence)
     return {
@@ -97,6 +102,8 @@ def unwatchable(version: ModelVersion) -> str:
         return f"What does {version.model.task} is not watched: it gives no one answer to a row."
     if version.problem == SEVERAL and (sentence := _not_joined(version.labels)):
         return sentence
+    if version.model.task == BY_WORD and (sentence := _no_tags(version.labels)):
+        return sentence
     if version.model.task != VECTORS and version.problem not in (
         "single_label", "regression", SEVERAL,
     ):  # fmt: skip
@@ -116,10 +123,20 @@ def _not_joined(labels: Sequence[str]) -> str:
     return ""
 
 
+def _no_tags(labels: Sequence[str]) -> str:
+    """Why these cannot be tags of words, between which blanks stand; empty where they can."""
+    if not labels:
+        return "List the tags that a word may have: O, B-PER, ..."
+    for one in labels:
+        if one.split() != [one]:
+            return f"{one[:60]!r} is no tag of a word: between tags of a text stand blanks."
+    return ""
+
+
 def tasks() -> list[str]:
     """Those whose answer is labels, a number, a vector or a text of a whole row."""
     of_rows = [
-        one for one in catalog.tasks() if one["unit"] == "row" or one["key"] == WRITTEN
+        one for one in catalog.tasks() if one["unit"] in ("row", "word") or one["key"] == WRITTEN
     ]
     return [str(one["key"]) for one in of_rows]
 

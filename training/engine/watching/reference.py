@@ -28,6 +28,7 @@ Monitor.reference, a summary for people:
 """
 
 import functools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -326,14 +327,14 @@ def _told(
         "false_alarms": alarms,
         "far": near.limits() if near is not None else None,
     }
-    for name in ("accuracy", "agreement"):
+    for name in ("accuracy", "agreement", "span_f1", "span_agreement"):
         if (one := sums.tallies.get(name)) is not None and one.rows:
             found[name] = share_of(one)
     agreement = sums.tallies.get("agreement")
     if agreement is not None and agreement.rows:
-        found["answers_needed"] = tallies.rows_needed(
-            agreement.share, max(0.0, agreement.share - DROP)
-        )
+        needed = tallies.rows_needed(agreement.share, max(0.0, agreement.share - DROP))
+        by_row = agreement.effective / agreement.rows  # of words, a row tells more than one
+        found["answers_needed"] = needed if needed is None else math.ceil(needed / by_row)
     if sums.estimate.rows:
         found["estimated_accuracy"] = sums.estimate.accuracy
     if sums.believed.error is not None:
