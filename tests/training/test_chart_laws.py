@@ -307,6 +307,10 @@ PLANTED: dict[Callable[..., Any], dict[str, Made]] = {
         "none": lambda: drift_series.accuracy([], []),
         "odd": lambda: drift_series.accuracy(intervals(0.5, NAN), intervals(0.9, None), 0.95),
     },
+    drift_series.alike: {
+        "none": lambda: drift_series.alike([], []),
+        "odd": lambda: drift_series.alike(intervals(0.5, NAN), intervals(None, INF), 0.95),
+    },
     drift_series.calibration_error: {
         "none": lambda: drift_series.calibration_error([]),
         "odd": lambda: drift_series.calibration_error(intervals(0.1, NAN), 0.02),

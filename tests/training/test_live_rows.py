@@ -102,6 +102,30 @@ def test_rows_of_a_table_keep_the_types_of_its_columns(project: Project, tmp_pat
     assert made.told == "Added live rows of live for retraining 4"
 
 
+def test_tags_of_words_become_labels_of_as_many_words(project: Project, tmp_path: Path) -> None:
+    lines = [f"Ada B-PER\nwent O\nto O\nroom{at} O\n" for at in range(40)]
+    version = upload(project, "people.conll", "token-classification", "\n".join(lines).encode())
+    assert version.labels == ["B-PER", "O"]
+    said = {"text": "Ada saw Ada", "prediction": "B-PER O O"}
+    rows: list[dict[str, Any]] = [
+        said | {"label": "B-PER O B-PER"},
+        said | {"text": "Ada saw Grace", "teacher_prediction": "B-PER O B-PER"},
+        said | {"text": "Ada saw Alan", "label": "B-PER O"},
+        said | {"text": "Ada saw Oslo", "label": "B-PER O B-LOC"},
+        said | {"text": "Ada went to room7", "label": "B-PER O O O"},
+        said | {"text": "Ada saw Linus"},
+    ]
+    watched(version, tmp_path, rows)
+    made, fresh = added(version, test=0, validation=0, unlabelled=False)
+    assert {(row["text"], row["label"], row[live.LABEL]) for row in fresh} == {
+        ("Ada saw Ada", "B-PER O B-PER", "true"),
+        ("Ada saw Grace", "B-PER O B-PER", "teacher"),
+    }
+    left = {"known": 1, "misfit": 1, "unknown_label": 1, "unlabelled": 1}
+    assert made.statistics["operation"]["left_out"] == left
+    assert made.labels == version.labels
+
+
 def picture(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (8, 8), dtype=np.uint8)
     out = io.BytesIO()
@@ -155,3 +179,39 @@ def test_without_anybody_to_ask_only_labelled_rows_come(project: Project, tmp_pa
     assert half.splits["test"]["rows"] >= version.splits["test"]["rows"]
     with pytest.raises(Invalid, match="There is no monitor 'elsewhere'"):
         added(version, monitor="elsewhere")
+
+
+@pytest.mark.parametrize("form", ["completions", "chats", "plain"])
+def test_prompts_come_with_their_right_answers(form: str, project: Project, tmp_path: Path) -> None:
+    chat = [{"role": "user", "content": "say a"}, {"role": "assistant", "content": "a"}]
+    name, lines = {
+        "completions": ("asked.csv", ["prompt,completion", *["say a,a"] * 30]),
+        "chats": ("asked.jsonl", [json.dumps({"messages": chat})] * 30),
+        "plain": ("asked.jsonl", [json.dumps({"text": f"once {at}"}) for at in range(30)]),
+    }[form]
+    version = upload(project, name, "text-generation", "\n".join(lines).encode())
+    asked = json.dumps(chat[:1]) if form == "chats" else "say a"
+    rows: list[dict[str, Any]] = [
+        {"text": asked, "prediction": "b", "label": None, "teacher_prediction": None},
+        {"text": "say c", "prediction": "c", "teacher_prediction": "C"},
+        {"text": "say d", "prediction": "e", "label": "d", "teacher_prediction": "e"},
+        {"text": asked, "prediction": "b", "label": "A"},
+    ]
+    watched(version, tmp_path, rows)
+    made, fresh = added(version)
+    if form == "plain":
+        assert made.status == "failed"
+        assert made.error is not None
+        assert "plain texts" in made.error["detail"]
+        return
+    assert made.error is None, made.error
+    assert made.statistics["operation"]["left_out"] == {"unlabelled": 1}
+    told = {row[live.ID]: (row.get("prompt"), row["text"], row[live.LABEL]) for row in fresh}
+    if form == "completions":
+        assert told == {
+            "r1": ("say c", "C", "teacher"), "r2": ("say d", "d", "true"),
+            "r3": ("say a", "A", "true"),
+        }  # fmt: skip
+    else:
+        assert json.loads(told["r3"][1]) == [chat[0], {"role": "assistant", "content": "A"}]
+        assert [one["content"] for one in json.loads(told["r2"][1])] == ["say d", "d"]

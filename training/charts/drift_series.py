@@ -122,6 +122,18 @@ def accuracy(
     )
 
 
+def alike(teacher: Sequence[Share], label: Sequence[Share], before: float | None = None) -> Figure:
+    """How much of an answer is as the teacher's, and as the label, in the mean of a window's rows:
+    of several labels, and of texts. `before` is of whichever is drawn first."""
+    told = (("with the teacher's", "teacher", teacher), ("with the label", "student", label))
+    return _shares(
+        [_interval(one, name, tone, "solid") for name, tone, one in told if one],
+        "alike",
+        before,
+        "How much of an answer is the same, on average: 1 where all of it is, 0 where nothing is.",
+    )
+
+
 def calibration_error(told: Sequence[Share], before: float | None = None) -> Figure:
     """How far confidence and accuracy lie apart, window by window."""
     return _shares(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from rest_framework import serializers
 from distillhub.lib import storage
 from projects.ingest import audio_folder, image_folder, making, restored
 from projects.ingest.formats import (
+    GENERATION_TASK,
     MULTI,
     REGRESSION,
     TOKENS_TASK,
@@ -23,6 +25,7 @@ from projects.ingest.formats import (
 from projects.models import DatasetVersion
 from projects.operations import label_values, operation, registry
 from projects.operations.operation import Parent, StoredRow, Work
+from training.engine import conversations
 from training.models import Monitor
 from training.operations import live_rows
 from training.operations.live_rows import Live
@@ -37,6 +40,12 @@ BESIDE = {
     FROM: "string", WINDOW: "number", ID: "string", AT: "string", ANSWER: "string",
     LABEL: "string", FOR: "string",
 }  # fmt: skip
+
+
+PLAIN = (
+    "This dataset's rows are plain texts, beside which a prompt with its answer cannot stand. Add "
+    "live rows to a dataset of prompts and completions, or of chats."
+)
 
 
 @registry.register
@@ -144,6 +153,8 @@ class _Adding:
         self.version, self.parent = parent.version, parent
         self.options, self.report = options, report
         self.kept = self.dropped = 0
+        self.writes = self.version.dataset.task == GENERATION_TASK
+        self.has_prompts = any(one["role"] == "prompt" for one in self.version.columns)
         self.left: Counter[str] = Counter()
 
     def rows(self) -> Iterator[StoredRow]:
@@ -155,6 +166,8 @@ class _Adding:
         rows = 0
         for row in self.parent.rows():
             rows += 1
+            if self.writes and not self.has_prompts and not _is_chat(row["text"]):
+                raise BadFile(PLAIN)
             known.setdefault(self._key(row), set()).add(row["label"])
             if row["split"] == TRAIN and not self._stays(row["row_id"]):
                 self.dropped += 1
@@ -220,7 +233,17 @@ class _Adding:
             return row | self._cells(one.cells)
         if one.sha256:
             return row | self._media(one.sha256)
+        if self.writes:
+            return row | {"label": None} | self._answered(one)
         return row | {"text": one.text}
+
+    def _answered(self, one: Live) -> StoredRow:
+        """A prompt and its right answer; in a dataset of chats, what the assistant says to it."""
+        if self.has_prompts:
+            return {"prompt": one.text, "text": one.label}
+        said = conversations.messages(one.text or "") or [{"role": "user", "content": one.text}]
+        whole = [*said, {"role": "assistant", "content": one.label}]
+        return {"text": json.dumps(whole, ensure_ascii=False)}
 
     def _media(self, sha256: str) -> StoredRow:
         with storage.open_blob(sha256) as stream:
@@ -255,6 +278,13 @@ class _Adding:
             return False
         if one.cells is not None:
             one.cells = self._cells(one.cells)
+        if self.writes:
+            if not one.label:
+                self.left["unlabelled"] += 1
+            return bool(one.label)
+        if self._misfits(one):
+            self.left["misfit"] += 1
+            return False
         if one.label is not None:
             try:
                 stored = self._label(one.label)
@@ -268,6 +298,12 @@ class _Adding:
             self.left["unlabelled"] += 1
             return False
         return True
+
+    def _misfits(self, one: Live) -> bool:
+        """Whether there are not as many tags as words."""
+        if self.version.dataset.task != TOKENS_TASK or one.label is None:
+            return False
+        return len((one.text or "").split()) != len(one.label.split())
 
     def _is_alike(self, one: Live) -> bool:
         version = self.version
@@ -302,6 +338,8 @@ class _Adding:
         version = self.version
         if version.input_column in ("image", "audio"):
             one.sha256 = hashlib.sha256(row[version.input_column]).hexdigest()
+        elif self.writes:
+            one.text = row["prompt"] if self.has_prompts else _asked(row["text"])
         elif version.input_column == "text":
             one.text = row["text"]
         else:
@@ -334,9 +372,12 @@ class _Adding:
         reasons = {
             "known": "are in the dataset already, or came twice",
             "empty": "hold no input",
-            "unlabelled": "have no label, and there is no teacher to ask",
+            "unlabelled": "have neither a label nor an answer of the teacher"
+            if self.writes
+            else "have no label, and there is no teacher to ask",
             "unknown_label": "have a label that the dataset does not know",
             "unlike": "do not look like its rows",
+            "misfit": "have more or fewer tags than words",
         }
         why = [f"{self.left[name]} {words}" for name, words in reasons.items() if self.left[name]]
         told = f" ({'; '.join(why)})" if why else ""
@@ -344,6 +385,18 @@ class _Adding:
             f"Only {usable} of {seen} live rows can be used{told}; at least "
             f"{self.options['least']} are wanted. Wait until more came."
         )
+
+
+def _is_chat(text: str | None) -> bool:
+    return not text or conversations.messages(text) is not None
+
+
+def _asked(text: str | None) -> str:
+    """What a chat says before its last answer, as a monitor is sent it."""
+    said = conversations.messages(text or "") or []
+    if said and said[-1]["role"] == "assistant":
+        said = said[:-1]
+    return json.dumps(said, ensure_ascii=False)
 
 
 def _until(options: Mapping[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from projects.ingest.formats import TEST, TRAIN, UNLABELLED, VALIDATION
+from projects.ingest.formats import GENERATION_TASK, TEST, TRAIN, UNLABELLED, VALIDATION
 from training.models import Monitor, MonitorWindow
 from training.operations import live_parts
 
@@ -74,7 +74,8 @@ def read(
     `slices` which come first."""
     found = Read()
     foreign = _foreign(monitor, since)
-    answers = monitor.task not in UNLABELLED  # else rows hold neighbours, of models of vectors
+    # Rows of models of vectors hold neighbours, which answer nothing.
+    answers = monitor.task not in UNLABELLED or monitor.task == GENERATION_TASK
     for row in live_parts.rows(monitor, since=since, until=until, slices=slices):
         found.seen += 1
         one = _live(row, seed)

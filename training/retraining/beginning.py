@@ -10,7 +10,7 @@ from django.db.models import Exists, Max, OuterRef
 from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid
-from projects.ingest.formats import UNLABELLED
+from projects.ingest.formats import GENERATION_TASK, UNLABELLED
 from projects.models import ModelVersion, Project, User
 from training.engine.alerting import FIRING, RECOVERING
 from training.models import Incident, Monitor, Retraining, Run, SignalAlert
@@ -22,7 +22,7 @@ from training.worker import dispatch
 JOB = "training.advance_retraining"
 #: What an incident must be about, beside inputs that look different (also to the model: `vector`).
 EVIDENCE = frozenset(
-    {"agreement", "accuracy", "whose_fault", "error_stream", "disagreement_stream"}
+    {"agreement", "accuracy", "span_f1", "whose_fault", "error_stream", "disagreement_stream"}
 )
 QUALITY = "quality."
 #: Tasks whose live rows hold nothing that could be right or wrong.
@@ -142,6 +142,12 @@ def refusal(monitor: Monitor) -> str:
     if champion is None:
         what = monitor.external or "its model"
         return f"{monitor} watches {what}, which is served elsewhere: there is nothing to train."
+    if champion.model.task == GENERATION_TASK:
+        return (
+            f"{champion.reference} writes texts, and no gate here tells whether the next "
+            "one writes better. Add the rows of a window, with their right answers, to its "
+            "dataset, and launch its run again with that version."
+        )
     if champion.model.task in UNTAUGHT:
         return f"Live rows of {champion.model.task} have no labels that a student could learn."
     if run_of(champion) is None:

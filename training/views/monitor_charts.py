@@ -78,6 +78,24 @@ def accuracy(monitor: Monitor, found: Stretch) -> JSON:
     return _chart("monitor-accuracy", "Accuracy", drawn) | {"caveat": caveat}
 
 
+def alike(monitor: Monitor, found: Stretch) -> JSON:
+    """Of answers that may be right in part."""
+    known = [(at, one.facts["overlap"]) for at, one in _with(found, "overlap")]
+    teacher, label = (
+        [
+            Share(at, told[name]["value"], rows=told[name]["rows"])
+            for at, told in known
+            if told.get(name)
+        ]
+        for name in ("agreement", "accuracy")
+    )
+    before = (monitor.reference or {}).get("overlap") or {}
+    usual = (before.get("agreement" if teacher else "accuracy") or {}).get("value")
+    return _chart(
+        "monitor-alike", "How alike answers are", drift_series.alike(teacher, label, usual)
+    )
+
+
 def calibration_error(monitor: Monitor, found: Stretch) -> JSON:
     told = [
         Share(at, one.facts["calibration_error"], rows=one.facts.get("rows_with_label"))

@@ -61,6 +61,8 @@ def _charts(monitor: Monitor, found: Stretch) -> list[JSON]:
         made.append(charts.agreement(monitor, found))
     if charts.knows(found, "accuracy", "estimated_accuracy"):
         made.append(charts.accuracy(monitor, found))
+    if charts.knows(found, "overlap"):
+        made.append(charts.alike(monitor, found))
     if charts.knows(found, "calibration_error"):
         made.append(charts.calibration_error(monitor, found))
     return charts.with_marks(made, found)
