@@ -18,5 +18,6 @@ urlpatterns = [
     path("metrics", telemetry.metrics, name="metrics"),
     path("admin/", admin.site.urls),
     path("", include("projects.urls")),
+    path("", include("projects.ways_in_urls")),
     path("", include("training.urls")),
 ]

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from projects.models import ApiToken, Role, User
-from projects.services import accounts
+from projects.services import accounts, guesses
 
 
 class SignInForm(forms.Form):
@@ -29,6 +29,7 @@ class SignInForm(forms.Form):
         super().__init__(data)
         self.request = request
         self.user: User | None = None
+        self.refused: guesses.TooMany | None = None
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
@@ -36,9 +37,13 @@ class SignInForm(forms.Form):
             user = authenticate(
                 self.request, username=cleaned["username"], password=cleaned["password"]
             )
+            self.refused = guesses.refused(self.request)
+            if self.refused is not None:
+                raise forms.ValidationError(self.refused.detail)
             if not isinstance(user, User):
                 # One answer for unknown, inactive and mistyped; the hasher ran in every case.
                 raise forms.ValidationError("This username and password do not match.")
+            guesses.right(self.request, cleaned["username"])
             self.user = user
         return cleaned
 
@@ -155,3 +160,16 @@ class MemberForm(forms.Form):
 
 class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
+class InvitationForm(forms.Form):
+    email = forms.CharField(
+        label="E-mail",
+        max_length=254,
+        required=False,
+        widget=forms.EmailInput({"autocomplete": "off", "id": "invitation-email"}),
+    )
+    role = forms.ChoiceField(
+        choices=[(role.value, role.label) for role in Role],
+        widget=forms.Select({"id": "invitation-role"}),
+    )
+
+

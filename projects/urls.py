@@ -14,6 +14,7 @@ from projects.views import (
     feedback,
     notifications,
     projects,
+    invitations,
     prompts,
     reviews,
 )
@@ -28,8 +29,15 @@ urlpatterns: list[URLPattern] = [
     path("account/password/", accounts.change_password, name="change_password"),
     path("account/tokens/", accounts.tokens, name="tokens"),
     path("account/tokens/<int:pk>/revoke/", accounts.token_revoke, name="token_revoke"),
+    path("invitations/", invitations.invitation, name="invitation"),
+    path("invitations/<str:token>/", invitations.invitation_link, name="invitation_link"),
     path("projects/new/", projects.project_new, name="project_new"),
     path("p/<slug:project_slug>/settings/", projects.project_settings, name="project_settings"),
+    path("account/browsers/", accounts.sessions_list, name="sessions"),
+    path("account/browsers/<int:pk>/end/", accounts.session_end, name="session_end"),
+    path(
+        "account/browsers/end-others/", accounts.sessions_end_others, name="sessions_end_others"
+    ),
     path("p/<slug:project_slug>/settings/members/", projects.member_add, name="member_add"),
     path(
         "p/<slug:project_slug>/settings/members/<str:username>/role/",
@@ -37,6 +45,21 @@ urlpatterns: list[URLPattern] = [
         name="member_change",
     ),
     path(
+    path(
+        "p/<slug:project_slug>/settings/invitations/",
+        invitations.invitation_new,
+        name="invitation_new",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/invitations/<int:pk>/renew/",
+        invitations.invitation_renew,
+        name="invitation_renew",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/invitations/<int:pk>/revoke/",
+        invitations.invitation_revoke,
+        name="invitation_revoke",
+    ),
         "p/<slug:project_slug>/settings/members/<str:username>/remove/",
         projects.member_remove,
         name="member_remove",

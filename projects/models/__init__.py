@@ -4,6 +4,7 @@ from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.event import Event
 from projects.models.feedback import Feedback
+from projects.models.guess import Guess
 from projects.models.invitation import Invitation
 from projects.models.pending import PendingEdits
 from projects.models.people import ApiToken, IdempotencyKey, SignInLink, User
@@ -36,6 +37,7 @@ __all__ = [
     "Event",
     "Favourite",
     "Feedback",
+    "Guess",
     "IdempotencyKey",
     "Invitation",
     "Membership",

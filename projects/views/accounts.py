@@ -1,13 +1,18 @@
 """Signing in and out, and a person's own account."""
 
 from django.contrib import messages
-from django.contrib.auth import login, logout, update_session_auth_hash
+from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import (
+    require_GET,
+    require_http_methods,
+    require_POST,
+    require_safe,
+)
 
 from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
@@ -18,7 +23,6 @@ from projects.permissions import person
 from projects.services import accounts
 
 HOME = "training:home"
-BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -33,10 +37,14 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return redirect(after)
     form = SignInForm(request.POST or None, request=request)
     if form.is_valid() and form.user is not None:
-        login(request, form.user, backend=BACKEND)
-        return redirect(after)
-    context = {"form": form, "next": after, "title": "Sign in"}
-    return render(request, "projects/sign_in.html", context)
+        username = form.cleaned_data["username"]
+        return ways_in.enter(
+            request, user=form.user, after=after, how="password", username=username
+        )
+    response = _sign_in_page(request, form, after, status=429 if form.refused else 200)
+    if form.refused:
+        response.headers["Retry-After"] = str(form.refused.retry_after)
+    return response
 
 
 @login_not_required
@@ -49,16 +57,21 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
         if request.user.is_authenticated:  # the same link, opened a second time
             return redirect(HOME)
         form = SignInForm(request=request)
-        context = {"form": form, "next": resolve_url(HOME), "title": "Sign in", "spent": spent}
-        return render(request, "projects/sign_in.html", context, status=spent.status)
-    login(request, user, backend=BACKEND)
-    response = redirect(HOME)
+        return _sign_in_page(request, form, resolve_url(HOME), status=spent.status, spent=spent)
+    response = ways_in.enter(request, user=user, after=resolve_url(HOME), how="link")
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 @login_not_required  # signing out twice is no reason to sign in
 @require_POST
+def _sign_in_page(
+    request: HttpRequest, form: SignInForm, after: str, *, status: int, **more: object
+) -> HttpResponse:
+    context = {"form": form, "next": after, "title": "Sign in"}
+    return render(request, "projects/sign_in.html", context | more, status=status)
+
+
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     return redirect("projects:sign_in")
@@ -101,6 +114,7 @@ def change_password(request: HttpRequest) -> HttpResponse:
             update_session_auth_hash(request, user)  # this browser stays; all others are out
             messages.success(request, "Your password is changed. Other browsers are signed out.")
             return redirect("projects:account")
+            sessions.note(request)
     context = {
         "form": form,
         "title": "Password",
@@ -113,6 +127,32 @@ def change_password(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @get_or_post
+@never_cache
+@require_safe
+def sessions_list(request: HttpRequest) -> HttpResponse:
+    context = {
+        "sessions": sessions.of(person(request), request),
+        "title": "Browsers",
+        "section": "account",
+        "tab": "sessions",
+    }
+    return render(request, "projects/sessions.html", context)
+
+
+@require_POST
+def session_end(request: HttpRequest, pk: int) -> HttpResponse:
+    sessions.end(user=person(request), pk=pk)
+    messages.success(request, "That browser is signed out.")
+    return redirect("projects:sessions")
+
+
+@require_POST
+def sessions_end_others(request: HttpRequest) -> HttpResponse:
+    many = sessions.end_others(user=person(request), request=request)
+    messages.success(request, f"{many} other browser{'' if many == 1 else 's'} signed out.")
+    return redirect("projects:sessions")
+
+
 def tokens(request: HttpRequest) -> HttpResponse:
     user = person(request)
     form = TokenForm(request.POST or None)

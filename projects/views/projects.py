@@ -8,10 +8,10 @@ from django.views.decorators.http import require_http_methods, require_POST
 from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError, Missing
 from projects import permissions
-from projects.forms import MemberForm, ProjectForm, RoleForm
+from projects.forms import InvitationForm, MemberForm, ProjectForm, RoleForm
 from projects.models import Project, Role, User
 from projects.permissions import person
-from projects.services import projects
+from projects.services import invitations, projects
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -126,15 +126,19 @@ def project_restore(request: HttpRequest, project_slug: str) -> HttpResponse:
 def _settings_page(
     request: HttpRequest, project: Project, form: ProjectForm, member_form: MemberForm
 ) -> HttpResponse:
+    may_change = project.my_role == Role.OWNER and project.archived_at is None
     context = {
         "project": project,
         "form": form,
         "member_form": member_form,
-        "memberships": project.memberships.select_related("user"),
+        "invitation_form": InvitationForm(),
+        "invitations": invitations.waiting(project) if may_change else [],
+        "memberships": project.memberships.filter(user__is_service=False).select_related("user"),
         "roles": Role.choices,
-        "may_change": project.my_role == Role.OWNER and project.archived_at is None,
+        "may_change": may_change,
         "title": "Settings",
         "section": "settings",
+        "tab": "project",
     }
     return render(request, "projects/project_settings.html", context)
 

@@ -13,9 +13,10 @@ class Needs(IntEnum):
     VIEWER = 2
     EDITOR = 3
     OWNER = 4
+    ADMINISTRATOR = 5  # of the installation, whatever the projects
 
 
-PUBLIC, ACCOUNT, VIEWER, EDITOR, OWNER = Needs
+PUBLIC, ACCOUNT, VIEWER, EDITOR, OWNER, ADMINISTRATOR = Needs
 
 READ = {"GET": VIEWER}
 EDIT_FORM = {"GET": EDITOR, "POST": EDITOR}
@@ -63,12 +64,42 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:feedback_list": READ,
     "projects:feedback_promote": EDIT,
     "projects:feedback_delete": EDIT,
+    "projects:sessions": {"GET": ACCOUNT},
+    "projects:session_end": {"POST": ACCOUNT},
+    "projects:sessions_end_others": {"POST": ACCOUNT},
+    "projects:invitation": {"GET": PUBLIC, "POST": PUBLIC},
+    "projects:invitation_link": {"GET": PUBLIC},
+    # Ways in, of django-allauth (projects/ways_in_urls.py)
+    "account_login": {"GET": PUBLIC, "POST": PUBLIC},
+    "mfa_authenticate": {"GET": PUBLIC, "POST": PUBLIC},
+    "account_signup": {"GET": PUBLIC, "POST": PUBLIC},
+    "account_email_verification_sent": {"GET": PUBLIC},
+    "account_confirm_email": {"GET": PUBLIC, "POST": PUBLIC},
+    "account_reset_password": {"GET": PUBLIC, "POST": PUBLIC},
+    "account_reset_password_done": {"GET": PUBLIC},
+    "account_reset_password_from_key": {"GET": PUBLIC, "POST": PUBLIC},
+    "account_reset_password_from_key_done": {"GET": PUBLIC},
+    "account_reauthenticate": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "mfa_reauthenticate": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "mfa_index": {"GET": ACCOUNT},
+    "mfa_activate_totp": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "mfa_deactivate_totp": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "mfa_view_recovery_codes": {"GET": ACCOUNT},
+    "mfa_generate_recovery_codes": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "mfa_download_recovery_codes": {"GET": ACCOUNT},
+    "socialaccount_connections": {"GET": ACCOUNT, "POST": ACCOUNT},
+    "socialaccount_signup": {"GET": PUBLIC, "POST": PUBLIC},
+    "openid_connect_login": {"POST": PUBLIC},
+    "openid_connect_callback": {"GET": PUBLIC},
     "projects:feedback_file": READ,
     # Datasets
     "projects:dataset_list": READ,
     "projects:dataset_new": EDIT_FORM,
     "projects:dataset_mapping": EDIT_FORM,
     "projects:dataset_discard": EDIT,
+    "projects:invitation_new": MANAGE,
+    "projects:invitation_renew": MANAGE,
+    "projects:invitation_revoke": MANAGE,
     "projects:dataset_try_again": EDIT,
     "projects:dataset_detail": READ,
     "projects:dataset_version": READ,

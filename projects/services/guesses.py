@@ -1,0 +1,170 @@
+"""Guessing ends: each try is counted before it is judged, by name and by address.
+
+Counting first is what parallel guesses do not dodge, and counting by name what rotating addresses
+do not. A name counts whether or not somebody has it, so that nothing is told by what is locked. An
+address may try many names (an office is one address), and a browser in which somebody signed in
+before has counts of its own: who guesses a person's password locks neither that person nor the
+office out.
+"""
+
+import hashlib
+import logging
+import math
+import unicodedata
+from datetime import timedelta
+from typing import Any
+
+from axes.handlers.base import AxesHandler
+from django.conf import settings
+from django.core import signing
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from distillhub.lib import visitors
+from distillhub.lib.errors import DomainError
+from projects.models import Guess, User
+
+logger = logging.getLogger(__name__)
+
+KNOWN = "distillhub_known"  # the cookie of a browser in which somebody signed in
+KNOWN_SECONDS = 365 * 86_400
+NAME, ADDRESS, BROWSER, CODE, TOKEN = "name", "address", "browser", "code", "token"
+
+
+class TooMany(DomainError):
+    """Wait before you try again."""
+
+    status, code = 429, "too_many_tries"
+
+    def __init__(self, seconds: int) -> None:
+        self.retry_after = seconds
+        minutes = math.ceil(seconds / 60)
+        wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+        super().__init__(f"There were too many tries. Wait {wait}, then try again.")
+
+
+def take(kind: str, what: object, *, most: int) -> None:
+    """Count one try. Raises TooMany when there were more than `most` within the time."""
+    now, window = timezone.now(), timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
+    row = Guess.objects.filter(key=_key(kind, what))
+    for _ in range(3):
+        with transaction.atomic():
+            # The row stays locked to the end of this transaction: what is read is our own count.
+            done = row.filter(since__gt=now - window).update(count=F("count") + 1)
+            done = done or row.filter(since__lte=now - window).update(count=1, since=now)
+            found = row.first() if done else None
+        if found is None:
+            try:
+                with transaction.atomic():
+                    found = Guess.objects.create(key=_key(kind, what), count=1, since=now)
+            except IntegrityError:  # somebody else was the first
+                continue
+        if found.count > most:
+            raise TooMany(max(1, math.ceil((found.since + window - now).total_seconds())))
+        return
+    raise TooMany(60)
+
+
+def give_back(kind: str, what: object) -> None:
+    """The try was none: it was right."""
+    Guess.objects.filter(key=_key(kind, what), count__gt=0).update(count=F("count") - 1)
+
+
+def forget(kind: str, what: object) -> None:
+    Guess.objects.filter(key=_key(kind, what)).delete()
+
+
+def once(kind: str, what: object) -> bool:
+    """Whether nobody has said so before, for the time that counts are kept."""
+    key = _key(f"{kind} once", what)
+    try:
+        with transaction.atomic():
+            Guess.objects.create(key=key, count=1, since=timezone.now())
+    except IntegrityError:
+        return False
+    return True
+
+
+def forget_old() -> int:
+    """Counts whose time is over."""
+    window = timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
+    return Guess.objects.filter(since__lt=timezone.now() - window).delete()[0]
+
+
+# Passwords ------------------------------------------------------------------------------------
+
+
+def begin(request: HttpRequest, username: str) -> None:
+    """Before a password is looked at. Raises TooMany."""
+    if browser := _browser(request, username):
+        take(BROWSER, browser, most=settings.DISTILLHUB_GUESSES)
+        return
+    if place := visitors.network(visitors.address(request)):
+        take(ADDRESS, place, most=settings.DISTILLHUB_GUESSES_OF_ADDRESS)
+    take(NAME, _plain(username), most=settings.DISTILLHUB_GUESSES)
+
+
+def right(request: HttpRequest, username: str) -> None:
+    """The password was right: this was no guess."""
+    if browser := _browser(request, username):
+        forget(BROWSER, browser)
+        return
+    if place := visitors.network(visitors.address(request)):
+        give_back(ADDRESS, place)
+    forget(NAME, _plain(username))
+
+
+def know(response: HttpResponse, user: User) -> None:
+    """Let this browser have counts of its own from now on."""
+    known = signing.dumps([user.pk, get_random_string(16)], salt=KNOWN)
+    response.set_cookie(
+        KNOWN,
+        known,
+        max_age=KNOWN_SECONDS,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+class Handler(AxesHandler):  # type: ignore[misc]
+    """What django-axes asks before each password, whoever calls `authenticate`."""
+
+    def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
+        username = str((credentials or {}).get("username") or "")
+        try:
+            begin(request, username)
+        except TooMany as refused:
+            request.refused = refused  # type: ignore[attr-defined]
+            logger.warning("Sign-in refused after too many tries, from %s.", _place(request))
+            return False
+        return True
+
+
+def refused(request: HttpRequest) -> TooMany | None:
+    """Why `authenticate` said no without a look at the password."""
+    return getattr(request, "refused", None)
+
+
+def _browser(request: HttpRequest, username: str) -> str:
+    """Its name, if this person signed in with it before."""
+    try:
+        pk, name = signing.loads(request.COOKIES.get(KNOWN, ""), salt=KNOWN, max_age=KNOWN_SECONDS)
+    except (signing.BadSignature, ValueError):
+        return ""
+    return str(name) if User.objects.filter(pk=pk, username=username).exists() else ""
+
+
+def _place(request: HttpRequest) -> str:
+    return visitors.address(request) or "an unknown address"
+
+
+def _plain(username: str) -> str:
+    return unicodedata.normalize("NFKC", username).casefold().strip()
+
+
+def _key(kind: str, what: object) -> str:
+    return hashlib.sha256(f"{kind}\n{what}".encode()).hexdigest()
