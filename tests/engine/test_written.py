@@ -16,7 +16,8 @@ import pytest
 from tests.engine import jobs, writings
 from tests.engine.test_inference_log import NOW, row
 from training.engine.errors import DataError
-from training.engine.watching import job, written
+from training.engine.watching import canaries, job, written
+from training.engine.watching.baseline import Baseline
 from training.engine.watching.writers import Writer
 
 JSON = dict[str, Any]
@@ -195,3 +196,12 @@ def test_a_network_writes_the_same_to_a_prompt_whatever_stands_beside_it(tmp_pat
     assert not (vectors[[0, 2]] != vectors[[0, 2]]).any()
     assert (vectors[1] != vectors[1]).all()
     assert writer.vectors([None]) is None
+
+
+def test_what_a_service_wrote_to_the_reference_is_compared_by_words() -> None:
+    rows = pa.table({"id": ["a", "b", "c"], "prediction": ["It is.", "no way", None]})
+    bare = Baseline.none(task=written.TASK, labels=[], reads="text", slices=[])
+    found = canaries.told_of(bare, rows, {"a": "it is", "b": "no", "c": "x"}).sums
+    assert (found.tallies["agreement"].rows, found.tallies["agreement"].share) == (2, 0.5)
+    assert found.overlaps["agreement"].value == pytest.approx((1 + 2 / 3) / 2)
+    assert found.faults.rows == 0

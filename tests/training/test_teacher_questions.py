@@ -286,3 +286,39 @@ def test_a_teacher_that_was_changed_is_not_asked_for_the_one_before(
     assert failed.error["code"] == "gone"
     assert bytes(failed.body) == b""
     assert not service.seen
+
+
+def test_a_service_writes_what_it_would_have_answered(project: Project, service: Service) -> None:
+    service.answer = lambda body: f"Well: {prompt_of(body)[-3:]}"
+    version = teacher(project, service)
+    version.model.task = "text-generation"
+    version.model.save()
+    monitor = monitors.create(
+        project=project,
+        asked={
+            "name": "live",
+            "model": {"external": "writer", "task": "text-generation", "labels": []},
+            "reference": {"traffic": {"hours": 1}},
+            "window": {"rows": 20},
+            "teacher": keyed(version, KEY).reference,
+            "teacher_sample_rate": 1,
+            "teacher_daily": 5000,
+        },
+        by=project.created_by,
+    )
+    chat = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "say 7"}]
+    told: list[Any] = [
+        {"id": f"r{at}", "time": BEGAN.isoformat(), "prediction": f"well: y {at}", **given}
+        for at, given in enumerate([{"input": f"say {at}"} for at in range(7)] + [{"input": chat}])
+    ]
+    send(monitor, told)
+    look(monitor)
+    carried_out(monitor, "rows")
+    assert sorted(prompt_of(one)[:5] for one in service.seen) == ["say 0", *(
+        f"say {at}" for at in range(1, 8)
+    )]  # fmt: skip
+    assert any("be brief" in str(one["messages"]) for one in service.seen)
+    next_look(monitor)
+    (window,) = monitor.windows.all()
+    assert window.facts["agreement"] == window.facts["agreement"] | {"value": 1, "rows": 8}
+    assert window.facts["overlap"]["agreement"]["value"] == 1
