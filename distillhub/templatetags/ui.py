@@ -16,6 +16,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from distillhub.lib.markdown import render as markdown_of
+
 register = template.Library()
 
 MARKUP = {ord(sign): f"\\u{ord(sign):04X}" for sign in "<>&"}
@@ -177,6 +179,12 @@ def bounded(said: str, version: Any) -> str:
     """A size of a model with the words that it is a bound, where nobody knows it better yet."""
     bound = said != NOTHING and getattr(version, "is_upper_bound", False)
     return f"at most {said}" if bound else said
+
+
+@register.filter
+def markdown(text: str) -> SafeString:
+    """What people write in notes, as HTML that the page may hold."""
+    return markdown_of(text, highest=3)
 
 
 @register.filter

@@ -278,6 +278,7 @@ _ALL = (
          "version.", _REVIEW),
     Kind("comment.created", "", "Somebody said something about a run, a dataset version, ...",
          _COMMENT),
+    Kind("comment.changed", "", "Somebody mentions further members in a comment.", _COMMENT),
     Kind("comment.changed", "", "Its words changed.", _COMMENT),
     Kind("report.published", "report", "Its public link was made.", _REPORT),
     Kind("webhook.turned_off", "webhook", "It failed for five days, or its receiver answered 410.",

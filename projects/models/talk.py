@@ -36,7 +36,7 @@ class Favourite(models.Model):
     """What a person keeps at hand; an empty subject with kind `project` is the project itself."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="favourites")
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="favourites")
     subject_kind = models.CharField(max_length=30)
     subject = models.CharField(max_length=300, blank=True)
     title = models.CharField(

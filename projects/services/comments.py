@@ -100,7 +100,7 @@ def add(*, project: Project, subject: Subject, text: str, by: User) -> Comment:
         project=project, subject_kind=subject.kind, subject=subject.reference, text=said, by=by
     )
     made.mentions.set(mentioned)
-    _tell(made, subject, mentioned, kind="comment.created", by=by)
+    _tell(project, subject, made.pk, said, mentioned, kind="comment.created", by=by)
     return made
 
 
@@ -124,8 +124,15 @@ def edit(*, comment: Comment, text: str, by: User) -> Comment:
         subject = subjects.find(
             project=comment.project, kind=comment.subject_kind, reference=comment.subject
         )
-        _tell(comment, subject, further, kind="comment.changed", by=by)
+        _tell(comment.project, subject, comment.pk, said, further, kind="comment.changed", by=by)
     return comment
+
+
+def tell_of(*, project: Project, subject: Subject, comment_id: int, text: str, by: User) -> None:
+    """Of what is said elsewhere than here, such as in the history of an incident. In the
+    transaction that keeps it. Raises Invalid."""
+    mentioned = mentions(project=project, text=text)
+    _tell(project, subject, comment_id, text, mentioned, kind="comment.created", by=by)
 
 
 @transaction.atomic
@@ -216,12 +223,19 @@ def _endings(name: str) -> list[str]:
 
 
 def _tell(
-    comment: Comment, subject: Subject, mentioned: list[User], *, kind: str, by: User
+    project: Project,
+    subject: Subject,
+    comment_id: int,
+    text: str,
+    mentioned: list[User],
+    *,
+    kind: str,
+    by: User,
 ) -> None:
-    excerpt = comment.text[:EXCERPT]
+    excerpt = text[:EXCERPT]
     first = " ".join(excerpt.split())[:200]
     events.tell(
-        project=comment.project,
+        project=project,
         kind=kind,
         subject_kind=subject.kind,
         subject=subject.reference,
@@ -229,7 +243,7 @@ def _tell(
         sentence=f"{by.display_name} said of {subject.said}: {first}",
         by=by,
         data={
-            "comment": comment.pk,
+            "comment": comment_id,
             "text": excerpt,
             "mentions": [person.username for person in mentioned],
         },

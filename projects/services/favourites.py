@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Count, Exists, FilteredRelation, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from distillhub.lib.errors import Conflict, Missing
@@ -24,6 +24,15 @@ ICONS = {
     "model": "box",
     "monitor": "heart-rate-monitor",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A project as the switcher names it."""
+
+    pk: int
+    slug: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +106,12 @@ def forget_of(*, user: User, project: Project) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AtHand:
-    """What every page shows of a person: how many notifications are unread, and the favourites."""
+    """What every page shows of a person: the projects to switch to, the favourites, and how many
+    notifications are unread."""
 
-    unread: int
+    projects: list[Place]
     favourites: list[Kept]
+    unread: int
 
     @property
     def keys(self) -> set[str]:
@@ -109,35 +120,29 @@ class AtHand:
 
 
 def at_hand(*, user: User) -> AtHand:
-    """One query."""
-    memberships = Membership.objects.filter(user=user.pk, project=OuterRef("favourites__project"))
+    """One query: a row for each project and each favourite in it."""
     seen = notifications.listed(user=user, unread=True).order_by().values("user")
     rows: Any = (
-        User.objects.filter(pk=user.pk)
+        Project.objects.visible_to(user)
+        .active()
         .annotate(
+            mine=FilteredRelation("favourites", condition=Q(favourites__user=user.pk)),
             unread=Coalesce(Subquery(seen.annotate(count=Count("pk")).values("count")), 0),
-            is_member=Exists(memberships),
         )
-        .order_by("-favourites__pk")
+        .order_by("name", "pk")
         .values_list(
-            "unread",
-            "is_member",
-            "favourites__project__archived_at",
-            "favourites__pk",
-            "favourites__subject_kind",
-            "favourites__subject",
-            "favourites__title",
-            "favourites__project__slug",
-            "favourites__project__name",
+            *("unread", "pk", "slug", "name"),
+            *("mine__pk", "mine__subject_kind", "mine__subject", "mine__title"),
         )
     )
-    unread, kept = 0, []
-    for unread, is_member, archived_at, *one in rows:  # noqa: B007 - the same in every row
-        if is_member and archived_at is None:
-            pk, kind, reference, title, slug, project = one
-            called = project if kind == "project" else title or reference
-            kept.append(Kept(pk, kind, reference, called, slug, project))
-    return AtHand(unread, kept)
+    unread, places, kept = 0, {}, []
+    for unread, pk, slug, name, mine, kind, reference, title in rows:  # noqa: B007 - in every row
+        places[pk] = Place(pk, slug, name)
+        if mine is not None:
+            called = name if kind == "project" else title or reference
+            kept.append(Kept(mine, kind, reference, called, slug, name))
+    kept.sort(key=lambda one: -one.id)
+    return AtHand(list(places.values()), kept, unread)
 
 
 def _memberships(project: str) -> QuerySet[Membership]:

@@ -7,7 +7,7 @@ from django.utils.text import slugify
 
 from distillhub.lib.errors import Conflict, Forbidden, Invalid, Missing
 from projects.models import Membership, Project, Role, User
-from projects.services import events
+from projects.services import events, favourites
 
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 2000
@@ -135,6 +135,7 @@ def remove_member(*, project: Project, user: User, by: User) -> None:
     said = "They left." if user.pk == by.pk else f"Removed by {by.display_name}."
     tell_of_member(membership, "removed", said, by=by, before=membership.role)
     membership.delete()
+    favourites.forget_of(user=user, project=project)
 
 
 def tell_of_member(

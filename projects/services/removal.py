@@ -9,6 +9,7 @@ from django.db.models import ProtectedError
 
 from distillhub.lib.errors import Conflict
 from projects.models import Dataset, DatasetVersion, User
+from projects.services import subjects
 
 NAMED = 5  # of those who use it
 
@@ -36,7 +37,7 @@ def delete_version(*, version: DatasetVersion, by: User) -> Removed:
         freed = freed_by([version])
         _delete(version)
         if not dataset.versions.exists():
-            dataset.delete()
+            _delete_dataset(dataset)
         elif version.number > dataset.last_deleted_version:
             dataset.last_deleted_version = version.number
             dataset.save(update_fields=["last_deleted_version"])
@@ -53,7 +54,7 @@ def delete_dataset(*, dataset: Dataset, by: User) -> Removed:
         freed = freed_by(versions)
         for version in versions:
             _delete(version)
-        locked.delete()
+        _delete_dataset(locked)
     return Removed(len(versions), freed)
 
 
@@ -79,6 +80,11 @@ def _files(version: DatasetVersion) -> dict[str, int]:
     return found
 
 
+def _delete_dataset(dataset: Dataset) -> None:
+    dataset.delete()
+    subjects.forget(project=dataset.project, kind="dataset", reference=dataset.name)
+
+
 def _delete(version: DatasetVersion) -> None:
     waiting = [
         one.reference
@@ -89,10 +95,12 @@ def _delete(version: DatasetVersion) -> None:
     ]
     if waiting:
         raise _in_use(version, waiting)
+    dataset = version.dataset
     try:
         version.delete()
     except ProtectedError as error:
         raise _in_use(version, sorted({str(one) for one in error.protected_objects})) from None
+    subjects.forget(project=dataset.project, kind="dataset_version", reference=version.reference)
 
 
 def _in_use(version: DatasetVersion, by: list[str]) -> InUse:

@@ -141,10 +141,13 @@ def link(*, slug: str, kind: str, reference: str) -> str:
     return f"{settings.SITE_URL.rstrip('/')}{path(slug=slug, kind=kind, reference=reference)}"
 
 
-def renamed(*, project: Project, kind: str, reference: str, title: str) -> None:
-    """Whoever keeps it at hand knows it by its new name."""
+def renamed(
+    *, project: Project, kind: str, reference: str, title: str, now: str | None = None
+) -> None:
+    """Whoever keeps it at hand knows it by its new name; `now` is its reference, where that is a
+    name and changed with it."""
     kept = Favourite.objects.filter(project=project, subject_kind=kind, subject=reference)
-    kept.update(title=title[:300])
+    kept.update(title=title[:300], subject=reference if now is None else now)
 
 
 def forget(*, project: Project, kind: str, reference: str) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from projects.services import comments, subjects
 from training.engine.alerting import MUTED, OK, SEVERITIES, Alert
 from training.models import Incident, Monitor, SignalAlert
 from training.worker import alert_messages, incident_words
@@ -90,11 +91,18 @@ def snooze(*, incident: Incident, until: datetime | None, by: User) -> Incident:
 
 
 def comment(*, incident: Incident, text: Any, by: User) -> Incident:
-    """Also of one that is closed. Raises Invalid."""
+    """Also of one that is closed. Members that are mentioned hear of it. Raises Invalid."""
     said = text.strip() if isinstance(text, str) else ""
     if not 1 <= len(said) <= LONGEST_COMMENT:
         raise _wrong("text", f"A comment has 1 to {LONGEST_COMMENT} characters.")
-    made.tell(incident, "comment", said, by=by)
+    with transaction.atomic():
+        kept = made.tell(incident, "comment", said, by=by)
+        subject = subjects.find(
+            project=incident.project, kind="incident", reference=str(incident.number)
+        )
+        comments.tell_of(
+            project=incident.project, subject=subject, comment_id=kept.pk, text=said, by=by
+        )
     return _again(incident)
 
 

@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 
 from distillhub.lib.errors import Conflict, Missing
 from projects.models import ModelVersion, Project, User
+from projects.services import subjects
 from training.models import Monitor
 from training.services import monitor_health, monitor_settings
 from training.worker import following
@@ -82,6 +83,7 @@ def edit(*, monitor: Monitor, asked: Any, by: User) -> Monitor:
         changed = {key: new for key, new in columns.items() if getattr(monitor, key) != new}
         if not changed:
             return monitor
+        before = monitor.name
         for key, value in changed.items():
             setattr(monitor, key, value)
         try:
@@ -89,6 +91,14 @@ def edit(*, monitor: Monitor, asked: Any, by: User) -> Monitor:
                 monitor.save(update_fields=list(changed))
         except IntegrityError:
             raise _taken(monitor.name) from None
+        if monitor.name != before:
+            subjects.renamed(
+                project=monitor.project,
+                kind="monitor",
+                reference=before,
+                title=monitor.name,
+                now=monitor.name,
+            )
         if REFITS & set(changed):
             following.ask_anew(monitor, by, "edited", f"{by.username} changed {_named(changed)}.")
         else:
@@ -121,6 +131,7 @@ def remove(*, monitor: Monitor) -> None:
         list(monitor.looks.select_for_update().order_by("pk").values_list("pk"))
         list(Monitor.objects.select_for_update().filter(pk=monitor.pk).values_list("pk"))
         monitor.delete()
+        subjects.forget(project=monitor.project, kind="monitor", reference=monitor.name)
 
 
 def _switch(monitor: Monitor, paused: bool, what: str, sentence: str) -> Monitor:

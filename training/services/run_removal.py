@@ -9,6 +9,7 @@ from django.db.models import Aggregate, Count, OuterRef, Q, QuerySet, Subquery, 
 
 from distillhub.lib.errors import Conflict
 from projects.models import Project
+from projects.services import subjects
 from training.models import Artifact, MetricSeries, Run
 from training.services import metrics
 
@@ -69,3 +70,5 @@ def delete(*, run: Run) -> None:
         project.save(update_fields=["last_deleted_run"])
         metrics.detach(rows)
         rows.delete()
+        for one in gone:
+            subjects.forget(project=project, kind="run", reference=str(one.number))

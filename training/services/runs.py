@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from projects.services import subjects
 from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
@@ -406,6 +407,9 @@ def edit(
         raise Invalid(next(iter(faults.values()))[0], fields=faults)
     if changed:
         run.save(update_fields=changed)
+    if name is not None:
+        number = str(run.number)
+        subjects.renamed(project=run.project, kind="run", reference=number, title=run.name)
     return run
 
 

@@ -13,6 +13,7 @@ from django.db.models import Max
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
+from projects.services import subjects
 from training.models import Run, Study
 from training.services import runs, scores, sweeps
 from training.services.study_kinds import KINDS, label_of
@@ -125,6 +126,8 @@ def edit(*, study: Study, name: str | None = None, notes: str | None = None) -> 
     if faults:
         raise Invalid(next(iter(faults.values()))[0], fields=faults)
     study.save(update_fields=["name", "notes"])
+    number = str(study.number)
+    subjects.renamed(project=study.project, kind="study", reference=number, title=study.name)
     return study
 
 
