@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "distillhub.lib.http.RefuseNulInFormsMiddleware",
     "distillhub.lib.http.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -108,9 +109,9 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "distillhub.lib.readiness.away",
                 "projects.views.favourites.at_hand",
+                "projects.services.sign_in.ways_in",
             ],
             "builtins": ["distillhub.templatetags.ui"],
-                "projects.services.sign_in.ways_in",
         },
     },
 ]
@@ -200,8 +201,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 
-# Queue ----------------------------------------------------------------------------------------
-# A message is only a wake-up call; the row of a run owns the run (docs/architecture.md).
 # The flows are django-allauth's, the pages ours, and guesses are counted before they are tried, by
 # django-axes' rules and a handler of our own (docs/decisions/0034-accounts.md).
 AUTHENTICATION_BACKENDS = [
@@ -290,6 +289,8 @@ MFA_TOTP_ISSUER = "DistillHub"
 MFA_TOTP_TOLERANCE = 1  # codes of the 30 seconds before and after are good, too
 MFA_ALLOW_UNVERIFIED_EMAIL = not _email_set
 
+# Queue ----------------------------------------------------------------------------------------
+# A message is only a wake-up call; the row of a run owns the run (docs/architecture.md).
 
 REDIS_URL = env.text("REDIS_URL")
 if REDIS_URL:
@@ -491,6 +492,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": [
         "rest_framework.permissions.IsAuthenticated",
         "projects.api.authentication.TokenScopeAllows",
+        "projects.api.authentication.TokenProjectAllows",
     ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["distillhub.lib.rest.SafeJSONParser"],
@@ -620,6 +622,11 @@ LOGGING = {
         },
     },
 }
+
+# Traces are for whom these name; the rest of OpenTelemetry's variables it reads itself.
+DISTILLHUB_TRACES = not env.boolean("OTEL_SDK_DISABLED", False) and bool(
+    env.text("OTEL_EXPORTER_OTLP_ENDPOINT") or env.text("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+)
 
 # Who may read /metrics: whoever has the token, or is connected from one of these networks.
 METRICS_TOKEN = env.text("METRICS_TOKEN")

@@ -158,8 +158,6 @@ class MemberForm(forms.Form):
     role = forms.ChoiceField(choices=[(role.value, role.label) for role in Role])
 
 
-class RoleForm(forms.Form):
-    role = forms.ChoiceField(choices=Role.choices)
 class InvitationForm(forms.Form):
     email = forms.CharField(
         label="E-mail",
@@ -173,3 +171,5 @@ class InvitationForm(forms.Form):
     )
 
 
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Role.choices)

@@ -2,6 +2,8 @@ from django.urls import URLPattern, path
 
 from projects.views import (
     accounts,
+    activity,
+    audit,
     comments,
     completions,
     dataset_changes,
@@ -12,11 +14,13 @@ from projects.views import (
     datasets,
     favourites,
     feedback,
+    invitations,
     notifications,
     projects,
-    invitations,
     prompts,
     reviews,
+    tokens,
+    webhooks,
 )
 
 app_name = "projects"
@@ -25,26 +29,22 @@ urlpatterns: list[URLPattern] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
     path("sign-in/link/<str:token>/", accounts.sign_in_link, name="sign_in_link"),
     path("sign-out/", accounts.sign_out, name="sign_out"),
-    path("account/", accounts.account, name="account"),
-    path("account/password/", accounts.change_password, name="change_password"),
-    path("account/tokens/", accounts.tokens, name="tokens"),
-    path("account/tokens/<int:pk>/revoke/", accounts.token_revoke, name="token_revoke"),
     path("invitations/", invitations.invitation, name="invitation"),
     path("invitations/<str:token>/", invitations.invitation_link, name="invitation_link"),
-    path("projects/new/", projects.project_new, name="project_new"),
-    path("p/<slug:project_slug>/settings/", projects.project_settings, name="project_settings"),
+    path("account/", accounts.account, name="account"),
+    path("account/password/", accounts.change_password, name="change_password"),
     path("account/browsers/", accounts.sessions_list, name="sessions"),
     path("account/browsers/<int:pk>/end/", accounts.session_end, name="session_end"),
     path(
         "account/browsers/end-others/", accounts.sessions_end_others, name="sessions_end_others"
     ),
-    path("p/<slug:project_slug>/settings/members/", projects.member_add, name="member_add"),
-    path(
-        "p/<slug:project_slug>/settings/members/<str:username>/role/",
-        projects.member_change,
-        name="member_change",
-    ),
-    path(
+    path("account/tokens/", accounts.tokens, name="tokens"),
+    path("account/tokens/<int:pk>/revoke/", accounts.token_revoke, name="token_revoke"),
+    path("account/tokens/<int:pk>/rotate/", tokens.token_rotate, name="token_rotate"),
+    path("audit/", audit.audit_log, name="audit"),
+    path("audit/export/", audit.audit_export, name="audit_export"),
+    path("projects/new/", projects.project_new, name="project_new"),
+    path("p/<slug:project_slug>/settings/", projects.project_settings, name="project_settings"),
     path(
         "p/<slug:project_slug>/settings/invitations/",
         invitations.invitation_new,
@@ -60,15 +60,74 @@ urlpatterns: list[URLPattern] = [
         invitations.invitation_revoke,
         name="invitation_revoke",
     ),
+    path("p/<slug:project_slug>/settings/members/", projects.member_add, name="member_add"),
+    path(
+        "p/<slug:project_slug>/settings/members/<str:username>/role/",
+        projects.member_change,
+        name="member_change",
+    ),
+    path(
         "p/<slug:project_slug>/settings/members/<str:username>/remove/",
         projects.member_remove,
         name="member_remove",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/tokens/", tokens.project_tokens, name="project_tokens"
+    ),
+    path(
+        "p/<slug:project_slug>/settings/tokens/<int:token_id>/revoke/",
+        tokens.project_token_revoke,
+        name="project_token_revoke",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/tokens/<int:token_id>/rotate/",
+        tokens.project_token_rotate,
+        name="project_token_rotate",
+    ),
+    path("p/<slug:project_slug>/settings/audit/", audit.project_audit, name="project_audit"),
+    path(
+        "p/<slug:project_slug>/settings/audit/export/",
+        audit.project_audit_export,
+        name="project_audit_export",
     ),
     path(
         "p/<slug:project_slug>/settings/archive/", projects.project_archive, name="project_archive"
     ),
     path(
         "p/<slug:project_slug>/settings/restore/", projects.project_restore, name="project_restore"
+    ),
+    path("p/<slug:project_slug>/activity/", activity.activity, name="activity"),
+    path("p/<slug:project_slug>/settings/webhooks/", webhooks.webhook_list, name="webhook_list"),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/",
+        webhooks.webhook_detail,
+        name="webhook_detail",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/test/",
+        webhooks.webhook_test,
+        name="webhook_test",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/rotate/",
+        webhooks.webhook_rotate,
+        name="webhook_rotate",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/delete/",
+        webhooks.webhook_delete,
+        name="webhook_delete",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/redeliver/",
+        webhooks.webhook_redeliver,
+        name="webhook_redeliver",
+    ),
+    path(
+        "p/<slug:project_slug>/settings/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/"
+        "redeliver/",
+        webhooks.delivery_redeliver,
+        name="delivery_redeliver",
     ),
     path("account/notifications/", notifications.notification_rules, name="notification_rules"),
     path("notifications/", notifications.notification_list, name="notification_list"),

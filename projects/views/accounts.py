@@ -20,7 +20,8 @@ from distillhub.lib.http import safe_next
 from projects.forms import PasswordForm, ProfileForm, SignInForm, TokenForm
 from projects.models import ApiToken
 from projects.permissions import person
-from projects.services import accounts
+from projects.services import accounts, sessions
+from projects.services import sign_in as ways_in
 
 HOME = "training:home"
 
@@ -63,8 +64,6 @@ def sign_in_link(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
-@login_not_required  # signing out twice is no reason to sign in
-@require_POST
 def _sign_in_page(
     request: HttpRequest, form: SignInForm, after: str, *, status: int, **more: object
 ) -> HttpResponse:
@@ -72,6 +71,8 @@ def _sign_in_page(
     return render(request, "projects/sign_in.html", context | more, status=status)
 
 
+@login_not_required  # signing out twice is no reason to sign in
+@require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
     logout(request)
     return redirect("projects:sign_in")
@@ -112,9 +113,9 @@ def change_password(request: HttpRequest) -> HttpResponse:
             form_errors.show(error, form)
         else:
             update_session_auth_hash(request, user)  # this browser stays; all others are out
+            sessions.note(request)
             messages.success(request, "Your password is changed. Other browsers are signed out.")
             return redirect("projects:account")
-            sessions.note(request)
     context = {
         "form": form,
         "title": "Password",
@@ -125,8 +126,6 @@ def change_password(request: HttpRequest) -> HttpResponse:
     return render(request, "projects/change_password.html", context)
 
 
-@never_cache
-@get_or_post
 @never_cache
 @require_safe
 def sessions_list(request: HttpRequest) -> HttpResponse:
@@ -153,6 +152,8 @@ def sessions_end_others(request: HttpRequest) -> HttpResponse:
     return redirect("projects:sessions")
 
 
+@never_cache
+@get_or_post
 def tokens(request: HttpRequest) -> HttpResponse:
     user = person(request)
     form = TokenForm(request.POST or None)
@@ -165,16 +166,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
         else:
             form = TokenForm()
     # The new token is in this answer only: kept for a redirect it would be stored somewhere.
-    context = {
-        "form": form,
-        "raw": raw,
-        "tokens": ApiToken.objects.usable().filter(user=user),
-        "site": request.build_absolute_uri("/").rstrip("/"),
-        "title": "API tokens",
-        "section": "account",
-        "tab": "tokens",
-    }
-    return render(request, "projects/tokens.html", context)
+    return my_page(request, form, raw)
 
 
 @require_POST

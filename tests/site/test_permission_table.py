@@ -33,6 +33,7 @@ from projects.services import (
     datasets,
     favourites,
     feedback,
+    invitations,
     prompts,
     resumable,
     reviews,
@@ -82,6 +83,8 @@ class World:
 
     def _own_values(self, route: Route) -> dict[str, Any]:
         """Where one word of an address means different things at different routes."""
+        if route.name.startswith("projects:invitation_") and "pk" in route.kwargs:
+            return {"pk": self.values["invitation_pk"]}
         if route.name in {"training:artifact_download", "api_run_artifact"}:
             return {"name": "model/config.json"}
         if route.name.startswith("training:monitor_") or route.name == "training:retraining_begin":
@@ -116,6 +119,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     table = SimpleUploadedFile("more.csv", b"text,label\nhello,yes\ngoodbye,no\n")
     staged = datasets.stage(project=project, file=table, name="more", by=erin)
     token, _ = accounts.create_token(user=alice, name="mine")
+    invited, _ = invitations.invite(project=project, role="viewer", by=alice)
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
     sent = make.publication(version)
@@ -181,6 +185,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "place": 0,
             "username": "vera",
             "pk": token.pk,
+            "invitation_pk": invited.pk,
+            "uidb36": "1",
+            "provider_id": "oidc",
             "token": "spent",
             "secret": "guessed",
             "method_kind": "losses",
@@ -252,6 +259,8 @@ def expected(needs: Needs, held: Needs) -> str:
         return "allowed"
     if held == Needs.NOTHING:
         return "sign in first"
+    if needs == Needs.ADMINISTRATOR:
+        return "forbidden"
     return "missing" if held == Needs.ACCOUNT else "forbidden"
 
 
@@ -262,10 +271,32 @@ def test_every_route_has_a_rule_and_every_rule_a_route() -> None:
     assert not sorted(set(RULES) - names), "rules for routes that do not exist"
 
 
+BY_MAIL = (
+    *("account_email_verification_sent", "account_confirm_email", "account_reset_password"),
+    *("account_reset_password_done", "account_reset_password_from_key"),
+    "account_reset_password_from_key_done",
+)
 # What an empty request cannot reach although it is allowed: (route, method, person).
 SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
     ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
+    ("projects:session_end", "POST"): {"missing"},  # only one's own browsers are there
+    ("projects:invitation", "GET"): {"missing"},  # nobody opened one in this browser
+    ("projects:invitation", "POST"): {"missing", "allowed"},
+    ("projects:invitation_link", "GET"): {"missing"},  # a guessed link
+    # Without a mail server, or a provider
+    **{(name, "GET"): {"missing"} for name in BY_MAIL},
+    ("account_confirm_email", "POST"): {"missing"},
+    ("account_reset_password", "POST"): {"missing"},
+    ("account_reset_password_from_key", "POST"): {"missing"},
+    ("openid_connect_login", "POST"): {"missing"},
+    ("openid_connect_callback", "GET"): {"missing"},
+    ("account_signup", "GET"): {"forbidden", "allowed"},  # not open, and nobody is invited
+    ("account_signup", "POST"): {"forbidden", "allowed"},
+    ("mfa_view_recovery_codes", "GET"): {"missing"},  # of who has none
+    ("mfa_download_recovery_codes", "GET"): {"missing"},
+    ("mfa_deactivate_totp", "GET"): {"missing"},
+    ("mfa_deactivate_totp", "POST"): {"missing"},
     ("training:report_shared", "GET"): {"missing"},  # a guessed link
     ("api_token", "DELETE"): {"missing", "allowed"},
     ("projects:notifications_unsubscribe", "POST"): {"missing"},  # a guessed link
