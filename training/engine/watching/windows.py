@@ -27,7 +27,8 @@ and say so.
      "accuracy": {"value", "low", "high", "rows"},      of labelled rows; Wilson's interval, 95 %
      "agreement": {"value", "low", "high", "rows"},     weighed by how many rows each stands for
      "overlap": {"accuracy" | "agreement": {"value", "rows"}},   how much of an answer is the same,
-                                            in the mean: of sets of labels Jaccard's
+                                            in the mean: of sets of labels Jaccard's, of
+                                            texts the F1 of their words
      "estimated_accuracy": {"value", "rows", "reference"},
      "error": {"mean_absolute", "root_mean_square", "rows"},             regression, labelled rows
      "calibration_error": share, "believed": {"rows", "sure", "right"},  by fifteenths, to be drawn
