@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "projects.views.auditing.AuditMiddleware",
     "distillhub.lib.http.RefuseNulInFormsMiddleware",
     "distillhub.lib.http.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -121,6 +121,8 @@ class TokenForm(forms.Form):
         choices=[
             (ApiToken.Scope.WRITE, "Read and write"),
             (ApiToken.Scope.READ, "Read only"),
+            (ApiToken.Scope.TRACK, "Track runs that are trained elsewhere"),
+            (ApiToken.Scope.INFER, "Ask models, and send live rows"),
         ],
     )
     life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90")

@@ -16,8 +16,10 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
 from distillhub.lib import tokens
+from distillhub.lib.errors import Missing
 from distillhub.lib.locks import at_once
 from projects.models import ApiToken, User
+from projects.services import tokens as scopes
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -31,7 +33,7 @@ class TokenAuthentication(BaseAuthentication):
             raise AuthenticationFailed("Send `Authorization: Bearer <token>`.")
         found = (
             ApiToken.objects.usable()
-            .select_related("user")
+            .select_related("user", "project")
             .filter(digest=tokens.digest(parts[1].decode("latin-1")))
             .first()
         )
@@ -58,16 +60,35 @@ class BrowserSessionAuthentication(SessionAuthentication):
 
 class TokenScopeAllows(BasePermission):
     """A token of scope `read` may not change anything; a view that changes nothing although it is
-    posted to says `only_reads = True`."""
-
-    message = "This token may only read."
+    posted to says `only_reads = True`. Narrower ones open what services/tokens.py lists."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        return (
-            request.method in SAFE_METHODS
-            or getattr(view, "only_reads", False)
-            or not may_only_read(request)
-        )
+        token = request.auth
+        if not isinstance(token, ApiToken):
+            return True
+        match = request._request.resolver_match
+        method = "GET" if request.method == "HEAD" else request.method or ""
+        open_to = scopes.OPEN_TO.get((method, match.view_name if match else ""), ())
+        reads = request.method in SAFE_METHODS or getattr(view, "only_reads", False)
+        self.message = f"This token may only {scopes.SCOPES[token.scope]}."
+        return scopes.allows(token, reads=reads, open_to=open_to)
+
+
+class TokenProjectAllows(BasePermission):
+    """A token of one project opens that one. Others do not exist for it, and what tells of all of
+    them is forbidden."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        token = request.auth
+        if not isinstance(token, ApiToken) or token.project is None:
+            return True
+        if slug := view.kwargs.get("project_slug"):
+            if not scopes.opens(token, slug):
+                raise Missing("There is no such project.")
+            return True
+        self.message = f"This token opens the project {token.project.slug} only."
+        match = request._request.resolver_match
+        return match is not None and match.view_name in scopes.OF_NO_PROJECT
 
 
 def may_only_read(request: Request) -> bool:

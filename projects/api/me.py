@@ -28,6 +28,9 @@ class Me(APIView):
 
 def _described(user: User, request: Request) -> object:
     memberships = user.memberships.filter(project__archived_at=None).select_related("project")
+    token = request.auth if isinstance(request.auth, ApiToken) else None
+    if token is not None and token.project_id is not None:
+        memberships = memberships.filter(project=token.project_id)
     user.active_memberships = memberships  # type: ignore[attr-defined]
-    user.token = request.auth if isinstance(request.auth, ApiToken) else None  # type: ignore[attr-defined]
+    user.token = token  # type: ignore[attr-defined]
     return MeSerializer(user).data

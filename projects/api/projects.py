@@ -82,7 +82,8 @@ class MemberList(ProjectMixin, generics.ListAPIView[Membership]):
     pagination_class = MembersByArrival
 
     def get_queryset(self) -> QuerySet[Membership]:
-        return self.project().memberships.select_related("user")
+        people = self.project().memberships.filter(user__is_service=False)
+        return people.select_related("user")
 
     @idempotent
     @extend_schema(

@@ -60,18 +60,53 @@ class MemberRoleSerializer(serializers.Serializer[Any]):
 
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
+    project = serializers.SlugRelatedField[Project](
+        slug_field="slug", read_only=True, help_text="The only one it opens; null: all of yours."
+    )
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+
     class Meta:
         model = ApiToken
         fields: ClassVar = [
             "id",
             "name",
             "scope",
+            "project",
             "prefix",
+            "created_by",
             "created_at",
             "expires_at",
             "last_used_at",
+            "rotated_at",
         ]
-        read_only_fields: ClassVar = ["id", "prefix", "created_at", "last_used_at"]
+        read_only_fields: ClassVar = ["id", "prefix", "created_at", "last_used_at", "rotated_at"]
+
+
+class TokenAskedSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=100, help_text="What will use it.")
+    scope = serializers.ChoiceField(
+        choices=ApiToken.Scope.choices,
+        default=ApiToken.Scope.WRITE,
+        help_text="`track` and `infer` are narrow: runs trained elsewhere; questions and live rows.",
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="Null, or left out: never."
+    )
+
+
+class MyTokenAskedSerializer(TokenAskedSerializer):
+    project = serializers.SlugField(
+        max_length=100, required=False, allow_null=True, help_text="To open this one alone."
+    )
+
+
+class TokenRotateSerializer(serializers.Serializer[Any]):
+    grace_hours = serializers.IntegerField(
+        min_value=0,
+        max_value=168,
+        default=24,
+        help_text="For so long the old one stays good, too.",
+    )
 
 
 class NewTokenSerializer(TokenSerializer):

@@ -1,10 +1,12 @@
 from django.urls import URLPattern, path
 
 from projects.api import (
+    audit,
     comments,
     completions,
     dataset_diffs,
     datasets,
+    events,
     favourites,
     feedback,
     me,
@@ -16,12 +18,16 @@ from projects.api import (
     reviews,
     slices,
     tokens,
+    webhooks,
 )
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
     path("tokens/", tokens.TokenList.as_view(), name="api_tokens"),
     path("tokens/<int:pk>/", tokens.TokenDetail.as_view(), name="api_token"),
+    path("tokens/<int:pk>/rotate/", tokens.TokenRotate.as_view(), name="api_token_rotate"),
+    path("audit/", audit.AuditList.as_view(), name="api_audit"),
+    path("audit/export/", audit.AuditExport.as_view(), name="api_audit_export"),
     path("uploads/", resumable.UploadList.as_view(), name="api_uploads"),
     path("uploads/<uuid:resumable_id>/", resumable.UploadDetail.as_view(), name="api_upload"),
     path("favourites/", favourites.FavouriteList.as_view(), name="api_favourites"),
@@ -67,6 +73,74 @@ urlpatterns: list[URLPattern] = [
         "projects/<slug:project_slug>/comments/<int:comment_id>/",
         comments.CommentDetail.as_view(),
         name="api_comment",
+    ),
+    path(
+        "projects/<slug:project_slug>/audit/",
+        audit.ProjectAuditList.as_view(),
+        name="api_project_audit",
+    ),
+    path(
+        "projects/<slug:project_slug>/audit/export/",
+        audit.ProjectAuditExport.as_view(),
+        name="api_project_audit_export",
+    ),
+    path(
+        "projects/<slug:project_slug>/tokens/",
+        tokens.ProjectTokenList.as_view(),
+        name="api_project_tokens",
+    ),
+    path(
+        "projects/<slug:project_slug>/tokens/<int:token_id>/",
+        tokens.ProjectTokenDetail.as_view(),
+        name="api_project_token",
+    ),
+    path(
+        "projects/<slug:project_slug>/tokens/<int:token_id>/rotate/",
+        tokens.ProjectTokenRotate.as_view(),
+        name="api_project_token_rotate",
+    ),
+    path("webhooks/events/", webhooks.EventKindList.as_view(), name="api_event_kinds"),
+    path("projects/<slug:project_slug>/events/", events.EventList.as_view(), name="api_events"),
+    path(
+        "projects/<slug:project_slug>/webhooks/",
+        webhooks.WebhookList.as_view(),
+        name="api_webhooks",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/",
+        webhooks.WebhookDetail.as_view(),
+        name="api_webhook",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/test/",
+        webhooks.WebhookTest.as_view(),
+        name="api_webhook_test",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/rotate/",
+        webhooks.WebhookRotate.as_view(),
+        name="api_webhook_rotate",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/redeliver/",
+        webhooks.WebhookRedeliver.as_view(),
+        name="api_webhook_redeliver",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/deliveries/",
+        webhooks.DeliveryList.as_view(),
+        name="api_webhook_deliveries",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/",
+        webhooks.DeliveryDetail.as_view(),
+        name="api_webhook_delivery",
+    ),
+    path(
+        "projects/<slug:project_slug>/webhooks/<int:webhook_id>/deliveries/<int:delivery_id>/"
+        "redeliver/",
+        webhooks.DeliveryRedeliver.as_view(),
+        name="api_delivery_redeliver",
     ),
     path(
         "projects/<slug:project_slug>/completions/",

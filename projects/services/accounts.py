@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from distillhub.lib import tokens
 from distillhub.lib.errors import Invalid, Missing
-from projects.models import ApiToken, SignInLink, User
+from projects.models import ApiToken, Project, SignInLink, User
 
 LINK_LIFE = timedelta(minutes=30)
 TOKEN_PREFIX = "dh_"  # noqa: S105 -- the beginning of every token, no secret
@@ -64,16 +64,19 @@ def create_token(
     scope: str = ApiToken.Scope.WRITE,
     expires_at: datetime | None = None,
     made_with: ApiToken | None = None,
+    project: Project | None = None,
+    created_by: User | None = None,
 ) -> tuple[ApiToken, str]:
     """The row and the raw token, which is never seen again.
 
-    A token made with another token (`made_with`) does not outlive it. Raises Invalid.
+    A token made with another token (`made_with`) does not outlive it. With `project` it opens that
+    one alone. Raises Invalid.
     """
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise _invalid("name", "Give the token a name of at most 100 characters.")
     if scope not in ApiToken.Scope.values:
-        raise _invalid("scope", "The scope is read or write.")
+        raise _invalid("scope", "The scope is read, write, track or infer.")
     if made_with is not None and made_with.expires_at is not None:
         expires_at = min(expires_at or made_with.expires_at, made_with.expires_at)
     if expires_at is not None and expires_at <= timezone.now():
@@ -88,6 +91,8 @@ def create_token(
         prefix=raw[:RECOGNISABLE],
         digest=tokens.digest(raw),
         expires_at=expires_at,
+        project=project,
+        created_by=created_by or user,
     )
     return row, raw
 

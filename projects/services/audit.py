@@ -139,10 +139,13 @@ COLUMNS = (
 def digest(entry: AuditEntry) -> str:
     """sha256 of every other column, the digest before it included, as canonical JSON: keys
     sorted, no blanks, UTF-8, the moment in UTC with microseconds."""
-    told = {name: getattr(entry, name) for name in COLUMNS}
-    told["at"] = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    row = {**{name: getattr(entry, name) for name in COLUMNS}, "at": moment(entry.at)}
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def moment(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +232,16 @@ def found(
     return entries
 
 
+def may_see_all(user: User | AnonymousUser) -> bool:
+    return user.is_active and user.is_superuser
+
+
 # What is told of a request --------------------------------------------------------------------
 
 
-def shown(told: Mapping[str, Any]) -> dict[str, Any]:
+def shown(detail: Mapping[str, Any]) -> dict[str, Any]:
     """What may be kept of it: without secrets, short, and the same on every database."""
-    kept: dict[str, Any] = _kept(dict(told), 0)
+    kept: dict[str, Any] = _kept(dict(detail), 0)
     while len(json.dumps(kept, ensure_ascii=False)) > MOST_CHARACTERS and kept:
         longest = max(kept, key=lambda name: len(json.dumps(kept[name], ensure_ascii=False)))
         if kept[longest] == "(long)":

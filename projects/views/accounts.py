@@ -22,6 +22,7 @@ from projects.models import ApiToken
 from projects.permissions import person
 from projects.services import accounts, sessions
 from projects.services import sign_in as ways_in
+from projects.views.tokens import my_page
 
 HOME = "training:home"
 

@@ -38,6 +38,7 @@ from projects.services import (
     resumable,
     reviews,
     subjects,
+    tokens,
 )
 from tests import make
 from tests.conftest import signed_in
@@ -119,6 +120,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     table = SimpleUploadedFile("more.csv", b"text,label\nhello,yes\ngoodbye,no\n")
     staged = datasets.stage(project=project, file=table, name="more", by=erin)
     token, _ = accounts.create_token(user=alice, name="mine")
+    ours, _ = tokens.create_for_project(project=project, name="ours", by=alice)
     invited, _ = invitations.invite(project=project, role="viewer", by=alice)
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
@@ -168,6 +170,10 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     told = told_to.messages.create(
         key="one", incident=told_of, body={}, status="sent", due_at=timezone.now()
     )
+    hook = make.webhook(project)
+    delivered = hook.deliveries.create(
+        message_id="msg_1", kind="test", body={}, status="failed", due_at=timezone.now()
+    )
     now = timezone.now()
     watched.windows.create(number=1, starts_at=now, ends_at=now, rows=1, sums=b"")
     return World(
@@ -185,6 +191,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "place": 0,
             "username": "vera",
             "pk": token.pk,
+            "token_id": ours.pk,
             "invitation_pk": invited.pk,
             "uidb36": "1",
             "provider_id": "oidc",
@@ -209,6 +216,8 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "monitor_name": watched.name,
             "channel_id": told_to.pk,
             "message_id": told.pk,
+            "webhook_id": hook.pk,
+            "delivery_id": delivered.pk,
             "comment_id": word.pk,
             "favourite_id": kept.pk,
             "notification_id": heard.pk,
@@ -298,7 +307,9 @@ SPECIAL = {
     ("mfa_deactivate_totp", "GET"): {"missing"},
     ("mfa_deactivate_totp", "POST"): {"missing"},
     ("training:report_shared", "GET"): {"missing"},  # a guessed link
+    ("projects:token_rotate", "POST"): {"missing", "allowed"},
     ("api_token", "DELETE"): {"missing", "allowed"},
+    ("api_token_rotate", "POST"): {"missing", "allowed"},
     ("projects:notifications_unsubscribe", "POST"): {"missing"},  # a guessed link
     ("api_favourite", "DELETE"): {"missing", "allowed"},  # only one's own exist
     ("api_notification", "GET"): {"missing", "allowed"},
@@ -319,6 +330,7 @@ SPECIAL = {
     ("projects:dataset_sound", "GET"): {"missing", "allowed"},  # likewise
     ("training:monitor_row_file", "GET"): {"missing", "allowed"},  # of a row that nobody names
     ("training:monitor_rows_collect", "POST"): {"missing", "allowed"},  # of a window likewise
+    ("api_monitor_rows_review", "POST"): {"refused", "missing", "allowed"},
     ("projects:dataset_upload_sound", "GET"): {"missing", "allowed"},
     ("projects:dataset_waveform", "GET"): {"missing", "allowed"},
     ("projects:dataset_upload_waveform", "GET"): {"missing", "allowed"},
