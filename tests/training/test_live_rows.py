@@ -16,12 +16,14 @@ from PIL import Image
 
 from distillhub.lib import storage
 from distillhub.lib.errors import Invalid
-from projects.models import DatasetVersion, Project
+from projects.models import DatasetVersion, Project, ReviewQueue, User
 from projects.services import datasets, operations
 from tests import make
+from tests.conftest import api_of, signed_in
 from tests.training.test_retraining import make_versions, part_of
-from training.models import Monitor
+from training.models import Monitor, MonitorWindow
 from training.operations import live
+from training.retraining.jobs import look_at_retrainings
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +108,8 @@ def test_tags_of_words_become_labels_of_as_many_words(project: Project, tmp_path
     lines = [f"Ada B-PER\nwent O\nto O\nroom{at} O\n" for at in range(40)]
     version = upload(project, "people.conll", "token-classification", "\n".join(lines).encode())
     assert version.labels == ["B-PER", "O"]
-    said = {"text": "Ada saw Ada", "prediction": "B-PER O O"}
+    said = {"text": "Ada saw Ada", "prediction": "B-PER O O", "label": None}
+    said["teacher_prediction"] = None
     rows: list[dict[str, Any]] = [
         said | {"label": "B-PER O B-PER"},
         said | {"text": "Ada saw Grace", "teacher_prediction": "B-PER O B-PER"},
@@ -215,3 +218,45 @@ def test_prompts_come_with_their_right_answers(form: str, project: Project, tmp_
     else:
         assert json.loads(told["r3"][1]) == [chat[0], {"role": "assistant", "content": "A"}]
         assert [one["content"] for one in json.loads(told["r2"][1])] == ["say d", "d"]
+
+
+def test_rows_of_a_window_are_sent_to_review_in_one_post(
+    project: Project, tmp_path: Path, alice: User
+) -> None:
+    lines = [f"row {at},{'yes' if at % 2 else 'no'}" for at in range(60)]
+    table = "\n".join(["text,label", *lines]).encode()
+    version = upload(project, "words.csv", "text-classification", table)
+    rows: list[dict[str, Any]] = [
+        {"text": f"new {at}", "prediction": "no", "label": ("no", "yes", None)[at % 3]}
+        for at in range(9)
+    ]
+    monitor = watched(version, tmp_path, rows)
+    monitor.dataset_version = version
+    monitor.save()
+    now = timezone.now()
+    MonitorWindow.objects.create(
+        monitor=monitor,
+        number=3,
+        starts_at=now - timedelta(hours=1),
+        ends_at=now,
+        rows=9,
+        sums=b"",
+    )
+    address = f"/api/v1/projects/{project.slug}/monitors/live/rows/review/"
+    assert api_of(alice).post(address, {"window": 4}, format="json").status_code == 404
+    sent = api_of(alice).post(address, {"window": 3, "many": 7}, format="json")
+    assert (sent.status_code, sent.json()) == (202, {"version": f"{version.dataset.name}@2"})
+    look_at_retrainings()
+    assert not ReviewQueue.objects.exists(), "a worker makes the version first"
+    make_versions()
+    for _ in range(2):
+        look_at_retrainings()
+    queue = ReviewQueue.objects.get()
+    items = list(queue.items.order_by("order"))
+    assert [one.label for one in items] == ["yes"] * 3 + [None] * 3 + ["no"]
+    assert items[0].said == {"student": "no"}
+    page = signed_in(alice).get(f"/p/{project.slug}/reviews/{queue.pk}/")
+    assert "somebody contradicts the student" in page.content.decode()
+    queue.delete()
+    look_at_retrainings()
+    assert not ReviewQueue.objects.exists(), "one that people deleted stays away"

@@ -204,7 +204,7 @@ class RowsQuery(serializers.Serializer[Any]):
 
 
 class RowTeacher(serializers.Serializer[Any]):
-    prediction = serializers.CharField()
+    prediction = serializers.JSONField(help_text="Of answers word by word a list of tags.")
     probabilities = serializers.JSONField(allow_null=True)
     share = serializers.FloatField(allow_null=True)
 
@@ -214,10 +214,14 @@ class InferenceRow(serializers.Serializer[Any]):
     time = serializers.DateTimeField()
     window = serializers.IntegerField()
     input = serializers.JSONField(allow_null=True, help_text="Null where it was not kept.")
-    prediction = serializers.JSONField(allow_null=True)
-    probabilities = serializers.JSONField(allow_null=True)
+    prediction = serializers.JSONField(
+        allow_null=True, help_text="Of answers word by word a list of tags, as `label` is."
+    )
+    probabilities = serializers.JSONField(
+        allow_null=True, help_text="By label; of answers word by word one such object a word."
+    )
     latency_ms = serializers.FloatField(allow_null=True)
-    label = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    label = serializers.JSONField(allow_null=True)  # type: ignore[assignment]
     teacher = RowTeacher(allow_null=True)
     version = serializers.CharField(allow_null=True)
     tags = serializers.DictField()

@@ -25,7 +25,8 @@ DESCRIBED = {
 #: Signals that are no input, and what they wait for.
 ANSWERS = (
     ("prediction", ""), ("confidence", ""), ("estimated_accuracy", ""), ("agreement", "teacher"),
-    ("whose_fault", "both"), ("accuracy", "labels"), ("calibration", "labels"),
+    ("whose_fault", "both"), ("accuracy", "labels"), ("span_f1", "labels"),
+    ("calibration", "labels"),
     ("error_stream", "labels"), ("disagreement_stream", "teacher"), ("quality", ""),
     ("volume", ""), ("latency", ""),
 )  # fmt: skip

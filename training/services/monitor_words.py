@@ -18,7 +18,7 @@ JSON = dict[str, Any]
 MOST_NAMED = 4
 RECENT = 5  # windows that are asked whose fault it is
 #: Signals that tell that answers are worse, and not only that inputs are others.
-HARM = ("agreement", "accuracy", "whose_fault")
+HARM = ("agreement", "accuracy", "span_f1", "whose_fault")
 #: These ring once for a change, and are silent after, whatever became of it.
 STREAMS = ("error_stream", "disagreement_stream")
 FAULTS = {"student_wrong": "The student alone is wrong", "both_wrong": "Both are wrong"}
@@ -120,8 +120,9 @@ def changed(signal: Signal) -> str:
     # A column is called as it is spelt.
     is_column = signal.key.startswith("input.")
     name = signal.words if is_column else signal.words[:1].upper() + signal.words[1:]
-    if signal.key in ("agreement", "accuracy"):
-        now, before = facts.get(signal.key), facts.get("reference")
+    if signal.key in ("agreement", "accuracy", "span_f1"):
+        measured = "accuracy" if signal.key == "span_f1" else signal.key  # as its detector has it
+        now, before = facts.get(measured), facts.get("reference")
         if now is not None and before is not None:
             return f"{name} fell from {ui.percent(before)} to {ui.percent(now)}."
     if signal.key == "whose_fault" and facts.get("kind") in FAULTS:

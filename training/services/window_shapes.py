@@ -99,10 +99,11 @@ def shares_of_reference(monitor: Monitor) -> JSON:
     found: JSON = {}
     sums = told.sums
     if any(sums.believed.rows):
-        found["believed"] = sums.believed.as_dict()
+        said = sums.believed.as_dict()
+        found["believed"] = {name: said[name] for name in ("rows", "sure", "right")}
     if sums.faults.rows:
-        found["faults"] = sums.faults.as_dict()
-    if told.several:
+        found["faults"] = sums.faults.counts
+    if told.several or told.by_word:
         found |= facts.predicted(sums, told)
     bins, one = told.bins.get("prediction"), sums.sketches.get("prediction")
     if bins is not None and one is not None and bins.as_dict()["kind"] == "categories":

@@ -57,6 +57,8 @@ def example(monitor: Monitor) -> JSON:
     if monitor.labels:
         likely = monitor.labels[0]
         found["prediction"] = likely
+        if monitor.task == inference_records.BY_WORD:
+            return found | _of_words(monitor.labels) | {"latency_ms": 3.2}
         if monitor.several_labels:
             found["prediction"] = [likely]
             found["probabilities"] = {likely: 0.9, monitor.labels[1]: 0.2}
@@ -69,6 +71,17 @@ def example(monitor: Monitor) -> JSON:
     else:
         found["prediction"] = 12.5 if monitor.task in inference_records.TABLES else "an answer"
     return found | {"latency_ms": 3.2}
+
+
+def _of_words(tags: list[str]) -> JSON:
+    """Two words, of which the second is outside of all, where there are such."""
+    outside = "O" if "O" in tags else tags[-1]
+    other = next(one for one in tags if one != outside)
+    return {
+        "input": ["Ada", "wrote"],
+        "prediction": [other, outside],
+        "probabilities": [{other: 0.9, outside: 0.1}, {outside: 0.95, other: 0.05}],
+    }
 
 
 def _input(monitor: Monitor) -> Any:

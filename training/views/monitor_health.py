@@ -102,7 +102,9 @@ def _numbers(monitor: Monitor, found: Stretch) -> list[JSON]:
     """The few that matter: as large as can be read from afar."""
     windows = found.windows
     made = []
-    for name, label in (("agreement", "Agreement"), ("accuracy", "Accuracy")):
+    for name, label in (
+        ("agreement", "Agreement"), ("accuracy", "Accuracy"), ("span_f1", "Span F1"),
+    ):  # fmt: skip
         fact = monitor_words.newest_fact(windows, name)
         if isinstance(fact, dict) and fact.get("value") is not None:
             before = charts.reference_of(monitor, name, "value")

@@ -19,8 +19,9 @@ from projects.permissions import person
 from training.engine import conversations
 from training.models import Monitor, MonitorWindow
 from training.services import inferences, live_rows, monitors, signals
-from training.services.inference_records import SEPARATOR, VECTORS, WRITTEN
+from training.services.inference_records import BY_WORD, SEPARATOR, VECTORS, WRITTEN
 from training.views import monitor_parts as parts
+from training.views import monitor_row_words
 
 JSON = dict[str, Any]
 
@@ -167,6 +168,7 @@ def _ways(monitor: Monitor, given: QueryDict) -> list[JSON]:
 def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON:
     """A row for a line of the table."""
     given, chances = row["input"], row["probabilities"] or {}
+    by_word = monitor.task == BY_WORD
     file, text, columns = "", "", []
     if isinstance(given, dict) and isinstance(given.get("sha256"), str) and len(given) == 1:
         here = reverse("training:monitor_row_file", args=[project.slug, monitor.name])
@@ -179,6 +181,8 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
     teacher = (row["teacher"] or {}).get("prediction")
     answered = row["answered"]
     named = _named if monitor.several_labels or monitor.task == VECTORS else _plain
+    if by_word:
+        named = _tags
     return {
         "id": row["id"],
         "time": row["time"],
@@ -187,6 +191,12 @@ def shown_of(project: Project, monitor: Monitor, row: Mapping[str, Any]) -> JSON
         "text": text,
         "columns": columns,
         "more": max(0, len(given) - SHOWN) if columns and isinstance(given, dict) else 0,
+        "spans": {
+            who: monitor_row_words.spans(monitor, text, tags)
+            for who, tags in (("prediction", said), ("label", label), ("teacher", teacher))
+        }
+        if by_word
+        else {},
         "prediction": named(said),
         "confidence": _sure(answered, chances, said),
         "label": named(label),
@@ -208,10 +218,12 @@ def _spoken(text: Any) -> str:
     return "\n".join(f"{one['role']}: {one['content']}" for one in said)
 
 
-def _sure(answered: Mapping[str, Any], chances: Mapping[str, float], said: Any) -> float | None:
+def _sure(answered: Mapping[str, Any], chances: Any, said: Any) -> float | None:
     """How likely the answer is; of a text, a token of it in the mean."""
     if "log_probability" in answered:
         return math.exp(answered["log_probability"])
+    if isinstance(chances, list):  # of words, in the mean
+        return sum(max(one.values()) for one in chances) / len(chances) if chances else None
     return chances.get(said) if isinstance(said, str) else None
 
 
@@ -235,16 +247,27 @@ def _named(said: str | None) -> str | None:
     return ", ".join(one for one in said.split(SEPARATOR) if one) or "no label"
 
 
+def _tags(said: list[str] | None) -> str | None:
+    return " ".join(said) if said else None
+
+
 def _whole(line: JSON, row: Mapping[str, Any]) -> JSON:
     """A row by itself: all that is known of it."""
+    if line["spans"]:
+        return _known(line, row) | {
+            "words": monitor_row_words.each(line["text"], row), "chances": [], "of_teacher": [],
+        }  # fmt: skip
     chances = list((row["probabilities"] or {}).items())[:CHANCES]
+    of_teacher = list(((row["teacher"] or {}).get("probabilities") or {}).items())[:CHANCES]
+    return _known(line, row) | {"chances": chances, "of_teacher": of_teacher}
+
+
+def _known(line: JSON, row: Mapping[str, Any]) -> JSON:
     given = row["input"]
     return line | {
         "columns": [(name, _value(value)) for name, value in given.items()]
         if line["columns"] and isinstance(given, dict)
         else [],
-        "chances": chances,
-        "of_teacher": list(((row["teacher"] or {}).get("probabilities") or {}).items())[:CHANCES],
         "described": [(name.replace("_", " "), _value(v)) for name, v in row["described"].items()],
         "answered": [
             (signals.words(f"answered.{name}") if name not in ANSWERS else ANSWERS[name], _value(v))

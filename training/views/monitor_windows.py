@@ -95,6 +95,8 @@ def numbers(window: MonitorWindow) -> list[JSON]:
     for name, label, of in (
         ("agreement", "Agreement", "asked about"),
         ("accuracy", "Accuracy", "with a label"),
+        ("span_agreement", "Spans as the teacher's", "asked about"),
+        ("span_f1", "Span F1", "with a label"),
     ):
         fact = facts.get(name)
         if isinstance(fact, dict) and fact.get("value") is not None:

@@ -44,8 +44,8 @@ EFFECTS: Mapping[str, tuple[float, float, float]] = {
 }
 #: Of signals whose effect is a share of rows that fell or rose.
 OF_SHARES = (
-    "agreement", "accuracy", "estimated_accuracy", "calibration", "whose_fault", "quality",
-    "teacher_drift",
+    "agreement", "accuracy", "span_f1", "estimated_accuracy", "calibration", "whose_fault",
+    "quality", "teacher_drift",
 )  # fmt: skip
 OF_STREAMS = ("error_stream", "disagreement_stream")
 #: Doublings or halvings of what is usual: 1.4 times, twice, four times.
@@ -62,11 +62,12 @@ KINDS: Mapping[str, str] = {
     "confidence": "Confidence",
     "agreement": "Agreement with the teacher",
     "accuracy": "Accuracy, by labels",
+    "span_f1": "F1 of spans, by labels",
     "estimated_accuracy": "Accuracy, estimated",
     "calibration": "Calibration",
     "whose_fault": "Whose fault",
-    "error_stream": "Errors, row by row",
-    "disagreement_stream": "Disagreement, row by row",
+    "error_stream": "Errors row by row",
+    "disagreement_stream": "Disagreement row by row",
     "teacher_drift": "Change of the teacher",
     "quality": "Quality of the data",
     "volume": "Volume",

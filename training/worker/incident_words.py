@@ -29,8 +29,11 @@ STANDS_OUT = 1.25  # a slice whose effect is so many times the whole's
 LONGEST = 1000
 
 #: Signals by which harm is seen, and not only that something moved.
-HARMFUL = ("agreement", "accuracy", "error_stream", "disagreement_stream", "whose_fault")
+HARMFUL = (
+    "agreement", "accuracy", "span_f1", "error_stream", "disagreement_stream", "whose_fault",
+)  # fmt: skip
 MEASURED = ("agreement", "accuracy", "estimated_accuracy")
+FALLS = {*MEASURED, "span_f1"}
 QUALITY = {
     "missing": "missing values",
     "unseen": "names never seen before",
@@ -40,6 +43,8 @@ QUALITY = {
 ANSWERED = {
     "labels": "how many labels are given",
     "other_labels": "labels never given before",
+    "tagged": "the share of words with a tag",
+    "spans": "how many spans there are",
     "empty": "how many answers are empty",
     "repeated": "how much answers repeat themselves",
 }
@@ -49,12 +54,13 @@ CALLED = {
     "confidence": "confidence",
     "agreement": "agreement with the teacher",
     "accuracy": "accuracy",
+    "span_f1": "F1 of spans",
     "calibration": "calibration",
     "estimated_accuracy": "estimated accuracy",
     "error": "how far answers are from what is right",
     "difference": "how far answers are from the teacher's",
-    "error_stream": "the errors, row by row",
-    "disagreement_stream": "the disagreement, row by row",
+    "error_stream": "the errors row by row",
+    "disagreement_stream": "the disagreement row by row",
     "whose_fault": "who errs",
     "teacher_drift": "the teacher itself",
     "volume": "the volume",
@@ -199,7 +205,7 @@ def _moved(signals: Sequence[str]) -> str:
         return "something moved"
     if {kind_of(one) for one in signals} <= {"quality"}:
         return f"there are more {named(signals)} than on the reference"
-    if {kind_of(one) for one in signals} <= set(MEASURED):
+    if {kind_of(one) for one in signals} <= FALLS:
         return f"{named(signals)} fell"
     return f"{named(signals)} moved"
 
