@@ -323,6 +323,12 @@ def export(version: ModelVersion, dataset: DatasetVersion, **fields: Any) -> Exp
     return Export.objects.create(version=version, **defaults | fields)
 
 
+def webhook(project: Project, name: str = "ci", **fields: Any) -> Webhook:
+    """As a row alone: what is sealed in it opens nowhere."""
+    columns = {"host": "hooks.example.com", "sealed": "x", "created_by": project.created_by}
+    return Webhook.objects.create(project=project, name=name, **columns | fields)
+
+
 def publication(version: ModelVersion, **fields: Any) -> Publication:
     """A publication that waits for a worker, as a row alone."""
     defaults = {

@@ -31,7 +31,7 @@ from distillhub.checks import TAG
 from distillhub.cli import backup as backups
 from distillhub.lib import secrets, storage
 from distillhub.supervisor import CannotStart
-from projects.services import api_keys, webhooks
+from projects.services import api_keys, webhook_secrets
 from training.services import alert_channels
 
 GIB = 1 << 30
@@ -268,7 +268,7 @@ def _secrets() -> Iterator[Finding]:
     try:
         lost = api_keys.unreadable()
         closed = alert_channels.unreadable()
-        shut = webhooks.unreadable()
+        shut = webhook_secrets.unreadable()
         count = len(secrets.keys())
     except secrets.BadKeys as error:
         yield Finding(FAIL, str(error), "Make one: openssl rand -base64 32 | tr '+/' '-_'")

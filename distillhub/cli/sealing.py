@@ -9,8 +9,9 @@ django.setup()
 
 from django.conf import settings
 
+from distillhub.cli import auditing
 from distillhub.lib import secrets
-from projects.services import api_keys, webhooks
+from projects.services import api_keys, webhook_secrets
 from training.services import alert_channels
 
 
@@ -22,8 +23,9 @@ def rotate_keys(options: argparse.Namespace) -> int:
         secrets.write([secrets.make_key(), *found])
     done, lost = api_keys.seal_again()
     channels, closed = alert_channels.seal_again()
-    hooks, shut = webhooks.seal_again()
+    hooks, shut = webhook_secrets.seal_again()
     count = done + channels + hooks
+    auditing.note("installation.rotate_keys", forget=bool(options.forget))
     print(f"Sealed {count} keys with the newest of {len(secrets.keys())} secrets.")
     for kept in lost:
         where = f"{kept.model.project.slug}, {kept.model.name}"

@@ -9,7 +9,11 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from projects.models import Event, Project, User
+from distillhub.lib.errors import Invalid
+from projects.models import Event, Project, User, event_kinds
+
+#: What stands before the dot of a kind, in the order of their list.
+GROUPS = tuple(dict.fromkeys(kind.group for kind in event_kinds.KINDS.values()))
 
 
 def tell(
@@ -37,6 +41,23 @@ def tell(
     )
 
 
-def feed(*, project: Project) -> QuerySet[Event]:
-    """The newest first, with who did it."""
-    return Event.objects.filter(project=project).select_related("by")
+def feed(
+    *, project: Project, kind: str = "", by: str = "", subject: str = ""
+) -> QuerySet[Event]:
+    """The newest first, with who did it. `kind` is one of event_kinds.py, or what stands before its
+    dot; `by` a username; `subject` a kind and a reference: `run/12`. Raises Invalid."""
+    found = Event.objects.filter(project=project).select_related("by").order_by("-id")
+    if kind:
+        if kind in GROUPS:
+            found = found.filter(kind__startswith=f"{kind}.")
+        elif kind in event_kinds.KINDS:
+            found = found.filter(kind=kind)
+        else:
+            sentence = f"There is no kind of event called {kind[:50]}."
+            raise Invalid(sentence, fields={"kind": [sentence]})
+    if by:
+        found = found.filter(by__username=by)
+    if subject:
+        named, _, reference = subject.partition("/")
+        found = found.filter(subject_kind=named[:30], subject=reference[:300])
+    return found

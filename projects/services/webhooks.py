@@ -4,13 +4,11 @@ Address and secrets are sealed and never told again; what is shown is the host. 
 worker's (training/worker/webhook_delivery.py).
 """
 
-import json
 import re
 import secrets as chance
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +21,8 @@ from django.utils import timezone
 from distillhub.lib import calls, outgoing, secrets, standard_webhooks
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User, Webhook, WebhookDelivery, event_kinds
-from projects.services import events, webhook_messages
+from projects.services import events, webhook_messages, webhook_secrets
+from projects.services.webhook_secrets import Sealed, Secret
 
 JSON = dict[str, Any]
 Faults = dict[str, list[str]]
@@ -34,49 +33,7 @@ KNOWN = ("name", "url", "secret", "events", "is_on")
 NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 MOST_WEBHOOKS = 50
 LONGEST_HOST = 300
-GRACE = timedelta(hours=24)  # in which the secret before is signed with, too
-LONGEST_GRACE = timedelta(days=30)
-MOST_SECRETS = 3  # that hold at once
 MOST_AGAIN = 10_000  # deliveries that are sent again by one wish
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    secret: str
-    until: datetime | None = None  # None: the newest, for good
-
-    def holds(self, now: datetime) -> bool:
-        return self.until is None or self.until > now
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """What is kept of a webhook so that nobody reads it."""
-
-    url: str
-    secrets: Sequence[Secret]  # the newest first
-
-    def sealed(self) -> str:
-        kept = [
-            {"secret": one.secret, "until": one.until.isoformat() if one.until else None}
-            for one in self.secrets
-        ]
-        return secrets.seal(json.dumps({"url": self.url, "secrets": kept}))
-
-    def now(self) -> list[str]:
-        """Secrets that hold."""
-        now = timezone.now()
-        return [one.secret for one in self.secrets if one.holds(now)]
-
-
-def opened(webhook: Webhook) -> Sealed:
-    """Raises secrets.Unreadable."""
-    found = json.loads(secrets.unseal(webhook.sealed))
-    kept = [
-        Secret(one["secret"], datetime.fromisoformat(one["until"]) if one["until"] else None)
-        for one in found["secrets"]
-    ]
-    return Sealed(found["url"], kept)
 
 
 # -- webhooks -------------------------------------------------------------------------------------
@@ -150,30 +107,6 @@ def edit(*, webhook: Webhook, asked: Any) -> tuple[Webhook, str]:
 def remove(*, webhook: Webhook) -> None:
     """With the log of its deliveries."""
     webhook.delete()
-
-
-def rotate(*, webhook: Webhook, grace: timedelta = GRACE) -> str:
-    """A new secret, told this once. For the time of grace messages are signed with the one before,
-    too, so that receivers change over without losing any; 0 ends it at once, as one that leaked
-    must. Raises Invalid."""
-    if not timedelta() <= grace <= LONGEST_GRACE:
-        sentence = f"The time of grace is 0 to {LONGEST_GRACE.days} days."
-        raise Invalid(sentence, fields={"grace_hours": [sentence]})
-    now, made = timezone.now(), standard_webhooks.make_secret()
-    with transaction.atomic():
-        held = Webhook.objects.select_for_update().get(pk=webhook.pk)
-        before = opened(held)
-        until = now + grace
-        kept = [
-            Secret(one.secret, min(one.until or until, until))
-            for one in before.secrets
-            if one.holds(now)
-        ]
-        found = [Secret(made), *(one for one in kept if one.holds(now))][:MOST_SECRETS]
-        held.sealed = Sealed(before.url, found).sealed()
-        held.save(update_fields=["sealed"])
-    webhook.sealed = held.sealed
-    return made
 
 
 def turn_off(webhook: Webhook, reason: str) -> bool:
@@ -285,38 +218,6 @@ def redeliver_failed(*, webhook: Webhook, since: datetime | None = None) -> int:
     return count
 
 
-# -- sealing keys ---------------------------------------------------------------------------------
-
-
-def unreadable() -> list[Webhook]:
-    """Those whose address this machine cannot open. Raises secrets.BadKeys."""
-    found = []
-    for webhook in _sealed():
-        try:
-            secrets.unseal(webhook.sealed)
-        except secrets.Unreadable:
-            found.append(webhook)
-    return found
-
-
-def seal_again() -> tuple[int, list[Webhook]]:
-    """As projects/services/api_keys.py does with keys of APIs."""
-    done, lost = 0, []
-    for webhook in _sealed():
-        try:
-            sealed = secrets.seal_again(webhook.sealed)
-        except secrets.Unreadable:
-            lost.append(webhook)
-            continue
-        mine = Webhook.objects.filter(pk=webhook.pk, sealed=webhook.sealed)
-        done += mine.update(sealed=sealed)
-    return done, lost
-
-
-def _sealed() -> QuerySet[Webhook]:
-    return Webhook.objects.select_related("project").order_by("pk")
-
-
 # -- what is asked --------------------------------------------------------------------------------
 
 
@@ -384,7 +285,7 @@ def _secret(given: Any, faults: Faults) -> str:
 def _changed(webhook: Webhook, asked: Mapping[str, Any], columns: JSON, faults: Faults) -> str:
     """Puts what is sealed into the columns; the secret, where it is another one."""
     try:
-        before: Sealed | None = opened(webhook)
+        before: Sealed | None = webhook_secrets.opened(webhook)
     except secrets.Unreadable:
         before = None
     url = asked.get("url") or (before.url if before else None)

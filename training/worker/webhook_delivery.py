@@ -21,7 +21,7 @@ from django.utils import timezone
 from distillhub.lib import leases, secrets, standard_webhooks, told
 from distillhub.lib.standard_webhooks import Answer
 from projects.models import Webhook, WebhookDelivery
-from projects.services import webhook_messages, webhooks
+from projects.services import webhook_messages, webhook_secrets, webhooks
 from training.worker import dispatch, machine
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ def forget_old(*, now: datetime | None = None) -> int:
 
 
 def _posted(delivery: WebhookDelivery) -> Answer:
-    kept = webhooks.opened(delivery.webhook)
+    kept = webhook_secrets.opened(delivery.webhook)
     body = webhook_messages.content(delivery.body)
     headers = standard_webhooks.headers(kept.now(), message_id=delivery.message_id, body=body)
     return standard_webhooks.post(kept.url, body, headers)
