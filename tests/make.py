@@ -17,6 +17,7 @@ from projects.models import (
     RegisteredModel,
     Role,
     User,
+    Webhook,
 )
 from training.models import (
     AlertChannel,
