@@ -68,6 +68,26 @@ class ProfileForm(forms.Form):
     )
 
 
+class AvatarForm(forms.Form):
+    avatar = forms.FileField(
+        label="Picture",
+        help_text="PNG, JPEG, WebP or GIF; it is cut to a square.",
+        widget=forms.ClearableFileInput({"accept": "image/png,image/jpeg,image/webp,image/gif"}),
+    )
+
+
+class PersonForm(forms.Form):
+    username = forms.CharField(
+        max_length=150, widget=forms.TextInput({"autocomplete": "off", "autocapitalize": "none"})
+    )
+    email = forms.CharField(
+        label="E-mail",
+        max_length=254,
+        required=False,
+        widget=forms.EmailInput({"autocomplete": "off"}),
+    )
+
+
 class PasswordForm(forms.Form):
     """A first password for who signed in by a link; afterwards the old one is asked for."""
 

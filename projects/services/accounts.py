@@ -7,14 +7,15 @@ from zoneinfo import available_timezones
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from distillhub.lib import tokens
 from distillhub.lib.errors import Invalid, Missing
 from projects.models import ApiToken, Project, SignInLink, User
+from projects.services import addresses
 
 LINK_LIFE = timedelta(minutes=30)
+FIRST_LINK_LIFE = timedelta(days=3)  # of who has no other way in yet
 TOKEN_PREFIX = "dh_"  # noqa: S105 -- the beginning of every token, no secret
 RECOGNISABLE = 8  # characters of a token that stay visible
 MOST_TOKENS = 100  # usable ones a person
@@ -112,7 +113,8 @@ def change_profile(
     email: str | None = None,
     time_zone: str | None = None,
 ) -> None:
-    """Change what is given; the rest stays. Raises Invalid with fields."""
+    """Change what is given; the rest stays. A new address counts once it is confirmed, where this
+    installation can write to it. Raises Invalid with fields."""
     changed: list[str] = []
     for field, value in (("first_name", first_name), ("last_name", last_name)):
         if value is not None:
@@ -120,19 +122,15 @@ def change_profile(
                 raise _invalid(field, "At most 150 characters.")
             setattr(user, field, value.strip())
             changed.append(field)
-    if email is not None:
-        user.email = _own_address(user, email.strip())
-        changed.append("email")
+    free = free_address(email, user) if email is not None else user.email
     if time_zone is not None:
         if time_zone not in time_zones():
             raise _invalid("time_zone", "Choose a time zone such as Europe/Zurich.")
         user.time_zone = time_zone
         changed.append("time_zone")
-    try:
-        with transaction.atomic():
-            user.save(update_fields=changed)
-    except IntegrityError:  # taken by somebody else since we looked
-        raise _taken() from None
+    user.save(update_fields=changed)
+    if free != user.email:
+        addresses.change(user=user, email=free)
 
 
 def change_password(*, user: User, password: str) -> None:
@@ -147,7 +145,9 @@ def change_password(*, user: User, password: str) -> None:
     user.save(update_fields=["password"])
 
 
-def _own_address(user: User, email: str) -> str:
+def free_address(email: str, user: User | None = None) -> str:
+    """The address, if nobody else has it. Raises Invalid with fields."""
+    email = email.strip()
     if not email:
         return ""
     try:
@@ -155,7 +155,8 @@ def _own_address(user: User, email: str) -> str:
     except ValidationError:
         raise _invalid("email", "This is not an e-mail address.") from None
     # Members are invited by their address: two people with one address would be ambiguous.
-    if User.objects.filter(email__iexact=email).exclude(pk=user.pk).exists():
+    others = User.objects.exclude(pk=user.pk) if user is not None else User.objects.all()
+    if others.filter(email__iexact=email).exists():
         raise _taken()
     return email
 

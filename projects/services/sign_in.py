@@ -12,6 +12,7 @@ from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib import messages
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import SimpleLazyObject
@@ -99,6 +100,14 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
         return _whole(reverse("account_confirm_email", args=[emailconfirmation.key]))
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        try:
+            with transaction.atomic():
+                return bool(super().confirm_email(request, email_address))
+        except IntegrityError:  # somebody got it while it waited
+            messages.error(request, f"{email_address.email} belongs to somebody else here.")
+            return False
 
     def is_reauthentication_required(self, *, app: str) -> bool:
         """Who has neither password nor second factor has nothing to repeat: they came by a link or

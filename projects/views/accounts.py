@@ -15,12 +15,12 @@ from django.views.decorators.http import (
 )
 
 from distillhub.lib import forms as form_errors
-from distillhub.lib.errors import DomainError, Missing
+from distillhub.lib.errors import DomainError, Invalid, Missing
 from distillhub.lib.http import safe_next
-from projects.forms import PasswordForm, ProfileForm, SignInForm, TokenForm
+from projects.forms import AvatarForm, PasswordForm, ProfileForm, SignInForm, TokenForm
 from projects.models import ApiToken
 from projects.permissions import person
-from projects.services import accounts, sessions
+from projects.services import accounts, addresses, avatars, sessions
 from projects.services import sign_in as ways_in
 from projects.views.tokens import my_page
 
@@ -90,16 +90,41 @@ def account(request: HttpRequest) -> HttpResponse:
         except DomainError as error:
             form_errors.show(error, form)
         else:
-            messages.success(request, "Your account is saved.")
+            pending = addresses.waiting(user)
+            told = f" Open the link that we sent to {pending}." if pending else ""
+            messages.success(request, f"Your account is saved.{told}")
             return redirect("projects:account")
     context = {
         "form": form,
-        "password_form": PasswordForm(user=user),
+        "avatar_form": AvatarForm(),
+        "waiting": addresses.waiting(user),
+        "is_confirmed": addresses.is_confirmed(user),
         "title": "Account",
         "section": "account",
         "tab": "account",
     }
     return render(request, "projects/account.html", context)
+
+
+@require_POST
+def avatar_change(request: HttpRequest) -> HttpResponse:
+    form = AvatarForm(request.POST, request.FILES)
+    try:
+        if not form.is_valid():
+            raise Invalid("Choose a picture first.")
+        avatars.change(user=person(request), file=form.cleaned_data["avatar"])
+    except DomainError as error:
+        messages.error(request, error.detail)
+    else:
+        messages.success(request, "Your picture is saved.")
+    return redirect("projects:account")
+
+
+@require_POST
+def avatar_remove(request: HttpRequest) -> HttpResponse:
+    avatars.remove(user=person(request))
+    messages.success(request, "Your picture is gone.")
+    return redirect("projects:account")
 
 
 @sensitive_post_parameters("old_password", "password", "repeated")

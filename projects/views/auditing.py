@@ -29,7 +29,7 @@ WRITES = re.compile(r'\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM)\
 BESIDE = frozenset(
     {
         *("django_session", "projects_idempotencykey", "usersessions_usersession"),
-        *("axes_accessattempt", "axes_accesslog", "axes_accessfailurelog"),
+        *("axes_accessattempt", "axes_accesslog", "axes_accessfailurelog", "projects_guess"),
     }
 )
 LAST_USE = re.compile(r'UPDATE "projects_apitoken" SET "last_used_at" = \S+ WHERE')

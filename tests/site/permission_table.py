@@ -65,6 +65,16 @@ PAGES: dict[str, dict[str, Needs]] = {
     "projects:comment_edit": {"POST": VIEWER},  # one's own
     "projects:comment_delete": {"POST": VIEWER},  # one's own, and owners any
     "projects:sessions": {"GET": ACCOUNT},
+    "projects:avatar_change": {"POST": ACCOUNT},
+    "projects:avatar_remove": {"POST": ACCOUNT},
+    "projects:avatar": {"GET": ACCOUNT},
+    "projects:people": {"GET": ADMINISTRATOR, "POST": ADMINISTRATOR},
+    "projects:person_deactivate": {"POST": ADMINISTRATOR},
+    "projects:person_activate": {"POST": ADMINISTRATOR},
+    "projects:person_make_administrator": {"POST": ADMINISTRATOR},
+    "projects:person_make_ordinary": {"POST": ADMINISTRATOR},
+    "projects:person_reset_second_factor": {"POST": ADMINISTRATOR},
+    "projects:person_link": {"POST": ADMINISTRATOR},
     "projects:session_end": {"POST": ACCOUNT},
     "projects:sessions_end_others": {"POST": ACCOUNT},
     "projects:invitation": {"GET": PUBLIC, "POST": PUBLIC},

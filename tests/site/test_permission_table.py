@@ -289,6 +289,7 @@ BY_MAIL = (
 SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
     ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
+    ("projects:avatar", "GET"): {"missing"},  # of who has none
     ("projects:session_end", "POST"): {"missing"},  # only one's own browsers are there
     ("projects:invitation", "GET"): {"missing"},  # nobody opened one in this browser
     ("projects:invitation", "POST"): {"missing", "allowed"},
