@@ -13,6 +13,8 @@
     if (count) count.textContent = chosen.size ? ` ${chosen.size}` : "";
     const none = document.querySelector("[data-choose-none]");
     if (none) none.hidden = !chosen.size;
+    const change = document.querySelector("[data-change-runs]");
+    if (change) change.hidden = !chosen.size;
     window.sessionStorage.setItem(store, JSON.stringify([...chosen]));
   };
   const set = (box, on) => (on ? chosen.add(box.value) : chosen.delete(box.value));
@@ -41,6 +43,18 @@
     tell();
   });
   document.addEventListener("submit", (event) => {
+    const pressed = event.submitter;
+    if (event.target.matches("[data-change-runs]")) {
+      if (pressed?.dataset.asks && !window.confirm(`${pressed.dataset.asks} (${chosen.size})`)) {
+        event.preventDefault();
+        delete event.target.dataset.sent; // it may be pressed again
+        return;
+      }
+      event.target.elements.runs.value = [...chosen].join(",");
+      event.target.elements.back.value = window.location.search.slice(1);
+      if ("value" in (pressed?.dataset || {})) event.target.elements.value.value = pressed.dataset.value;
+      if (/archive|restore|delete/.test(pressed?.value)) window.sessionStorage.removeItem(store); // gone from here
+    }
     if (event.target.matches("[data-chosen-runs]")) {
       event.preventDefault();
       compare(event.target);

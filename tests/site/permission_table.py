@@ -268,6 +268,9 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_review": EDIT_FORM,
     "training:run_rows": EDIT,
     "training:run_priority": EDIT,
+    "training:runs_change": EDIT,  # and deleting for owners: test_run_bulk.py
+    "training:run_archive": EDIT,
+    "training:run_restore": EDIT,
     "training:run_edit": EDIT,
     "training:run_delete": MANAGE,
     "training:artifact_download": READ,
@@ -453,6 +456,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_compare_disagreement": {"GET": VIEWER, "POST": EDITOR},
     "api_saved_views": {"GET": VIEWER, "POST": EDITOR},
     "api_saved_view": {"GET": VIEWER, "DELETE": EDITOR},
+    "api_run_bulk": EDIT,
     "api_run_track": EDIT,
     "api_run_end": EDIT,
     "api_run_metrics": {"GET": VIEWER, "POST": EDITOR},

@@ -22,7 +22,7 @@ OWN = (
     "number", "name", "status", "origin", "stage", "task", "config", "metrics", "summary",
     "comparison", "attempt", "error", "notes", "tags", "priority", "queue", "fraction", "step",
     "steps", "eta_seconds", "pause_requested_at", "created_at", "started_at", "finished_at",
-    "heard_at", "arm",
+    "heard_at", "arm", "colour", "archived_at",
 )  # fmt: skip
 #: What is answered of other rows: names and numbers, joined in, where the rows themselves would be
 #: read again for each run.
@@ -114,6 +114,8 @@ def _represented(
         "created_by": run.username,
         "notes": run.notes,
         "tags": run.tags,
+        "colour": run.colour,
+        "archived_at": _time(run.archived_at),
         "study": run.study_number,
         "arm": run.arm,
         "control_of": run.controlled,

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from training.engine.config import OUTPUTS
 from training.models import Artifact, Run, RunEvent
-from training.services import queue, runs
+from training.services import queue, run_search, runs
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
 MOST_LINES = 5000  # sent at once
@@ -120,7 +120,7 @@ class RunShape(serializers.ModelSerializer[Run]):
             "number", "name", "status", "origin", "stage", "progress", "task", "config", "dataset",
             "student", "teachers", "output", "metrics", "summary", "comparison", "attempt",
             "worker", "error", "created_at", "started_at", "finished_at", "heard_at", "created_by",
-            "notes", "tags", "study", "arm",
+            "notes", "tags", "colour", "archived_at", "study", "arm",
             "control_of", "control", "waits_for", "priority", "queue", "pausing", "actions",
         ]  # fmt: skip
 
@@ -206,6 +206,17 @@ class EditShape(serializers.Serializer[Any]):
         max_length=runs.MOST_TAGS,
         required=False,
     )
+    colour = serializers.CharField(
+        max_length=7,
+        required=False,
+        allow_blank=True,
+        help_text="In charts: one of the twenty that the refusal of another names; empty for that "
+        "of its number.",
+    )
+    archived = serializers.BooleanField(
+        required=False,
+        help_text="Put it away with its controls, once it is over; or bring it back.",
+    )
     priority = serializers.ChoiceField(PRIORITIES, required=False)
     params = ObjectField(
         required=False, help_text="Of a tracked run: laid over the parameters that it has."
@@ -242,6 +253,9 @@ class SearchShape(serializers.Serializer[Any]):
     tag = serializers.CharField(required=False, max_length=200)
     q = serializers.CharField(required=False, help_text="Words in names, notes and references.")
     study = serializers.CharField(required=False)
+    archived = serializers.ChoiceField(
+        run_search.ARCHIVED, required=False, help_text="Whether those that are put away are told."
+    )
     filter = serializers.CharField(
         required=False, help_text="`metrics.val/accuracy > 0.9 and config.training.epochs = 5`"
     )

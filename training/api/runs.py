@@ -131,7 +131,7 @@ class RunDetail(RunView):
     @extend_schema(
         request=EditShape,
         responses=RunShape,
-        summary="Change its name, notes, tags or priority",
+        summary="Change its name, notes, tags, colour or priority; archive it",
     )
     @transaction.atomic
     def patch(self, request: Request, project_slug: str, number: int) -> Response:
@@ -141,7 +141,11 @@ class RunDetail(RunView):
         said = dict(body.validated_data)
         priority = said.pop("priority", None)
         told = {name: said.pop(name) for name in ("params", "steps", "stage") if name in said}
+        archived = said.pop("archived", None)
         runs.edit(run=run, **said, by=person(request))
+        if archived is not None:
+            put = runs.archive if archived else runs.restore
+            put(run=run, by=person(request))
         if told:
             tracking.describe(project=self.project(), number=number, **told)
         if priority is not None:

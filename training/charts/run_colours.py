@@ -5,8 +5,9 @@ and on black (the law is in tests/training/test_compare_charts.py; static/compar
 the dark theme). Beyond twenty the dashes change, so that a hundred runs have looks of their own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 LIGHT = (
     "#4f449d", "#919713", "#5a200e", "#825c20", "#2a8c9b", "#231b71", "#6e7a68", "#3d303e",
@@ -14,6 +15,7 @@ LIGHT = (
     "#516a6a", "#663701", "#324074", "#4c0255",
 )  # fmt: skip
 TONES = {f"run-{place + 1}": colour for place, colour in enumerate(LIGHT)}
+PLACES = {colour: place for place, colour in enumerate(LIGHT)}
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
@@ -27,20 +29,35 @@ class Look:
         return TONES[self.tone]
 
 
-def looks(numbers: Iterable[int]) -> dict[int, Look]:
-    """By its number a run has its own colour; of two that would share one, the later run takes the
-    next that is free. When all twenty are taken the next dash begins."""
+def looks(numbers: Iterable[int], chosen: Mapping[int, str] | None = None) -> dict[int, Look]:
+    """By its number a run has its own colour, unless people chose one of LIGHT for it; of two that
+    would share one, the later run takes the next that is free. When all twenty are taken the next
+    dash begins; of two for which the same was chosen the later one takes the next dash."""
     many = len(LIGHT)
-    taken: set[int] = set()
+    taken: set[int] = set()  # a dash and a place in it
     found: dict[int, Look] = {}
-    for number in sorted(set(numbers)):
-        begun = len(taken) // many  # so many dashes are used up
-        first = begun * many
-        at = next(
-            place
-            for offset in range(many)
-            if (place := first + (number - 1 + offset) % many) not in taken
-        )
+
+    def take(number: int, at: int) -> None:
         taken.add(at)
-        found[number] = Look(f"run-{at % many + 1}", DASHES[begun % len(DASHES)])
+        found[number] = Look(f"run-{at % many + 1}", DASHES[at // many % len(DASHES)])
+
+    wanted = sorted(set(numbers))
+    for number in wanted:
+        place = PLACES.get((chosen or {}).get(number, ""))
+        if place is not None:
+            take(number, next(at for at in count(place, many) if at not in taken))
+    begun = 0
+    for number in wanted:
+        if number in found:
+            continue
+        while all(begun * many + place in taken for place in range(many)):
+            begun += 1  # this dash is used up
+        first = begun * many
+        ring = (first + (number - 1 + offset) % many for offset in range(many))
+        take(number, next(at for at in ring if at not in taken))
     return found
+
+
+def of(numbers: Mapping[int, str]) -> dict[int, Look]:
+    """`looks` of runs by number, each with what was chosen for it or an empty text."""
+    return looks(numbers, numbers)

@@ -23,7 +23,7 @@ MOST_METRICS = 300  # that are told side by side
 COLUMNS = (
     "project", "number", "name", "status", "origin", "tags", "config", "summary", "metrics",
     "comparison", "task", "dataset_version", "control_of", "step", "steps", "started_at",
-    "finished_at", "created_at", "created_by__username", "created_by__first_name",
+    "finished_at", "created_at", "colour", "created_by__username", "created_by__first_name",
     "created_by__last_name",
 )  # fmt: skip
 JOINED = {

@@ -69,7 +69,7 @@ def runs_of(project: Project) -> QuerySet[Run]:
     """Finished trainings, the newest first, with what their points need."""
     return (
         project.runs.launched()
-        .filter(status=Run.Status.FINISHED)
+        .filter(status=Run.Status.FINISHED, archived_at=None)
         .select_related("output__model", "worker", "control_of", "dataset_version")
         .prefetch_related("teachers")
         .order_by("-number")

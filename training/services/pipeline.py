@@ -101,7 +101,7 @@ def best_result(*, project: Project) -> Best | None:
     """The finished distillation whose student scored best on validation rows, of those on the
     dataset version that was used last: other scores do not compare."""
     runs = (
-        project.runs.filter(status=Run.Status.FINISHED, control_of=None)
+        project.runs.filter(status=Run.Status.FINISHED, control_of=None, archived_at=None)
         .filter(summary__teacher__isnull=False)
         .exclude(summary__teacher=None)
         .select_related("student__model", "output__model", "dataset_version__dataset")

@@ -27,6 +27,7 @@ ORDERS: dict[str, Any] = {
     "started_at": "started_at",
     "finished_at": "finished_at",
 }
+ARCHIVED = ("no", "only", "all")
 MISSING = 1e300  # beyond every metric
 NARROWED = (3, 16)  # times as many runs are looked at where a filter lets only some through
 
@@ -40,14 +41,16 @@ def search(
     filter: str = "",
     study: str = "",
     control: bool | None = None,
+    archived: str = "",
     by_run: bool = False,
 ) -> QuerySet[Run]:
     """The project's runs, as far as they are to be found.
 
-    `status` may name several, separated by commas, or be `active`. `by_run` is for those who look
+    `status` may name several, separated by commas, or be `active`. `archived` is `no` (as if empty:
+    those that are put away are left out), `only` or `all`. `by_run` is for those who look
     at few runs only (`run_filters.narrowed`). Raises Invalid.
     """
-    runs = Run.objects.filter(project=project)
+    runs = listed(Run.objects.filter(project=project), archived)
     if status:
         runs = runs.filter(status__in=statuses(status))
     if tag:
@@ -61,6 +64,19 @@ def search(
     if not filter:
         return runs
     return run_filters.narrowed(runs, filter, project=project, by_run=by_run)
+
+
+def listed(runs: QuerySet[Run], archived: str = "") -> QuerySet[Run]:
+    """Without what was put away, or `only` that, or `all`. Raises Invalid."""
+    match archived:
+        case "" | "no":
+            return runs.filter(archived_at=None)
+        case "only":
+            return runs.filter(archived_at__isnull=False)
+        case "all":
+            return runs
+    sentence = f"There is no {archived[:50]}; there are {', '.join(ARCHIVED)}."
+    raise Invalid(sentence, fields={"archived": [sentence]})
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
 from projects.services import subjects
 from training import catalog
+from training.charts import run_colours
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
 from training.models import Run, Study, run_announcements
@@ -39,6 +40,7 @@ AFRESH: dict[str, Any] = {
     "retry_at": None,
     "place": None,
     "times_lost": 0,
+    "archived_at": None,
     "death_step": None,
     "deaths_there": 0,
 }
@@ -382,9 +384,11 @@ def edit(
     name: str | None = None,
     notes: str | None = None,
     tags: Sequence[str] | None = None,
+    colour: str | None = None,
     by: User,
 ) -> Run:
-    """Change what people say about a run; what it trains stays frozen. Raises Invalid."""
+    """Change what people say about a run; what it trains stays frozen. `colour` is one of twenty
+    (charts/run_colours.py), or empty for that of its number. Raises Invalid."""
     faults: dict[str, list[str]] = {}
     changed = []
     if name is not None:
@@ -402,6 +406,12 @@ def edit(
         changed.append("tags")
         if len(run.tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in run.tags):
             faults["tags"] = [f"At most {MOST_TAGS} tags of at most {LONGEST_TAG} characters."]
+    if colour is not None:
+        run.colour = colour.lower()
+        changed.append("colour")
+        if run.colour and run.colour not in run_colours.PLACES:
+            known = ", ".join(run_colours.LIGHT)
+            faults["colour"] = [f"One of {known}, or nothing for that of its number."]
     if faults:
         run.refresh_from_db(fields=changed)
         raise Invalid(next(iter(faults.values()))[0], fields=faults)
@@ -413,8 +423,29 @@ def edit(
     return run
 
 
+def archive(*, run: Run, by: User) -> Run:
+    """Put it away, with its controls: in no list unless asked, and otherwise as it was. Harmless
+    twice. Raises Conflict for one that is not over."""
+    with transaction.atomic():
+        put_away = Run.objects.filter(Q(pk=run.pk) | Q(control_of=run), status__in=Run.FINAL)
+        put_away.filter(archived_at=None).update(archived_at=Now())
+        run.refresh_from_db(fields=["status", "archived_at"])
+        if not run.is_final:
+            sentence = f"Run {run.number} is {run.status}; cancel it, or wait for its end."
+            raise Conflict(sentence, code="not_over")
+    return run
+
+
+def restore(*, run: Run, by: User) -> Run:
+    """Bring it back, with its controls. Harmless twice."""
+    Run.objects.filter(Q(pk=run.pk) | Q(control_of=run)).update(archived_at=None)
+    run.archived_at = None
+    return run
+
+
 def _reopen(run: Run, *, by: User) -> Run:
-    opened = {"cancel_requested_at": None, "error": None, "finished_at": None, "fraction": 0.0}
+    opened: dict[str, Any] = {"archived_at": None, "cancel_requested_at": None, "error": None}
+    opened |= {"finished_at": None, "fraction": 0.0}
     with transaction.atomic():
         if run.move_to(Run.Status.TRAINING, among=Run.FINAL, **opened):
             sentence = f"Resumed by {by.display_name} at step {run.step}."

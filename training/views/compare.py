@@ -42,7 +42,7 @@ def compare_runs(request: HttpRequest, project_slug: str) -> HttpResponse:
         raise Missing("A comparison has no such tab.")
     runs = compare.read(project=project, numbers=numbers)
     base = _base(asked.get("base", ""), numbers)
-    looks = run_colours.looks(numbers)
+    looks = run_colours.of({run.number: run.colour for run in runs})
     address = request.path
     kept = "&".join(f"{name}={asked[name]}" for name in KEPT if asked.get(name))
     context: dict[str, Any] = {

@@ -21,7 +21,9 @@ def home(request: HttpRequest) -> HttpResponse:
     seen = Run.objects.visible_to(request.user).filter(project__archived_at=None)
     whole = seen.select_related("project", "student__model", "created_by")
     # Which come first is found out without sorting whole rows.
-    last = seen.filter(status=Run.Status.FINISHED, control_of=None).order_by("-finished_at")
+    last = seen.filter(status=Run.Status.FINISHED, control_of=None, archived_at=None).order_by(
+        "-finished_at"
+    )
     context = {
         "title": "Home",
         "section": "home",
@@ -39,7 +41,7 @@ def home(request: HttpRequest) -> HttpResponse:
 def project_overview(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     # Joined with its one project, SQLite would sort all runs instead of reading the last.
-    runs = project.runs.select_related("student__model", "created_by")
+    runs = project.runs.filter(archived_at=None).select_related("student__model", "created_by")
     recent = list(runs.order_by("-number")[:RECENT])
     context = {
         "title": "Overview",

@@ -99,11 +99,30 @@ def run_edit(request: HttpRequest, project_slug: str, number: int) -> HttpRespon
             name=request.POST.get("name", "").strip(),
             notes=request.POST.get("notes", ""),
             tags=[tag for tag in tags if tag],
+            colour=request.POST.get("colour"),
             by=by,
         )
         return "Saved."
 
     return _done(request, project_slug, number, edit)
+
+
+@require_POST
+def run_archive(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def archive(run: Run, by: User) -> str:
+        runs.archive(run=run, by=by)
+        return "Put away: it stands in no list unless asked."
+
+    return _done(request, project_slug, number, archive)
+
+
+@require_POST
+def run_restore(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
+    def restore(run: Run, by: User) -> str:
+        runs.restore(run=run, by=by)
+        return "It stands in lists again."
+
+    return _done(request, project_slug, number, restore)
 
 
 @require_POST

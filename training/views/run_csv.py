@@ -50,6 +50,7 @@ def _found(project: Project, asked: Any) -> list[int]:
         tag=asked.get("tag", ""),
         q=asked.get("q", "").strip(),
         filter=asked.get("filter", "").strip(),
+        archived=asked.get("archived", ""),
     )
     by = run_columns.orders(asked.get("order", "-number"), project)
     return list(runs.order_by(*by, "-number").values_list("pk", flat=True)[:MOST])

@@ -13,7 +13,7 @@ from django.utils import timezone
 from distillhub.lib.errors import Invalid
 from distillhub.templatetags import ui
 from projects.models import Project
-from training.charts import curves
+from training.charts import curves, run_colours
 from training.models import MetricChunk, Run
 from training.models.metric import Points
 from training.services import queue, run_fields, run_search, scores
@@ -35,9 +35,9 @@ GROUPS: dict[str, list[str]] = {
 SHOWN = (
     "project", "number", "name", "status", "origin", "tags", "fraction", "config", "summary",
     "metrics", "comparison", "task", "queue", "control_of", "started_at",
-    "finished_at", "created_at", "created_by__username", "created_by__first_name",
-    "created_by__last_name", "dataset_version__number", "dataset_version__reading",
-    "dataset_version__dataset__name",
+    "finished_at", "created_at", "colour", "archived_at", "created_by__username",
+    "created_by__first_name", "created_by__last_name", "dataset_version__number",
+    "dataset_version__reading", "dataset_version__dataset__name",
 )  # fmt: skip
 JOINED = {
     "student_name": F("student__model__name"),
@@ -62,6 +62,7 @@ class Row:
     teachers: list[str]
     place: int | None  # in its queue
     parameters: list[Any] = field(default_factory=list)
+    look: Any = None  # of charts/run_colours.py
     is_best: set[str] = field(default_factory=set)
     fields: list[Any] = field(default_factory=list)  # as the table's `fields` name them
     told: list[tuple[str, str]] = field(default_factory=list)  # these, and how far apart
@@ -92,6 +93,7 @@ class Table:
     group: str
     settings: list[tuple[str, str]]  # fields to group by
     pin: int | None
+    archived: str  # of run_search.ARCHIVED, or empty
 
     @property
     def test_label(self) -> str:
@@ -127,7 +129,7 @@ class Table:
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.status or self.tag or self.q or self.filter)
+        return bool(self.status or self.tag or self.q or self.filter or self.archived)
 
 
 def table(*, project: Project, asked: QueryDict) -> Table:
@@ -135,16 +137,19 @@ def table(*, project: Project, asked: QueryDict) -> Table:
     more each for what is pinned and for groups."""
     status, tag, q = asked.get("status", ""), asked.get("tag", ""), asked.get("q", "").strip()
     order, grouped = asked.get("order", "-number"), asked.get("group", "")
-    expression = asked.get("filter", "").strip()
+    expression, archived = asked.get("filter", "").strip(), asked.get("archived", "")
     counted = dict(
-        project.runs.order_by()
+        run_search.listed(project.runs.all(), archived)
+        .order_by()
         .values_list("status")
         .annotate(Count("pk"))  # over all, not the page
     )
     wanted = ",".join(GROUPS.get(status, [status]))
     refused = ""
     try:
-        runs = run_search.search(project=project, status=wanted, tag=tag, q=q, filter=expression)
+        runs = run_search.search(
+            project=project, status=wanted, tag=tag, q=q, filter=expression, archived=archived
+        )
     except Invalid as error:
         if "filter" not in error.fields:
             raise
@@ -174,7 +179,9 @@ def table(*, project: Project, asked: QueryDict) -> Table:
     show, fields = run_columns.chosen(asked.getlist("show"))
     if groups:
         run_groups.begin(rows, grouped, groups)
+    looks = run_colours.of({row.run.number: row.run.colour for row in every})
     for row in every:
+        row.look = looks[row.run.number]
         values = run_columns.flat(row.run.config)
         row.parameters = [values.get(name) for name in shown]
         row.fields = [run_fields.value_of(row.run, name) for name in fields]
@@ -210,6 +217,7 @@ def table(*, project: Project, asked: QueryDict) -> Table:
         group=grouped,
         settings=run_columns.settings([row.run.config for row in rows]),
         pin=first[0].run.number if first else None,
+        archived=archived,
     )
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.vary import vary_on_headers
 from distillhub.lib.errors import Missing
 from projects import permissions
 from projects.models import ModelVersion, Role
-from training.charts import machines
+from training.charts import machines, run_colours
 from training.models import Run, SavedView
 from training.services import logs, machine, metrics, queue, run_slices, runs, saved_views
 from training.services.machine import MACHINE
@@ -49,6 +49,7 @@ def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "section": "runs",
         "project": project,
         "table": run_table.table(project=project, asked=request.GET),
+        "palette": run_colours.TONES,
     }
     if not request.headers.get("HX-Request"):
         context |= {
@@ -90,6 +91,7 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in tabs],
         "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
         "can": runs.actions(run),
+        "palette": run_colours.TONES,
         "losses": run_page.losses(run)
         if run.is_final and project.my_role == Role.OWNER and project.archived_at is None
         else "",
