@@ -308,6 +308,22 @@ def test_a_monitor_follows_its_alias_and_says_so(project: Project, student: Mode
     assert monitor.version == student
 
 
+def test_labels_keep_their_order_where_the_next_version_has_another(
+    project: Project, student: ModelVersion
+) -> None:
+    """It is that of probabilities that callers send, of batches that wait, and of stored rows."""
+    alias(student)
+    monitor = create(project, model="small@production")
+    before = list(monitor.labels)
+    alias(second := trained(project, labels=before[::-1]))
+    assert following.look_again() == 1
+    monitor.refresh_from_db()
+    assert (monitor.version, monitor.labels) == (second, before)
+    monitors.edit(monitor=monitor, asked={"model": second.reference}, by=project.created_by)
+    monitor.refresh_from_db()
+    assert (monitor.alias, monitor.labels) == ("", before)
+
+
 def test_a_monitor_stays_where_its_alias_moves_to_other_labels(
     project: Project, student: ModelVersion
 ) -> None:

@@ -211,6 +211,8 @@ def _model(reading: _Reading, value: Any) -> None:
     if not same:
         sentence = "It answers with other labels, or does another task: make another monitor."
         raise Fault("model", sentence)
+    if before is not None and not before.external:
+        found["labels"] = list(before.labels)  # in the order that callers and stored rows have
     reading.columns |= found
 
 

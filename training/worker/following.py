@@ -75,8 +75,9 @@ def point(monitor: Monitor) -> str:
     number = bare == (not monitor.labels)
     if not (usable and same and number and several):
         return "kept"
-    monitor.version, monitor.labels = version, list(version.labels)
-    monitor.save(update_fields=["version", "labels"])
+    # Labels keep their order: callers send probabilities in it, and rows that came hold them so.
+    monitor.version = version
+    monitor.save(update_fields=["version"])
     return "moved"
 
 
