@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distillhub import __version__
+from distillhub.cli import remote_options
 
 DESCRIPTION = "Distil models, and the evidence that it helped."
 
@@ -69,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("username")
     token.add_argument("--create", action="store_true", help="make the user when there is none")
     token.add_argument("--name", default="command line", help="to recognise the token by")
-    token.add_argument("--scope", choices=["read", "write"], default="write")
+    token.add_argument("--scope", choices=["read", "write", "track", "infer"], default="write")
     storage = command("storage", "Tell what lies in storage, and free what nothing names any more.")
     storage.add_argument("--free", action="store_true", help="free it (else nothing changes)")
     storage.add_argument("--show", type=_positive, default=20, metavar="N", help="names told (20)")
@@ -78,9 +79,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     rotate = command("rotate-keys", "Seal the stored keys of APIs with a new secret.")
     rotate.add_argument("--forget", action="store_true", help="forget all but the newest secret")
+    audit = command("audit", "Verify the log of who did what, or write it out.")
+    audit.add_argument("what", choices=["verify", "export"])
+    audit.add_argument("--against", metavar="HEAD", help="a head that was told earlier")
+    audit.add_argument("--project", metavar="SLUG", help="export what was done in it alone")
+    audit.add_argument("--csv", action="store_true", help="export a table (else JSON Lines)")
     doctor = command("doctor", "Check that everything needed is there, and say what to do.")
     doctor.add_argument("--only", metavar="PART", help="python, settings, database, broker, ...")
     doctor.add_argument("--strict", action="store_true", help="a warning is a failure, too")
+    remote_options.add(command)
     return parser
 
 

@@ -31,6 +31,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.utils import OperationalError
 
 from distillhub import __version__
+from distillhub.cli import auditing
 from distillhub.lib import places, secrets, snapshots, storage
 from distillhub.lib.errors import Conflict, Unavailable
 from distillhub.lib.snapshots import NotABackup
@@ -69,6 +70,7 @@ def backup(options: argparse.Namespace) -> int:
     note.write_text(json.dumps({"made_at": made_at.isoformat(), "target": str(target)}))
     size = sum(one["bytes"] for one in writer.files)
     print(f"Kept {len(writer.files)} files, {size / 2**20:.1f} MiB: {target}")
+    auditing.note("installation.backup", subject=str(target))
     print("It holds the secrets of this installation: keep it where nobody else reads it.")
     if settings.DISTILLHUB_SECRET_KEYS:
         print("DISTILLHUB_SECRET_KEYS, which opens its keys of APIs, is not in it.")
@@ -95,6 +97,7 @@ def restore(options: argparse.Namespace) -> int:
         shutil.rmtree(staging, ignore_errors=True)
     call_command("migrate", verbosity=0, interactive=False)
     told = reaper.after_restore(made_at=manifest["made_at"])
+    auditing.note("installation.restore", subject=str(source), made_at=manifest["made_at"])
     print(f"Restored the backup of {manifest['made_at']}: {stored} stored files.")
     for sentence in told:
         print(sentence)

@@ -25,7 +25,18 @@ COMMANDS = {
     "create-token": "distillhub.cli.people:create_token",
     "storage": "distillhub.cli.sweep:storage",
     "rotate-keys": "distillhub.cli.sealing:rotate_keys",
+    "audit": "distillhub.cli.auditing:audit_log",
     "doctor": "distillhub.cli.doctor:doctor",
+    "login": "distillhub.cli.remote:login",
+    "logout": "distillhub.cli.remote:logout",
+    "projects": "distillhub.cli.remote:projects",
+    "upload": "distillhub.cli.remote:upload",
+    "run": "distillhub.cli.remote:run",
+    "runs": "distillhub.cli.remote:runs",
+    "watch": "distillhub.cli.remote:watch",
+    "cancel": "distillhub.cli.remote:cancel",
+    "download": "distillhub.cli.remote:download",
+    "predict": "distillhub.cli.remote:predict",
 }
 
 

@@ -13,6 +13,7 @@ django.setup()
 from django.conf import settings
 from django.urls import reverse
 
+from distillhub.cli import auditing
 from projects.models import User
 from projects.services import accounts
 
@@ -33,6 +34,7 @@ def administrator() -> User:
 def link(user: User) -> str:
     """The path of a link that signs `user` in, once."""
     token = accounts.make_sign_in_link(user=user)
+    auditing.note("person.sign_in_link", subject=user.username)
     return reverse("projects:sign_in_link", args=[token])
 
 
@@ -56,8 +58,10 @@ def create_token(options: argparse.Namespace) -> int:
         return 1
     if user is None:
         user = User.objects.create_user(options.username)
+        auditing.note("person.create", subject=user.username)
         print(f"Made the user {user.username}.")
     token, raw = accounts.create_token(user=user, name=options.name, scope=options.scope)
+    auditing.note("token.create", subject=user.username, name=token.name, scope=token.scope)
     print(f"A {token.scope} token for {user.username}; it is shown this once:")
     print(raw)
     return 0

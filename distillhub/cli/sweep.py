@@ -9,6 +9,7 @@ django.setup()
 
 from django.template.defaultfilters import filesizeformat
 
+from distillhub.cli import auditing
 from distillhub.lib import sweeping
 from distillhub.lib.storage import Away
 from distillhub.lib.sweeping import Count
@@ -27,6 +28,7 @@ def storage(options: argparse.Namespace) -> int:
     _tell("Named by nothing", swept.orphans)
     if options.free:
         _tell("Freed", swept.freed)
+        auditing.note("storage.sweep", files=swept.freed.files, bytes=swept.freed.bytes)
     elif swept.orphans.files:
         for name in swept.names[: options.show]:
             print(f"  {name}")
