@@ -15,6 +15,7 @@ from training.worker import (
     metrics,
     monitors,
     networks,
+    notices,
     publishing,
     reaper,
     registration,
@@ -76,6 +77,12 @@ def deliver_alerts(*, channel_id: int, **later: Any) -> None:
 def fan_out_events(**later: Any) -> None:
     fanning.fan_out()
     webhook_delivery.look_again()
+    notices.look_again()
+
+
+@shared_task(name="training.mail_notifications")  # type: ignore[untyped-decorator]
+def mail_notifications(*, user_id: int, **later: Any) -> None:
+    notices.deliver(user_id)
 
 
 @shared_task(name="training.deliver_webhooks")  # type: ignore[untyped-decorator]

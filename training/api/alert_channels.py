@@ -32,6 +32,11 @@ class ChannelEditShape(serializers.Serializer[Any]):
     least = serializers.ChoiceField(
         choices=SEVERITIES, required=False, help_text="Severity from which it is told."
     )
+    hears = serializers.ListField(
+        child=serializers.ChoiceField(choices=alert_channels.HEARD),
+        required=False,
+        help_text="Kinds of other events that are sent there, too (docs/webhooks.md).",
+    )
     is_on = serializers.BooleanField(required=False)
 
 
@@ -44,6 +49,7 @@ class ChannelShape(serializers.ModelSerializer[AlertChannel]):
     kind = serializers.ChoiceField(choices=AlertChannel.Kind.choices)
     place = serializers.CharField(help_text="Addresses of e-mail, or a webhook's host.")
     least = serializers.ChoiceField(choices=SEVERITIES)
+    hears = serializers.ListField(child=serializers.CharField(), help_text="Kinds of other events.")
     created_by = serializers.CharField(source="created_by.username")
     waiting = serializers.IntegerField(help_text="Messages that wait, or are tried again.")
     failed = serializers.IntegerField(help_text="Messages that were given up.")
@@ -52,8 +58,8 @@ class ChannelShape(serializers.ModelSerializer[AlertChannel]):
     class Meta:
         model = AlertChannel
         fields: ClassVar = [
-            "id", "name", "kind", "place", "least", "is_on", "waiting", "failed", "last_sent_at",
-            "created_by", "created_at",
+            "id", "name", "kind", "place", "least", "hears", "is_on", "waiting", "failed",
+            "last_sent_at", "created_by", "created_at",
         ]  # fmt: skip
 
 

@@ -1,4 +1,5 @@
-"""Where messages about incidents go: e-mail, webhooks, Slack and what takes the same.
+"""Where messages about incidents, and about other events that a channel hears, go: e-mail,
+webhooks, Slack and what takes the same.
 
 A webhook's address and its secret are sealed and never told again: the address of a Slack webhook
 is a secret by itself. What is shown is the host.
@@ -19,16 +20,18 @@ from django.utils import timezone
 
 from distillhub.lib import outgoing, secrets, standard_webhooks
 from distillhub.lib.errors import Conflict, Invalid, Missing
-from projects.models import Project, User
+from projects.models import Project, User, event_kinds
 from training.engine.alerting import SEVERITIES
 from training.models import AlertChannel, AlertMessage, Monitor
-from training.worker import alert_delivery, alert_messages, alert_senders
+from training.worker import alert_delivery, alert_messages, alert_senders, fanning
 
 Kind = AlertChannel.Kind
 Status = AlertMessage.Status
 Faults = dict[str, list[str]]
 
-KNOWN = ("name", "kind", "addresses", "url", "secret", "least", "is_on")
+KNOWN = ("name", "kind", "addresses", "url", "secret", "least", "hears", "is_on")
+#: Kinds of events that a channel may hear of, besides incidents by their severity.
+HEARD = tuple(kind for kind in event_kinds.KINDS if kind not in fanning.OF_MONITORS)
 NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 MOST_ADDRESSES = 20
 MOST_CHANNELS = 50
@@ -58,7 +61,8 @@ def find(*, project: Project, channel_id: int) -> AlertChannel:
 
 def create(*, project: Project, asked: Any, by: User) -> tuple[AlertChannel, str]:
     """The channel, and the secret that a webhook's messages are signed with: it is told this once;
-    "" for other kinds. `asked`: {"name", "kind", "addresses"? , "url"?, "secret"?, "least"?}.
+    "" for other kinds. `asked`: {"name", "kind", "addresses"? , "url"?, "secret"?, "least"?,
+    "hears"?}.
 
     Raises Invalid with every fault at its field, and Conflict for a name that is taken.
     """
@@ -212,6 +216,12 @@ def _columns(asked: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
         if asked["least"] not in SEVERITIES:
             faults["least"] = [f"It must be one of {', '.join(SEVERITIES)}."]
         columns["least"] = asked["least"]
+    if "hears" in asked:
+        given = asked["hears"]
+        if not isinstance(given, list) or not all(one in HEARD for one in given):
+            faults["hears"] = [f"It is a list of kinds of events: {', '.join(HEARD)}."]
+        else:
+            columns["hears"] = [kind for kind in HEARD if kind in given]
     if "is_on" in asked:
         if not isinstance(asked["is_on"], bool):
             faults["is_on"] = ["It is true or false."]

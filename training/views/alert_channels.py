@@ -1,6 +1,7 @@
 """Where messages about incidents go: the channels of a project, one with its log, tests of them."""
 
 from collections.abc import Callable
+from itertools import groupby
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
-from projects.models import Project, Role
+from projects.models import Project, Role, event_kinds
 from training.engine.alerting import SEVERITIES
 from training.models import AlertChannel
 from training.services import alert_channels
@@ -33,7 +34,8 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     fault: DomainError | None = None
     if request.method == "POST":
         draft = {name: request.POST.get(name, "").strip() for name in TEXTS}
-        asked = {name: value for name, value in draft.items() if value}
+        asked: JSON = {name: value for name, value in draft.items() if value}
+        asked["hears"] = request.POST.getlist("hears")
         try:
             made, secret = alert_channels.create(
                 project=project, asked=asked, by=permissions.person(request)
@@ -53,6 +55,7 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "kinds": AlertChannel.Kind.choices,
         "severities": SEVERITIES,
         "draft": draft,
+        "groups": _groups(request.POST.getlist("hears")),
         "faults": _faults(fault),
         "may_manage": _may(project, Role.OWNER),
         "sends_mail": bool(settings.EMAIL_URL),
@@ -94,6 +97,7 @@ def alert_channel_detail(request: HttpRequest, project_slug: str, channel_id: in
         "more": len(log) > SHOWN,
         "shown": SHOWN,
         "severities": SEVERITIES,
+        "groups": _groups(channel.hears),
         "faults": _faults(fault),
         "secret": request.session.pop(_kept(channel), ""),
         "may_manage": _may(project, Role.OWNER),
@@ -155,8 +159,18 @@ def _asked(request: HttpRequest, channel: AlertChannel) -> JSON:
     asked |= {name: given[name] for name in ("url", "secret") if given[name]}
     if channel.kind == AlertChannel.Kind.EMAIL:
         asked["addresses"] = given["addresses"]
+    asked["hears"] = request.POST.getlist("hears")
     asked["is_on"] = request.POST.get("is_on") == "true"
     return asked
+
+
+def _groups(chosen: list[str]) -> list[tuple[str, list[tuple[event_kinds.Kind, bool]]]]:
+    """Events that a channel may hear of, by what they are about."""
+    kinds = (event_kinds.KINDS[key] for key in alert_channels.HEARD)
+    return [
+        (group.replace("_", " "), [(kind, kind.key in chosen) for kind in found])
+        for group, found in groupby(kinds, key=lambda kind: kind.group)
+    ]
 
 
 def _faults(fault: DomainError | None) -> JSON:
