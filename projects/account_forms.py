@@ -10,7 +10,7 @@ from django import forms
 from django.http import HttpRequest
 
 from projects.models import User
-from projects.services import guesses, second_factor
+from projects.services import audit, guesses, second_factor
 
 PASSWORD_HELP = "At least 10 characters; a few unrelated words work well."  # noqa: S105
 
@@ -84,7 +84,11 @@ class _Code:
 
     def clean_code(self) -> str:
         second_factor.begin(self.user)
-        code: str = super().clean_code()  # type: ignore[misc]
+        try:
+            code: str = super().clean_code()  # type: ignore[misc]
+        except forms.ValidationError:
+            audit.record("sign_in.code_failed", by=self.user, subject=self.user.username)
+            raise
         second_factor.accept(self.user, code, self.authenticator.type)
         return code
 

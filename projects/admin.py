@@ -3,11 +3,15 @@ the services would refuse; what a version or a token holds is read only."""
 
 from typing import ClassVar
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
 
 from projects.models import ApiToken, Dataset, Membership, Project, RegisteredModel, User
+
+# It asks for no password of its own: it would ask for no second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 @admin.register(User)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import OperationalError, connection
 from django.utils import timezone
 from rest_framework.authentication import (
@@ -15,10 +16,11 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
-from distillhub.lib import tokens
+from distillhub.lib import tokens, visitors
 from distillhub.lib.errors import Missing
 from distillhub.lib.locks import at_once
 from projects.models import ApiToken, User
+from projects.services import guesses
 from projects.services import tokens as scopes
 
 
@@ -38,6 +40,9 @@ class TokenAuthentication(BaseAuthentication):
             .first()
         )
         if found is None:
+            # Whoever has a token is answered whatever others of their network guess.
+            place = visitors.network(visitors.address(request._request))
+            guesses.take(guesses.TOKEN, place, most=settings.DISTILLHUB_GUESSES_OF_ADDRESS)
             raise AuthenticationFailed("This token is unknown, expired or revoked.")
         now = timezone.now()
         if found.last_used_at is None or now - found.last_used_at > timedelta(minutes=1):

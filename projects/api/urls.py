@@ -9,9 +9,11 @@ from projects.api import (
     events,
     favourites,
     feedback,
+    invitations,
     me,
     notifications,
     pending,
+    people,
     projects,
     prompts,
     resumable,
@@ -23,6 +25,25 @@ from projects.api import (
 
 urlpatterns: list[URLPattern] = [
     path("me/", me.Me.as_view(), name="api_me"),
+    path("me/picture/", people.MyPicture.as_view(), name="api_my_picture"),
+    path("me/sessions/", people.MySessions.as_view(), name="api_my_sessions"),
+    path("me/sessions/<int:pk>/", people.MySession.as_view(), name="api_my_session"),
+    path("people/", people.PersonList.as_view(), name="api_people"),
+    path("people/<str:username>/", people.PersonDetail.as_view(), name="api_person"),
+    path("people/<str:username>/link/", people.PersonLink.as_view(), name="api_person_link"),
+    path(
+        "people/<str:username>/second-factor/",
+        people.PersonSecondFactor.as_view(),
+        name="api_person_second_factor",
+    ),
+    path(
+        "people/<str:username>/picture/",
+        people.PersonPicture.as_view(),
+        name="api_person_picture",
+    ),
+    path(
+        "invitations/accept/", invitations.InvitationAccept.as_view(), name="api_invitation_accept"
+    ),
     path("tokens/", tokens.TokenList.as_view(), name="api_tokens"),
     path("tokens/<int:pk>/", tokens.TokenDetail.as_view(), name="api_token"),
     path("tokens/<int:pk>/rotate/", tokens.TokenRotate.as_view(), name="api_token_rotate"),
@@ -54,6 +75,21 @@ urlpatterns: list[URLPattern] = [
     ),
     path("projects/", projects.ProjectList.as_view(), name="api_projects"),
     path("projects/<slug:project_slug>/", projects.ProjectDetail.as_view(), name="api_project"),
+    path(
+        "projects/<slug:project_slug>/invitations/",
+        invitations.InvitationList.as_view(),
+        name="api_invitations",
+    ),
+    path(
+        "projects/<slug:project_slug>/invitations/<int:pk>/",
+        invitations.InvitationDetail.as_view(),
+        name="api_invitation",
+    ),
+    path(
+        "projects/<slug:project_slug>/invitations/<int:pk>/renew/",
+        invitations.InvitationRenew.as_view(),
+        name="api_invitation_renew",
+    ),
     path(
         "projects/<slug:project_slug>/members/",
         projects.MemberList.as_view(),

@@ -8,7 +8,6 @@ office out.
 """
 
 import hashlib
-import logging
 import math
 import unicodedata
 from datetime import timedelta
@@ -26,8 +25,7 @@ from django.utils.crypto import get_random_string
 from distillhub.lib import visitors
 from distillhub.lib.errors import DomainError
 from projects.models import Guess, User
-
-logger = logging.getLogger(__name__)
+from projects.services import audit
 
 KNOWN = "distillhub_known"  # the cookie of a browser in which somebody signed in
 KNOWN_SECONDS = 365 * 86_400
@@ -39,8 +37,9 @@ class TooMany(DomainError):
 
     status, code = 429, "too_many_tries"
 
-    def __init__(self, seconds: int) -> None:
-        self.retry_after = seconds
+    def __init__(self, seconds: float, *, is_first: bool = False) -> None:
+        seconds = self.retry_after = max(1, math.ceil(seconds))
+        self.is_first = is_first  # after it, nothing new is to be told
         minutes = math.ceil(seconds / 60)
         wait = "a minute" if minutes == 1 else f"{minutes} minutes"
         super().__init__(f"There were too many tries. Wait {wait}, then try again.")
@@ -50,6 +49,9 @@ def take(kind: str, what: object, *, most: int) -> None:
     """Count one try. Raises TooMany when there were more than `most` within the time."""
     now, window = timezone.now(), timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
     row = Guess.objects.filter(key=_key(kind, what))
+    full = row.filter(since__gt=now - window, count__gt=most).first()
+    if full is not None:  # refused without a write, so that a flood costs little
+        raise TooMany((full.since + window - now).total_seconds())
     for _ in range(3):
         with transaction.atomic():
             # The row stays locked to the end of this transaction: what is read is our own count.
@@ -63,7 +65,8 @@ def take(kind: str, what: object, *, most: int) -> None:
             except IntegrityError:  # somebody else was the first
                 continue
         if found.count > most:
-            raise TooMany(max(1, math.ceil((found.since + window - now).total_seconds())))
+            left = (found.since + window - now).total_seconds()
+            raise TooMany(left, is_first=found.count == most + 1)
         return
     raise TooMany(60)
 
@@ -131,20 +134,45 @@ def know(response: HttpResponse, user: User) -> None:
 
 
 class Handler(AxesHandler):  # type: ignore[misc]
-    """What django-axes asks before each password, whoever calls `authenticate`."""
+    """What django-axes asks before each password, whoever calls `authenticate`, and tells after."""
 
     def is_allowed(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        username = str((credentials or {}).get("username") or "")
         try:
-            begin(request, username)
+            begin(request, _named(credentials))
         except TooMany as refused:
             request.refused = refused  # type: ignore[attr-defined]
-            logger.warning("Sign-in refused after too many tries, from %s.", _place(request))
             return False
         return True
 
+    def user_login_failed(
+        self,
+        sender: str,
+        credentials: dict[str, Any],
+        request: HttpRequest | None = None,
+        **more: Any,
+    ) -> None:
+        """Under a name that somebody has: people type their password into the wrong field, too."""
+        locked = refused(request) if request is not None else None
+        if locked is not None and not locked.is_first:
+            return
+        username = _named(credentials)
+        known = User.objects.filter(username=username).exists()
+        action = "sign_in.failed" if locked is None else "sign_in.locked"
+        audit.record(action, by=username if known else "", subject=username if known else "")
 
-def refused(request: HttpRequest) -> TooMany | None:
+    def user_logged_in(self, sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
+        told = request.session.get("account_authentication_methods", []) if request else []
+        how = [str(one.get("method", "")) for one in told]
+        audit.record("sign_in.done", by=user, subject=user.username, detail={"how": how})
+
+    def user_logged_out(
+        self, sender: Any, request: HttpRequest, user: User | None, **more: Any
+    ) -> None:
+        if user is not None:
+            audit.record("sign_out.done", by=user, subject=user.username)
+
+
+def refused(request: HttpRequest | None) -> TooMany | None:
     """Why `authenticate` said no without a look at the password."""
     return getattr(request, "refused", None)
 
@@ -158,8 +186,8 @@ def _browser(request: HttpRequest, username: str) -> str:
     return str(name) if User.objects.filter(pk=pk, username=username).exists() else ""
 
 
-def _place(request: HttpRequest) -> str:
-    return visitors.address(request) or "an unknown address"
+def _named(credentials: dict[str, Any] | None) -> str:
+    return str((credentials or {}).get("username") or "")
 
 
 def _plain(username: str) -> str:

@@ -1,10 +1,13 @@
 """Where a person is signed in (django-allauth's UserSession), and how to end it."""
 
 import re
+from collections.abc import Iterable
 from importlib import import_module
+from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
 from django.http import HttpRequest
 
 from distillhub.lib.errors import Missing
@@ -35,7 +38,8 @@ def note(request: HttpRequest) -> None:
 
 def of(user: User, request: HttpRequest) -> list[UserSession]:
     """All that still stand, this one first."""
-    note(request)
+    if request.session.get(SESSION_KEY):  # and no token asks
+        note(request)
     found: list[UserSession] = UserSession.objects.purge_and_list(user)
     for one in found:
         one.is_mine = one.session_key == request.session.session_key
@@ -61,9 +65,9 @@ def end_all(*, user: User) -> int:
     return _end(UserSession.objects.filter(user=user))
 
 
-def _end(found: "object") -> int:
+def _end(found: Iterable[Any]) -> int:
     store = import_module(settings.SESSION_ENGINE).SessionStore()
-    rows = list(found)  # type: ignore[call-overload]
+    rows = list(found)
     for one in rows:
         store.delete(one.session_key)
         one.delete()

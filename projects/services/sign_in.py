@@ -19,7 +19,7 @@ from django.utils.functional import SimpleLazyObject
 
 from distillhub.lib import visitors
 from projects.models import User
-from projects.services import guesses
+from projects.services import audit, guesses
 
 OPEN, INVITATION, CLOSED = "open", "invitation", "closed"
 #: Of a session: the digest of the invitation that its visitor has opened.
@@ -115,6 +115,12 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         user = self.request.user
         has_means = user.has_usable_password() or Authenticator.objects.filter(user=user).exists()
         return has_means and super().is_reauthentication_required(app=app)
+
+    def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
+        made: User = super().save_user(request, user, form, commit)
+        if commit:
+            audit.record("account.create", by=made, subject=made.username)
+        return made
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         messages.error(request, "This account is shut. An administrator can open it again.")

@@ -7,13 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from allauth.account import views as account
-from allauth.account.decorators import secure_admin_login
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery
 from allauth.mfa.totp import views as totp
 from allauth.socialaccount import views as social
 from allauth.socialaccount.providers.openid_connect import views as openid
-from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import render
@@ -24,9 +22,6 @@ from django.views.decorators.http import require_http_methods
 from projects.services import sign_in
 
 View = Callable[..., HttpResponseBase]
-
-# The administration asks for no password of its own: it would ask for no second factor.
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 
 def _reads(view: View) -> View:

@@ -289,6 +289,18 @@ PAGES: dict[str, dict[str, Needs]] = {
 
 REST: dict[str, dict[str, Needs]] = {
     "api_me": {"GET": ACCOUNT, "PATCH": ACCOUNT},
+    "api_my_picture": {"PUT": ACCOUNT, "DELETE": ACCOUNT},
+    "api_my_sessions": {"GET": ACCOUNT, "DELETE": ACCOUNT},
+    "api_my_session": {"DELETE": ACCOUNT},
+    "api_people": {"GET": ADMINISTRATOR, "POST": ADMINISTRATOR},
+    "api_person": {"GET": ADMINISTRATOR, "PATCH": ADMINISTRATOR},
+    "api_person_link": {"POST": ADMINISTRATOR},
+    "api_person_second_factor": {"DELETE": ADMINISTRATOR},
+    "api_person_picture": {"GET": ACCOUNT},
+    "api_invitations": {"GET": OWNER, "POST": OWNER},
+    "api_invitation": {"DELETE": OWNER},
+    "api_invitation_renew": MANAGE,
+    "api_invitation_accept": {"POST": ACCOUNT},
     "api_tokens": {"GET": ACCOUNT, "POST": ACCOUNT},
     "api_token": {"DELETE": ACCOUNT},
     "api_token_rotate": {"POST": ACCOUNT},

@@ -84,7 +84,7 @@ class World:
 
     def _own_values(self, route: Route) -> dict[str, Any]:
         """Where one word of an address means different things at different routes."""
-        if route.name.startswith("projects:invitation_") and "pk" in route.kwargs:
+        if "invitation" in route.name and "pk" in route.kwargs:
             return {"pk": self.values["invitation_pk"]}
         if route.name in {"training:artifact_download", "api_run_artifact"}:
             return {"name": "model/config.json"}
@@ -290,6 +290,8 @@ SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
     ("projects:token_revoke", "POST"): {"missing", "allowed"},  # only one's own tokens exist
     ("projects:avatar", "GET"): {"missing"},  # of who has none
+    ("api_person_picture", "GET"): {"missing"},
+    ("api_my_session", "DELETE"): {"missing"},  # only one's own browsers are there
     ("projects:session_end", "POST"): {"missing"},  # only one's own browsers are there
     ("projects:invitation", "GET"): {"missing"},  # nobody opened one in this browser
     ("projects:invitation", "POST"): {"missing", "allowed"},
