@@ -17,6 +17,7 @@ urlpatterns = [
     path("readyz", http.readyz, name="readyz"),
     path("metrics", telemetry.metrics, name="metrics"),
     path("admin/", admin.site.urls),
+    path("", include("training.mlflow.urls")),
     path("", include("projects.urls")),
     path("", include("projects.ways_in_urls")),
     path("", include("training.urls")),

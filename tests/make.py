@@ -4,6 +4,7 @@ import io
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 from django.utils import timezone
 from PIL import Image
@@ -21,9 +22,11 @@ from projects.models import (
 )
 from training.models import (
     AlertChannel,
+    Experiment,
     Export,
     Incident,
     LogChunk,
+    LoggedModel,
     Monitor,
     MonitorLook,
     Publication,
@@ -111,6 +114,19 @@ def model_version(
     }
     number = model.versions.count() + 1
     return ModelVersion.objects.create(model=model, number=number, **defaults | fields)
+
+
+def experiment(project: Project, **fields: Any) -> Experiment:
+    """As MLflow's clients make one; Default, unless it has a number."""
+    made, _ = Experiment.objects.get_or_create(
+        project=project, number=fields.pop("number", 0), defaults={"name": "Default"} | fields
+    )
+    return made
+
+
+def logged_model(project: Project, **fields: Any) -> LoggedModel:
+    defaults = {"experiment": experiment(project), "key": f"m-{uuid4().hex}", "name": "logged"}
+    return LoggedModel.objects.create(project=project, **defaults | fields)
 
 
 def run(project: Project, **fields: Any) -> Run:

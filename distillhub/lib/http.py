@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
-from distillhub.lib import readiness, request_ids
+from distillhub.lib import mlflow_faults, readiness, request_ids
 from distillhub.lib.errors import DomainError
 
 Answer = Callable[[HttpRequest], HttpResponse]
@@ -201,10 +201,12 @@ def _expected(request: HttpRequest, error: DomainError) -> HttpResponse:
 
 
 def _is_rest(request: HttpRequest) -> bool:
-    return request.path_info.startswith("/api/")
+    return request.path_info.startswith(("/api/", mlflow_faults.PREFIX))
 
 
 def _error(request: HttpRequest, status: int, detail: str, code: str) -> HttpResponse:
+    if request.path_info.startswith(mlflow_faults.PREFIX):
+        return mlflow_faults.told(status, detail, code)
     if _is_rest(request):
         return json_error(status, detail, code)
     return error_page(request, status, detail)

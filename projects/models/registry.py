@@ -140,7 +140,7 @@ class ModelVersion(Leased):
     def is_trained(self) -> bool:
         """Whether it has weights that learned something to answer, so that it can be asked. What
         was cut out of another version has still to learn to do without the rest."""
-        if self.source.get("kind") == "derived":
+        if self.source.get("kind") == "derived" or self.is_kept:
             return False
         unlabelled = (
             self.problem in ("regression", "embedding") or self.model.task == "text-generation"
@@ -164,9 +164,14 @@ class ModelVersion(Leased):
         return bool(self.source.get("kind") == "ensemble")
 
     @property
+    def is_kept(self) -> bool:
+        """Whether its files are kept as a client of MLflow sent them, and never loaded."""
+        return bool(self.source.get("kind") == "mlflow")
+
+    @property
     def has_network(self) -> bool:
         """Whether there is a network that can be trained, run or shipped here."""
-        return not (self.is_asked or self.is_recorded or self.is_ensemble)
+        return not (self.is_asked or self.is_recorded or self.is_ensemble or self.is_kept)
 
     @property
     def can_teach(self) -> bool:

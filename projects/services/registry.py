@@ -44,7 +44,16 @@ def register(
     description: str = "",
     by: User,
 ) -> ModelVersion:
-    """A new model and its version 1, which still has to be inspected.
+    """A new model and its version 1, which still has to be inspected. Raises like `begin`."""
+    model = begin(project=project, name=name, role=role, task=task, description=description, by=by)
+    return add_version(model=model, source=source, architecture=architecture, config=config, by=by)
+
+
+@transaction.atomic
+def begin(
+    *, project: Project, name: str, role: str, task: str, description: str = "", by: User
+) -> RegisteredModel:
+    """A new model without versions.
 
     Raises Invalid when the name cannot stand in a reference, Conflict when it is taken.
     """
@@ -76,7 +85,7 @@ def register(
         by=by,
         data={"name": model.name, "role": model.role, "task": model.task},
     )
-    return add_version(model=model, source=source, architecture=architecture, config=config, by=by)
+    return model
 
 
 @transaction.atomic

@@ -30,6 +30,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "metrics": {"GET": PUBLIC},  # by address or token: tests/site/test_telemetry.py
     "schema": {"GET": PUBLIC},
     "api_docs": {"GET": PUBLIC},
+    "mlflow:health": {"GET": PUBLIC},
+    "mlflow:version": {"GET": PUBLIC},
     # People
     "projects:sign_in": {"GET": PUBLIC, "POST": PUBLIC},
     "projects:sign_in_link": {"GET": PUBLIC},
@@ -500,5 +502,64 @@ REST: dict[str, dict[str, Needs]] = {
     "api_teacher_output": {"DELETE": OWNER},
 }
 
-#: Answers 404 to everybody: any address under /api/v1/ that is none of the above.
-NOWHERE = "api_unknown"
+WRITE = {"POST": EDITOR}
+#: The tracking protocol of MLflow, by token alone.
+MLFLOW: dict[str, dict[str, Needs]] = {
+    "mlflow:experiment_get": READ,
+    "mlflow:experiment_get_by_name": READ,
+    "mlflow:experiment_create": WRITE,
+    "mlflow:experiment_search": {"GET": VIEWER, "POST": VIEWER},
+    "mlflow:experiment_list": READ,
+    "mlflow:experiment_update": WRITE,
+    "mlflow:experiment_delete": WRITE,
+    "mlflow:experiment_restore": WRITE,
+    "mlflow:experiment_tag": WRITE,
+    "mlflow:experiment_untag": WRITE,
+    "mlflow:run_create": WRITE,
+    "mlflow:run_get": READ,
+    "mlflow:run_update": WRITE,
+    "mlflow:run_delete": WRITE,
+    "mlflow:run_restore": WRITE,
+    "mlflow:run_search": {"POST": VIEWER},
+    "mlflow:run_log_metric": WRITE,
+    "mlflow:run_log_parameter": WRITE,
+    "mlflow:run_log_batch": WRITE,
+    "mlflow:run_log_inputs": WRITE,
+    "mlflow:run_outputs": WRITE,
+    "mlflow:run_tag": WRITE,
+    "mlflow:run_untag": WRITE,
+    "mlflow:metric_history": READ,
+    "mlflow:artifact_list": READ,
+    "mlflow:logged_model_create": WRITE,
+    "mlflow:logged_model_search": {"POST": VIEWER},
+    "mlflow:logged_model": {"GET": VIEWER, "PATCH": EDITOR, "DELETE": EDITOR},
+    "mlflow:logged_model_params": WRITE,
+    "mlflow:logged_model_tag": {"PATCH": EDITOR},
+    "mlflow:logged_model_untag": {"DELETE": EDITOR},
+    "mlflow:logged_model_files": READ,
+    "mlflow:model_create": WRITE,
+    "mlflow:model_get": READ,
+    "mlflow:model_search": READ,
+    "mlflow:model_list": READ,
+    "mlflow:model_update": {"PATCH": EDITOR},
+    "mlflow:model_rename": WRITE,
+    "mlflow:model_delete": {"DELETE": EDITOR},
+    "mlflow:model_latest": {"GET": VIEWER, "POST": VIEWER},
+    "mlflow:model_tag": WRITE,
+    "mlflow:model_untag": {"DELETE": EDITOR},
+    "mlflow:model_alias": {"GET": VIEWER, "POST": EDITOR, "DELETE": EDITOR},
+    "mlflow:version_create": WRITE,
+    "mlflow:version_get": READ,
+    "mlflow:version_update": {"PATCH": EDITOR},
+    "mlflow:version_delete": {"DELETE": EDITOR},
+    "mlflow:version_search": READ,
+    "mlflow:version_download_uri": READ,
+    "mlflow:version_move": WRITE,
+    "mlflow:version_tag": WRITE,
+    "mlflow:version_untag": {"DELETE": EDITOR},
+    "mlflow:files": READ,
+    "mlflow:file": {"GET": VIEWER, "PUT": EDITOR, "DELETE": EDITOR},
+}
+
+#: Answer 404 to everybody: any address under /api/v1/ and /mlflow/ that is none of the above.
+NOWHERE = frozenset({"api_unknown", "mlflow:unknown"})

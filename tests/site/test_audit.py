@@ -125,6 +125,8 @@ PAGES_ALONE = {
 def test_everything_that_pages_do_rest_does_too() -> None:
     done: dict[bool, set[str]] = {True: set(), False: set()}
     for route in ROUTES:
+        if route.name.startswith("mlflow:"):  # neither; MLflow's clients have words of their own
+            continue
         for method in CHANGING & set(RULES.get(route.name, {})):
             done[route.name.startswith("api_")].add(acts.act(route.name, method))
     assert done[False] - done[True] - PAGES_ALONE - {""} == set()

@@ -42,12 +42,12 @@ from projects.services import (
 )
 from tests import make
 from tests.conftest import signed_in
-from tests.site.permission_table import NOWHERE, PAGES, REST, Needs
-from training.models import Artifact, SavedView, StorageUse, Study
+from tests.site.permission_table import MLFLOW, NOWHERE, PAGES, REST, Needs
+from training.models import Artifact, SavedView, StorageUse, Study, TrackedFile
 from training.services import reports
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-RULES = PAGES | REST
+RULES = PAGES | REST | MLFLOW
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _routes(patterns: list[Any], namespace: str = "") -> Iterator[Route]:
             yield Route(name, tuple(pattern.pattern.converters))
 
 
-ROUTES = [route for route in _routes(get_resolver().url_patterns) if route.name != NOWHERE]
+ROUTES = [route for route in _routes(get_resolver().url_patterns) if route.name not in NOWHERE]
 NESTED = [r for r in ROUTES if "project_slug" in r.kwargs and len(r.kwargs) > 1]
 
 
@@ -76,6 +76,7 @@ class World:
     """A project with one of everything, and the people around it."""
 
     sessions: dict[str, str]  # of those who are signed in
+    tokens: dict[str, str]  # of the same
     values: dict[str, Any]
 
     def address(self, route: Route, **other: Any) -> str:
@@ -90,6 +91,9 @@ class World:
             return {"name": "model/config.json"}
         if route.name.startswith("training:monitor_") or route.name == "training:retraining_begin":
             return {"name": self.values["monitor_name"]}
+        if route.name.startswith("mlflow:"):
+            key = self.values["logged_model"]
+            return {"key": key, "tag": "kind", "path": f"0/models/{key}/artifacts/a.txt"}
         return {}
 
 
@@ -159,8 +163,13 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     word = comments.add(project=project, subject=talked_of, text="Look.", by=alice)
     kept = favourites.add(user=alice, project=project, subject=talked_of)
     heard = Notification.objects.create(user=alice, event=project.events.last(), topic="comment")
-    sessions = {}
+    sessions, secrets = {}, {}
+    logged = make.logged_model(project, tags={"kind": "small"})
+    TrackedFile.objects.create(
+        project=project, owner=logged.key, path="a.txt", sha256=blob.sha256, bytes=blob.bytes
+    )
     for person in (charlie, vera, erin, alice):
+        secrets[person.username] = accounts.create_token(user=person, name="all")[1]
         client = signed_in(person)
         sessions[person.username] = client.cookies[settings.SESSION_COOKIE_NAME].value
     watched = make.monitor(version)
@@ -178,7 +187,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     watched.windows.create(number=1, starts_at=now, ends_at=now, rows=1, sums=b"")
     return World(
         sessions,
+        secrets,
         {
+            "logged_model": logged.key,
             "project_slug": project.slug,
             "dataset_name": Dataset.objects.get(name="messages").name,
             "model_name": "small",
@@ -239,7 +250,10 @@ def ask(
 ) -> HttpResponseBase:
     """One request whose effects are undone."""
     client = Client()
-    if who in world.sessions:
+    if address.startswith("/mlflow/"):
+        if who in world.tokens:
+            client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {world.tokens[who]}"
+    elif who in world.sessions:
         client.cookies[settings.SESSION_COOKIE_NAME] = world.sessions[who]
     data: dict[str, Any] = {} if method == "GET" else {"data": body}
     if method not in {"GET", "POST"} or body is not None:
@@ -285,6 +299,8 @@ BY_MAIL = (
     *("account_reset_password_done", "account_reset_password_from_key"),
     "account_reset_password_from_key_done",
 )
+FAULT_OF_MLFLOW = {"error_code", "message"}
+
 # What an empty request cannot reach although it is allowed: (route, method, person).
 SPECIAL = {
     ("projects:sign_in_link", "GET"): {"missing", "allowed"},  # a spent link, said on a page
@@ -345,7 +361,7 @@ LEAVING = {("projects:member_remove", "POST", "vera"), ("api_member", "DELETE", 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
 def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World) -> None:
-    rest, rules = route.name in REST, RULES[route.name]
+    rest, rules = route.name in REST | MLFLOW, RULES[route.name]
     address = world.address(route)
     wrong = []
     for method in METHODS:
@@ -366,7 +382,8 @@ def test_a_route_answers_everybody_as_the_table_says(route: Route, world: World)
                 wrong.append(f"{method} as {who}: {found} ({answer.status_code}), not {wanted}")
             if rest and answer.status_code >= 400:
                 body = answer.json()  # type: ignore[attr-defined]
-                assert set(body) == {"detail", "code", "fields"}, (method, who, body)
+                shape = FAULT_OF_MLFLOW if route.name in MLFLOW else {"detail", "code", "fields"}
+                assert set(body) == shape, (method, who, body)
     assert not wrong, "\n".join([address, *wrong])
 
 
@@ -385,6 +402,10 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "api_comment": {"text": "Look again."},
     "api_model_alias": {"version": 1},
     "api_model_versions": {"source": {"kind": "architecture", "architecture": "mlp"}},
+    "mlflow:logged_model": {"status": "LOGGED_MODEL_READY"},
+    "mlflow:logged_model_params": {"params": []},
+    "mlflow:logged_model_tag": {"tags": []},
+    "mlflow:logged_model_untag": {},
 }
 
 

@@ -119,7 +119,7 @@ def test_a_batch_that_is_sent_again_changes_nothing(client: APIClient, number: i
         ({"points": [{"name": "", "value": 1}]}, "points.0.name"),
         ({"points": [{"name": "<b>", "value": 1}]}, "points.0.name"),
         ({"points": [{"name": ["a"], "value": 1}]}, "points.0.name"),
-        ({"points": [{"name": "a" * 201, "value": 1}]}, "points.0.name"),
+        ({"points": [{"name": "a" * 251, "value": 1}]}, "points.0.name"),
         ({"points": [{"name": "a", "value": 1, "time": "soon"}]}, "points.0.time"),
         ({"points": [{"name": "a", "value": 1, "time": -1}]}, "points.0.time"),
         ({"points": [{"name": "a", "value": 1, "time": "0001-01-01"}]}, "points.0.time"),

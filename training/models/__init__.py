@@ -2,7 +2,14 @@ from training.models.artifact import Artifact
 from training.models.card_edit import CardEdit
 from training.models.checkpoint import Checkpoint
 from training.models.console import RunConsole
-from training.models.experiment import Experiment, ExperimentRun, LoggedModel, TrackedFile
+from training.models.experiment import (
+    Experiment,
+    ExperimentRun,
+    LoggedModel,
+    RegistryNote,
+    RunInput,
+    TrackedFile,
+)
 from training.models.export import Export
 from training.models.gate import TeacherGate
 from training.models.incident import (
@@ -59,12 +66,14 @@ __all__ = [
     "MonitorWindow",
     "Promotion",
     "Publication",
+    "RegistryNote",
     "Report",
     "Retraining",
     "RowMap",
     "Run",
     "RunConsole",
     "RunEvent",
+    "RunInput",
     "RunSlice",
     "SavedView",
     "SignalAlert",

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 
-from projects.models import ModelVersion, Project
+from projects.models import ModelVersion, Project, RegisteredModel
 from training.models.run import Run
 
 
@@ -41,12 +41,31 @@ class ExperimentRun(models.Model):
     user = models.CharField(max_length=256, blank=True, help_text="Who the client says it is.")
     status = models.CharField(max_length=10, default="RUNNING")
     tags: Any = models.JSONField(default=dict)
-    inputs: Any = models.JSONField(default=list, help_text="As log-inputs sent them.")
     outputs: Any = models.JSONField(default=list, help_text='[{"model_id", "step"}]')
     deleted_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.key
+
+
+class RunInput(models.Model):
+    """A dataset that a client says a run read: its name, and what it knows of it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="inputs")
+    name = models.CharField(max_length=500)
+    digest = models.CharField(max_length=36)
+    context = models.CharField(max_length=500, blank=True, help_text="training, evaluation, …")
+    told: Any = models.JSONField(help_text='{"source_type", "source", "schema", "profile"}')
+    tags: Any = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["run", "name", "digest"], name="run_input_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class LoggedModel(models.Model):
@@ -93,3 +112,28 @@ class TrackedFile(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class RegistryNote(models.Model):
+    """What clients say of a registered model, or of one of its versions, beyond what is ours."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="+")
+    version = models.OneToOneField(
+        ModelVersion, on_delete=models.CASCADE, null=True, related_name="note"
+    )
+    tags: Any = models.JSONField(default=dict)
+    description = models.TextField(max_length=5000, blank=True, help_text="Of a version.")
+    stage = models.CharField(max_length=20, default="None", help_text="As older clients have it.")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["model"],
+                condition=models.Q(version=None),
+                name="registry_note_once_per_model",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"note on {self.model_id}"

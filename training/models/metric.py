@@ -103,10 +103,11 @@ class MetricSeries(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="series", null=True)
     # The run's, so that one index finds a project's runs in order of a metric.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="+", null=True)
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=250)
     count = models.BigIntegerField(default=0)
     last_step = models.BigIntegerField(default=-1)
     last_value = models.FloatField(null=True, help_text="Null when not finite.")
+    last_time = models.FloatField(null=True, help_text="Seconds since the epoch; old rows: null.")
     is_outlined = models.BooleanField(
         default=True, help_text="Whether its full chunks have outlines; older ones have none."
     )

@@ -290,7 +290,7 @@ def _check_together(
     if student.task != task:
         faults["student"] = [f"{student.reference} is for {student.task}, not {task}."]
     elif student.version is not None and not student.version.has_network:
-        kind = TEACHES[student.version.source["kind"]]
+        kind = TEACHES.get(student.version.source["kind"], "is kept as MLflow's client sent it")
         faults["student"] = [f"{student.reference} {kind}: it cannot be trained."]
     elif student.version is not None and student.version.is_rounded:
         faults["student"] = [

@@ -58,7 +58,7 @@ LOOKUPS = {"=": "exact", "==": "exact", "!=": "exact", ">": "gt", ">=": "gte", "
     "contains": "icontains",
 }
 SEGMENT = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
-METRIC = re.compile(r"[A-Za-z0-9_./ :-]{1,200}", re.ASCII)
+METRIC = re.compile(r"[A-Za-z0-9_./ :-]{1,250}", re.ASCII)
 
 #: What else can be compared: the field, and what its value is read as.
 COLUMNS: dict[str, tuple[str, type]] = {

@@ -59,7 +59,7 @@ def begin(
         status=Run.Status.TRAINING,
         origin=Run.Origin.TRACKED,
         task=task,
-        config={"params": _params({}, params or {})},
+        config={"params": parameters({}, params or {})},
         created_by=by,
         started_at=started_at or Now(),
         heard_at=Now(),
@@ -78,16 +78,20 @@ def record(*, project: Project, number: int, points: Iterable[Measured]) -> int:
     measured = list(points)
     with transaction.atomic():
         run = _hold(project, number)
-        latest = arrivals.record(run, measured)
-        if len(run.metrics) + len(latest) > MOST_SERIES and len(run.metrics | latest) > MOST_SERIES:
-            raise Invalid(f"A run has at most {MOST_SERIES:,} series.", code="too_many_series")
-        step = max((point.step for point in measured), default=0)
-        Run.objects.filter(pk=run.pk).update(
-            metrics=run.metrics | latest,
-            **_progress(run, step=max(run.step, step), steps=run.steps),
-            heard_at=Now(),
-        )
+        Run.objects.filter(pk=run.pk).update(**measure(run, measured), heard_at=Now())
     return len(measured)
+
+
+def measure(run: Run, measured: Sequence[Measured]) -> dict[str, Any]:
+    """Store points of a run that is held; what is to be written into its row. Raises Invalid."""
+    latest = arrivals.record(run, measured)
+    if len(run.metrics) + len(latest) > MOST_SERIES and len(run.metrics | latest) > MOST_SERIES:
+        raise Invalid(f"A run has at most {MOST_SERIES:,} series.", code="too_many_series")
+    step = max((point.step for point in measured), default=0)
+    return {
+        "metrics": run.metrics | latest,
+        **_progress(run, step=max(run.step, step), steps=run.steps),
+    }
 
 
 def say(*, project: Project, number: int, lines: Iterable[Line]) -> None:
@@ -112,7 +116,7 @@ def describe(
         run = _hold(project, number)
         changes: dict[str, Any] = {"heard_at": Now()}
         if params is not None:
-            changes["config"] = {"params": _params(run.config.get("params", {}), params)}
+            changes["config"] = {"params": parameters(run.config.get("params", {}), params)}
         if steps is not None:
             changes |= {"steps": steps} | _progress(run, step=run.step, steps=steps)
         if stage is not None:
@@ -189,7 +193,7 @@ def _progress(run: Run, *, step: int, steps: int | None) -> dict[str, Any]:
     return {"step": step, "fraction": fraction, "eta_seconds": left}
 
 
-def _params(known: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def parameters(known: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values stay what they are. Raises Invalid for names and values that are too long."""
     whole = {**known, **told}
     if len(whole) > MOST_PARAMS:

@@ -18,7 +18,7 @@ from distillhub.lib.later import np
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import CHUNKS, KEPT, POINTS, Packed, Points
 
-LONGEST_NAME = 200
+LONGEST_NAME = 250
 MACHINE = "system/"  # series of seconds, not of training steps (vitals.py)
 WRITTEN = 100  # rows of points in one statement: 2 MB
 
@@ -31,7 +31,7 @@ PAUSE = 0.02
 PACKED_FIELDS = [
     "count", "first_step", "last_step", "minimum", "maximum", "steps", "values", "times",
 ]  # fmt: skip
-SERIES_FIELDS = ["count", "last_step", "last_value", "is_outlined"]
+SERIES_FIELDS = ["count", "last_step", "last_value", "last_time", "is_outlined"]
 
 Row = TypeVar("Row", bound=Packed)
 
@@ -311,5 +311,6 @@ def advance(row: MetricSeries, points: Points) -> float | str:
     """Note the last of the points as the series' latest."""
     last = float(points.values[-1])
     row.last_step = int(points.steps[-1])
+    row.last_time = float(points.times[-1])
     row.last_value = last if math.isfinite(last) else None
     return as_json(last)
