@@ -213,7 +213,7 @@ def _note(
         kind="alias.moved",
         subject_kind="model",
         subject=model.name,
-        title=f"{model.name}@{name}",
+        title=name,
         sentence=f"{told}. {reason}".strip(),
         by=by,
         data={

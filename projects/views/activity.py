@@ -72,7 +72,7 @@ def _shown(slug: str, event: Event) -> dict[str, Any]:
     return {
         "event": event,
         "what": what.replace("_", " "),
-        "icon": ICONS.get(group, "point"),
+        "icon": "trophy" if what == "beat_the_best" else ICONS.get(group, "point"),
         "tone": TONES.get(what, ""),
         "about": subjects.said(event.subject_kind, event.subject, event.title),
         "url": subjects.path(slug=slug, kind=event.subject_kind, reference=event.subject)

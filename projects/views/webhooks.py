@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -95,7 +95,7 @@ def webhook_detail(request: HttpRequest, project_slug: str, webhook_id: int) -> 
         ],
         "crumb": webhook.name,
         "webhook": webhook,
-        "log": [(one, json.dumps(one.body, ensure_ascii=False, indent=2)) for one in log[:SHOWN]],
+        "log": [(one, _tries(one), _written(one.body)) for one in log[:SHOWN]],
         "older": f"?{urlencode(kept | {'before': log[SHOWN - 1].pk})}" if len(log) > SHOWN else "",
         "shown": shown,
         "statuses": WebhookDelivery.Status.values,
@@ -175,6 +175,14 @@ def _done(
             raise
         messages.error(request, error.detail)
     return redirect("projects:webhook_detail", project.slug, webhook.pk)
+
+
+def _tries(delivery: WebhookDelivery) -> list[JSON]:
+    return [one | {"at": datetime.fromisoformat(one["at"])} for one in delivery.answered]
+
+
+def _written(body: Any) -> str:
+    return json.dumps(body, ensure_ascii=False, indent=2)
 
 
 def _project(request: HttpRequest, slug: str) -> Project:
