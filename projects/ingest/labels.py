@@ -113,7 +113,8 @@ class Classes(Labels):
 
 
 class Several(Labels):
-    """Any number of classes of each row, told apart by a separator; `told` need no row."""
+    """Any number of classes of each row, told apart by a separator; of an empty text none, which
+    is known. `told` need no row."""
 
     def __init__(self, separator: str, told: Iterable[str] = ()) -> None:
         self.separator = separator
@@ -139,7 +140,9 @@ class Several(Labels):
     @property
     def classes(self) -> tuple[Rows, Rows]:
         place = {name: index for index, name in enumerate(self.names)}
-        parts = [[place[one] for one in text.split(self.separator)] for text in self.whole.names]
+        parts = [
+            [place[one] for one in text.split(self.separator) if one] for text in self.whole.names
+        ]
         same = self.same
         rows = np.flatnonzero(same >= 0)
         many = np.array([len(one) for one in parts], dtype=np.int64)

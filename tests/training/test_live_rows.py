@@ -129,6 +129,32 @@ def test_tags_of_words_become_labels_of_as_many_words(project: Project, tmp_path
     assert made.labels == version.labels
 
 
+def test_that_no_label_is_right_is_a_label_where_rows_have_any_number(
+    project: Project, tmp_path: Path
+) -> None:
+    lines = [f"film {at},{('sad', 'old', 'old|sad')[at % 3]}" for at in range(60)]
+    table = "\n".join(["text,label", *lines]).encode()
+    problem: dict[str, Any] = {"problem": "multi_label", "reading": {"separator": "|"}}
+    version = upload(project, "films.csv", "text-classification", table, **problem)
+    assert (version.problem, version.labels) == ("multi_label", ["old", "sad"])
+    rows: list[dict[str, Any]] = [
+        {"text": "a new one", "prediction": "old", "label": "", "teacher_prediction": None},
+        {"text": "another", "prediction": "", "label": None, "teacher_prediction": ""},
+        {"text": "both", "prediction": "", "label": "old|sad", "teacher_prediction": None},
+        {"text": "strange", "prediction": "", "label": "new|sad", "teacher_prediction": None},
+    ]
+    watched(version, tmp_path, rows)
+    made, fresh = added(version, test=0, validation=0)
+    assert {(row["text"], row["label"], row[live.LABEL]) for row in fresh} == {
+        ("a new one", "", "true"),
+        ("another", "", "teacher"),
+        ("both", "old|sad", "true"),
+    }
+    assert made.statistics["operation"]["left_out"] == {"unknown_label": 1}
+    assert made.labels == version.labels
+    assert sum(one["labelled"] for one in made.splits.values()) == 63
+
+
 def picture(seed: int) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (8, 8), dtype=np.uint8)
     out = io.BytesIO()

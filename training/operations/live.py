@@ -317,14 +317,19 @@ class _Adding:
         return bool(version.input_column == "text")
 
     def _label(self, text: str) -> str | None:
-        """As it is stored. Raises label_values.NoLabel."""
+        """As it is stored; of any number of labels none is an empty text. Raises
+        label_values.NoLabel."""
         if self.version.problem == MULTI:
+            if not text.strip():
+                return ""
             text = text.replace(SEVERAL, self.version.separator)
         return label_values.stored(self.version, text)
 
     def _knows(self, label: str) -> bool:
         version = self.version
         if version.problem == REGRESSION or not version.labels:
+            return True
+        if version.problem == MULTI and not label:
             return True
         if version.dataset.task == TOKENS_TASK:
             single = label.split()
