@@ -132,7 +132,11 @@ def _live_test(version: DatasetVersion, number: int) -> tuple[dict[int, str], di
     with storage.open_blob(version.file_sha256) as stream:
         for batch in pq.ParquetFile(stream).iter_batches(2000, columns=columns):
             for row in batch.to_pylist():
-                if row["split"] == TEST and row[live.FOR] == str(number) and row["label"] is not None:
+                if (
+                    row["split"] == TEST
+                    and row[live.FOR] == str(number)
+                    and row["label"] is not None
+                ):
                     truths[row["row_id"]] = row["label"]
                     by[row["row_id"]] = row[live.LABEL] or live_rows.TEACHER
     return truths, by
