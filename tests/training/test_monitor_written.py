@@ -208,8 +208,8 @@ def test_plain_texts_say_nothing_of_what_is_asked_and_chats_do(
     other = made(
         project, name="plain", reference="questions@2:test", teacher=None, teacher_sample_rate=0
     )
-    one = other.looks.get(fits=True)
-    looking.WORK.carry_out(one.pk)
-    one.refresh_from_db()
-    assert one.status == "failed"
-    assert "plain texts" in str(one.error)
+    fit = other.looks.get(fits=True)
+    looking.WORK.carry_out(fit.pk)
+    fit.refresh_from_db()
+    assert fit.status == "failed"
+    assert "plain texts" in str(fit.error)

@@ -12,6 +12,7 @@ from typing import Any
 from distillhub.lib import storage
 from distillhub.lib.errors import DomainError
 from distillhub.lib.later import Later, np
+from training.engine import conversations
 from training.models import Monitor, MonitorWindow
 from training.services import inference_rows
 
@@ -78,8 +79,10 @@ def of(monitor: Monitor, window: MonitorWindow) -> Scatter | None:
 
 
 def told(row: Mapping[str, Any]) -> str:
-    """A row in a few words: what was asked, else what was answered."""
+    """A row in a few words: what was asked (of a chat, last), else what was answered."""
     said = row.get("text") or row.get("cells")
+    if row.get("text") and (chat := conversations.messages(row["text"])):
+        said = chat[-1]["content"]
     if said:
         return " ".join(str(said)[:LONGEST].split())
     answer = row.get("prediction")
