@@ -33,7 +33,9 @@ OF_A_RUN = {
 OF_TWO_RUNS = {"two_runs": "Where two runs disagree"}
 #: Chosen one by one, of the rows that a run was judged by.
 NAMED = {"named": "Rows that were chosen one by one"}
-EVERY = HOW | OF_A_RUN | OF_TWO_RUNS | NAMED
+#: Chosen among what a monitor was sent (training's services/live_reviews.py).
+OF_A_MONITOR = {"live": "Live rows, first those where somebody contradicts the student"}
+EVERY = HOW | OF_A_RUN | OF_TWO_RUNS | NAMED | OF_A_MONITOR
 ALL = "*"  # `p_*` names every column that begins so: the probabilities of a teacher
 SURE = "teacher_confidence"  # the column that the operation `annotate` writes
 

@@ -133,7 +133,6 @@ def make(
     reviews_per_row: int = 1,
 ) -> ReviewQueue:
     """A queue of rows that are chosen; `told` says how: at least `how` and `seed`."""
-    drawn = Random(told["seed"])  # noqa: S311 - it places answers
     with transaction.atomic():
         queue = ReviewQueue.objects.create(
             project=version.dataset.project,
@@ -146,23 +145,29 @@ def make(
             reviews_per_row=reviews_per_row,
             created_by=by,
         )
-        ReviewItem.objects.bulk_create(
-            [
-                ReviewItem(
-                    queue=queue,
-                    order=order,
-                    row_id=one.row_id,
-                    priority=one.priority,
-                    label=one.label,
-                    said=one.said,
-                    is_swapped=kind == Kind.COMPARE and drawn.random() < 0.5,
-                )
-                for order, one in enumerate(chosen)
-            ],
-            batch_size=500,
-        )
+        place(queue, chosen)
         _tell(queue, "assigned", f"Opened by {by.display_name}.", by)
     return queue
+
+
+def place(queue: ReviewQueue, chosen: Iterable[review_rows.Chosen]) -> None:
+    """Rows into a queue that has none yet."""
+    drawn = Random(queue.choice["seed"])  # noqa: S311 - it places answers
+    ReviewItem.objects.bulk_create(
+        [
+            ReviewItem(
+                queue=queue,
+                order=order,
+                row_id=one.row_id,
+                priority=one.priority,
+                label=one.label,
+                said=one.said,
+                is_swapped=queue.kind == Kind.COMPARE and drawn.random() < 0.5,
+            )
+            for order, one in enumerate(chosen)
+        ],
+        batch_size=500,
+    )
 
 
 def check_kind(version: DatasetVersion, kind: str, pair: list[str]) -> None:

@@ -24,6 +24,7 @@ from tests.training.test_retraining import make_versions, part_of
 from training.models import Monitor, MonitorWindow
 from training.operations import live
 from training.retraining.jobs import look_at_retrainings
+from training.services import live_reviews
 
 pytestmark = pytest.mark.django_db
 
@@ -271,18 +272,36 @@ def test_rows_of_a_window_are_sent_to_review_in_one_post(
     address = f"/api/v1/projects/{project.slug}/monitors/live/rows/review/"
     assert api_of(alice).post(address, {"window": 4}, format="json").status_code == 404
     sent = api_of(alice).post(address, {"window": 3, "many": 7}, format="json")
-    assert (sent.status_code, sent.json()) == (202, {"version": f"{version.dataset.name}@2"})
+    queue = ReviewQueue.objects.get()
+    assert (sent.status_code, sent.json()) == (
+        202,
+        {"review": queue.pk, "version": f"{version.dataset.name}@2"},
+    )
+    page = f"/p/{project.slug}/reviews/{queue.pk}/"
+    assert "Its rows come once" in signed_in(alice).get(page).content.decode()
+    assert signed_in(alice).get(f"{page}rows/").status_code == 409
     look_at_retrainings()
-    assert not ReviewQueue.objects.exists(), "a worker makes the version first"
+    assert not queue.items.exists(), "a worker makes the version first"
     make_versions()
     for _ in range(2):
         look_at_retrainings()
-    queue = ReviewQueue.objects.get()
     items = list(queue.items.order_by("order"))
     assert [one.label for one in items] == ["yes"] * 3 + [None] * 3 + ["no"]
     assert items[0].said == {"student": "no"}
-    page = signed_in(alice).get(f"/p/{project.slug}/reviews/{queue.pk}/")
-    assert "somebody contradicts the student" in page.content.decode()
-    queue.delete()
+    assert "somebody contradicts the student" in signed_in(alice).get(page).content.decode()
+
+
+def test_a_review_of_live_rows_that_did_not_come_goes(
+    project: Project, tmp_path: Path, alice: User
+) -> None:
+    table = "\n".join(["text,label", *(f"row {at},{'ab'[at % 2]}" for at in range(40))]).encode()
+    version = upload(project, "words.csv", "text-classification", table)
+    monitor = watched(version, tmp_path, [{"text": "new", "prediction": "a", "label": "a"}])
+    Monitor.objects.update(dataset_version=version)
+    monitor.refresh_from_db()
+    long_ago = timezone.now() - timedelta(days=30)
+    window = MonitorWindow(monitor=monitor, number=1, starts_at=long_ago, ends_at=long_ago)
+    live_reviews.send(monitor=monitor, window=window, by=alice)
+    make_versions()
     look_at_retrainings()
-    assert not ReviewQueue.objects.exists(), "one that people deleted stays away"
+    assert not ReviewQueue.objects.exists()

@@ -10,6 +10,7 @@ from training.api import (
     inferences,
     lens,
     lineage,
+    live_reviews,
     maps,
     methods,
     model_cards,
@@ -176,6 +177,9 @@ urlpatterns: list[URLPattern] = [
         f"{RETRAINING}/rollback/",
         retrainings.RetrainingRollback.as_view(),
         name="api_retraining_rollback",
+    ),
+    path(
+        f"{MONITOR}/rows/review/", live_reviews.LiveReviews.as_view(), name="api_monitor_rows_review"
     ),
     path(f"{MONITOR}/pause/", monitors.MonitorPause.as_view(), name="api_monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.MonitorResume.as_view(), name="api_monitor_resume"),

@@ -3,6 +3,7 @@ of it."""
 
 from django.db.models import Exists, OuterRef
 
+from projects.models import DatasetVersion, ReviewQueue
 from training.models import Incident, Monitor, Retraining
 
 RESTING = (Retraining.Status.PROPOSED, *Retraining.FINAL)
@@ -17,3 +18,11 @@ def anything() -> bool:
         return True
     policies = Monitor.objects.watching().values_list("retraining", flat=True)
     return any(isinstance(one, dict) and one.get("every_days") for one in policies)
+
+
+def live_reviews() -> list[int]:
+    """Reviews of live rows that are empty, and whose version is there or failed
+    (services/live_reviews.py)."""
+    empty = ReviewQueue.objects.filter(closed_at=None, items=None, choice__how="live")
+    over = empty.exclude(version__status=DatasetVersion.Status.INGESTING)
+    return list(over.values_list("pk", flat=True))

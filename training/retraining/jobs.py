@@ -20,3 +20,7 @@ def look_at_retrainings(**later: Any) -> None:
         from training.retraining import advancing  # noqa: PLC0415
 
         advancing.look()
+    if queues := due.live_reviews():
+        from training.services import live_reviews  # noqa: PLC0415 - REST's serializers, too
+
+        live_reviews.fill_all(queues)

@@ -18,7 +18,7 @@ from projects.models import Project, Role
 from projects.permissions import person
 from training.engine import conversations
 from training.models import Monitor, MonitorWindow
-from training.services import inferences, live_rows, monitors, signals
+from training.services import inferences, live_reviews, live_rows, monitors, signals
 from training.services.inference_records import BY_WORD, SEPARATOR, VECTORS, WRITTEN
 from training.views import monitor_parts as parts
 from training.views import monitor_row_words
@@ -101,19 +101,28 @@ def monitor_row_file(request: HttpRequest, project_slug: str, name: str) -> Http
 
 @require_POST
 def monitor_rows_collect(request: HttpRequest, project_slug: str, name: str) -> HttpResponse:
-    """The rows of a window as the next version of a dataset."""
+    """The rows of a window as the next version of a dataset; with `review`, for people then."""
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     monitor = monitors.find(project=project, name=name)
     window = _window(monitor, request.POST.get("window", ""))
     back = parts.rows_address(project, monitor)
     if window is None:
         raise Missing("Say whose rows: the number of a window.")
+    queue, by = None, person(request)
     try:
-        made = live_rows.collect(monitor=monitor, window=window, by=person(request))
+        if "review" in request.POST:
+            queue = live_reviews.send(monitor=monitor, window=window, by=by)
+            made = queue.version
+        else:
+            made = live_rows.collect(monitor=monitor, window=window, by=by)
     except DomainError as error:
         messages.error(request, error.detail)
         return redirect(f"{back}?window={window.number}")
     sentence = f"A worker makes {made.reference} with the rows of window {window.number} in it."
+    if queue is not None:
+        sentence += " Once it is ready, they are handed out here."
+        messages.success(request, sentence)
+        return redirect("projects:review_detail", project.slug, queue.pk)
     messages.success(request, sentence)
     return redirect("projects:dataset_version", project.slug, made.dataset.name, made.number)
 

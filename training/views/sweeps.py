@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from distillhub.lib.errors import DomainError
 from distillhub.templatetags import ui
 from projects import permissions
+from projects.ingest.written import escaped
 from projects.models import Project, Role
 from training.charts import sweeps as charts
 from training.charts.sweeps import Dimension, Point, Score
@@ -25,7 +26,6 @@ from training.views import run_page
 TONES = {"control": "control"}
 CHIPS = {"complete": "good", "pruned": "neutral", "failed": "bad", "running": "busy"}
 SAMPLERS = {"tpe": "TPE", "random": "random", "grid": "grid"}
-UNSAFE = ("=", "+", "-", "@", "\t", "\r")  # at its beginning a spreadsheet would calculate
 
 
 def detail(request: HttpRequest, project: Project, study: Study) -> HttpResponse:
@@ -73,13 +73,14 @@ def sweep_csv(request: HttpRequest, project_slug: str, number: int) -> HttpRespo
     paths = list(study.asked.get("space", {}))
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["trial", "arm", "state", study.asked.get("metric"), "run", *paths, "told"])
+    heads = ["trial", "arm", "state", study.asked.get("metric"), "run", *paths, "told"]
+    writer.writerow(map(escaped, heads))
     for one in trials:
         told = [one.parameters.get(path, "") for path in paths]
         run = "" if one.run is None else one.run.number
         value = "" if one.value is None else one.value
         row = [one.number, one.arm, one.state, value, run, *told, one.told]
-        writer.writerow([_safe(cell) for cell in row])
+        writer.writerow(map(escaped, row))
     answer = HttpResponse(out.getvalue(), content_type="text/csv; charset=utf-8")
     name = f"sweep-{study.number}-trials.csv"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -155,10 +156,6 @@ def written(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {written(one)}" for name, one in value.items())
     return "none" if value is None else str(value)
-
-
-def _safe(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(UNSAFE) else cell
 
 
 def _score(told: Mapping[str, Any]) -> Score:
