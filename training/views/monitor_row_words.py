@@ -20,7 +20,9 @@ def spans(monitor: Monitor, text: str, tags: list[str] | None) -> JSON | None:
     kept = text.split()
     label = " ".join(tags)
     shown = text if len(kept) == len(tags) else label
-    pieces = words.pieces(shown, label, words.types(monitor.labels))
+    kinds = words.types(monitor.labels)
+    kinds += [one for one in words.types(tags) if one not in kinds]  # in colours of their own
+    pieces = words.pieces(shown, label, kinds)
     found = [one for one in pieces if one["kind"]]
     return {"shown": found[:SPANS], "more": max(0, len(found) - SPANS)}
 
