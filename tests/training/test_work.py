@@ -86,15 +86,13 @@ def late(work: Work[Any], row: Any) -> None:
 class Away:
     """The database, which is not there for so many tries to write how something ended."""
 
-    def __init__(self, times: int, then: Callable[[], None] | None = None) -> None:
-        self.times, self.then = times, then
+    def __init__(self, times: int) -> None:
+        self.times = times
 
     def __call__(self, execute: Any, sql: str, *rest: Any) -> Any:
         if not self.times or not sql.startswith("UPDATE") or '"status" = ' not in sql:
             return execute(sql, *rest)
         self.times -= 1
-        if not self.times and self.then is not None:
-            self.then()
         raise OperationalError("the connection is closed")
 
 
@@ -232,16 +230,17 @@ def test_how_it_ended_is_written_when_the_database_is_back(
 def test_how_it_ended_is_not_written_where_it_went_on_elsewhere_meanwhile(
     work: Work[Any], asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "AGAIN", 0.01)
     row = asked(files=lost_files())
     stale = work.claim(row.pk)
     assert stale is not None
 
-    def taken() -> None:
+    def taken_meanwhile(seconds: float) -> bool:
         late(work, row)
         assert work.claim(row.pk) is not None
+        return False
 
-    with connection.execute_wrapper(Away(times=1, then=taken)):
+    monkeypatch.setattr(leases.stopping, "wait", taken_meanwhile)
+    with connection.execute_wrapper(Away(times=1)):
         work.attempt(stale)
     row.refresh_from_db()
     assert (row.status, row.error, row.attempt) == (work.model.LEASED[0], None, 2)
