@@ -1,5 +1,7 @@
 """Answers word by word, against counting by hand and against drawing rows anew."""
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -109,11 +111,12 @@ def test_sums_of_parts_are_those_of_the_whole() -> None:
     sure, good = chance.uniform(size=len(row)), chance.integers(0, 2, len(row))
     taught = chance.integers(0, 2, len(row))
     first = row < 50
-    for of in (
+    made: list[Any] = [
         lambda some: Believed.of(sure[some], good[some], row[some]),
         lambda some: Faults.of(good[some], taught[some], row[some]),
         lambda some: Estimate.of_units(sure[some], row[some]),
-    ):
+    ]
+    for of in made:
         parts, all_ = of(first).merge(of(~first)), of(row >= 0)
         kept = type(all_).from_dict(parts.as_dict()).as_dict()
         for name, value in all_.as_dict().items():
@@ -186,6 +189,6 @@ def test_the_curve_of_words_estimates_their_accuracy() -> None:
     found = Words.of(said, true, [None] * 300, LABELS, probabilities(told))
     assert isinstance(found.chances, np.ndarray)
     curve = Confidences.fit(found.chances, found.known_truth)
-    same, many = found.alike(found.said, found.truth)
-    assert found.estimate(curve).accuracy == pytest.approx(same.sum() / many.sum(), abs=0.01)
+    same, known = found.alike(found.said, found.truth)
+    assert found.estimate(curve).accuracy == pytest.approx(same.sum() / known.sum(), abs=0.01)
     assert pa.types.is_list(probabilities(told).type)
