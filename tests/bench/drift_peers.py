@@ -1,5 +1,5 @@
-"""What a report of drift costs, beside Evidently and NannyML: 1 000 000 rows by twenty columns, and
-embeddings of 100 000 by 384.
+"""What a report of drift costs, beside Evidently, NannyML and alibi-detect: 1 000 000 rows by
+twenty columns, and embeddings of 100 000 by 384.
 
     python -m tests.bench.drift_peers --home /tmp/drift-peers
     python -m tests.bench.drift_peers --home /tmp/drift-peers --rows 100000 --rounds 3
@@ -19,6 +19,8 @@ ours        bins of the reference, sketches of both sides, PSI and chi-square of
 evidently   `Report([DataDriftPreset()])`
 nannyml     `UnivariateDriftCalculator`, Jensen-Shannon, one chunk of all rows; its reference has as
             many chunks as are needed for a threshold (five)
+alibi       alibi-detect's `TabularDrift`: Kolmogorov-Smirnov of numbers, chi-square of names,
+            Bonferroni; for the report alone
 """
 
 import argparse
@@ -42,6 +44,7 @@ PEERS = {
     "evidently": ["evidently==0.7.23", "pandas<2.3"],
     "nannyml": ["nannyml==0.13.1", "pandas<2.3", "plotly<6", "statsmodels==0.15.0"],
     "river": ["river==0.26.1"],
+    "alibi": ["alibi-detect==0.13.0", "numpy<2", "torch==2.14.1"],
 }
 COLUMNS, NUMBERS, VECTORS, WIDTH = 20, 15, 100_000, 384
 JSON = dict[str, Any]
@@ -154,6 +157,34 @@ def nannyml_report(rows: int) -> JSON:
     }
 
 
+def alibi_report(rows: int) -> JSON:
+    from alibi_detect.cd import TabularDrift  # type: ignore[import-not-found,unused-ignore]
+
+    sides = []
+    for side in (0, 1):  # names as their places: it takes one array
+        values = [column(place, rows)[side] for place in range(COLUMNS)]
+        coded = [
+            one if one.dtype.kind == "f" else np.unique(one, return_inverse=True)[1]
+            for one in values
+        ]
+        sides.append(np.column_stack(coded))
+    reference, live = sides
+    levels = {place: list(range(8)) for place in range(NUMBERS, COLUMNS)}
+
+    def detector(known: Any) -> Any:
+        return TabularDrift(known, p_val=0.001, categories_per_feature=levels)
+
+    detector(reference[:500]).predict(live[:500])
+    first, fitted = timed(lambda: detector(reference))
+    again, said = timed(lambda: fitted.predict(live, drift_type="feature"))
+    p = np.asarray(said["data"]["p_val"])
+    return {
+        "report": first + again,
+        "next window": again,
+        "found": int((p < 0.001 / COLUMNS).sum()),
+    }
+
+
 # -- embeddings -----------------------------------------------------------------------------------
 
 
@@ -213,6 +244,7 @@ SIDES: dict[str, Callable[[int], JSON]] = {
     "report ours": ours_report,
     "report evidently": evidently_report,
     "report nannyml": nannyml_report,
+    "report alibi": alibi_report,
     "embeddings ours": lambda rows: ours_embeddings(),
     "embeddings evidently": lambda rows: evidently_embeddings(),
     "embeddings nannyml": lambda rows: nannyml_embeddings(),
@@ -250,7 +282,7 @@ def main() -> None:
         print(json.dumps(found))
         return
     pythons = {"ours": Path(sys.executable)}
-    pythons |= {name: environment(asked.home, name) for name in ("evidently", "nannyml")}
+    pythons |= {name: environment(asked.home, name) for name in ("evidently", "nannyml", "alibi")}
     said: dict[str, list[JSON]] = {}
     for _ in range(asked.rounds):
         for side in SIDES:
