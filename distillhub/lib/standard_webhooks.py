@@ -100,12 +100,12 @@ def post(url: str, content: bytes, headers: Mapping[str, str]) -> Answer:
         return untaken(f"No answer within {SECONDS:.0f} seconds.")
     except httpx2.HTTPError as error:
         return untaken(f"It could not be reached ({type(error).__name__}).")
-    error = ""
+    said = ""
     if answer.status_code == GONE:
-        error = "It answered 410: this address takes no more messages."
+        said = "It answered 410: this address takes no more messages."
     elif answer.is_redirect:
-        error = f"It answered {answer.status_code}, which leads elsewhere; that is not followed."
+        said = f"It answered {answer.status_code}, which leads elsewhere; that is not followed."
     elif not answer.is_success:
-        error = f"It answered {answer.status_code}."
+        said = f"It answered {answer.status_code}."
     took = round((time.monotonic() - began) * 1000)
-    return Answer(answer.status_code, error, took, answer.text)
+    return Answer(answer.status_code, said, took, answer.text)

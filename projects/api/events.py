@@ -19,7 +19,7 @@ class EventShape(serializers.ModelSerializer[Event]):
     by = serializers.CharField(
         source="by.username", allow_null=True, default=None, help_text="Null: a machine did it."
     )
-    data = serializers.JSONField(help_text="As the schema of its kind says.")
+    data: Any = serializers.JSONField(help_text="As the schema of its kind says.")
 
     class Meta:
         model = Event

@@ -139,7 +139,8 @@ class WebhookView(ProjectMixin):
 def _checked(shape: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     asked = shape(data=request.data)
     asked.is_valid(raise_exception=True)
-    return asked.validated_data
+    found: dict[str, Any] = asked.validated_data
+    return found
 
 
 def _made(webhook: Webhook, secret: str) -> Any:

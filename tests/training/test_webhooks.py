@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from distillhub.lib import secrets
 from distillhub.lib.errors import Conflict, Invalid
 from projects.models import Event, Project, User, Webhook, WebhookDelivery
-from projects.services import events, webhook_secrets, webhooks
+from projects.services import events, notifications, webhook_secrets, webhooks
 from tests.training import alert_rows as rows
 from tests.training.receiver import Receiver, listening
 from training.models import AlertMessage
@@ -341,7 +341,7 @@ def test_an_event_that_cannot_be_told_keeps_no_other_from_it(
 ) -> None:
     webhook, _ = hook
     bad, good = told(project), told(project)
-    whole = fanning.notifications.make
+    whole = notifications.make
 
     def make(event: Event) -> None:
         if event.pk == bad.pk:
