@@ -180,3 +180,27 @@ def limits(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[Ch
         for name in names
         if getattr(settings, name) < 1
     ]
+
+
+@register(TAG)
+def sign_up(app_configs: Sequence[AppConfig] | None, **kwargs: object) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    site, issuer = urlsplit(settings.SITE_URL), urlsplit(settings.OIDC_ISSUER)
+    if settings.SIGN_UP == "open" and not is_local(site.hostname or "") and not settings.EMAIL_URL:
+        found.append(
+            Warning(
+                "SIGN_UP is open and there is no mail server: whoever finds this site makes "
+                "accounts, with addresses that nobody confirms.",
+                hint="Set EMAIL_URL, or SIGN_UP=invitation.",
+                id="distillhub.W010",
+            )
+        )
+    if issuer.scheme == "http" and not is_local(issuer.hostname or ""):
+        found.append(
+            Error(
+                "OIDC_ISSUER is http://: whoever sits between could sign in as anybody.",
+                hint="Give its https:// address.",
+                id="distillhub.E010",
+            )
+        )
+    return found

@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 
 from distillhub.lib import told
 from projects.ingest import hub, ingestion
-from projects.models import DatasetVersion, ResumableUpload
+from projects.models import DatasetVersion, Guess, ResumableUpload
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,12 @@ def forget_uploads(**later: Any) -> None:
     for upload in ResumableUpload.objects.expired()[:MOST_AT_ONCE]:
         upload.discard()
     hub.forget_old()
+
+
+@shared_task(name="projects.forget_guesses")  # type: ignore[untyped-decorator]
+def forget_guesses(**later: Any) -> None:
+    """Of passwords, codes and tokens: counts whose time is over."""
+    Guess.objects.all().over().delete()
 
 
 def send_ingestion(version_id: int) -> None:

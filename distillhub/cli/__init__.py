@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--demo", action="store_true")
     command("demo", None)
     command("sign-in-link", "Print a link that signs in the local administrator, once.")
+    reset = command("reset-second-factor", "Let somebody who lost their app sign in without it.")
+    reset.add_argument("username")
     token = command("create-token", "Make a REST token; it is alone on the last line.")
     token.add_argument("username")
     token.add_argument("--create", action="store_true", help="make the user when there is none")

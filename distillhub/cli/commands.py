@@ -23,6 +23,7 @@ COMMANDS = {
     "demo": "distillhub.cli.prepare:make_demo",
     "sign-in-link": "distillhub.cli.people:sign_in_link",
     "create-token": "distillhub.cli.people:create_token",
+    "reset-second-factor": "distillhub.cli.people:reset_second_factor",
     "storage": "distillhub.cli.sweep:storage",
     "rotate-keys": "distillhub.cli.sealing:rotate_keys",
     "audit": "distillhub.cli.auditing:audit_log",

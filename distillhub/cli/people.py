@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from distillhub.cli import auditing
 from projects.models import User
-from projects.services import accounts
+from projects.services import accounts, second_factor
 
 ADMINISTRATOR = "admin"
 
@@ -64,4 +64,16 @@ def create_token(options: argparse.Namespace) -> int:
     auditing.note("token.create", subject=user.username, name=token.name, scope=token.scope)
     print(f"A {token.scope} token for {user.username}; it is shown this once:")
     print(raw)
+    return 0
+
+
+def reset_second_factor(options: argparse.Namespace) -> int:
+    """For the administrator above all, whom no other administrator can help."""
+    user = User.objects.filter(username=options.username).first()
+    if user is None:
+        print(f"There is no user {options.username!r}.", file=sys.stderr)
+        return 1
+    had_one = second_factor.reset(user=user)
+    auditing.note("person.reset_second_factor", subject=user.username)
+    print(f"{user.username} has no second factor any more." if had_one else "There was none.")
     return 0

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from distillhub.cli import auditing
 from distillhub.lib import secrets
-from projects.services import api_keys, webhook_secrets
+from projects.services import api_keys, second_factor, webhook_secrets
 from training.services import alert_channels
 
 
@@ -24,7 +24,8 @@ def rotate_keys(options: argparse.Namespace) -> int:
     done, lost = api_keys.seal_again()
     channels, closed = alert_channels.seal_again()
     hooks, shut = webhook_secrets.seal_again()
-    count = done + channels + hooks
+    factors, unknown = second_factor.seal_again()
+    count = done + channels + hooks + factors
     auditing.note("installation.rotate_keys", forget=bool(options.forget))
     print(f"Sealed {count} keys with the newest of {len(secrets.keys())} secrets.")
     for kept in lost:
@@ -36,7 +37,9 @@ def rotate_keys(options: argparse.Namespace) -> int:
     for hook in shut:
         where = f"{hook.project.slug}, {hook.name}"
         print(f"Cannot be opened here: the address of the webhook {where}.", file=sys.stderr)
-    if lost or closed or shut:
+    for user in unknown:
+        print(f"Cannot be opened here: the second factor of {user.username}.", file=sys.stderr)
+    if lost or closed or shut or unknown:
         print("Enter these keys again, or add the secret that sealed them.", file=sys.stderr)
         return 1
     if from_environment:

@@ -1,6 +1,17 @@
 """How often somebody tried to get in, so that guessing ends."""
 
+from datetime import timedelta
+
+from django.conf import settings
 from django.db import models
+from django.utils import timezone
+
+
+class GuessQuerySet(models.QuerySet["Guess"]):
+    def over(self) -> "GuessQuerySet":
+        """Counts whose time is over."""
+        window = timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
+        return self.filter(since__lt=timezone.now() - window)
 
 
 class Guess(models.Model):
@@ -12,6 +23,8 @@ class Guess(models.Model):
     key = models.CharField(max_length=64, unique=True, help_text="sha256 of what is guarded.")
     count = models.PositiveIntegerField()
     since = models.DateTimeField(db_index=True)
+
+    objects = GuessQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.count} since {self.since}"

@@ -91,12 +91,6 @@ def once(kind: str, what: object) -> bool:
     return True
 
 
-def forget_old() -> int:
-    """Counts whose time is over."""
-    window = timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
-    return Guess.objects.filter(since__lt=timezone.now() - window).delete()[0]
-
-
 # Passwords ------------------------------------------------------------------------------------
 
 
