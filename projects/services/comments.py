@@ -7,15 +7,17 @@ delete their own words; owners delete anybody's.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import unescape
 
 from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.html import strip_tags
 from django.utils.safestring import SafeString, mark_safe
 
 from distillhub.lib import markdown
 from distillhub.lib.errors import Conflict, Forbidden, Invalid, Missing
-from projects.models import Comment, Membership, Project, Role, User
+from projects.models import Comment, Event, Membership, Project, Role, User
 from projects.services import events, subjects
 from projects.services.subjects import Subject
 
@@ -143,6 +145,18 @@ def delete(*, comment: Comment, by: User) -> None:
     kept = Comment.objects.filter(pk=comment.pk, deleted_at=None)
     kept.update(text="", deleted_at=timezone.now())
     comment.mentions.clear()
+    # What was told of it stands in the feed and in notifications: there, too, its text goes.
+    told = Event.objects.filter(
+        project=comment.project,
+        kind__startswith="comment.",
+        subject_kind=comment.subject_kind,
+        subject=comment.subject,
+        data__comment=comment.pk,
+    )
+    for event in told:
+        event.sentence = f"{comment.by.display_name} said something that was deleted since."
+        event.data = {**event.data, "text": "", "mentions": []}
+        event.save(update_fields=["sentence", "data"])
 
 
 def may_delete_all(*, project: Project, user: User) -> bool:
@@ -196,6 +210,11 @@ def rendered(text: str, *, people: Iterable[str] = ()) -> SafeString:
     return mark_safe("".join(parts))  # noqa: S308 - only a username of ours is put in between
 
 
+def plain(text: str) -> str:
+    """What a text says, on one line and without the signs of Markdown."""
+    return " ".join(unescape(strip_tags(markdown.render(text))).split())
+
+
 def _shown(found: re.Match[str], names: frozenset[str]) -> str:
     """A username has no character that HTML would read as its own."""
     name = next((one for one in _endings(found[1]) if one in names), None)
@@ -233,7 +252,7 @@ def _tell(
     by: User,
 ) -> None:
     excerpt = text[:EXCERPT]
-    first = " ".join(excerpt.split())[:200]
+    first = plain(excerpt)[:200]
     events.tell(
         project=project,
         kind=kind,

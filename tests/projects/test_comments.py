@@ -89,6 +89,7 @@ def test_people_change_and_delete_their_own_words_and_owners_delete_any(
     ]
     assert (left["text"], left["mentions"]) == ("", [])
     assert left["deleted_at"] is not None
+    assert not [one for one in Event.objects.all() if "Well" in f"{one.sentence} {one.data}"]
 
 
 def test_nothing_is_said_in_an_archived_project(

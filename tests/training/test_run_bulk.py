@@ -165,7 +165,7 @@ def test_the_table_changes_what_was_chosen_and_stays_as_it_was(
     answer = pages.post(f"/p/{project.slug}/runs/bulk/", sent)
     assert answer.headers["Location"] == f"/p/{project.slug}/runs/?status=failed&q=x"
     said = pages.get(f"/p/{project.slug}/runs/").content.decode()
-    assert "1 run put away." in said
+    assert "1 run archived." in said
     assert "Run 4 is training; cancel it, or wait for its end." in said
     away = {"runs": "3", "action": "tag", "value": "t", "back": "//evil.example/?x"}
     moved = pages.post(f"/p/{project.slug}/runs/bulk/", away)

@@ -215,7 +215,7 @@ class EditShape(serializers.Serializer[Any]):
     )
     archived = serializers.BooleanField(
         required=False,
-        help_text="Put it away with its controls, once it is over; or bring it back.",
+        help_text="Archive it with its controls, once it is over; or restore it.",
     )
     priority = serializers.ChoiceField(PRIORITIES, required=False)
     params = ObjectField(
@@ -254,7 +254,7 @@ class SearchShape(serializers.Serializer[Any]):
     q = serializers.CharField(required=False, help_text="Words in names, notes and references.")
     study = serializers.CharField(required=False)
     archived = serializers.ChoiceField(
-        run_search.ARCHIVED, required=False, help_text="Whether those that are put away are told."
+        run_search.ARCHIVED, required=False, help_text="Whether archived runs are told: `no` unless asked."
     )
     filter = serializers.CharField(
         required=False, help_text="`metrics.val/accuracy > 0.9 and config.training.epochs = 5`"

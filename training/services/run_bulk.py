@@ -105,8 +105,8 @@ def _wrong(field: str, sentence: str) -> Invalid:
 
 
 ACTIONS: Mapping[str, Action] = {
-    "archive": Action("put away", lambda run, value, by: runs.archive(run=run, by=by)),
-    "restore": Action("brought back", lambda run, value, by: runs.restore(run=run, by=by)),
+    "archive": Action("archived", lambda run, value, by: runs.archive(run=run, by=by)),
+    "restore": Action("restored", lambda run, value, by: runs.restore(run=run, by=by)),
     "tag": Action("tagged", _tag, wants_value=True),
     "untag": Action("no longer tagged so", _untag, wants_value=True),
     "colour": Action(

@@ -47,7 +47,7 @@ def search(
     """The project's runs, as far as they are to be found.
 
     `status` may name several, separated by commas, or be `active`. `archived` is `no` (as if empty:
-    those that are put away are left out), `only` or `all`. `by_run` is for those who look
+    those that are archived are left out), `only` or `all`. `by_run` is for those who look
     at few runs only (`run_filters.narrowed`). Raises Invalid.
     """
     runs = listed(Run.objects.filter(project=project), archived)
@@ -67,7 +67,7 @@ def search(
 
 
 def listed(runs: QuerySet[Run], archived: str = "") -> QuerySet[Run]:
-    """Without what was put away, or `only` that, or `all`. Raises Invalid."""
+    """Without what was archived, or `only` that, or `all`. Raises Invalid."""
     match archived:
         case "" | "no":
             return runs.filter(archived_at=None)

@@ -424,8 +424,8 @@ def edit(
 
 
 def archive(*, run: Run, by: User) -> Run:
-    """Put it away, with its controls: in no list unless asked, and otherwise as it was. Harmless
-    twice. Raises Conflict for one that is not over."""
+    """With its controls: in no list unless asked, and otherwise as it was. Harmless twice.
+    Raises Conflict for one that is not over."""
     with transaction.atomic():
         put_away = Run.objects.filter(Q(pk=run.pk) | Q(control_of=run), status__in=Run.FINAL)
         put_away.filter(archived_at=None).update(archived_at=Now())
@@ -437,7 +437,7 @@ def archive(*, run: Run, by: User) -> Run:
 
 
 def restore(*, run: Run, by: User) -> Run:
-    """Bring it back, with its controls. Harmless twice."""
+    """Back into lists, with its controls. Harmless twice."""
     Run.objects.filter(Q(pk=run.pk) | Q(control_of=run)).update(archived_at=None)
     run.archived_at = None
     return run

@@ -111,7 +111,7 @@ def run_edit(request: HttpRequest, project_slug: str, number: int) -> HttpRespon
 def run_archive(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     def archive(run: Run, by: User) -> str:
         runs.archive(run=run, by=by)
-        return "Put away: it stands in no list unless asked."
+        return "Archived: it stands in no list unless asked."
 
     return _done(request, project_slug, number, archive)
 
@@ -120,7 +120,7 @@ def run_archive(request: HttpRequest, project_slug: str, number: int) -> HttpRes
 def run_restore(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     def restore(run: Run, by: User) -> str:
         runs.restore(run=run, by=by)
-        return "It stands in lists again."
+        return "Restored: it stands in lists again."
 
     return _done(request, project_slug, number, restore)
 
