@@ -16,7 +16,7 @@ from training.charts.row_maps import INKS
 
 LEVELS = ("nothing", "a notice", "serious", "critical")
 #: Time along, in milliseconds since 1970.
-TIME = {"type": "date", "title": {"text": "time, UTC", "standoff": 6}, "nticks": 8}
+TIME = {"type": "date", "title": {"text": "time, UTC", "standoff": 6}, "nticks": 5, "tickangle": 0}
 CALLED = "how far"
 AXIS = 30  # letters along the upright axis of a chart of a signal
 
@@ -171,6 +171,7 @@ def with_versions(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:
     layout = chart["layout"]
     ink = COLOURS["control"]
     paper = {"yref": "paper"}
+    start, end = span = _span(chart, marks)
     lines = [
         {"type": "line", "name": name, "x0": at, "x1": at, "y0": 0, "y1": 1}
         | paper
@@ -178,7 +179,8 @@ def with_versions(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:
         for at, _ in marks
     ]
     notes = [
-        {"name": name, "x": at, "xanchor": "left", "y": 1, "yanchor": "top", "text": plain(text)}
+        {"name": name, "x": at, "y": 1, "yanchor": "top", "text": plain(text)}
+        | {"xanchor": "left" if at < (start + end) / 2 else "right"}
         | paper
         | {"showarrow": False, "font": {"size": 11, "color": ink}}
         for at, text in marks
@@ -187,7 +189,24 @@ def with_versions(chart: Figure, marks: Sequence[tuple[int, str]]) -> Figure:
         "shapes": [*layout.get("shapes", []), *lines],
         "annotations": [*layout.get("annotations", []), *notes],
     }
-    return {**chart, "layout": {**layout, **parts}}
+    # Else Plotly makes room for the words, and a narrow chart is mostly that.
+    along = layout["xaxis"] | {"range": list(span)} if marks else layout["xaxis"]
+    return {**chart, "layout": {**layout, **parts, "xaxis": along}}
+
+
+def _span(chart: Figure, marks: Sequence[tuple[int, str]]) -> tuple[float, float]:
+    """From when until when something is drawn, with a little room."""
+    times: list[float] = [at for at, _ in marks]
+    for trace in chart["data"]:
+        times += [one for one in trace.get("x") or () if isinstance(one, int | float)]
+    if not times:
+        return 0.0, 0.0
+    start, end = min(times), max(times)
+    # A bar is as wide as its window; an edge of a heat map is where it ends.
+    bars = [trace for trace in chart["data"] if trace["type"] == "bar"]
+    count = max((len(trace["x"]) for trace in bars), default=0)
+    room = (end - start or 1000) * (0.55 / (count - 1) if count > 1 else 0.02)
+    return start - room, end + room
 
 
 def _heat(
