@@ -511,6 +511,9 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+# Requests a minute, of each token or person; 0: as many as they like.
+RATE_LIMIT_READ = max(0, env.integer("RATE_LIMIT_READ", 12_000))
+RATE_LIMIT_WRITE = max(0, env.integer("RATE_LIMIT_WRITE", 6_000))
 SPECTACULAR_SETTINGS = {
     "TITLE": "DistillHub",
     "DESCRIPTION": "Distil models, and the evidence that it helped.",

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
@@ -15,6 +15,8 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.pagination import BasePagination, CursorPagination
 from rest_framework.parsers import JSONParser
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 DEEPEST = 32  # levels of nesting; deeper JSON makes Python's decoder recurse until it fails
 MOST_BYTES = 10 << 20
 MOST_PARTS = 500_000  # lists and objects; millions of empty ones fit into 10 MB and cost seconds
+MOST_FIELDS = 50  # that `?fields=` names
 LONG_NUMBER = re.compile(rb"[0-9]{301}")  # no float holds more than 309 digits
 TOO_DEEP = f"JSON is nested deeper than {DEEPEST} levels."
 
@@ -118,9 +121,69 @@ def _refuse_unstorable(value: Any) -> None:
             _refuse_unstorable(part)
 
 
+class SparseRenderer(JSONRenderer):
+    """JSON, and of it what `?fields=name,progress.fraction` names; of a list, of each of its
+    results. What an answer does not have is refused by name."""
+
+    def render(
+        self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None
+    ) -> bytes:
+        context = renderer_context or {}
+        request, response = context.get("request"), context.get("response")
+        if request is None or response is None or response.status_code != 200:
+            return bytes(super().render(data, accepted_media_type, renderer_context))
+        asked = request.query_params.get("fields", "") if request.method in SAFE_METHODS else ""
+        if asked and isinstance(data, dict):
+            try:
+                data = _sparse(data, asked)
+            except Invalid as error:
+                response.status_code = error.status
+                data = {"detail": error.detail, "code": error.code, "fields": error.fields}
+        return bytes(super().render(data, accepted_media_type, renderer_context))
+
+
+def _sparse(data: dict[str, Any], asked: str) -> Any:
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    if len(names) > MOST_FIELDS:
+        raise Invalid(f"At most {MOST_FIELDS} fields are named.", fields={"fields": ["Too many."]})
+    rows = data.get("results") if {"results", "next", "previous"} <= data.keys() else None
+    if not isinstance(rows, list):
+        return _picked(data, names)
+    known = {name for row in rows if isinstance(row, dict) for name in row}
+    for name in names:
+        if rows and name.partition(".")[0] not in known:
+            raise _no_field(name, known)
+    return data | {"results": [_picked(row, names, known) for row in rows]}
+
+
+def _picked(row: Any, names: Sequence[str], known: Iterable[str] = ()) -> Any:
+    """Of an object the named parts, of a list those of each; `a.b` is a part of a part."""
+    if isinstance(row, list):
+        return [_picked(one, names, known) for one in row]
+    if not isinstance(row, dict):
+        return row
+    below: dict[str, list[str]] = {}
+    for name in names:
+        first, _, rest = name.partition(".")
+        if first not in row and first not in known:
+            raise _no_field(name, row)
+        below.setdefault(first, []).append(rest)
+    return {
+        first: row[first] if "" in rests else _picked(row[first], rests)
+        for first, rests in below.items()
+        if first in row
+    }
+
+
+def _no_field(name: str, known: Iterable[str]) -> Invalid:
+    there = ", ".join(sorted(map(str, known))[:40])
+    sentence = f"There is no field {name[:100]!r}; there are {there}."
+    return Invalid(sentence, fields={"fields": [sentence]})
+
+
 def checked_query(request: Request, shape: Any) -> dict[str, Any]:
     """The parameters of an address, checked. Raises Invalid for one that is not known."""
-    unknown = sorted(set(request.query_params) - set(shape().fields))
+    unknown = sorted(set(request.query_params) - set(shape().fields) - {"fields"})
     if unknown:
         known = ", ".join(shape().fields)
         fields = {name: [f"There is no such parameter; there are {known}."] for name in unknown}
@@ -149,7 +212,7 @@ class Cursor(CursorPagination):
             "type": "object",
             "required": ["results", "next", "previous"],
             "properties": {
-                "results": {"type": "array", "items": schema},
+                "results": schema,  # an array of what is listed
                 "next": link,
                 "previous": link,
             },
