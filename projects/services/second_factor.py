@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from allauth.account.adapter import get_adapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -13,11 +12,14 @@ from distillhub.lib import secrets
 from projects.models import User
 from projects.services import guesses
 
+WRONG = "This code is not right, or was used before."
 SEALED = {Authenticator.Type.TOTP: "secret", Authenticator.Type.RECOVERY_CODES: "seed"}
 
 
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Seals what codes are made of, as keys of APIs are."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": WRONG}
 
     def encrypt(self, text: str) -> str:
         return secrets.seal(text)
@@ -44,7 +46,7 @@ def begin(user: User) -> None:
 def accept(user: User, code: str, kind: str) -> None:
     """A code was right: it is good once, over all processes. Raises ValidationError."""
     if kind == Authenticator.Type.TOTP and not guesses.once(guesses.CODE, f"{user.pk} {code}"):
-        raise get_adapter().validation_error("incorrect_code")
+        raise ValidationError(WRONG, code="incorrect_code")
     guesses.forget(guesses.CODE, user.pk)
 
 

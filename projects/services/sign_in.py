@@ -102,12 +102,20 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         return _whole(reverse("account_confirm_email", args=[emailconfirmation.key]))
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        user = email_address.user
+        before = user.email
+        has_row = EmailAddress.objects.filter(user=user).exclude(pk=email_address.pk).exists()
         try:
             with transaction.atomic():
-                return bool(super().confirm_email(request, email_address))
+                done = bool(super().confirm_email(request, email_address))
         except IntegrityError:  # somebody got it while it waited
             messages.error(request, f"{email_address.email} belongs to somebody else here.")
             return False
+        if done and before and not has_row and before.lower() != email_address.email:
+            # allauth tells the one before if it has a row; from before there was one, it has none.
+            told = {"from_email": before, "to_email": email_address.email}
+            self.send_notification_mail("account/email/email_changed", user, told, email=before)
+        return done
 
     def is_reauthentication_required(self, *, app: str) -> bool:
         """Who has neither password nor second factor has nothing to repeat: they came by a link or
