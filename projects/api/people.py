@@ -163,7 +163,7 @@ class PictureShape(serializers.Serializer[Any]):
 
 
 class MyPicture(APIView):
-    parser_classes: ClassVar = [MultiPartParser]
+    parser_classes = (MultiPartParser,)
 
     @extend_schema(request=PictureShape, responses={204: None}, summary="Change my picture")
     def put(self, request: Request) -> Response:

@@ -18,7 +18,8 @@ def waiting(user: User) -> str:
 
 
 def is_confirmed(user: User) -> bool:
-    return EmailAddress.objects.filter(user=user, email=user.email, verified=True).exists()
+    found = EmailAddress.objects.filter(user=user, email=user.email, verified=True)
+    return bool(found.exists())
 
 
 def change(*, user: User, email: str) -> None:

@@ -155,7 +155,7 @@ class Handler(AxesHandler):  # type: ignore[misc]
         audit.record(action, by=username if known else "", subject=username if known else "")
 
     def user_logged_in(self, sender: Any, request: HttpRequest, user: User, **more: Any) -> None:
-        told = request.session.get("account_authentication_methods", []) if request else []
+        told = request.session.get("account_authentication_methods", [])
         how = [str(one.get("method", "")) for one in told]
         audit.record("sign_in.done", by=user, subject=user.username, detail={"how": how})
 

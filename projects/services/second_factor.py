@@ -32,7 +32,8 @@ class Adapter(DefaultMFAAdapter):  # type: ignore[misc]
 
 
 def is_on(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP).exists()
+    found = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP)
+    return bool(found.exists())
 
 
 def begin(user: User) -> None:
@@ -52,7 +53,7 @@ def accept(user: User, code: str, kind: str) -> None:
 
 def reset(*, user: User) -> bool:
     """Forget it: the person signs in without, and may set up another. Whether there was one."""
-    return Authenticator.objects.filter(user=user).delete()[0] > 0
+    return bool(Authenticator.objects.filter(user=user).delete()[0])
 
 
 def seal_again() -> tuple[int, list[User]]:

@@ -62,14 +62,16 @@ def enter(
     told = {"username": username} if username else {}
     record_authentication(request, user, method=HOW[how], **told)
     needed = "mandatory" if _has_to_confirm(user) and how == "password" else "none"
-    return perform_login(request, Login(user=user, redirect_url=after, email_verification=needed))
+    login = Login(user=user, redirect_url=after, email_verification=needed)
+    response: HttpResponse = perform_login(request, login)
+    return response
 
 
 def _has_to_confirm(user: User) -> bool:
     """Who signed up with an address of which nobody knows whether it is theirs. People who were
     here before there was a mail server, or whom an administrator made, have none to confirm."""
     addresses = EmailAddress.objects.filter(user=user, primary=True, verified=False)
-    return has_mail() and addresses.exists()
+    return has_mail() and bool(addresses.exists())
 
 
 def _is_invited(request: HttpRequest) -> bool:
@@ -122,7 +124,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         by single sign-on."""
         user = self.request.user
         has_means = user.has_usable_password() or Authenticator.objects.filter(user=user).exists()
-        return has_means and super().is_reauthentication_required(app=app)
+        return has_means and bool(super().is_reauthentication_required(app=app))
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         made: User = super().save_user(request, user, form, commit)
@@ -143,7 +145,9 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
     ) -> HttpResponse:
         if request.session.get(INVITED):
             redirect_url = reverse("projects:invitation")
-        response = super().post_login(request, user, redirect_url=redirect_url, **more)
+        response: HttpResponse = super().post_login(
+            request, user, redirect_url=redirect_url, **more
+        )
         guesses.know(response, user)
         return response
 
@@ -211,7 +215,8 @@ def _sent_back(request: HttpRequest, sentence: str) -> Exception:
     from allauth.core.exceptions import ImmediateHttpResponse  # noqa: PLC0415
 
     messages.error(request, sentence)
-    return ImmediateHttpResponse(HttpResponseRedirect(reverse("projects:sign_in")))
+    sent: Exception = ImmediateHttpResponse(HttpResponseRedirect(reverse("projects:sign_in")))
+    return sent
 
 
 def _listed(names: list[str]) -> str:

@@ -72,7 +72,7 @@ def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     """To the provider by a page and not by a redirect: what a form leads to stays on this host by
     our content security policy, and providers send people on to yet others."""
     _known(provider_id)
-    response = openid.login(request, provider_id)
+    response: HttpResponseBase = openid.login(request, provider_id)
     away = response.headers.get("Location", "")
     if urlsplit(away).netloc:
         return render(request, "socialaccount/leaving.html", {"to": away})
@@ -84,7 +84,8 @@ def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponseBase:
 @require_http_methods(["GET", "HEAD"])
 def single_sign_on_back(request: HttpRequest, provider_id: str) -> HttpResponseBase:
     _known(provider_id)
-    return openid.callback(request, provider_id)
+    response: HttpResponseBase = openid.callback(request, provider_id)
+    return response
 
 
 def _known(provider_id: str) -> None:

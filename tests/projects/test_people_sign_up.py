@@ -89,9 +89,13 @@ def test_nobody_signs_up_as_more_than_an_ordinary_person(
     client.post(
         "/sign-up/",
         {
-            **{"username": "nora", "email": "n@example.org"},
-            **{"password1": PASSWORD, "password2": PASSWORD},
-            **{"is_staff": "on", "is_superuser": "on", "is_service": "on"},
+            "username": "nora",
+            "email": "n@example.org",
+            "password1": PASSWORD,
+            "password2": PASSWORD,
+            "is_staff": "on",
+            "is_superuser": "on",
+            "is_service": "on",
         },
     )
     user = User.objects.get()

@@ -5,12 +5,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from html import unescape
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
 from django.conf import LazySettings
-from django.http import HttpResponse
 from django.test import Client
 
 from projects.models import Project, User
@@ -73,7 +73,7 @@ def to_provider(client: Client, query: str = "") -> str:
     raise AssertionError("the provider sent nobody back")
 
 
-def come(client: Client, query: str = "") -> HttpResponse:
+def come(client: Client, query: str = "") -> Any:
     back = to_provider(client, query)
     return client.get(back.partition("testserver")[2])
 
@@ -114,7 +114,8 @@ def test_strangers_get_none_where_sign_up_is_not_open(
     settings.SIGN_UP = rule
     answer = come(client)
     assert "By invitation" in answer.content.decode()
-    assert who(client) == "" and not User.objects.exists()
+    assert who(client) == ""
+    assert not User.objects.exists()
 
 
 def test_who_is_invited_comes_in_by_single_sign_on(
@@ -157,7 +158,7 @@ def test_an_account_with_the_same_confirmed_address_is_theirs(
     assert SocialAccount.objects.get().user == alice
 
 
-@pytest.mark.parametrize("here, there", [(False, True), (True, False), (None, True)])
+@pytest.mark.parametrize(("here", "there"), [(False, True), (True, False), (None, True)])
 def test_an_address_that_one_side_has_not_confirmed_opens_no_account(
     provider: Provider,
     settings: LazySettings,
@@ -215,7 +216,8 @@ def test_a_state_of_another_browser_and_a_code_of_another_signing_in_are_refused
     mixed = re.sub(r"code=[^&]+", re.search(r"code=[^&]+", back)[0], theirs)  # type: ignore[index]
     assert victim.get(mixed).headers["Location"] == "/sign-in/"
     assert provider.refusals[-1] == "another verifier"
-    assert who(victim) == "" and not User.objects.exists()
+    assert who(victim) == ""
+    assert not User.objects.exists()
 
 
 def test_without_a_provider_there_is_no_such_address(client: Client, db: None) -> None:
