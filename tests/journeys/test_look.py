@@ -128,7 +128,9 @@ def test_every_page_is_accessible(
     hook = make.webhook(run.project)
     tried = {"at": "2026-11-27T12:00:00+00:00", "status": 502, "milliseconds": 9, "answer": "No."}
     sent = {"message_id": "msg_1", "kind": "test", "body": {}, "due_at": timezone.now()}
-    hook.deliveries.create(status="failed", answered=[tried | {"error": "It answered 502."}], **sent)
+    hook.deliveries.create(
+        status="failed", answered=[tried | {"error": "It answered 502."}], **sent
+    )
     hooks = f"{here}/settings/webhooks/"
     paths += [f"{here}/activity/", hooks, f"{hooks}{hook.pk}/"]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
