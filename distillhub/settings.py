@@ -545,6 +545,8 @@ SPECTACULAR_SETTINGS = {
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
+        "distillhub.lib.openapi.plain_anything",
+        "distillhub.lib.openapi.sparse",
         "distillhub.lib.openapi.describe_errors",
     ],
 }

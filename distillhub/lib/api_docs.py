@@ -78,7 +78,7 @@ class _Reader:
                     part.get("required", False),
                 )
                 for part in operation.get("parameters", [])
-                if part["in"] != "path"
+                if part.get("in", "path") != "path"  # what all have is told above them once
             ],
             body=list(self._fields(body)),
             body_type=body_type,

@@ -20,6 +20,16 @@ ERROR = {
 }
 
 
+FIELDS = {
+    "name": "fields",
+    "in": "query",
+    "schema": {"type": "string"},
+    "description": "Only these, separated by commas; `a.b` is a part of a part. Of a list: of each "
+    "of its results.",
+}
+UNCHANGED = {"description": "It is what the ETag in your `If-None-Match` stands for."}
+
+
 class ByNoun(AutoSchema):
     """Groups endpoints by the noun they are about: `projects/{slug}/runs/{n}/logs/` is of runs."""
 
@@ -33,6 +43,42 @@ class ByNoun(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]
         """Of the handler only: the class's docstring is for those who read the code."""
         return inspect.getdoc(getattr(self.view, self.method.lower(), None)) or ""
+
+
+def plain_anything(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Anything, or null, is anything: said as `oneOf` null would be both, and so be refused."""
+    _plain(result)
+    return result
+
+
+def _plain(part: Any) -> None:
+    if isinstance(part, dict):
+        for name in ("oneOf", "anyOf"):
+            if {} in part.get(name, ()):
+                del part[name]
+        for below in part.values():
+            _plain(below)
+    elif isinstance(part, list):
+        for below in part:
+            _plain(below)
+
+
+def sparse(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Whatever is read in JSON can be read in part, and only when it has changed."""
+    result["components"].setdefault("parameters", {})["fields"] = FIELDS
+    for operations in result["paths"].values():
+        operation = operations.get("get")
+        if operation and "application/json" in _content(operation):
+            operation.setdefault("parameters", []).append(
+                {"$ref": "#/components/parameters/fields"}
+            )
+            operation["responses"].setdefault("304", UNCHANGED)
+    return result
+
+
+def _content(operation: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = operation["responses"].get("200", {}).get("content", {})
+    return content
 
 
 def describe_errors(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

@@ -155,7 +155,7 @@ class Promotion(ProjectMixin, APIView):
 # As OpenAI's client reads stored completions: `base_url=".../api/v1/projects/<slug>/openai/v1"`.
 
 
-openai_shaped = partial(extend_schema, request=None, responses=OpenApiTypes.OBJECT)
+openai_shaped = partial(extend_schema, request=None, responses={200: OpenApiTypes.OBJECT})
 
 
 def _chat_completion(one: StoredCompletion) -> dict[str, Any]:
@@ -181,7 +181,7 @@ class OpenAIList(ProjectMixin, APIView):
         found = wanted(self.project(), request, besides={"after", "limit", "order"})
         order = asked.get("order", "asc")
         limit = asked.get("limit", "20")
-        if order not in ("asc", "desc") or not limit.isdigit() or not 0 < int(limit) <= MOST_LISTED:
+        if order not in ("asc", "desc") or not limit.isdecimal() or not 0 < int(limit) <= MOST_LISTED:
             raise Invalid(f"order is asc or desc, and limit is up to {MOST_LISTED}.")
         if after := asked.get("after"):
             last = completions.find(project=self.project(), key=after)

@@ -81,7 +81,7 @@ class DatasetDetail(ProjectMixin, APIView):
         dataset = datasets.get(project=self.project(), name=dataset_name)
         return Response(DatasetSerializer(dataset).data)
 
-    @extend_schema(responses=RemovedSerializer, summary="Delete a dataset that nobody uses")
+    @extend_schema(responses={200: RemovedSerializer}, summary="Delete a dataset that nobody uses")
     def delete(self, request: Request, project_slug: str, dataset_name: str) -> Response:
         dataset = datasets.get(project=self.project(), name=dataset_name)
         removed = removal.delete_dataset(dataset=dataset, by=person(request))
@@ -171,7 +171,7 @@ class VersionDetail(OfVersion):
     def get(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
         return Response(VersionSerializer(self.version()).data)
 
-    @extend_schema(responses=RemovedSerializer, summary="Delete a version that nobody uses")
+    @extend_schema(responses={200: RemovedSerializer}, summary="Delete a version that nobody uses")
     def delete(
         self, request: Request, project_slug: str, dataset_name: str, number: int
     ) -> Response:

@@ -87,7 +87,7 @@ class PendingList(OfVersion):
 class PendingDetail(OfVersion):
     @extend_schema(
         operation_id="dataset_pending_remove",
-        responses=PendingSerializer,
+        responses={200: PendingSerializer},
         summary="Forget one pending change; those after it move up",
     )
     def delete(

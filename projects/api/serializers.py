@@ -61,9 +61,14 @@ class MemberRoleSerializer(serializers.Serializer[Any]):
 
 class TokenSerializer(serializers.ModelSerializer[ApiToken]):
     project = serializers.SlugRelatedField[Project](
-        slug_field="slug", read_only=True, help_text="The only one it opens; null: all of yours."
+        slug_field="slug",
+        read_only=True,
+        allow_null=True,
+        help_text="The only one it opens; null: all of yours.",
     )
-    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](
+        slug_field="username", read_only=True, allow_null=True
+    )
 
     class Meta:
         model = ApiToken

@@ -128,7 +128,7 @@ def path(*, slug: str, kind: str, reference: str) -> str:
     configuration, which a worker does not load."""
     place = PLACES.get(kind, "")
     name, _, number = reference.rpartition("@")
-    if "{0}" in place and not (name and number.isdigit()):
+    if "{0}" in place and not (name and number.isdecimal()):
         place = ""
     made = place.format(quote(name, safe=""), number) if "{0}" in place else ""
     if place and not made:
@@ -189,7 +189,7 @@ def _own(project: Project, kind: str, reference: str) -> Subject | None:
 
 
 def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 @cache

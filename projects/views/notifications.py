@@ -78,7 +78,7 @@ def notifications_unread(request: HttpRequest) -> JsonResponse:
 @require_POST
 def notifications_read(request: HttpRequest) -> HttpResponse:
     """Those of `ids`, or all; with `read=false` they are unread again."""
-    given = [int(one) for one in request.POST.getlist("ids") if one.isdigit() and len(one) < 18]
+    given = [int(one) for one in request.POST.getlist("ids") if one.isdecimal() and len(one) < 18]
     ids = None if request.POST.get("all") == "true" else given
     notifications.mark(user=person(request), ids=ids, read=request.POST.get("read") != "false")
     show = "?show=unread" if request.POST.get("show") == "unread" else ""

@@ -77,7 +77,7 @@ class ExportDownload(ExportMixin, APIView):
     @extend_schema(
         operation_id="exports_download",
         summary="All files of an export, as one zip",
-        responses={200: FILE},
+        responses={(200, "application/zip"): FILE},
     )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int, export_id: int

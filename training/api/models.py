@@ -203,7 +203,7 @@ class VersionDownload(ModelMixin, APIView):
     @extend_schema(
         operation_id="model_versions_download",
         summary="All files of a version, as one zip",
-        responses={200: FILE},
+        responses={(200, "application/zip"): FILE},
     )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int
@@ -217,7 +217,9 @@ class VersionFile(ModelMixin, APIView):
     """One file of a version."""
 
     @extend_schema(
-        operation_id="model_versions_file", summary="One file of a version", responses={200: FILE}
+        operation_id="model_versions_file",
+        summary="One file of a version",
+        responses={(200, "application/octet-stream"): FILE},
     )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int, name: str

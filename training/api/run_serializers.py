@@ -125,7 +125,7 @@ class RunShape(serializers.ModelSerializer[Run]):
         ]  # fmt: skip
 
 
-class EventShape(serializers.ModelSerializer[RunEvent]):
+class RunEventShape(serializers.ModelSerializer[RunEvent]):
     by = serializers.CharField(source="by.username", allow_null=True, default=None)
 
     class Meta:
@@ -404,7 +404,7 @@ class ArtifactShape(serializers.ModelSerializer[Artifact]):
 
 class NodeShape(serializers.Serializer[Any]):
     id = serializers.CharField(help_text="run/3, tickets@1, tiny@2, export/7")
-    kind = serializers.ChoiceField(["run", "dataset", "model", "export"])
+    kind = serializers.ChoiceField(["run", "dataset", "model", "export", "alias", "monitor"])
 
 
 class LineageShape(serializers.Serializer[Any]):

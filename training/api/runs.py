@@ -24,7 +24,7 @@ from training.api.run_serializers import (
     ArtifactShape,
     ConfigurationShape,
     EditShape,
-    EventShape,
+    RunEventShape,
     LineageShape,
     LogsQuery,
     LogsShape,
@@ -298,7 +298,7 @@ class Oldest(Cursor):
 
 @extend_schema_view(get=extend_schema(summary="What happened to it, in sentences"))
 class RunEvents(ProjectMixin, generics.ListAPIView[RunEvent]):
-    serializer_class = EventShape
+    serializer_class = RunEventShape
     pagination_class = Oldest
 
     def get_queryset(self) -> QuerySet[RunEvent]:
@@ -326,7 +326,8 @@ class RunArtifacts(ProjectMixin, generics.ListAPIView[Artifact]):
 
 class RunArtifactDownload(RunView):
     @extend_schema(
-        responses={200: OpenApiResponse(OpenApiTypes.BINARY)}, summary="Download one of its files"
+        responses={(200, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY)},
+        summary="Download one of its files",
     )
     def get(self, request: Request, project_slug: str, number: int, name: str) -> FileResponse:
         artifact = artifacts.find(run=self.run(), name=name)

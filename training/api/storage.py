@@ -134,7 +134,7 @@ class ProjectCheckpoints(ProjectMixin, APIView):
 
     @extend_schema(
         operation_id="project_checkpoints_destroy",
-        responses=FreedShape,
+        responses={200: FreedShape},
         summary="Free the stored checkpoints of failed and cancelled runs",
     )
     def delete(self, request: Request, project_slug: str) -> Response:

@@ -53,7 +53,7 @@ def giver(*, version: ModelVersion) -> ModelVersion | None:
     """The version whose weights it was made of, or begins with."""
     reference = version.source.get("from") or version.source.get("initialise_from")
     name, _, number = str(reference or "").rpartition("@")
-    if not number.isdigit():
+    if not number.isdecimal():
         return None
     return (
         ModelVersion.objects.select_related("model")

@@ -88,7 +88,7 @@ def _registered(project: Project, reference: str) -> JSON:
     if sentence := unwatchable(version):
         raise Fault("model", sentence)
     _, _, which = reference.partition("@")
-    follows = bool(which) and which != "latest" and not which.isdigit()
+    follows = bool(which) and which != "latest" and not which.isdecimal()
     return {
         "model": version.model, "alias": which if follows else "", "version": version,
         "external": "", "task": version.model.task, "labels": list(version.labels),

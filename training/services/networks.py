@@ -194,7 +194,7 @@ def _begin(
         "upload": (set(), lambda: _from_upload(files)),
         "run": ({"run"}, lambda: _from_run(project, task, source)),
     }
-    if source.get("kind") not in kinds:
+    if not isinstance(source.get("kind"), str) or source["kind"] not in kinds:
         raise _wrong("kind", f"The kind of a source is one of {', '.join(kinds)}.")
     allowed, begin = kinds[source["kind"]]
     for name in source:

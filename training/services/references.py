@@ -155,7 +155,7 @@ def _expanded(project: Project, asked: list[Any]) -> tuple[list[Any], list[int]]
 def _at(origins: list[int], name: str) -> str:
     """Where a fault of an expanded teacher was typed: `teachers.2.weight`."""
     parts = name.split(".")
-    if parts[0] == "teachers" and len(parts) > 1 and parts[1].isdigit():
+    if parts[0] == "teachers" and len(parts) > 1 and parts[1].isdecimal():
         parts[1] = str(origins[int(parts[1])])
     return ".".join(parts)
 

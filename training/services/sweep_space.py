@@ -58,7 +58,7 @@ def lay(configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict
 def _put(at: Any, steps: Sequence[str], value: Any) -> None:
     first, rest = steps[0], steps[1:]
     if isinstance(at, list):
-        place = int(first) if first.isdigit() else -1
+        place = int(first) if first.isdecimal() else -1
         if not 0 <= place < len(at):
             raise KeyError(first)
         if rest and rest[0] == "weight" and isinstance(at[place], str):  # a teacher by its name
@@ -259,7 +259,7 @@ def option_of(base: Mapping[str, Any], path: str) -> dict[str, Any] | None:
         return WEIGHT
     if len(home) == 2 and home[0] == "stages":
         return _named(catalog.methods()["training"], name)
-    if "losses" in home[:3:2] and home[-1].isdigit():
+    if "losses" in home[:3:2] and home[-1].isdecimal():
         return WEIGHT if name == "weight" else _of_loss(base, home, name)
     return None
 
@@ -271,7 +271,7 @@ WEIGHT: dict[str, Any] = {"name": "weight", "type": "float", "label": "Weight"}
 def _of_loss(base: Mapping[str, Any], home: Sequence[str], name: str) -> dict[str, Any] | None:
     at: Any = base
     for step in home:
-        at = at[int(step)] if step.isdigit() else at[step]
+        at = at[int(step)] if step.isdecimal() else at[step]
     options = (catalog.find("losses", at["kind"]) or {"options": []})["options"]
     return _named([*options, *terms.SCHEDULE], name)
 
@@ -339,7 +339,7 @@ def label_of(base: Mapping[str, Any], path: str) -> str:
         at: Any = base
         try:
             for step in home.split("."):
-                at = at[int(step)] if step.isdigit() else at[step]
+                at = at[int(step)] if step.isdecimal() else at[step]
             whose = str(at.get("kind") or at.get("name") or "").replace("_", " ")
         except (KeyError, IndexError, TypeError, ValueError, AttributeError):
             whose = ""

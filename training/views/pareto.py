@@ -115,7 +115,7 @@ def _said(one: Placed) -> str:
 def _row(project: Project, found: Found, one: Placed) -> dict[str, Any]:
     name, _, number = one.point.reference.partition("@")
     url = ""
-    if name and number.isdigit():
+    if name and number.isdecimal():
         url = reverse("training:model_version", args=[project.slug, name, number])
     elif one.point.run is not None:
         url = reverse("training:run_detail", args=[project.slug, one.point.run])

@@ -131,7 +131,7 @@ def run_rows(request: HttpRequest, project_slug: str, number: int) -> HttpRespon
         row_ids = found.row_ids()
         if "every" not in request.POST:
             named = [one for one in request.POST.getlist("row_id") if one.isascii()]
-            chosen = {int(one) for one in named if one.isdigit() and len(one) < 16}
+            chosen = {int(one) for one in named if one.isdecimal() and len(one) < 16}
             row_ids = [one for one in row_ids if one in chosen]
         if not row_ids:
             raise Invalid("Choose rows first, or all that match.")

@@ -205,4 +205,4 @@ def _tracked_tab(tab: str, run: Run) -> dict[str, Any]:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdigit() and len(text) < 18 else None
+    return int(text) if text and text.isdecimal() and len(text) < 18 else None

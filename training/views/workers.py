@@ -53,7 +53,7 @@ def worker_live(request: HttpRequest) -> JsonResponse:
     loads = workers.load(
         workers=listed,
         window=window if window in WINDOWS else "hour",
-        since=float(since) if since.isdigit() and len(since) < 12 else None,
+        since=float(since) if since.isdecimal() and len(since) < 12 else None,
     )
     return JsonResponse(
         {
