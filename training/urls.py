@@ -9,6 +9,7 @@ from training.views import (
     incidents,
     lineage,
     maps,
+    mlflow_connect,
     model_cards,
     models,
     monitor_alerts,
@@ -208,5 +209,7 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/resume/", run_actions.run_resume, name="run_resume"),
     path(f"{RUN}/edit/", run_actions.run_edit, name="run_edit"),
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
+    path(f"{RUN}/files/<str:key>/<path:path>", run_actions.tracked_file, name="tracked_file"),
+    path("p/<slug:project_slug>/mlflow/", mlflow_connect.mlflow_connect, name="mlflow_connect"),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]

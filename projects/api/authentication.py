@@ -28,15 +28,13 @@ class TokenAuthentication(BaseAuthentication):
     keyword = b"bearer"
 
     def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        parts = get_authorization_header(request).split()
-        if not parts or parts[0].lower() != self.keyword:
+        sent = self.sent(request)
+        if sent is None:
             return None
-        if len(parts) != 2:
-            raise AuthenticationFailed("Send `Authorization: Bearer <token>`.")
         found = (
             ApiToken.objects.usable()
             .select_related("user", "project")
-            .filter(digest=tokens.digest(parts[1].decode("latin-1")))
+            .filter(digest=tokens.digest(sent))
             .first()
         )
         if found is None:
@@ -48,6 +46,15 @@ class TokenAuthentication(BaseAuthentication):
         if found.last_used_at is None or now - found.last_used_at > timedelta(minutes=1):
             _note_use(found, now)
         return found.user, found
+
+    def sent(self, request: Request) -> str | None:
+        """The token that came with a request. Raises AuthenticationFailed."""
+        parts = get_authorization_header(request).split()
+        if not parts or parts[0].lower() != self.keyword:
+            return None
+        if len(parts) != 2:
+            raise AuthenticationFailed("Send `Authorization: Bearer <token>`.")
+        return str(parts[1].decode("latin-1"))
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

@@ -220,6 +220,7 @@ ACTS: dict[str, str | dict[str, str]] = {
     "api_run_end": "run.end",
     "api_run_slices": "run.slices",
     # What MLflow's clients do
+    "training:mlflow_connect": "token.create",
     "mlflow:experiment_update": "experiment.change",
     "mlflow:experiment_tag": "experiment.change",
     "mlflow:experiment_untag": "experiment.change",

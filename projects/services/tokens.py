@@ -40,6 +40,25 @@ OPEN_TO: dict[tuple[str, str], set[ApiToken.Scope]] = {
     ("POST", "api_completions"): _INFER,
     ("POST", "api_feedback_list"): _INFER,
 }
+#: Of MLflow's protocol what a training does, by methods; the registry is for tokens that may write.
+_MLFLOW = {
+    "GET": (
+        *("experiment_get", "experiment_get_by_name", "experiment_search", "run_get"),
+        *("metric_history", "artifact_list", "logged_model", "logged_model_files"),
+        *("files", "file"),
+    ),
+    "POST": (
+        *("experiment_create", "experiment_search", "experiment_tag", "run_create", "run_update"),
+        *("run_search", "run_log_metric", "run_log_parameter", "run_log_batch", "run_log_inputs"),
+        *("run_outputs", "run_tag", "run_untag", "logged_model_create", "logged_model_search"),
+        "logged_model_params",
+    ),
+    "PUT": ("file",),
+    "PATCH": ("logged_model", "logged_model_tag"),
+}
+for _method, _names in _MLFLOW.items():
+    OPEN_TO |= {(_method, f"mlflow:{name}"): _TRACK for name in _names}
+
 #: Addresses outside of projects that a token of one project opens all the same: they tell nothing
 #: of other projects.
 OF_NO_PROJECT = frozenset(

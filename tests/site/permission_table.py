@@ -275,6 +275,8 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_restore": EDIT,
     "training:run_edit": EDIT,
     "training:run_delete": MANAGE,
+    "training:tracked_file": READ,
+    "training:mlflow_connect": {"GET": VIEWER, "POST": EDITOR},
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},
     "training:worker_live": {"GET": ACCOUNT},

@@ -91,6 +91,8 @@ class World:
             return {"name": "model/config.json"}
         if route.name.startswith("training:monitor_") or route.name == "training:retraining_begin":
             return {"name": self.values["monitor_name"]}
+        if route.name == "training:tracked_file":
+            return {"key": self.values["logged_model"], "path": "a.txt"}
         if route.name.startswith("mlflow:"):
             key = self.values["logged_model"]
             return {"key": key, "tag": "kind", "path": f"0/models/{key}/artifacts/a.txt"}
@@ -164,7 +166,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     kept = favourites.add(user=alice, project=project, subject=talked_of)
     heard = Notification.objects.create(user=alice, event=project.events.last(), topic="comment")
     sessions, secrets = {}, {}
-    logged = make.logged_model(project, tags={"kind": "small"})
+    logged = make.logged_model(project, run=run, tags={"kind": "small"})
     TrackedFile.objects.create(
         project=project, owner=logged.key, path="a.txt", sha256=blob.sha256, bytes=blob.bytes
     )

@@ -10,13 +10,14 @@ from typing import Any
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.data.dataset_source import DatasetSource  # noqa: F401 (what log_input needs is there)
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 FOUND: dict[str, Any] = {}
+META: Any = MetaDataset
+OF_HTTP: Any = HTTPDatasetSource
 
 
 def code_of(act: Any) -> str:
@@ -41,8 +42,8 @@ def training(folder: Path) -> str:
         mlflow.set_tag("stage", "trying")
         mlflow.set_tag("gone", "soon")
         mlflow.delete_tag("gone")
-        source = HTTPDatasetSource("https://example.org/digits.csv")
-        mlflow.log_input(MetaDataset(source, name="digits", digest="abc"), context="training")
+        source = OF_HTTP("https://example.org/digits.csv")
+        mlflow.log_input(META(source, name="digits", digest="abc"), context="training")
         (folder / "notes.txt").write_text("seven")
         (folder / "model.bin").write_bytes(b"\x00\xff" * 70_000)
         (folder / "MLmodel").write_text("flavors: {}")
@@ -56,7 +57,7 @@ def training(folder: Path) -> str:
 
 
 def reading(client: MlflowClient, run_id: str, folder: Path) -> None:
-    run = client.get_run(run_id)
+    run: Any = client.get_run(run_id)
     FOUND["info"] = {
         "name": run.info.run_name,
         "status": run.info.status,
@@ -235,7 +236,7 @@ def registry(client: MlflowClient, run_id: str) -> None:
 def logged_models(client: MlflowClient, experiment: str) -> None:
     mlflow.set_experiment(experiment_id=experiment)
     with mlflow.start_run(run_name="with a model") as run:
-        model = mlflow.initialize_logged_model("checkpoint-4", params={"step": 4}, tags={"t": "1"})
+        model = mlflow.initialize_logged_model("checkpoint-4", params={"step": "4"}, tags={"t": "1"})
         mlflow.log_model_params({"more": "5"}, model_id=model.model_id)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "weights.safetensors").write_bytes(b"w" * 100)
@@ -253,7 +254,8 @@ def logged_models(client: MlflowClient, experiment: str) -> None:
     FOUND["logged_found"] = [one.model_id == model.model_id for one in found]
     version = mlflow.register_model(f"models:/{model.model_id}", "checkpoints")
     FOUND["logged_version"] = version.version
-    FOUND["of_run"] = len(client.get_run(run.info.run_id).outputs.model_outputs)
+    again: Any = client.get_run(run.info.run_id)
+    FOUND["of_run"] = len(again.outputs.model_outputs)
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def test_every_tab_is_shown_with_and_without_points(
     assert "trained elsewhere" in shown
 
 
-@pytest.mark.parametrize("tab", ["evaluation", "machine", "artifacts"])
+@pytest.mark.parametrize("tab", ["evaluation", "machine", "rows"])
 def test_it_has_no_tab_of_what_a_worker_makes(pages: Client, project: Project, tab: str) -> None:
     run = make.tracked(project)
     assert pages.get(f"/p/robots/runs/{run.number}/?tab={tab}").status_code == 404

@@ -25,7 +25,6 @@ from distillhub.lib import mlflow_faults, rest
 from distillhub.lib.rest import SafeJSONParser
 from projects.api.authentication import TokenAuthentication
 from projects.api.base import ProjectMixin, person
-from projects.models import ApiToken, User
 from training.mlflow.calls import Call
 
 Handler = Callable[[Call], Any]
@@ -34,18 +33,16 @@ Handler = Callable[[Call], Any]
 class Credentials(TokenAuthentication):
     """`Bearer <token>`, or Basic with the token as its password, whatever the user name."""
 
-    def authenticate(self, request: Request) -> tuple[User, ApiToken] | None:
-        scheme, _, rest_of_it = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() == "basic":
-            try:
-                told = base64.b64decode(rest_of_it.strip(), validate=True).decode()
-            except (binascii.Error, ValueError):
-                raise AuthenticationFailed("This is no user name and password.") from None
-            token = told.partition(":")[2] or told.partition(":")[0]
-            if not token or " " in token or not token.isascii():
-                raise AuthenticationFailed("Send a token as the password.")
-            request.META["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-        return super().authenticate(request)
+    def sent(self, request: Request) -> str | None:
+        scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return super().sent(request)
+        try:
+            told = base64.b64decode(encoded.strip(), validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise AuthenticationFailed("This is no user name and password.") from None
+        name, _, password = told.partition(":")
+        return password or name
 
 
 class AnyJSON(SafeJSONParser):

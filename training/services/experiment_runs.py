@@ -76,7 +76,7 @@ def tags(one: ExperimentRun) -> dict[str, str]:
     return {**told, NOTES: one.run.notes} if one.run.notes else told
 
 
-# Parameters are texts to clients, and numbers in our tables where nothing is lost by it ------------
+# Parameters are texts to clients, and numbers in our tables where nothing is lost by it. ----------
 
 
 def typed(text: str) -> int | float | str:
@@ -85,7 +85,7 @@ def typed(text: str) -> int | float | str:
         return text
     number: int | float = int(text) if re.fullmatch(r"-?\d+", text) else float(text)
     # Beyond, PostgreSQL writes the same number in other words.
-    is_plain = number == 0 or 1e-15 <= abs(number) < 1e15
+    is_plain = text in ("0", "0.0") or 1e-15 <= abs(number) < 1e15
     return number if is_plain and repr(number) == text else text
 
 

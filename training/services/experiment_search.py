@@ -228,17 +228,20 @@ class _Reading:
 
     def _param(self, clause: Clause) -> Q:
         params = KeyTransform("params", "config")
-        if clause.comparator in ("=", "!=", "IN", "NOT IN"):
-            is_many = isinstance(clause.value, list)
-            values = [typed(one) for one in (clause.value if is_many else [clause.value])]
-            name = self._alias(KeyTransform(clause.key, params))
-            found = Q(pk__in=[])
-            for value in values:
-                found |= Q(**{f"{name}__exact": value})
-            if clause.comparator in ("!=", "NOT IN"):
-                return Q(**{f"{name}__isnull": False}) & ~found
-            return found
-        return self._text(_text_at(clause.key, params), clause)
+        if clause.comparator not in ("=", "!=", "IN", "NOT IN"):
+            return self._text(_text_at(clause.key, params), clause)
+        name = self._alias(KeyTransform(clause.key, params))
+        as_text = self._alias(_text_at(clause.key, params))
+        found = Q(pk__in=[])
+        for text in clause.value if isinstance(clause.value, list) else [clause.value]:
+            value = typed(text)
+            same = Q(**{f"{name}__exact": value})
+            if not isinstance(value, str) and value == int(value):  # 3 and 3.0 are two texts
+                same &= Q(**{as_text: text})
+            found |= same
+        if clause.comparator in ("!=", "NOT IN"):
+            return Q(**{f"{name}__isnull": False}) & ~found
+        return found
 
     def _tag_text(self, key: str) -> Any:
         if key == NAME:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
@@ -36,6 +36,15 @@ def of_project(project: Project) -> list[Experiment]:
     """All there are, in order of their numbers."""
     found = list(Experiment.objects.filter(project=project))
     return found if found and found[0].number == 0 else [_default(project), *found]
+
+
+def counted(project: Project) -> QuerySet[Experiment]:
+    """Those that are not deleted, with how many `tracked` runs each has, and when one was `heard`
+    last."""
+    active = Q(runs__deleted_at=None)
+    return Experiment.objects.filter(project=project, deleted_at=None).annotate(
+        tracked=Count("runs", filter=active), heard=Max("runs__run__heard_at", filter=active)
+    )
 
 
 def find(*, project: Project, number: str) -> Experiment:

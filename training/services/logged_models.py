@@ -182,7 +182,8 @@ def value(one: LoggedModel, clause: tracking_filters.Clause) -> Any:
 
 def run_key(one: LoggedModel) -> str | None:
     """The id of the run that logged it, while there is one."""
-    return one.run.experiment_run.key if one.run is not None else None
+    side = getattr(one.run, "experiment_run", None)
+    return side.key if side is not None else None
 
 
 def _params(known: Sequence[tuple[str, str]], told: Mapping[str, str]) -> list[list[str]]:

@@ -10,8 +10,15 @@ from django.db.models import Aggregate, Count, OuterRef, Q, QuerySet, Subquery, 
 from distillhub.lib.errors import Conflict
 from projects.models import Project
 from projects.services import subjects
-from training.models import Artifact, MetricSeries, Run
-from training.services import metrics
+from training.models import (
+    Artifact,
+    ExperimentRun,
+    LoggedModel,
+    MetricSeries,
+    Run,
+    TrackedFile,
+)
+from training.services import metrics, tracked_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class Losses:
 
 
 def losses(*, run: Run) -> Losses:
-    """One query."""
+    """One query; of what is trained elsewhere three."""
 
     def of_each(rows: QuerySet[Any], what: Aggregate) -> Subquery:
         theirs = rows.filter(run=OuterRef("pk")).order_by().values("run")
@@ -39,11 +46,13 @@ def losses(*, run: Run) -> Losses:
         of_each(Artifact.objects.all(), Sum("bytes")),
     )
     numbers, series, files, sizes = zip(*rows, strict=True)
+    kept = tracked_files.of_run(run) if run.is_tracked else []
+    tracked = [file for _, beside in kept for file in beside]
     return Losses(
         controls=[number for number in numbers if number != run.number],
         series=sum(filter(None, series)),
-        files=sum(filter(None, files)),
-        bytes=sum(filter(None, sizes)),
+        files=sum(filter(None, files)) + len(tracked),
+        bytes=sum(filter(None, sizes)) + sum(file.bytes for file in tracked),
     )
 
 
@@ -69,6 +78,19 @@ def delete(*, run: Run) -> None:
         project.last_deleted_run = max(project.last_deleted_run, *(one.number for one in gone))
         project.save(update_fields=["last_deleted_run"])
         metrics.detach(rows)
+        _forget_files(rows)
         rows.delete()
         for one in gone:
             subjects.forget(project=project, kind="run", reference=str(one.number))
+
+
+def _forget_files(runs: QuerySet[Run]) -> None:
+    """What MLflow's clients put beside runs, and beside models that these logged. Versions that are
+    registered keep what they name; what nothing names is swept."""
+    keys = list(ExperimentRun.objects.filter(run__in=runs).values_list("key", flat=True))
+    if keys:
+        logged = LoggedModel.objects.filter(run__in=runs)
+        TrackedFile.objects.filter(
+            owner__in=[*keys, *logged.values_list("key", flat=True)]
+        ).delete()
+        logged.delete()

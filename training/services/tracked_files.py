@@ -18,7 +18,7 @@ from distillhub.lib import storage, uploads
 from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge, Unavailable
 from distillhub.lib.places import taken_by_disk
 from projects.models import Project
-from training.models import LoggedModel, TrackedFile
+from training.models import ExperimentRun, LoggedModel, Run, TrackedFile
 from training.services import experiment_runs
 
 LONGEST_PATH = 1000
@@ -111,6 +111,29 @@ def _written(project: Project, key: str, path: str, blob: storage.Blob) -> Track
 
 def of(keys: Iterable[str]) -> QuerySet[TrackedFile]:
     return TrackedFile.objects.filter(owner__in=list(keys))
+
+
+def of_run(run: Run) -> list[tuple[str, list[TrackedFile]]]:
+    """What lies beside a run, and beside each model that it logged, by what to call the place. Two
+    queries."""
+    side = ExperimentRun.objects.filter(run=run).values_list("key", flat=True).first()
+    if side is None:
+        return []
+    places = {side: "Files"}
+    for model in LoggedModel.objects.filter(run=run, deleted_at=None).order_by("id"):
+        places[model.key] = f"Model {model.name}"
+    found: dict[str, list[TrackedFile]] = {}
+    for file in of(places):
+        found.setdefault(file.owner, []).append(file)
+    return [(places[key], found[key]) for key in places if key in found]
+
+
+def beside(*, run: Run, key: str, path: str) -> TrackedFile:
+    """A file of a run, or of a model that it logged. Raises Missing and Invalid."""
+    is_own = ExperimentRun.objects.filter(run=run, key=key).exists()
+    if not is_own and not LoggedModel.objects.filter(run=run, key=key, deleted_at=None).exists():
+        raise Missing(f"Run {run.number} has no such file.")
+    return find(project=run.project, key=key, path=path)
 
 
 def find(*, project: Project, key: str, path: str) -> TrackedFile:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import Count, Prefetch
+from django.db.models import Count, Exists, OuterRef, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -61,7 +61,12 @@ def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpRespo
         .order_by("-number")
     )
     models = (
-        RegisteredModel.objects.filter(project=project, role=role)
+        RegisteredModel.objects.filter(
+            # What MLflow's client registered, and has given no version yet, is not there yet.
+            Exists(ModelVersion.objects.filter(model=OuterRef("pk"))),
+            project=project,
+            role=role,
+        )
         .select_related("created_by")
         .prefetch_related(Prefetch("versions", versions))
     )

@@ -13,7 +13,7 @@ from distillhub.lib.errors import Conflict, DomainError
 from projects import permissions
 from projects.models import Role, User
 from training.models import Run
-from training.services import artifacts, queue, run_removal, runs
+from training.services import artifacts, queue, run_removal, runs, tracked_files
 from training.services import run_slices as slices
 
 
@@ -150,6 +150,22 @@ def artifact_download(
         media_type="application/octet-stream",
         size=artifact.bytes,
         sha256=artifact.sha256,
+    )
+
+
+@require_safe
+def tracked_file(
+    request: HttpRequest, project_slug: str, number: int, key: str, path: str
+) -> FileResponse:
+    """Of a run that is trained elsewhere."""
+    run = runs.find(project=permissions.project_for(request.user, project_slug), number=number)
+    file = tracked_files.beside(run=run, key=key, path=path)
+    return downloads.attachment(
+        tracked_files.open_file(file),
+        name=file.path.rsplit("/", 1)[-1],
+        media_type="application/octet-stream",
+        size=file.bytes,
+        sha256=file.sha256,
     )
 
 

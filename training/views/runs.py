@@ -200,6 +200,8 @@ def _tracked_tab(tab: str, run: Run) -> dict[str, Any]:
             return tracked_run.charts(run)
         case "logs":
             return {"console": logs.last(run=run, count=TAIL), "lines_total": logs.total(run=run)}
+        case "artifacts":
+            return tracked_run.files(run)
         case _:
             return tracked_run.parameters(run)
 

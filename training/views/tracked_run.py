@@ -7,8 +7,8 @@ from typing import Any
 
 from distillhub.templatetags import ui
 from training.charts import curves
-from training.models import Run
-from training.services import metrics
+from training.models import ExperimentRun, Run
+from training.services import metrics, tracked_files
 from training.services.machine import MACHINE
 from training.views.run_charts import CHART_POINTS, Chart
 
@@ -17,12 +17,14 @@ TABS = [
     ("curves", "Curves"),
     ("logs", "Console"),
     ("configuration", "Parameters"),
+    ("artifacts", "Files"),
 ]
 FIRST = ("loss", "accuracy", "perplexity", "f1", "macro_f1", "rmse")  # what people look for
 CHARTS = 4  # of the overview
 MOST_CHARTS = 60
 MOST_LINES = 8  # in a chart
 STATS = 5
+MOST_FILES = 500  # of one place, in its table
 #: What programs put before the name of a metric to say on which rows it was measured.
 SPLIT = re.compile(r"(?:train|training|val|valid|validation|eval|test)[/_.]", re.ASCII)
 
@@ -98,13 +100,35 @@ def _stats(run: Run, groups: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     return found
 
 
+def files(run: Run) -> dict[str, Any]:
+    """What MLflow's clients put beside it."""
+    groups = []
+    for label, rows in tracked_files.of_run(run):
+        shown = rows[:MOST_FILES]
+        groups.append(
+            {
+                "label": label,
+                "files": shown,
+                "count": len(rows),
+                "bytes": sum(row.bytes for row in rows),
+            }
+        )
+    return {"file_groups": groups}
+
+
 def parameters(run: Run) -> dict[str, Any]:
     params: Mapping[str, Any] = run.config.get("params", {})
     plain = {
         name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
         for name, value in params.items()
     }
-    return {"params": sorted(plain.items())}
+    return {"params": sorted(plain.items()), "told": _told(run)}
+
+
+def _told(run: Run) -> list[tuple[str, str]]:
+    """Tags of MLflow's clients: their own words first, what clients add by themselves last."""
+    side = ExperimentRun.objects.filter(run=run).values_list("tags", flat=True).first() or {}
+    return sorted(side.items(), key=lambda tag: (tag[0].startswith("mlflow."), tag[0]))
 
 
 def _is_part(value: Any) -> bool:

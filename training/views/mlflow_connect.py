@@ -1,0 +1,58 @@
+"""How MLflow's clients are pointed at a project: the lines to copy, with a token of its own."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from distillhub.lib.errors import DomainError
+from projects import permissions
+from projects.models import ApiToken, Role
+from projects.permissions import person
+from projects.services import accounts
+from training.services import experiments
+
+MOST = 100  # experiments in the table
+UNTOLD = "<your token>"
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def mlflow_connect(request: HttpRequest, project_slug: str) -> HttpResponse:
+    """POST makes a token, which is in this answer only."""
+    needed = Role.EDITOR if request.method == "POST" else Role.VIEWER
+    project = permissions.project_for(request.user, project_slug, at_least=needed)
+    raw = ""
+    if request.method == "POST":
+        try:
+            _, raw = accounts.create_token(
+                user=person(request),
+                name=f"MLflow in {project.name}"[:100],
+                scope=ApiToken.Scope.WRITE,
+                project=project,
+            )
+        except DomainError as error:
+            messages.error(request, error.detail)
+    address = request.build_absolute_uri(f"/mlflow/{project.slug}")
+    found = list(experiments.counted(project)[: MOST + 1])
+    context = {
+        "title": "Connect MLflow",
+        "section": "runs",
+        "project": project,
+        "crumb": "Connect MLflow",
+        "raw": raw,
+        "address": address,
+        "variables": variables(address, raw or UNTOLD),
+        "can_edit": project.my_role is not None
+        and project.my_role.allows(Role.EDITOR)
+        and project.archived_at is None,
+        "experiments": found[:MOST],
+        "is_cut": len(found) > MOST,
+    }
+    return render(request, "training/mlflow_connect.html", context)
+
+
+def variables(address: str, token: str) -> str:
+    quoted = token if token != UNTOLD else f"'{token}'"
+    return f"export MLFLOW_TRACKING_URI={address}\nexport MLFLOW_TRACKING_TOKEN={quoted}"
