@@ -4,6 +4,7 @@ from typing import Any
 
 from allauth.account import forms as account_forms
 from allauth.mfa.base import forms as mfa_forms
+from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
 from allauth.socialaccount import forms as social_forms
 from django import forms
@@ -85,6 +86,8 @@ class _Code:
     def clean_code(self) -> str:
         second_factor.begin(self.user)
         try:
+            if not self.user.is_active:  # shut out since the password was right
+                raise forms.ValidationError(second_factor.WRONG, code="incorrect_code")
             code: str = super().clean_code()  # type: ignore[misc]
         except forms.ValidationError:
             audit.record("sign_in.code_failed", by=self.user, subject=self.user.username)
@@ -121,5 +124,5 @@ class ActivateForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
     def clean_code(self) -> str:
         second_factor.begin(self.user)
         code: str = super().clean_code()
-        guesses.forget(guesses.CODE, self.user.pk)
+        second_factor.accept(self.user, code, Authenticator.Type.TOTP)
         return code

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from django.utils import timezone
@@ -119,8 +120,13 @@ class PasswordForm(forms.Form):
 
     def clean_old_password(self) -> str:
         old: str = self.cleaned_data["old_password"]
+        try:
+            guesses.take(guesses.PASSWORD, self.user.pk, most=settings.DISTILLHUB_GUESSES)
+        except guesses.TooMany as refused:  # by who found a browser that is signed in
+            raise forms.ValidationError(refused.detail) from None
         if not self.user.check_password(old):
             raise forms.ValidationError("This is not your current password.")
+        guesses.forget(guesses.PASSWORD, self.user.pk)
         return old
 
     def clean(self) -> dict[str, Any]:

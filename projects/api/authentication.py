@@ -100,6 +100,8 @@ class TokenProjectAllows(BasePermission):
             return True
         self.message = f"This token opens the project {token.project.slug} only."
         match = request._request.resolver_match
+        if match is not None and match.view_name == "api_me" and request.method not in SAFE_METHODS:
+            return False  # whose name and address are no project's
         return match is not None and match.view_name in scopes.OF_NO_PROJECT
 
 

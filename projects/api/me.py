@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from distillhub.lib.errors import Forbidden
 from projects.api.base import person
 from projects.api.serializers import MeChangeSerializer, MeSerializer
 from projects.models import ApiToken, User
@@ -17,11 +18,16 @@ class Me(APIView):
         return Response(_described(person(request), request))
 
     @extend_schema(
-        request=MeChangeSerializer, responses=MeSerializer, summary="Change my name or address"
+        request=MeChangeSerializer,
+        responses=MeSerializer,
+        summary="Change my name, or in a browser's session my address",
     )
     def patch(self, request: Request) -> Response:
         body = MeChangeSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        if "email" in body.validated_data and isinstance(request.auth, ApiToken):
+            # A new password is sent there: a token that leaked would become the account.
+            raise Forbidden("An address is changed in the browser, and not with a token.")
         accounts.change_profile(user=person(request), **body.validated_data)
         return Response(_described(person(request), request))
 

@@ -134,7 +134,8 @@ def change_profile(
 
 
 def change_password(*, user: User, password: str) -> None:
-    """Set a new password; sessions opened with the old one end. Raises Invalid with fields."""
+    """Set a new password; sessions opened with the old one end, and links that were made before.
+    Raises Invalid with fields."""
     try:
         password_validation.validate_password(password, user)
     except ValidationError as weak:
@@ -143,6 +144,7 @@ def change_password(*, user: User, password: str) -> None:
         ) from None
     user.set_password(password)
     user.save(update_fields=["password"])
+    SignInLink.objects.filter(user=user, used_at=None).update(used_at=timezone.now())
 
 
 def free_address(email: str, user: User | None = None) -> str:

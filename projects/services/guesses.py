@@ -30,6 +30,7 @@ from projects.services import audit
 KNOWN = "distillhub_known"  # the cookie of a browser in which somebody signed in
 KNOWN_SECONDS = 365 * 86_400
 NAME, ADDRESS, BROWSER, CODE, TOKEN = "name", "address", "browser", "code", "token"
+PASSWORD = "password"  # noqa: S105 - asked for again, of who is signed in
 
 
 class TooMany(DomainError):

@@ -173,9 +173,10 @@ def _send(invitation: Invitation, secret: str, by: User) -> str | None:
     if not invitation.email or not sign_in.has_mail():
         return link(secret)
     guesses.take("mail", by.pk, most=MOST_MAILS)
+    # Names are people's own, and begin no line of a letter's head or text.
+    inviter, project = (" ".join(one.split()) for one in (by.display_name, invitation.project.name))
     lines = [
-        f"{by.display_name} invites you to the project {invitation.project.name} on DistillHub, "
-        f"as {invitation.role}.",
+        f"{inviter} invites you to the project {project} on DistillHub, as {invitation.role}.",
         "",
         link(secret),
         "",
@@ -183,7 +184,7 @@ def _send(invitation: Invitation, secret: str, by: User) -> str | None:
         "If you do not know what this is about, do nothing.",
     ]
     letter = mail.EmailMessage(
-        subject=f"{by.display_name} invites you to {invitation.project.name}"[:200],
+        subject=f"{inviter} invites you to {project}"[:200],
         body="\n".join(lines),
         to=[invitation.email],
         headers={"Auto-Submitted": "auto-generated"},

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.core.internal.cryptokit import normalize_user_code
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -45,8 +46,10 @@ def begin(user: User) -> None:
 
 
 def accept(user: User, code: str, kind: str) -> None:
-    """A code was right: it is good once, over all processes. Raises ValidationError."""
-    if kind == Authenticator.Type.TOTP and not guesses.once(guesses.CODE, f"{user.pk} {code}"):
+    """A code was right: it is good once, over all processes and however it is written. Raises
+    ValidationError."""
+    plain = normalize_user_code(code)
+    if kind == Authenticator.Type.TOTP and not guesses.once(guesses.CODE, f"{user.pk} {plain}"):
         raise ValidationError(WRONG, code="incorrect_code")
     guesses.forget(guesses.CODE, user.pk)
 

@@ -15,10 +15,11 @@ from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from distillhub.lib import visitors
-from projects.models import User
+from projects.models import SignInLink, User
 from projects.services import audit, guesses
 
 OPEN, INVITATION, CLOSED = "open", "invitation", "closed"
@@ -132,6 +133,11 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
             audit.record("account.create", by=made, subject=made.username)
         return made
 
+    def set_password(self, user: User, password: str) -> None:
+        """A new one by mail: links that were made before sign nobody in any more."""
+        super().set_password(user, password)
+        SignInLink.objects.filter(user=user, used_at=None).update(used_at=timezone.now())
+
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         messages.error(request, "This account is shut. An administrator can open it again.")
         return HttpResponseRedirect(reverse("projects:sign_in"))
@@ -168,7 +174,8 @@ class SingleSignOnAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
                 request,
                 f"Only addresses at {_listed(settings.OIDC_DOMAINS)} may come in this way.",
             )
-        if not sociallogin.is_existing and _taken_by_unconfirmed(sociallogin):
+        connects = sociallogin.state.get("process") == "connect"  # who is signed in already
+        if not connects and not sociallogin.is_existing and _taken_by_unconfirmed(sociallogin):
             raise _sent_back(
                 request,
                 "Somebody here uses this address and has not confirmed it. Sign in with your "
