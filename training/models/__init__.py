@@ -33,6 +33,7 @@ from training.models.report import Report
 from training.models.retraining import Retraining
 from training.models.row_map import RowMap
 from training.models.run import Run, RunEvent
+from training.models.run_import import ImportedRun, RunImport
 from training.models.run_slice import RunSlice
 from training.models.saved_view import SavedView
 from training.models.storage_use import StorageUse
@@ -52,6 +53,7 @@ __all__ = [
     "Experiment",
     "ExperimentRun",
     "Export",
+    "ImportedRun",
     "Incident",
     "IncidentEvent",
     "InferenceBatch",
@@ -73,6 +75,7 @@ __all__ = [
     "Run",
     "RunConsole",
     "RunEvent",
+    "RunImport",
     "RunInput",
     "RunSlice",
     "SavedView",

@@ -139,9 +139,12 @@ def spawn(
     threads: int = 1,
     processes: int = 1,
     extra: Mapping[str, str] | None = None,
+    module: str = "training.engine",
+    memory_mib: int | None = None,
 ) -> Child:
     """Start `python -m training.engine VERB FOLDER` in a process group of its own; several
-    processes, one for each GPU, under torch's launcher, which Accelerate's stands on too.
+    processes, one for each GPU, under torch's launcher, which Accelerate's stands on too. Another
+    `module` takes the same arguments; `memory_mib` in place of what a run may take.
 
     What it prints goes to `console-NAME.log` in the folder.
     """
@@ -149,10 +152,11 @@ def spawn(
     console = folder / f"console-{name}.log"
     console.write_bytes(b"")
     guard = Path(__file__).with_name("guard.py")
-    memory = settings.DISTILLHUB_RUN_MEMORY_MIB << 20
+    most = settings.DISTILLHUB_RUN_MEMORY_MIB if memory_mib is None else memory_mib
+    memory = most << 20
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     python = [sys.executable, "-P", *(launcher if processes > 1 else [])]
-    engine = [*python, "-m", "training.engine", verb, str(folder)]
+    engine = [*python, "-m", module, verb, str(folder)]
     with console.open("ab") as out:  # a reader may cut it off at its beginning
         process = subprocess.Popen(  # noqa: S603 - our own command; no part of it is user input
             [sys.executable, "-I", "-S", str(guard), str(os.getpid()), str(memory), "--", *engine],
