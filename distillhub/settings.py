@@ -253,6 +253,7 @@ ACCOUNT_EMAIL_NOTIFICATIONS = _email_set
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True  # in the browser that signed up
 ACCOUNT_USERNAME_MIN_LENGTH = 2
+ACCOUNT_REAUTHENTICATION_REQUIRED = True  # before another way in is connected
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 15 * 60  # seconds
 # Guesses are counted by us, over all processes; these are of this process alone.
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None, "reauthenticate": None}

@@ -93,6 +93,11 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return may_sign_up(request)
 
+    def new_user(self, request: HttpRequest) -> User:
+        """With the database's defaults as values: allauth puts people into the session meanwhile,
+        and knows no expressions."""
+        return User(avatar="", is_service=False)
+
     def get_client_ip(self, request: HttpRequest) -> str:
         return visitors.address(request) or UNKNOWN_ADDRESS
 

@@ -133,6 +133,8 @@ def test_every_page_is_accessible(
     )
     hooks = f"{here}/settings/webhooks/"
     paths += [f"{here}/activity/", hooks, f"{hooks}{hook.pk}/"]
+    User.objects.filter(pk=alice.pk).update(is_superuser=True)
+    paths += [f"/{one}/" for one in ("account", "account/browsers", "account/confirm", "people")]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")
     paths += [f"{here}/runs/{run.number}/?tab={tab}" for tab in tabs]
     for path in paths:

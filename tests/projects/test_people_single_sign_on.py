@@ -182,14 +182,33 @@ def test_an_address_that_one_side_has_not_confirmed_opens_no_account(
 
 def test_a_person_connects_and_disconnects_by_themselves(provider: Provider, alice: User) -> None:
     client = signed_in(alice)
-    assert come(client, "?process=connect").headers["Location"] == "/account/connections/"
+    provider.person |= {"email": alice.email}  # as she has here, unconfirmed
+    asked = come(client, "?process=connect")
+    assert asked.headers["Location"] == "/account/confirm/"  # is it her?
+    assert not SocialAccount.objects.exists()
+    done = client.post("/account/confirm/", {"password": "correct horse battery"})
+    assert done.headers["Location"] == "/account/connections/"
     page = client.get("/account/connections/").content.decode()
-    assert "anna@corp.example" in page
+    assert alice.email in page
     other = Client()
     come(other)
     assert who(other) == "alice"
     client.post("/account/connections/", {"account": SocialAccount.objects.get().pk})
     assert not SocialAccount.objects.exists()
+
+
+def test_who_has_no_address_there_is_asked_for_one(
+    provider: Provider, settings: LazySettings, client: Client, alice: User
+) -> None:
+    settings.SIGN_UP = "open"
+    provider.person = {"sub": "0002", "preferred_username": "alice"}
+    asked = come(client)
+    assert asked.headers["Location"] == "/sign-in/with/new/"
+    assert "What shall we call you?" in client.get("/sign-in/with/new/").content.decode()
+    body = {"username": "alice", "email": "new@example.org"}
+    assert "field-error" in client.post("/sign-in/with/new/", body).content.decode()  # taken
+    client.post("/sign-in/with/new/", body | {"username": "alma"})
+    assert who(client) == "alma"
 
 
 def test_a_person_who_is_shut_out_stays_out(
