@@ -49,6 +49,14 @@ UNRECORDED: dict[str, str] = {
     "api_pending": "a draft; applying it is recorded",
     "api_pending_change": "a draft; applying it is recorded",
     "api_review_take": "a place in a queue",
+    # What is a person's own, and changes nothing that others see.
+    "projects:star": "a favourite",
+    "api_favourites": "a favourite",
+    "api_favourite": "a favourite",
+    "projects:notifications_read": "what a person has read",
+    "api_notifications_read": "what a person has read",
+    "api_notification": "what a person has read",
+    "projects:notifications_unsubscribe": "ends a person's own e-mails",
     # Recorded where they are carried out, which knows more than the request.
     "projects:sign_in": "as sign_in.done, sign_in.failed or sign_in.locked",
     "projects:sign_out": "as sign_out.done",
@@ -114,6 +122,18 @@ ACTS: dict[str, str | dict[str, str]] = {
     "api_project_tokens": "project_token.create",
     "api_project_token": "project_token.revoke",
     "api_project_token_rotate": "project_token.rotate",
+    # What people say and hear
+    "projects:comment_thread": "comment.create",
+    "projects:comment_edit": "comment.change",
+    "projects:comment_delete": "comment.delete",
+    "projects:notification_rules": "notification.rules",
+    "api_comments": "comment.create",
+    "api_comment": {"PATCH": "comment.change", "DELETE": "comment.delete"},
+    "api_notification_rules": "notification.rules",
+    "training:runs_change": "run.bulk",
+    "training:run_archive": "run.archive",
+    "training:run_restore": "run.restore",
+    "api_run_bulk": "run.bulk",
     # Calls of applications, and what is said of answers
     "projects:completions_promote": "completions.promote",
     "projects:feedback_promote": "feedback.promote",

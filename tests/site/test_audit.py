@@ -119,6 +119,8 @@ def test_the_lists_name_no_address_that_is_gone() -> None:
 PAGES_ALONE = {
     "account.password",  # a token is no reason to change it
     "project.restore",  # PATCH {"archived": false}
+    "run.archive",  # PATCH {"archived": true}
+    "run.restore",  # PATCH {"archived": false}
 }
 
 
