@@ -15,7 +15,7 @@ from rest_framework.utils.urls import remove_query_param, replace_query_param
 from rest_framework.views import APIView
 
 from distillhub.lib import downloads
-from distillhub.lib.errors import Invalid
+from distillhub.lib.errors import Conflict, Invalid
 from distillhub.lib.rest import Cursor, SafeJSONParser
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.dataset_operations import operation_serializer
@@ -177,6 +177,28 @@ class VersionDetail(OfVersion):
     ) -> Response:
         removed = removal.delete_version(version=self.version(), by=person(request))
         return Response(RemovedSerializer(removed).data)
+
+
+class VersionTryAgain(OfVersion):
+    @idempotent
+    @extend_schema(
+        request=None,
+        responses={201: VersionSerializer},
+        summary="Try again what failed: an operation, or fetching from a hub",
+        description="An uploaded file that could not be read is sent again, with `columns` that "
+        "fit it.",
+    )
+    def post(self, request: Request, project_slug: str, dataset_name: str, number: int) -> Response:
+        version = self.version()
+        if version.operation is not None:
+            made = operations.again(version=version, by=person(request))
+        elif hub_datasets.was_not_fetched(version):
+            made = hub_datasets.again(version=version, by=person(request))
+        else:
+            raise Conflict(
+                "Only an operation, or what came of a hub, is tried again."
+            )
+        return Response(VersionSerializer(made).data, status=201)
 
 
 class RowList(OfVersion):

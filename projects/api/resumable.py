@@ -18,6 +18,7 @@ from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
 from distillhub.lib.errors import DomainError, Invalid
+from distillhub.lib.openapi import whole_list
 from projects.models import ResumableUpload
 from projects.permissions import person
 from projects.services import resumable
@@ -92,7 +93,9 @@ TUS_HEADER = OpenApiParameter("Tus-Resumable", str, OpenApiParameter.HEADER, req
 
 
 class UploadList(Tus):
-    @extend_schema(responses=ResumableUploadSerializer(many=True), summary="Your uploads under way")
+    @extend_schema(
+        responses={200: whole_list(ResumableUploadSerializer)}, summary="Your uploads under way"
+    )
     def get(self, request: Request) -> Response:
         found = ResumableUpload.objects.filter(created_by=person(request))
         shown = ResumableUploadSerializer(found[: resumable.MOST_OPEN], many=True).data

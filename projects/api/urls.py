@@ -250,6 +250,11 @@ urlpatterns: list[URLPattern] = [
         name="api_dataset_version",
     ),
     path(
+        "projects/<slug:project_slug>/datasets/<str:dataset_name>/versions/<int:number>/try-again/",
+        datasets.VersionTryAgain.as_view(),
+        name="api_dataset_try_again",
+    ),
+    path(
         "projects/<slug:project_slug>/datasets/<str:dataset_name>/slices/",
         slices.SliceList.as_view(),
         name="api_dataset_slices",

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from distillhub.lib import downloads
+from distillhub.lib.openapi import whole_list
 from projects.api.base import person
 from training.api.models import ModelMixin
 from training.api.run_serializers import ObjectField
@@ -84,7 +85,7 @@ class VersionCardEdits(ModelMixin, APIView):
     @extend_schema(
         operation_id="model_card_edits",
         summary="Every edit of a version's card",
-        responses=CardEditShape(many=True),
+        responses={200: whole_list(CardEditShape)},
     )
     def get(self, request: Request, project_slug: str, model_name: str, number: int) -> Response:
         edits = model_cards.history(version=self.version())

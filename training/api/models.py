@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 
 from distillhub.lib import downloads, storage
 from distillhub.lib.errors import Invalid, Missing
+from distillhub.lib.openapi import whole_list
 from distillhub.lib.rest import SafeJSONParser
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.models import ModelVersion, RegisteredModel
@@ -240,7 +241,7 @@ class AliasList(ModelMixin, APIView):
     @extend_schema(
         operation_id="model_aliases_list",
         summary="The aliases of a model",
-        responses=shapes.AliasShape(many=True),
+        responses={200: whole_list(shapes.AliasShape)},
     )
     def get(self, request: Request, project_slug: str, model_name: str) -> Response:
         aliases = self.model().aliases.select_related("version")
