@@ -155,9 +155,9 @@ def test_a_stream_that_rang_lately_is_harm_although_it_is_silent_now() -> None:
     """Where nothing is known of the reference, it is the only one that can say so."""
     length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
     errors = Signal("error_stream", "errors", "Labels", [3.0, 0.0, 0.0], {}, 0.0)
-    assert "does worse than it did" in monitor_words.advice([length, errors], [length])
+    assert "does worse than it did" in monitor_words.advice(Monitor(), [length, errors], [length])
     errors.levels[:] = [3.0, *[0.0] * 9]
-    assert "does worse" not in monitor_words.advice([length, errors], [length])
+    assert "does worse" not in monitor_words.advice(Monitor(), [length, errors], [length])
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_what_to_do_depends_on_what_is_known(signals: dict[str, float], says: st
         Signal(key, words(key), group(key), [level], {"detector": "psi"}, level)
         for key, level in signals.items()
     ]
-    assert says in monitor_words.advice(found, monitor_words.moving(found))
+    assert says in monitor_words.advice(Monitor(), found, monitor_words.moving(found))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_no_harm_is_said_only_where_it_would_have_been_seen(
     length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
     facts = {"agreement": 0.9, "interval": interval, "reference": 0.95}
     asked = Signal("agreement", "agreement", "Teacher", [0.4], {"facts": facts}, 0.4)
-    assert says in monitor_words.advice([length, asked], [length])
+    assert says in monitor_words.advice(Monitor(), [length, asked], [length])
 
 
 def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> None:

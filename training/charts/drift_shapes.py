@@ -44,10 +44,15 @@ def numbers(
 
 
 def categories(
-    names: Sequence[str], before: Sequence[float], now: Sequence[float], *, most: int = 20
+    names: Sequence[str],
+    before: Sequence[float],
+    now: Sequence[float],
+    *,
+    most: int = 20,
+    of: str = "rows",
 ) -> Figure:
-    """Shares of rows by name, of the reference and of the window; those that moved furthest first,
-    and no more than `most`."""
+    """Shares of rows, or of what else is counted, by name, of the reference and of the window;
+    those that moved furthest first, and no more than `most`."""
     order = sorted(
         range(len(names)),
         key=lambda at: -abs((finite(now[at]) or 0.0) - (finite(before[at]) or 0.0)),
@@ -68,9 +73,9 @@ def categories(
     ]
     return figure(
         traces,
-        x=SHARE | {"title": {"text": "share of rows", "standoff": 6}, "showgrid": True},
+        x=SHARE | {"title": {"text": f"share of {of}", "standoff": 6}, "showgrid": True},
         y={"type": "category", "autorange": "reversed", "showgrid": False, "ticklabelstandoff": 6},
-        caption="Shares of rows, now and on the reference, those that moved furthest first.",
+        caption=f"Shares of {of}, now and on the reference, those that moved furthest first.",
         hovermode="y unified",
         bargap=0.35,
     )

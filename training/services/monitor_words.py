@@ -7,6 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from distillhub.templatetags import ui
+from projects.ingest.formats import GENERATION_TASK, UNLABELLED
 from training.engine import shares
 from training.models import Incident, Monitor, MonitorWindow
 from training.services import signals
@@ -70,7 +71,7 @@ def standing(
         said = incident.sentence
         for one in (incident.facts or {}).get("advice") or []:  # it stands beside "What to do"
             said = said.replace(str(one), "").strip()
-        return Standing("moved", said, tone, changes, advice(found, moved, fault))
+        return Standing("moved", said, tone, changes, advice(monitor, found, moved, fault))
     if not windows:
         if monitor.rows:
             return Standing(
@@ -80,7 +81,7 @@ def standing(
     if moved:
         many = "One signal is" if len(moved) == 1 else f"{len(moved)} signals are"
         sentence = f"{many} beyond the limits in the newest window. One window opens no alert."
-        return Standing("moved", sentence, "warn", changes, advice(found, moved, fault))
+        return Standing("moved", sentence, "warn", changes, advice(monitor, found, moved, fault))
     if all(one.level is None for one in found):
         return Standing(
             "quiet", "The newest windows have too few rows to say anything.", "wait", [],
@@ -138,7 +139,12 @@ def changed(signal: Signal) -> str:
     return f"{name} moved: {signal.detector} {value:.3g}{beside}."
 
 
-def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str] = ()) -> str:
+def advice(
+    monitor: Monitor,
+    found: Sequence[Signal],
+    moved: Sequence[Signal],
+    fault: Sequence[str] = (),
+) -> str:
     """What to do about it: by whose fault it is (`fault_advice`), else by what can be known."""
     if not moved:
         return ""
@@ -151,7 +157,7 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         return " ".join(fault)
     rang = [one for one in found if one.key in STREAMS and _rang(one)]
     if rang or any(one.key in HARM for one in moved):
-        return "The student does worse than it did: read the rows, then retrain it on them."
+        return f"The student does worse than it did: {_remedy(monitor)}"
     if all(one.group == TRAFFIC for one in moved):
         return "More or less came than usual, or answers took longer: ask who serves the model."
     by_key = {one.key: one for one in found}
@@ -176,6 +182,22 @@ def advice(found: Sequence[Signal], moved: Sequence[Signal], fault: Sequence[str
         "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "
         "the teacher be asked about a share of the rows."
     )
+
+
+def _remedy(monitor: Monitor) -> str:
+    """What helps such a student; not all can be retrained here (retraining/beginning.py)."""
+    if monitor.privacy in (Monitor.Privacy.HASHED, Monitor.Privacy.DESCRIBED):
+        return "read the rows. It keeps no inputs; let it keep them, to learn from those that come."
+    if monitor.external:
+        return "read the rows, and make a dataset of them for its next version, where it is made."
+    if monitor.task == GENERATION_TASK:
+        return (
+            "read the rows, make a dataset of them with the right answers, and launch its run "
+            "again with that version."
+        )
+    if monitor.task in UNLABELLED:
+        return "read the rows, make a dataset of them, and launch its run again with that version."
+    return "read the rows, then retrain it on them."
 
 
 def _measured(signal: Signal) -> JSON:

@@ -13,6 +13,7 @@ from projects.models import Project
 from training.charts import drift, drift_series, drift_shapes
 from training.models import Monitor, MonitorWindow
 from training.services import monitor_marks, monitor_words, signals, window_shapes, windows
+from training.services.inference_records import BY_WORD
 from training.services.signals import Rulebook
 from training.views import monitor_parts as parts
 from training.views import monitor_scatter
@@ -43,11 +44,13 @@ def monitor_window(request: HttpRequest, project_slug: str, name: str, number: i
         "after": _beside(project, monitor, window, newer=True),
         "moved": [monitor_words.changed(one) for one in moved[:NAMED]],
         "more_moved": max(0, len(moved) - NAMED),
-        "advice": monitor_words.advice(told, moved, monitor_words.fault_advice([window.scores])),
+        "advice": monitor_words.advice(
+            monitor, told, moved, monitor_words.fault_advice([window.scores])
+        ),
         "scores": _scores(monitor, window),
         "numbers": numbers(window),
         "slices": _slices(monitor, window),
-        "predicted": _predicted(reference, window),
+        "predicted": _predicted(monitor, reference, window),
         "calibration": calibration(reference, window),
         "faults": window.facts.get("faults"),
         "fault_words": drift_series.FAULTS,
@@ -230,8 +233,8 @@ def _is_known(levels: Sequence[float | None]) -> bool:
     return any(one is not None for one in levels)
 
 
-def _predicted(reference: JSON, window: MonitorWindow) -> JSON | None:
-    """Predicted classes beside those of the reference."""
+def _predicted(monitor: Monitor, reference: JSON, window: MonitorWindow) -> JSON | None:
+    """Predicted classes, labels or tags beside those of the reference."""
     now = window.facts.get("predicted")
     if not now:
         return None
@@ -239,14 +242,19 @@ def _predicted(reference: JSON, window: MonitorWindow) -> JSON | None:
     names = sorted({*now, *before})
     if not before:  # nothing to compare with: the commonest first
         names.sort(key=lambda one: -now.get(one, 0.0))
+    by_word = monitor.task == BY_WORD
     figure = drift_shapes.categories(
-        names, [before.get(one, 0.0) for one in names], [now.get(one, 0.0) for one in names]
+        names,
+        [before.get(one, 0.0) for one in names],
+        [now.get(one, 0.0) for one in names],
+        of="words" if by_word else "rows",
     )
     height = 90 + 26 * min(20, len(names))
+    what = "tags" if by_word else "labels" if monitor.several_labels else "classes"
     return {
         "name": "monitor-predicted",
-        "title": "Predicted classes",
-        "note": f"{len(names)} classes" if len(names) > 20 else "",
+        "title": f"Predicted {what}",
+        "note": f"{len(names)} {what}" if len(names) > 20 else "",
         "figure": figure,
         "height": height,
     }
