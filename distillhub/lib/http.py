@@ -8,14 +8,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
-from distillhub.lib import mlflow_faults, readiness, request_ids
+from distillhub.lib import database, mlflow_faults, readiness, request_ids
 from distillhub.lib.errors import DomainError
 
 Answer = Callable[[HttpRequest], HttpResponse]
@@ -123,15 +123,17 @@ def safe_next(request: HttpRequest, default: str) -> str:
 
 
 def error_page(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """A whole page. For failures of ours it asks nothing of the database, which may be away."""
+    """A whole page. For failures of ours it asks nothing of the database, which may be away: not
+    even what is known of every request."""
     context = {
         "status": status,
         "phrase": HTTPStatus(status).phrase,
         "detail": detail,
         "request_id": request_ids.current(),
     }
-    template = "error_plain.html" if status >= 500 else "error.html"
-    return render(request, template, context, status=status)
+    if status >= 500:
+        return HttpResponse(render_to_string("error_plain.html", context), status=status)
+    return render(request, "error.html", context, status=status)
 
 
 def json_error(status: int, detail: str, code: str) -> JsonResponse:
@@ -161,7 +163,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if isinstance(error, DomainError):  # met before the view, while its form was read
         return _expected(request, error)
-    if isinstance(error, OperationalError | InterfaceError):
+    if database.is_away(error):
         detail = "The database does not answer just now; try again in a moment."
         response = _error(request, 503, detail, "unavailable")
         response.headers["Retry-After"] = "5"

@@ -17,12 +17,12 @@ from datetime import timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection, models, transaction
+from django.db import Error, connection, models, transaction
 from django.db.models import F
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-from distillhub.lib import told
+from distillhub.lib import database, told
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +168,9 @@ class Held(Generic[Row]):
                     if also is not None:
                         also()
                 return
-            except (OperationalError, InterfaceError) as error:
+            except Error as error:
+                if not database.is_away(error):
+                    raise
                 log.warning("%s: the database is away; how it ended waits. %s", self, error)
                 connection.close()
                 if stopping.wait(AGAIN):

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
-from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework import exceptions
@@ -21,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from distillhub.lib import database
 from distillhub.lib.errors import DomainError, Invalid, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -294,7 +294,7 @@ def _whole(text: str | None) -> int:
 
 def answer_exception(error: Exception, context: dict[str, Any]) -> Response | None:
     """Every expected failure as `{"detail", "code", "fields"}`; others stay a logged 500."""
-    if isinstance(error, OperationalError | InterfaceError):
+    if database.is_away(error):
         logger.error("the database did not answer", exc_info=error)
         error = Unavailable("The database does not answer just now; try again in a moment.")
     if isinstance(error, DomainError):

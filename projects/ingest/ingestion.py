@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from django.db.models.functions import Now
 
-from distillhub.lib import leases, storage
+from distillhub.lib import database, leases, storage
 from distillhub.lib.leases import Fenced, GivenBack, Held
 from projects.ingest import compressed, hub, issues, making, reading, registry, splits, stored
 from projects.ingest.formats import (
@@ -62,7 +62,9 @@ class Turn:
         try:
             until = leases.in_future(leases.lease())
             self.held.write(stage=stage, fraction=min(fraction, 0.99), lease_until=until)
-        except (OperationalError, InterfaceError) as error:
+        except DatabaseError as error:
+            if not database.is_away(error):
+                raise
             logger.warning("The database is away; reading goes on. %s", error)
             connection.close()
 

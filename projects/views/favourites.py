@@ -14,11 +14,14 @@ from projects.services import favourites, subjects
 
 
 def at_hand(request: HttpRequest) -> dict[str, Any]:
-    """For templates: read once a request, and only by a page that shows it."""
+    """For templates: read once a request, and only by a page that shows it. Who asks is not looked
+    up before, either."""
+    return {"at_hand": SimpleLazyObject(lambda: _at_hand(request))}
+
+
+def _at_hand(request: HttpRequest) -> Any:
     user = getattr(request, "user", None)
-    if not isinstance(user, User):
-        return {}
-    return {"at_hand": SimpleLazyObject(lambda: favourites.at_hand(user=user))}
+    return favourites.at_hand(user=user) if isinstance(user, User) else {}
 
 
 @require_POST

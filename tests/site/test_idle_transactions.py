@@ -13,7 +13,7 @@ from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
 from distillhub import settings as site_settings
-from distillhub.lib import idle_transactions
+from distillhub.lib import database, idle_transactions
 from tests.site import servers
 from tests.site.processes import until
 
@@ -66,8 +66,9 @@ def test_who_freezes_within_a_transaction_loses_the_row_to_another(
     holds_the_row(frozen)
     assert not taken(postgres)
     until(lambda: taken(postgres), seconds=20)
-    with pytest.raises(DatabaseError), frozen.cursor() as cursor:
+    with pytest.raises(DatabaseError) as met, frozen.cursor() as cursor:
         cursor.execute("UPDATE runs SET attempt = 0")
+    assert database.is_away(met.value)
 
 
 @override_settings(DISTILLHUB_IDLE_TRANSACTION_SECONDS=1)
