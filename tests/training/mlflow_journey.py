@@ -236,7 +236,9 @@ def registry(client: MlflowClient, run_id: str) -> None:
 def logged_models(client: MlflowClient, experiment: str) -> None:
     mlflow.set_experiment(experiment_id=experiment)
     with mlflow.start_run(run_name="with a model") as run:
-        model = mlflow.initialize_logged_model("checkpoint-4", params={"step": "4"}, tags={"t": "1"})
+        model = mlflow.initialize_logged_model(
+            "checkpoint-4", params={"step": "4"}, tags={"t": "1"}
+        )
         mlflow.log_model_params({"more": "5"}, model_id=model.model_id)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "weights.safetensors").write_bytes(b"w" * 100)

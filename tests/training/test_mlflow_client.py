@@ -1,6 +1,7 @@
 """MLflow's own client, unmodified, in a process of its own, against a real server: what it writes
 it reads again, and our pages and REST show the same."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -14,10 +15,11 @@ from pytest_django.live_server_helper import LiveServer
 from projects.models import ModelVersion, Project, User
 from projects.services import accounts
 from tests.conftest import api_of
-from training.models import ExperimentRun, Run, TrackedFile
+from training.models import ExperimentRun, LoggedModel, Run, TrackedFile
 
 pytestmark = pytest.mark.django_db(transaction=True)
 JOURNEY = Path(__file__).with_name("mlflow_journey.py")
+TRAINER = Path(__file__).with_name("mlflow_trainer.py")
 JSON = dict[str, Any]
 
 
@@ -54,6 +56,40 @@ def test_a_journey_with_the_real_client(
     faults_have_their_words(found)
     experiments_and_models_are_kept(found)
     we_show_the_same(found, project, erin)
+
+
+@pytest.mark.slow
+def test_a_trainer_of_transformers_reports_its_curves(
+    live_server: LiveServer, project: Project, erin: User, tmp_path: Path
+) -> None:
+    token = accounts.create_token(user=erin, name="cluster", scope="track")[1]
+    more = {"MLFLOW_EXPERIMENT_NAME": "trainers"}
+    if with_checkpoints := importlib.util.find_spec("pandas") is not None:  # MLflow asks for it
+        more["HF_MLFLOW_LOG_ARTIFACTS"] = "true"
+    done = subprocess.run(
+        [sys.executable, str(TRAINER), str(tmp_path / "out")],
+        env=environment(live_server.url, project, token) | more,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    side = ExperimentRun.objects.get(key=done.stdout.split()[-1])
+    assert (side.run.status, side.run.name) == ("finished", "tiny bert")
+    assert side.experiment.name == "trainers"
+    assert {"loss", "learning_rate"} <= set(side.run.metrics)
+    params = side.run.config["params"]
+    assert params["max_steps"] == 4
+    assert len(params) > 100
+    logged = LoggedModel.objects.filter(run=side.run)
+    if not with_checkpoints:
+        return
+    assert {one.name for one in logged} == {"checkpoint-2", "checkpoint-4"}
+    assert {one.status for one in logged} == {"LOGGED_MODEL_READY"}
+    for one in logged:
+        paths = TrackedFile.objects.filter(owner=one.key).values_list("path", flat=True)
+        assert any(path.endswith("model.safetensors") for path in paths), list(paths)
 
 
 def what_was_logged_is_read(found: JSON) -> None:

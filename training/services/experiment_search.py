@@ -47,6 +47,14 @@ ABOVE, BELOW = (">", ">=", "!="), ("<", "<=", "!=")
 
 Runs = QuerySet[Run]
 
+#: What clients read of a run; the rest of its row stays where it is.
+READ = (
+    *("name", "notes", "status", "config", "metrics", "started_at", "finished_at", "archived_at"),
+    *("experiment_run__key", "experiment_run__user", "experiment_run__status"),
+    *("experiment_run__tags", "experiment_run__outputs", "experiment_run__deleted_at"),
+    "experiment_run__experiment__number",
+)
+
 
 def search(
     *,
@@ -65,8 +73,10 @@ def search(
     of = ExperimentRun.objects.filter(
         experiment__project=project, experiment__number__in=list(experiments)
     )
-    runs = Run.objects.select_related("experiment_run__experiment").filter(
-        project=project, experiment_run__in=of
+    runs = (
+        Run.objects.select_related("experiment_run__experiment")
+        .only(*READ)
+        .filter(project=project, experiment_run__in=of)
     )
     gone = Q(experiment_run__deleted_at__isnull=False, archived_at__isnull=False)
     if not seen(None, view):

@@ -122,13 +122,16 @@ def parameters(run: Run) -> dict[str, Any]:
         name: json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
         for name, value in params.items()
     }
-    return {"params": sorted(plain.items()), "told": _told(run)}
+    return {"params": sorted(plain.items()), **_told(run)}
 
 
-def _told(run: Run) -> list[tuple[str, str]]:
-    """Tags of MLflow's clients: their own words first, what clients add by themselves last."""
-    side = ExperimentRun.objects.filter(run=run).values_list("tags", flat=True).first() or {}
-    return sorted(side.items(), key=lambda tag: (tag[0].startswith("mlflow."), tag[0]))
+def _told(run: Run) -> dict[str, Any]:
+    """What MLflow's clients say of it: their own tags first, what clients add by themselves last."""
+    side = ExperimentRun.objects.select_related("experiment").filter(run=run).first()
+    if side is None:
+        return {}
+    tags = sorted(side.tags.items(), key=lambda tag: (tag[0].startswith("mlflow."), tag[0]))
+    return {"told": tags, "experiment": side.experiment.name, "said_user": side.user}
 
 
 def _is_part(value: Any) -> bool:
