@@ -1,5 +1,6 @@
 """Codes of an authenticator app, and recovery codes: asked for after the password, good once."""
 
+import argparse
 import re
 import time
 
@@ -9,7 +10,7 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.test import Client
 
 from distillhub.lib import secrets
-from projects.models import User
+from projects.models import AuditEntry, User
 from projects.services import accounts, second_factor
 from tests.conftest import signed_in
 
@@ -137,6 +138,20 @@ def test_who_came_by_a_link_sets_it_up_without_a_password(db: None) -> None:
     user = User.objects.create_user("linked")
     client = signed_in(user)
     assert client.get("/account/second-factor/on/").status_code == 200
+
+
+def test_whoever_sits_at_the_terminal_resets_it(
+    secret: str, alice: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from distillhub.cli import people
+
+    assert people.reset_second_factor(argparse.Namespace(username="alice")) == 0
+    assert "no second factor any more" in capsys.readouterr().out
+    client = Client()
+    assert password(client) == "/"
+    assert people.reset_second_factor(argparse.Namespace(username="nobody")) == 1
+    told = AuditEntry.objects.get(action="person.reset_second_factor")
+    assert (told.subject, told.via) == ("alice", "command")
 
 
 def test_pages_show_no_code_that_others_could_keep(secret: str, alice: User) -> None:
