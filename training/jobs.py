@@ -109,6 +109,7 @@ def tend_teacher_outputs(**later: Any) -> None:
 def sweep_storage(**later: Any) -> None:
     retention.sweep_when_possible()
     webhook_delivery.forget_old()
+    notices.forget_old()
 
 
 @shared_task(name="training.sweep_metrics")  # type: ignore[untyped-decorator]

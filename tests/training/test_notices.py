@@ -145,6 +145,12 @@ def test_two_workers_send_one_letter_and_a_dead_ones_is_sent_again(
     assert len(mailbox.letters) == 1
 
 
+def test_old_notifications_are_forgotten(of_erin: Project, erin: User) -> None:
+    failed(of_erin)
+    assert notices.forget_old() == 0
+    assert notices.forget_old(now=later() + notices.KEPT) == 1
+
+
 def test_a_mention_travels_from_a_comment_to_a_mailbox(
     of_erin: Project, alice: User, vera: User, mailbox: Mailbox
 ) -> None:

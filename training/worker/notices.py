@@ -31,6 +31,8 @@ MAIL = "training.mail_notifications"
 LEASE = timedelta(minutes=2)
 MOST = 100  # notifications in a letter; the others go in the next
 LONGEST_SUBJECT = 150
+KEPT = timedelta(days=180)
+MOST_FORGOTTEN = 10_000  # at a time, every six hours
 #: After each try that failed; as many tries as there are steps, and one.
 BACK_OFF = (
     timedelta(minutes=1),
@@ -60,6 +62,13 @@ def deliver(user_id: int, *, now: datetime | None = None) -> int:
                 break
             sent += 1
     return sent
+
+
+def forget_old(*, now: datetime | None = None) -> int:
+    """Notifications that nobody needs any more; how many. What happened stays in the feed."""
+    old = Notification.objects.filter(created_at__lt=(now or timezone.now()) - KEPT)
+    pks = list(old.order_by("pk").values_list("pk", flat=True)[:MOST_FORGOTTEN])
+    return Notification.objects.filter(pk__in=pks).delete()[0]
 
 
 def claim(user_id: int, *, now: datetime) -> list[Notification]:
