@@ -33,6 +33,7 @@ from training.models import (
     Retraining,
     RowMap,
     Run,
+    RunImport,
     Study,
     TeacherGate,
     TeacherOutputs,
@@ -356,6 +357,12 @@ def publication(version: ModelVersion, **fields: Any) -> Publication:
         "created_by": version.created_by,
     }
     return Publication.objects.create(version=version, **defaults | fields)
+
+
+def run_import(project: Project, **fields: Any) -> RunImport:
+    """An import that waits for a worker, as a row alone."""
+    defaults = {"kind": "file", "place": "metrics.csv", "created_by": project.created_by}
+    return RunImport.objects.create(project=project, **defaults | fields)
 
 
 def gate(

@@ -11,6 +11,7 @@ from training.worker import (
     exports,
     fanning,
     gates,
+    importing,
     maps,
     metrics,
     monitors,
@@ -66,6 +67,11 @@ def make_map(*, map_id: int, **later: Any) -> None:
 @shared_task(name="training.publish")  # type: ignore[untyped-decorator]
 def publish(*, publication_id: int, **later: Any) -> None:
     publishing.WORK.carry_out(publication_id)
+
+
+@shared_task(name="training.import_runs")  # type: ignore[untyped-decorator]
+def import_runs(*, import_id: int, **later: Any) -> None:
+    importing.WORK.carry_out(import_id)
 
 
 @shared_task(name="training.deliver_alerts")  # type: ignore[untyped-decorator]

@@ -34,6 +34,7 @@ from training.views import (
     run_bulk,
     run_csv,
     run_form,
+    run_imports,
     run_reviews,
     run_rows,
     runs,
@@ -54,6 +55,8 @@ STUDY = "p/<slug:project_slug>/studies/<int:number>"
 REPORTS = "p/<slug:project_slug>/reports"
 REPORT = f"{REPORTS}/<int:number>"
 RUN = "p/<slug:project_slug>/runs/<int:number>"
+IMPORTS = "p/<slug:project_slug>/runs/import"
+IMPORT = f"{IMPORTS}/<int:import_id>"
 INCIDENTS = "p/<slug:project_slug>/incidents"
 INCIDENT = f"{INCIDENTS}/<int:number>"
 CHANNELS = "p/<slug:project_slug>/alert-channels"
@@ -196,6 +199,12 @@ urlpatterns: list[URLPattern] = [
     path("p/<slug:project_slug>/runs/", runs.run_list, name="run_list"),
     path("p/<slug:project_slug>/runs/table.csv", run_csv.run_csv, name="run_csv"),
     path("p/<slug:project_slug>/runs/new/", run_form.run_new, name="run_new"),
+    path(f"{IMPORTS}/", run_imports.import_new, name="import_new"),
+    path(f"{IMPORTS}/server/", run_imports.import_server, name="import_server"),
+    path(f"{IMPORT}/", run_imports.import_detail, name="import_detail"),
+    path(f"{IMPORT}/take/", run_imports.import_take, name="import_take"),
+    path(f"{IMPORT}/again/", run_imports.import_again, name="import_again"),
+    path(f"{IMPORT}/discard/", run_imports.import_discard, name="import_discard"),
     path(f"{RUN}/", runs.run_detail, name="run_detail"),
     path(f"{RUN}/live/", runs.run_live, name="run_live"),
     path(f"{RUN}/cancel/", run_actions.run_cancel, name="run_cancel"),

@@ -12,7 +12,7 @@ from django.conf import settings
 from distillhub.cli import auditing
 from distillhub.lib import secrets
 from projects.services import api_keys, second_factor, webhook_secrets
-from training.services import alert_channels
+from training.services import alert_channels, run_imports
 
 
 def rotate_keys(options: argparse.Namespace) -> int:
@@ -25,7 +25,8 @@ def rotate_keys(options: argparse.Namespace) -> int:
     channels, closed = alert_channels.seal_again()
     hooks, shut = webhook_secrets.seal_again()
     factors, unknown = second_factor.seal_again()
-    count = done + channels + hooks + factors
+    imports, gone = run_imports.seal_again()
+    count = done + channels + hooks + factors + imports
     auditing.note("installation.rotate_keys", forget=bool(options.forget))
     print(f"Sealed {count} keys with the newest of {len(secrets.keys())} secrets.")
     for kept in lost:
@@ -39,7 +40,10 @@ def rotate_keys(options: argparse.Namespace) -> int:
         print(f"Cannot be opened here: the address of the webhook {where}.", file=sys.stderr)
     for user in unknown:
         print(f"Cannot be opened here: the second factor of {user.username}.", file=sys.stderr)
-    if lost or closed or shut or unknown:
+    for one in gone:
+        where = f"{one.project.slug}, {one.place}"
+        print(f"Cannot be opened here: the token of the import {where}.", file=sys.stderr)
+    if lost or closed or shut or unknown or gone:
         print("Enter these keys again, or add the secret that sealed them.", file=sys.stderr)
         return 1
     if from_environment:

@@ -169,6 +169,15 @@ _PUBLICATION = _WORK | {
     "repository": Fact("text", "Where on the hub."),
     "url": Fact("text?", "Where it can be seen."),
 }
+_IMPORT = {
+    "id": Fact("integer", "Of the import."),
+    "place": Fact("text", "The file, or the server's address."),
+    "status": Fact("text", "ready or failed."),
+    "new": Fact("integer", "Runs that are new here."),
+    "grown": Fact("integer", "Runs that were here and have something new."),
+    "error": Fact("object?", 'Why it failed: {"code", "detail"}.'),
+    "by": Fact("text", "Username of who asked for it."),
+}
 _INCIDENT = {
     "number": Fact("integer", "Of the incident in its project."),
     "monitor": Fact("text", "Name of the monitor."),
@@ -259,6 +268,8 @@ _ALL = (
     Kind("publication.ready", "model_version", "A version was sent to a hub.", _PUBLICATION),
     Kind("publication.failed", "model_version", "A version could not be sent to a hub.",
          _PUBLICATION),
+    Kind("import.ready", "import", "Runs that another tracker kept were taken in.", _IMPORT),
+    Kind("import.failed", "import", "A file or server could not be read.", _IMPORT),
     Kind("incident.opened", "incident", "A monitor's signals speak against its model.", _INCIDENT),
     Kind("incident.worsened", "incident", "Another signal moved, or one got worse.", _INCIDENT),
     Kind("incident.assigned", "incident", "Somebody looks after it, or nobody any more.",

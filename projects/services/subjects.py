@@ -46,6 +46,7 @@ PLACES = {
     "retraining": "retrainings/{}/",
     "report": "reports/{}/",
     "review": "reviews/{}/",
+    "import": "runs/import/{}/",
     "member": "settings/",
 }
 #: What each kind is called before its reference.

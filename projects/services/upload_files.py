@@ -32,7 +32,7 @@ def keep(file: Upload, name: str, task: str = "") -> list[dict[str, Any]]:
     """
     name = safe_name(name)
     most = settings.DISTILLHUB_MAX_UPLOAD_MIB << 20
-    with _on_disk(file, name, most) as path:
+    with on_disk(file, name, most) as path:
         return list(packed.stored(path, name, UNPACKED * most, task))
 
 
@@ -43,7 +43,7 @@ def safe_name(name: str) -> str:
 
 
 @contextmanager
-def _on_disk(file: Upload, name: str, most: int) -> Iterator[Path]:
+def on_disk(file: Upload, name: str, most: int) -> Iterator[Path]:
     """A path with the upload's bytes: Django's own temporary file where there is one."""
     size = getattr(file, "size", None)
     if size is not None and size > most:

@@ -20,8 +20,8 @@ ICONS = {
     "project": "folder", "member": "users", "invitation": "user-plus", "dataset": "database",
     "dataset_version": "database", "model": "box", "model_version": "box", "alias": "tag",
     "run": "activity", "study": "scale", "gate": "school", "export": "package",
-    "publication": "rocket", "incident": "bell", "retraining": "refresh", "review": "eye",
-    "comment": "message", "report": "report-analytics", "webhook": "link",
+    "publication": "rocket", "import": "upload", "incident": "bell", "retraining": "refresh",
+    "review": "eye", "comment": "message", "report": "report-analytics", "webhook": "link",
 }  # fmt: skip
 TONES = {
     "failed": "bad", "opened": "bad", "worsened": "bad", "turned_off": "bad", "finished": "good",

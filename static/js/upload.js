@@ -16,7 +16,7 @@
   let current = null;
   input.multiple = true;
   input.required = false;
-  find("second").hidden = true;
+  if (find("second")) find("second").hidden = true;
 
   const size = (bytes) => {
     const units = ["B", "kB", "MB", "GB"];
@@ -126,6 +126,7 @@
     const whole = files.reduce((sum, one) => sum + one.file.size, 0);
     const body = new FormData();
     body.set("csrfmiddlewaretoken", form.elements.csrfmiddlewaretoken.value);
+    for (const field of form.querySelectorAll("[data-upload-told]")) body.set(field.name, field.value);
     let before = 0;
     let began = null; // when, and at how many bytes: what arrived on an earlier day is not today's speed
     for (const one of files) {

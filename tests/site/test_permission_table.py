@@ -131,6 +131,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     version = RegisteredModel.objects.get(name="small").versions.get()
     version.aliases.create(model=version.model, name="production")
     sent = make.publication(version)
+    brought = make.run_import(project)
     version.model.api_keys.create(origin="https://huggingface.co:443", sealed="x", changed_by=alice)
     version.model.alias_rules.create(name="production", rules={"min_score": 0.5}, changed_by=alice)
     shipped = make.export(
@@ -213,6 +214,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
             "method_kind": "losses",
             "export_id": shipped.pk,
             "publication_id": sent.pk,
+            "import_id": brought.pk,
             "gate_id": gate.pk,
             "map_id": row_map.pk,
             "entry_id": stored.pk,

@@ -28,6 +28,7 @@ MADE_OF_A_STATUS = {
     "export": {"ready", "failed"},
     "gate": {"ready", "failed"},
     "publication": {"ready", "failed"},
+    "import": {"ready", "failed"},
     "run": {"started", "finished", "failed", "cancelled"},
     "incident": {"opened", "worsened", "assigned", "closed"},
     "retraining": {"proposed", "begun", "deciding", "promoted", "kept", "failed", "cancelled"},

@@ -68,6 +68,8 @@ def asked(
             return make.monitor_look(version, **fields)
         if work.verb == "questions":
             return make.teacher_question(version, **fields)
+        if work.verb == "read":
+            return make.run_import(project, files=used, **fields)
         if work.verb == "publish":
             return make.publication(version, **fields)
         build: Any = make.export if work.verb == "export" else make.gate

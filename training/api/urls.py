@@ -26,6 +26,7 @@ from training.api import (
     reports,
     retrainings,
     run_bulk,
+    run_imports,
     run_reviews,
     run_slices,
     runs,
@@ -57,6 +58,8 @@ CHANNEL = f"{CHANNELS}/<int:channel_id>"
 RUN = f"{RUNS}/<int:number>"
 RETRAININGS = "projects/<slug:project_slug>/retrainings"
 RETRAINING = f"{RETRAININGS}/<int:number>"
+IMPORTS = "projects/<slug:project_slug>/imports"
+IMPORT = f"{IMPORTS}/<int:import_id>"
 
 urlpatterns: list[URLPattern] = [
     path("projects/<slug:project_slug>/models/", models.ModelList.as_view(), name="api_models"),
@@ -106,6 +109,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUNS}/", runs.RunList.as_view(), name="api_runs"),
     path(f"{RUNS}/preview/", runs.RunPreview.as_view(), name="api_run_preview"),
     path(f"{RUNS}/preflight/", runs.RunPreflight.as_view(), name="api_run_preflight"),
+    path(f"{IMPORTS}/", run_imports.RunImportList.as_view(), name="api_imports"),
+    path(f"{IMPORT}/", run_imports.RunImportDetail.as_view(), name="api_import"),
+    path(f"{IMPORT}/take/", run_imports.RunImportTake.as_view(), name="api_import_take"),
+    path(f"{IMPORT}/again/", run_imports.RunImportAgain.as_view(), name="api_import_again"),
     path(f"{RUNS}/bulk/", run_bulk.RunBulk.as_view(), name="api_run_bulk"),
     path(f"{RUNS}/track/", tracking.RunTrack.as_view(), name="api_run_track"),
     path(f"{RUN}/end/", tracking.RunEnd.as_view(), name="api_run_end"),

@@ -44,6 +44,13 @@ class RunQuerySet(LeasedQuerySet["Run"]):
         active = Project.objects.filter(archived_at=None)
         return self.filter(status=Run.Status.QUEUED, project__in=active)
 
+    def next_number(self, project: Project) -> int:
+        """Of the project's next run; call it inside a transaction. Two launches at the same moment
+        get two numbers: the project's row is locked for the choice."""
+        deleted = Project.objects.select_for_update().get(pk=project.pk).last_deleted_run
+        newest = self.filter(project=project).aggregate(newest=models.Max("number"))["newest"] or 0
+        return int(max(newest, deleted)) + 1
+
     def claimable(self, queues: Sequence[str]) -> "RunQuerySet":
         """Queued, and past their back-off. Which of them is next says worker/line.py."""
         rested = models.Q(retry_at=None) | models.Q(retry_at__lte=Now())

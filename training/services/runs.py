@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
@@ -169,11 +169,8 @@ def launch(
 
 
 def next_number(project: Project) -> int:
-    """Of the project's next run; call it inside a transaction. Two launches at the same moment get
-    two numbers: the project's row is locked for the choice."""
-    deleted = Project.objects.select_for_update().get(pk=project.pk).last_deleted_run
-    newest = Run.objects.filter(project=project).aggregate(newest=Max("number"))["newest"] or 0
-    return max(newest, deleted) + 1
+    """Of the project's next run; call it inside a transaction."""
+    return Run.objects.next_number(project)
 
 
 def configuration_of(*, run: Run) -> dict[str, Any]:

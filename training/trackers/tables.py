@@ -53,7 +53,7 @@ def _kind(name: str) -> str:
     return "" if last.startswith(".") else ENDINGS.get("." + last.rpartition(".")[2], "")
 
 
-# Rows, whatever they are written in ----------------------------------------------------------------
+# Rows, whatever they are written in --------------------------------------------------------------
 
 
 def _rows(stream: IO[bytes], file: str, size: int) -> Iterator[Row]:
@@ -141,7 +141,7 @@ class _Bounded(io.RawIOBase):
         return count
 
 
-# Runs of rows --------------------------------------------------------------------------------------
+# Runs of rows ------------------------------------------------------------------------------------
 
 
 def _runs(rows: Iterable[Row], file: str, stem: str) -> Iterator[FoundRun]:

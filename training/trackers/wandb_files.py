@@ -111,7 +111,7 @@ class _Reader:
             elif number == HISTORY:
                 self._history(value)
             elif number == SUMMARY:
-                self.summary |= {name: told for name, told in _items(value, 1)}
+                self.summary |= dict(_items(value, 1))
             elif number == EXIT:
                 told = wire.one(value)
                 self.exit, self.runtime = wire.integer(told.get(1)), wire.integer(told.get(2))

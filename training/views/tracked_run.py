@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.urls import reverse
+
 from distillhub.templatetags import ui
 from training.charts import curves
 from training.models import ExperimentRun, Run
-from training.services import metrics, tracked_files
+from training.services import metrics, run_imports, tracked_files
 from training.services.machine import MACHINE
 from training.views.run_charts import CHART_POINTS, Chart
 
@@ -36,7 +38,22 @@ def overview(run: Run) -> dict[str, Any]:
         "events": list(run.events.select_related("by")),
         "charts": _charts(run, list(groups.items())[:CHARTS]),
         "more_charts": max(0, len(groups) - CHARTS),
+        "origin": _origin(run),
         **parameters(run),
+    }
+
+
+def _origin(run: Run) -> dict[str, Any] | None:
+    """Where it was imported from."""
+    found = run_imports.origin(run=run)
+    if found is None:
+        return None
+    slug, import_id = run.project.slug, found.by_import_id
+    return {
+        "tracker": run_imports.tracker_of(found.key),
+        "place": found.place,
+        "page": reverse("training:import_detail", args=[slug, import_id]) if import_id else "",
+        "about": [(name.replace("_", " ").capitalize(), v) for name, v in found.about.items()],
     }
 
 

@@ -21,6 +21,7 @@ from training.worker import (
     exports,
     following,
     gates,
+    importing,
     line,
     machine,
     maps,
@@ -42,7 +43,7 @@ SAME = 2.0  # seconds: two readings of when a process began
 #: What workers do besides runs.
 WORKS: tuple[Work[Any], ...] = (
     networks.WORK, exports.WORK, gates.WORK, maps.WORK, publishing.WORK, monitors.WORK,
-    teacher_questions.WORK,
+    teacher_questions.WORK, importing.WORK,
 )  # fmt: skip
 
 
