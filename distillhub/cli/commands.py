@@ -32,6 +32,7 @@ COMMANDS = {
     "logout": "distillhub.cli.remote:logout",
     "projects": "distillhub.cli.remote:projects",
     "upload": "distillhub.cli.remote:upload",
+    "import": "distillhub.cli.remote:import_runs",
     "run": "distillhub.cli.remote:run",
     "runs": "distillhub.cli.remote:runs",
     "watch": "distillhub.cli.remote:watch",

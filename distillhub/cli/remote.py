@@ -3,6 +3,7 @@
 import argparse
 import getpass
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -66,6 +67,51 @@ def upload(options: argparse.Namespace) -> int:
             print(json.dumps(told))
         else:
             print(f"{version}: {told['rows']:,} rows, {_places(told['splits'])}")
+        return 0
+
+    return _told(work)
+
+
+def import_runs(options: argparse.Namespace) -> int:
+    """A folder, a file, or with --server a tracking server of MLflow."""
+
+    def work() -> int:
+        project = _project(options)
+        asked: dict[str, Any] = {"name": options.name}
+        if options.server:
+            # Never an argument: those stand in the list of processes.
+            token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+            user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+            password = os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
+            asked = {
+                "server": options.server,
+                "user": user,
+                "token": password if user else token,
+                "experiments": options.experiment or [],
+            }
+        elif not options.source:
+            print("Name a folder or file, or a --server.", file=sys.stderr)
+            return 1
+        with progress.moving(str(options.source or options.server)) as moved:
+            made = project.import_runs(options.source or "", moved=moved, **asked)
+        made.wait()
+        told = made.told()
+        if not options.look:
+            made.take().wait()
+            told = made.told()
+        if options.json:
+            print(json.dumps(told))
+            return 0
+        found, outcome = told["report"], told["outcome"]
+        print(f"{found['runs']:,} runs found, {found['known']:,} of them here already.")
+        for sentence in found["left_out"]:
+            print(f"Left out: {_cell({'said': sentence}, 'said')}")
+        if outcome is None:
+            columns = [("name", "name"), ("tracker", "tracker"), ("status", "status")]
+            _print(found["found"], False, [*columns, ("series", "series"), ("points", "points")])
+        else:
+            new, grown, same = outcome["new"], outcome["grown"], outcome["same"]
+            print(f"{new:,} new, {grown:,} with something new, {same:,} as they were.")
         return 0
 
     return _told(work)

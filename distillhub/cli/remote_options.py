@@ -19,6 +19,13 @@ def add(command: Command) -> None:
     upload.add_argument("--task", default="text-classification", help="(text-classification)")
     upload.add_argument("--columns", metavar="JSON", help='{"text": "query", "label": "intent"}')
 
+    brought = _asked(command("import", "Import runs that another tracker kept."))
+    brought.add_argument("source", nargs="?", default="", help="a folder (mlruns, ...) or a file")
+    brought.add_argument("--name", default="", help="of a run that has none, as a table's")
+    brought.add_argument("--server", default="", metavar="URL", help="an MLflow server instead")
+    brought.add_argument("--experiment", action="append", help="at the server; may be repeated")
+    brought.add_argument("--look", action="store_true", help="show what is there, take nothing")
+
     run = _asked(command("run", "Launch a run of a configuration in YAML or JSON."))
     run.add_argument("file", help="the configuration; - for stdin")
     run.add_argument("--watch", action="store_true", help="and wait until it is over")

@@ -19,7 +19,7 @@ Nothing of Django, torch or this installation is imported.
 """
 
 from distillhub.client.connection import Refused, Unreachable
-from distillhub.client.hub import DatasetVersion, Hub, ModelVersion, Project
+from distillhub.client.hub import DatasetVersion, Hub, Import, ModelVersion, Project
 from distillhub.client.runs import Failed, Run
 from distillhub.client.tracked import TrackedRun
 
@@ -27,6 +27,7 @@ __all__ = [
     "DatasetVersion",
     "Failed",
     "Hub",
+    "Import",
     "ModelVersion",
     "Project",
     "Refused",

@@ -1,11 +1,12 @@
 """What is kept at a hub: projects, datasets, models."""
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distillhub.client import credentials
+from distillhub.client import credentials, packing
 from distillhub.client.connection import JSON, Connection, Progress
 from distillhub.client.runs import Failed, Run
 from distillhub.client.tracked import TrackedRun
@@ -143,6 +144,38 @@ class Project:
             self.connection.patch(run.path, {"steps": steps})
         return run
 
+    def import_runs(
+        self,
+        source: str | Path = "",
+        *,
+        server: str = "",
+        token: str = "",
+        user: str = "",
+        experiments: Sequence[str] = (),
+        name: str = "",
+        take: bool = False,
+        moved: Progress | None = None,
+    ) -> "Import":
+        """Runs that another tracker kept: in a folder (which is packed), in a file, or at a
+        tracking server of MLflow. Looked into first; with `take`, taken at once."""
+        body: dict[str, Any] = {"take": take}
+        if server:
+            told = {"server": server, "token": token, "user": user}
+            body |= {**told, "experiments": list(experiments)}
+        else:
+            body |= {"upload": self._packed(Path(source), moved), "name": name}
+        made = self.connection.post(f"{self.path}imports/", body)
+        return Import(self, int(made["id"]))
+
+    def _packed(self, source: Path, moved: Progress | None) -> str:
+        if not source.is_dir():
+            return self.connection.upload(source, moved=moved)
+        with tempfile.TemporaryDirectory() as place:
+            called = source.resolve().name or "runs"
+            target = Path(place) / f"{called}.zip"
+            packing.pack(source, target)
+            return self.connection.upload(target, moved=moved)
+
 
 class _Made:
     """What a worker makes: asked for until it is ready."""
@@ -206,3 +239,19 @@ class ModelVersion(_Made):
     def download(self, target: str | Path, *, moved: Progress | None = None) -> Path:
         """Its folder as a zip."""
         return self.project.connection.download(f"{self.path}download/", Path(target), moved=moved)
+
+
+class Import(_Made):
+    """What was found at another tracker, and what was taken of it."""
+
+    def __init__(self, project: Project, number: int) -> None:
+        self.project, self.number = project, number
+        self.path = f"{project.path}imports/{number}/"
+
+    def __repr__(self) -> str:
+        return f"import {self.number}"
+
+    def take(self, keys: Sequence[str] | None = None) -> "Import":
+        """All that was found, or of it the runs with these keys; `wait` for it."""
+        self.project.connection.post(f"{self.path}take/", {"runs": list(keys) if keys else None})
+        return self
