@@ -192,6 +192,29 @@ def test_settings_that_nobody_touched_change_nothing(monitor: Monitor, erins: Cl
     assert (after.teacher_share, after.is_fitted) == (0.3, True)
 
 
+def test_times_of_a_reference_are_whole_seconds_and_stay_as_they_were_unless_they_are_edited(
+    monitor: Monitor, erins: Client
+) -> None:
+    span = {"from": "2026-11-01T10:00:00.123456+00:00", "until": "2026-11-02T10:00:59.999999+00:00"}
+    monitors.edit(monitor=monitor, asked={"reference": {"traffic": span}}, by=monitor.created_by)
+    MonitorLook.objects.update(status="ready")
+    Monitor.objects.update(reference={"rows": 10}, fitted_at=timezone.now())
+    typed = form_of(erins, monitor)
+    page = erins.get(f"{PAGES}live/settings/").content.decode()
+    assert 'value="2026-11-01T10:00:00Z"' in page
+    assert 'value="2026-11-02T10:00:59Z"' in page
+    erins.post(f"{PAGES}live/settings/", typed | {"notes": "more"})
+    after = monitors.find(project=monitor.project, name="live")
+    assert (after.notes, after.is_fitted) == ("more", True)
+    assert after.traffic_from.isoformat() == span["from"]
+    later = {"traffic_until": "2026-11-02T11:00:00Z"}
+    assert erins.post(f"{PAGES}live/settings/", typed | later).status_code == 302
+    after.refresh_from_db()
+    assert after.traffic_from.isoformat() == span["from"]
+    assert after.traffic_until.isoformat() == "2026-11-02T11:00:00+00:00"
+    assert not after.is_fitted
+
+
 def test_settings_outlive_the_dataset_and_the_alias(
     monitor: Monitor, erins: Client, erin: User, rows: DatasetVersion
 ) -> None:

@@ -3,6 +3,7 @@ nothing; the service says what is wrong, and where."""
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Self
 
 from distillhub.lib import rest
@@ -156,9 +157,16 @@ class MonitorDraft:
         if chosen == OWN_TRAFFIC:
             return {"traffic": {"hours": number(self.texts["traffic_hours"])}}
         if chosen == PAST_TRAFFIC:
-            start, end = self.texts["traffic_from"], self.texts["traffic_until"]
-            return {"traffic": {"from": start, "until": end}}
+            return {"traffic": {side: self._traffic(side) for side in ("from", "until")}}
         return chosen
+
+    def _traffic(self, side: str) -> str:
+        """The form shows whole seconds: what nobody edited stays to the microsecond."""
+        typed = self.texts[f"traffic_{side}"]
+        kept = getattr(self.monitor, f"traffic_{side}", None)
+        if kept is not None and typed.strip() == _moment(kept):
+            return str(kept.isoformat())
+        return typed
 
     def _window(self) -> JSON:
         if self.texts["window"] == "hours":
@@ -278,16 +286,15 @@ def _texts(monitor: Monitor) -> dict[str, str]:
         "correction": monitor.correction,
         "slices": json.dumps(monitor.slices, ensure_ascii=False) if monitor.slices else "",
     }
-    reference = monitor_told.reference(monitor)
-    if isinstance(reference, dict):
+    if monitor.traffic_from is not None and monitor.traffic_until is not None:
         texts["reference"] = PAST_TRAFFIC
-        texts["traffic_from"] = _moment(reference["traffic"]["from"])
-        texts["traffic_until"] = _moment(reference["traffic"]["until"])
+        texts["traffic_from"] = _moment(monitor.traffic_from)
+        texts["traffic_until"] = _moment(monitor.traffic_until)
     else:
-        texts["reference"] = reference or ""
+        texts["reference"] = monitor_told.reference(monitor) or ""
     return texts
 
 
-def _moment(text: str) -> str:
+def _moment(at: datetime) -> str:
     """As the field's example is written."""
-    return text.replace("+00:00", "Z")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
