@@ -88,7 +88,7 @@ def _record(request: HttpRequest, response: HttpResponse) -> None:
         action,
         by=user if isinstance(user, User) else None,
         project=Project.objects.filter(slug=slug).first() if slug else None,
-        subject=_subject(match, response),
+        subject=_subject(match, response) or slug,
         detail=_detail(request),
     )
 
