@@ -24,11 +24,11 @@ TRACKERS = {
 
 
 def read(path: Path, name: str, source: str, out: Writer, scratch: Path) -> Iterator[FoundRun]:
-    """The runs of a file called `name`; `source` is what a run is called that has no name of its
-    own. Raises Unreadable."""
+    """The runs of a file called `name`; `source`, where people said it, is what a run is called that
+    has no name of its own. Raises Unreadable."""
     with trees.opened(path, name, scratch) as tree:
         count = 0
-        for run in _found(tree, source, out, scratch):
+        for run in _found(tree, name, source, out, scratch):
             count += 1
             yield run
         if not count:
@@ -42,14 +42,16 @@ LOOKS = (
 )
 
 
-def _found(tree: trees.Tree, source: str, out: Writer, scratch: Path) -> Iterator[FoundRun]:
+def _found(
+    tree: trees.Tree, name: str, source: str, out: Writer, scratch: Path
+) -> Iterator[FoundRun]:
     known = False
     if wandb_files.fits(tree):
         known = True
         yield from wandb_files.read(tree, out)
     if event_files.fits(tree):
         known = True
-        yield from event_files.read(tree, out, source)
+        yield from event_files.read(tree, out, source or name.partition(".")[0])
     if mlflow_database.fits(tree):
         known = True
         yield from mlflow_database.read(tree, out, scratch)

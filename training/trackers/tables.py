@@ -42,8 +42,8 @@ def read(tree: Tree, out: Writer, source: str) -> Iterator[FoundRun]:
     if gone:
         out.leave_out(f"Files that are no tables ({gone:,}).")
     for file in files:
-        stem = (source if len(tree.sizes) == 1 else file).rpartition("/")[2]
-        stem = stem.rpartition(".")[0] or stem
+        last = file.rpartition("/")[2]
+        stem = source if source and len(files) == 1 else last.rpartition(".")[0] or last
         with tree.open(file) as stream:
             yield from _runs(_rows(stream, file, tree.sizes[file]), file, stem)
 

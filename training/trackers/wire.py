@@ -60,15 +60,11 @@ def integer(value: Value | None) -> int:
 
 
 def double(value: Value | None) -> float:
-    return float(struct.unpack("<d", value)[0]) if _is(value, 8) else 0.0
+    return float(struct.unpack("<d", inner(value))[0]) if len(inner(value)) == 8 else 0.0
 
 
 def single(value: Value | None) -> float:
-    return float(struct.unpack("<f", value)[0]) if _is(value, 4) else 0.0
-
-
-def _is(value: Value | None, size: int) -> bool:
-    return isinstance(value, bytes) and len(value) == size
+    return float(struct.unpack("<f", inner(value))[0]) if len(inner(value)) == 4 else 0.0
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:

@@ -41,7 +41,7 @@ class Importing(Work[RunImport]):
         """Raises storage.Damaged."""
         file = row.files[0]
         storage.local_copy(file["sha256"], folder / "source")
-        return {"file": file["name"], "name": row.name or file["name"]}
+        return {"file": file["name"], "name": row.name}
 
     def found(self, row: RunImport, result: Mapping[str, Any], folder: Path) -> Columns:
         return {"report": _report(row, result, folder / "found")}
