@@ -104,6 +104,10 @@ ACTS: dict[str, str | dict[str, str]] = {
     "api_tokens": "token.create",
     "api_token": "token.revoke",
     "api_token_rotate": "token.rotate",
+    "projects:person_make_administrator": "person.make_administrator",
+    "projects:person_make_ordinary": "person.make_ordinary",
+    "projects:person_reset_second_factor": "person.reset_second_factor",
+    "api_person_second_factor": "person.reset_second_factor",
     # Projects
     "projects:project_new": "project.create",
     "projects:project_settings": "project.change",
