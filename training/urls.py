@@ -220,5 +220,10 @@ urlpatterns: list[URLPattern] = [
     path(f"{RUN}/delete/", run_actions.run_delete, name="run_delete"),
     path(f"{RUN}/files/<str:key>/<path:path>", run_actions.tracked_file, name="tracked_file"),
     path("p/<slug:project_slug>/mlflow/", mlflow_connect.mlflow_connect, name="mlflow_connect"),
+    path(
+        "p/<slug:project_slug>/mlflow/runs/<str:key>/",
+        mlflow_connect.mlflow_run,
+        name="mlflow_run",
+    ),
     path(f"{RUN}/artifacts/<path:name>", run_actions.artifact_download, name="artifact_download"),
 ]

@@ -30,6 +30,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "metrics": {"GET": PUBLIC},  # by address or token: tests/site/test_telemetry.py
     "schema": {"GET": PUBLIC},
     "api_docs": {"GET": PUBLIC},
+    "mlflow:root": {"GET": PUBLIC},  # leads to a page that is guarded
     "mlflow:health": {"GET": PUBLIC},
     "mlflow:version": {"GET": PUBLIC},
     # People
@@ -282,6 +283,7 @@ PAGES: dict[str, dict[str, Needs]] = {
     "training:run_edit": EDIT,
     "training:run_delete": MANAGE,
     "training:tracked_file": READ,
+    "training:mlflow_run": READ,
     "training:mlflow_connect": {"GET": VIEWER, "POST": EDITOR},
     "training:artifact_download": READ,
     "training:worker_list": {"GET": ACCOUNT},

@@ -43,7 +43,7 @@ from projects.services import (
 from tests import make
 from tests.conftest import signed_in
 from tests.site.permission_table import MLFLOW, NOWHERE, PAGES, REST, Needs
-from training.models import Artifact, SavedView, StorageUse, Study, TrackedFile
+from training.models import Artifact, ExperimentRun, SavedView, StorageUse, Study, TrackedFile
 from training.services import reports
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -91,6 +91,8 @@ class World:
             return {"name": "model/config.json"}
         if route.name.startswith("training:monitor_") or route.name == "training:retraining_begin":
             return {"name": self.values["monitor_name"]}
+        if route.name == "training:mlflow_run":
+            return {"key": "0" * 32}
         if route.name == "training:tracked_file":
             return {"key": self.values["logged_model"], "path": "a.txt"}
         if route.name.startswith("mlflow:"):
@@ -168,6 +170,7 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     heard = Notification.objects.create(user=alice, event=project.events.last(), topic="comment")
     sessions, secrets = {}, {}
     logged = make.logged_model(project, run=run, tags={"kind": "small"})
+    ExperimentRun.objects.create(run=run, experiment=logged.experiment, key="0" * 32)
     TrackedFile.objects.create(
         project=project, owner=logged.key, path="a.txt", sha256=blob.sha256, bytes=blob.bytes
     )

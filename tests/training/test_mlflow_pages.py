@@ -130,6 +130,17 @@ def test_the_page_makes_a_token_for_this_project_alone_and_shows_it_once(
     assert "Default" in pages.get("/p/intents/mlflow/").content.decode()
 
 
+def test_links_that_clients_print_lead_to_the_run(pages: Client, logged: Run) -> None:
+    answer = pages.get("/mlflow/intents/")
+    assert answer.headers["Location"] == "/p/intents/mlflow/"  # a browser keeps what is behind #
+    shown = pages.get("/p/intents/mlflow/").content.decode()
+    assert "js/mlflow_links.js" in shown
+    key = ExperimentRun.objects.get(run=logged).key
+    answer = pages.get(f"/p/intents/mlflow/runs/{key}/")
+    assert answer.headers["Location"] == f"/p/intents/runs/{logged.number}/"
+    assert pages.get("/p/intents/mlflow/runs/nothing/").status_code == 404
+
+
 def test_deleting_a_run_takes_its_files_and_leaves_versions(logged: Run) -> None:
     assert run_removal.losses(run=logged).files == 2
     run_removal.delete(run=logged)

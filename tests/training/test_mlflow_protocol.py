@@ -201,7 +201,7 @@ def test_what_is_nowhere_is_said_in_mlflows_words(caller: Caller) -> None:
     for address in (
         "/mlflow/intents/api/3.0/mlflow/server-info",
         "/mlflow/intents/api/2.0/mlflow/runs/fly",
-        "/mlflow/intents/",
+        "/mlflow/intents/no",
         "/mlflow/",
         "/mlflow/no%20slug/api/2.0/mlflow/runs/get",
     ):

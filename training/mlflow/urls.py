@@ -2,6 +2,7 @@
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -30,6 +31,13 @@ def version(request: HttpRequest, project_slug: str) -> HttpResponse:
     return HttpResponse(SPOKEN, content_type="text/plain")
 
 
+@login_not_required
+@require_safe
+def root(request: HttpRequest, project_slug: str) -> HttpResponse:
+    """The address that clients print for people. What stands behind its # a browser carries on."""
+    return redirect("training:mlflow_connect", project_slug)
+
+
 def _at(address: str, name: str, *, reads: bool = False, **handlers: Handler) -> URLPattern:
     """`reads` says of a POST that it changes nothing."""
     roles = dict.fromkeys(handlers, Role.VIEWER) if reads else {}
@@ -41,6 +49,7 @@ def _at(address: str, name: str, *, reads: bool = False, **handlers: Handler) ->
 LOGGED = "logged-models/<str:key>"
 
 urlpatterns = [
+    path(f"{ROOT}/", root, name="root"),
     path(f"{ROOT}/health", health, name="health"),
     path(f"{ROOT}/version", version, name="version"),
     # Experiments

@@ -2,16 +2,16 @@
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
 from projects.models import ApiToken, Role
 from projects.permissions import person
 from projects.services import accounts
-from training.services import experiments
+from training.services import experiment_runs, experiments
 
 MOST = 100  # experiments in the table
 UNTOLD = "<your token>"
@@ -51,6 +51,14 @@ def mlflow_connect(request: HttpRequest, project_slug: str) -> HttpResponse:
         "is_cut": len(found) > MOST,
     }
     return render(request, "training/mlflow_connect.html", context)
+
+
+@require_safe
+def mlflow_run(request: HttpRequest, project_slug: str, key: str) -> HttpResponse:
+    """The page of a run, by the id that clients have for it."""
+    project = permissions.project_for(request.user, project_slug)
+    found = experiment_runs.find(project=project, key=key)
+    return redirect("training:run_detail", project.slug, found.run.number)
 
 
 def variables(address: str, token: str) -> str:

@@ -143,7 +143,7 @@ def parameters(run: Run) -> dict[str, Any]:
 
 
 def _told(run: Run) -> dict[str, Any]:
-    """What MLflow's clients say of it: their own tags first, what clients add by themselves last."""
+    """What MLflow's clients say of it: their own tags first, those that clients add last."""
     side = ExperimentRun.objects.select_related("experiment").filter(run=run).first()
     if side is None:
         return {}
