@@ -254,7 +254,9 @@ class SearchShape(serializers.Serializer[Any]):
     q = serializers.CharField(required=False, help_text="Words in names, notes and references.")
     study = serializers.CharField(required=False)
     archived = serializers.ChoiceField(
-        run_search.ARCHIVED, required=False, help_text="Whether archived runs are told: `no` unless asked."
+        run_search.ARCHIVED,
+        required=False,
+        help_text="Whether archived runs are told: `no` unless asked.",
     )
     filter = serializers.CharField(
         required=False, help_text="`metrics.val/accuracy > 0.9 and config.training.epochs = 5`"
