@@ -94,7 +94,9 @@ TUS_HEADER = OpenApiParameter("Tus-Resumable", str, OpenApiParameter.HEADER, req
 
 class UploadList(Tus):
     @extend_schema(
-        responses={200: whole_list(ResumableUploadSerializer)}, summary="Your uploads under way"
+        operation_id="uploads_list",
+        responses={200: whole_list(ResumableUploadSerializer)},
+        summary="Your uploads under way",
     )
     def get(self, request: Request) -> Response:
         found = ResumableUpload.objects.filter(created_by=person(request))
