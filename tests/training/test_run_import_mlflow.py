@@ -24,6 +24,7 @@ from projects.services import accounts
 from tests import make
 from training.models import ExperimentRun, Run, RunImport
 from training.services import metrics, run_imports
+from training.trackers.found import Unreadable
 from training.worker import dispatch, import_server, importing
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
@@ -62,6 +63,11 @@ def worked(row: RunImport) -> RunImport:
     row.refresh_from_db()
     assert row.status == "ready", row.error
     return row
+
+
+def whole(told: Any) -> dict[str, Any]:
+    assert told is not None
+    return dict(told)
 
 
 def points(run: Run, name: str) -> list[tuple[int, float]]:
@@ -123,28 +129,32 @@ def test_a_folder_and_a_server_of_mlflow(
     packing.pack(tmp_path / "mlruns", packed)
     file = SimpleUploadedFile("mlruns.zip", packed.read_bytes())
     row = worked(run_imports.from_file(project=project, file=file, by=erin))
-    assert (row.report["runs"], row.report["points"]) == (2, 13)
+    assert (whole(row.report)["runs"], whole(row.report)["points"]) == (2, 13)
     worked(run_imports.take(run_import=row, by=erin))
     is_whole(project.runs.get(name="first"))
     broken = project.runs.get(name="broken")
     assert (broken.status, broken.error["code"]) == ("failed", "failed")
 
-    asked = {"project": project, "server": server, "token": token, "by": erin}
+    asked: dict[str, Any] = {"project": project, "server": server, "token": token, "by": erin}
     row = worked(run_imports.from_server(**asked))
-    assert [one["points"] for one in row.report["found"]] == [None, None]
+    assert [one["points"] for one in whole(row.report)["found"]] == [None, None]
     assert token not in row.sealed
     assert token in secrets.unseal(row.sealed)
-    keys = [one["key"] for one in row.report["found"] if one["name"] == "first"]
+    keys = [one["key"] for one in whole(row.report)["found"] if one["name"] == "first"]
     row = worked(run_imports.take(run_import=row, keys=keys, by=erin))
-    assert (row.outcome["new"], row.outcome["points"], row.sealed) == (1, 12, "")
+    assert (whole(row.outcome)["new"], whole(row.outcome)["points"], row.sealed) == (1, 12, "")
     is_whole(project.runs.get(name="first", imported__key=keys[0]))
     once_more = run_imports.from_server(**asked, straight_on=True, experiments=["sorting"])
     row = worked(once_more)
-    assert (row.outcome["new"], row.outcome["same"], row.outcome["points"]) == (1, 1, 1)
+    assert (
+        whole(row.outcome)["new"],
+        whole(row.outcome)["same"],
+        whole(row.outcome)["points"],
+    ) == (1, 1, 1)
 
     ours = Project.objects.get(slug="elsewhere")  # what its own program logs there is left to it
     row = worked(run_imports.from_server(**asked | {"project": ours}, straight_on=True))
-    assert (row.report["known"], row.outcome["same"]) == (2, 2)
+    assert (whole(row.report)["known"], whole(row.outcome)["same"]) == (2, 2)
     assert ExperimentRun.objects.count() == ours.runs.count() == 2
 
     for wrong, code in (
@@ -155,14 +165,14 @@ def test_a_folder_and_a_server_of_mlflow(
         row = run_imports.from_server(**asked | wrong)
         importing.WORK.carry_out(row.pk)
         row.refresh_from_db()
-        assert row.error["code"] == code, row.error
+        assert whole(row.error)["code"] == code, row.error
         assert token not in str(row.error)
 
 
 def test_the_database_of_mlflow(project: Project, erin: User) -> None:
     file = SimpleUploadedFile("mlflow.zip", (KEPT / "mlflow_db.zip").read_bytes())
     row = worked(run_imports.from_file(project=project, file=file, straight_on=True, by=erin))
-    assert row.outcome["new"] == 1
+    assert whole(row.outcome)["new"] == 1
     is_whole(Run.objects.get())
 
 
@@ -193,5 +203,5 @@ def test_servers_that_nothing_is_sent_to(server: str, project: Project, erin: Us
     with pytest.raises(Invalid) as refused:
         run_imports.from_server(project=project, server=server, by=erin)
     assert "server" in refused.value.fields
-    with pytest.raises(importing.Unreadable):  # and again when it is asked
+    with pytest.raises(Unreadable):  # and again when it is asked
         import_server.Client(import_server.Server(server))

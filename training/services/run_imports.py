@@ -110,9 +110,7 @@ def take(*, run_import: RunImport, keys: Sequence[str] | None = None, by: User) 
     if chosen is not None:
         if not chosen:
             raise Invalid("Choose a run.", fields={"runs": ["Choose a run."]})
-        if len(chosen) > limits.RUNS or not all(
-            isinstance(one, str) and len(one) <= 300 for one in chosen
-        ):
+        if len(chosen) > limits.RUNS or any(len(one) > 300 for one in chosen):
             raise Invalid("Runs are named by their keys.", fields={"runs": ["Name their keys."]})
         shown = (row.report or {}).get("found", [])
         missing = set(chosen) - {one["key"] for one in shown}

@@ -24,7 +24,7 @@ TRACKERS = {
 
 
 def read(path: Path, name: str, source: str, out: Writer, scratch: Path) -> Iterator[FoundRun]:
-    """The runs of a file called `name`; `source`, where people said it, is what a run is called that
+    """The runs of a file called `name`; `source`, if people said it, is what a run is called that
     has no name of its own. Raises Unreadable."""
     with trees.opened(path, name, scratch) as tree:
         count = 0

@@ -56,7 +56,8 @@ def _records(stream: IO[bytes], name: str, run: FoundRun) -> Iterator[bytes]:
         raise Unreadable("not_wandb", f"{name} is no file of a W&B run.")
     if header[6] != 0:
         raise Unreadable("other_version", f"{name} is of version {header[6]}; 0 can be read.")
-    at, pieces, size = 7, [], 0
+    pieces: list[bytes] = []
+    at, size = 7, 0
     while True:
         left = BLOCK - at % BLOCK
         if left < 7:

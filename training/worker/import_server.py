@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from distillhub.lib import leases, outgoing, outgoing_http, secrets
@@ -24,6 +25,8 @@ TRIES = 4
 PASSING = frozenset({429, 500, 502, 503, 504})
 PAGE, HISTORY = 100, 10_000
 EXPERIMENTS = 1000
+
+Page = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,16 +142,20 @@ def _runs(client: Client, out: Writer, wanted: Sequence[str]) -> Iterator[FoundR
     for identity, name in known.items():
         if wanted and name not in wanted:
             continue
-        asked = {"experiment_ids": [identity], "max_results": PAGE, "run_view_type": "ACTIVE_ONLY"}
-        for answer in _pages(lambda page, asked=asked: client.post("/runs/search", asked | page)):
+        asked: Page = {
+            "experiment_ids": [identity],
+            "max_results": PAGE,
+            "run_view_type": "ACTIVE_ONLY",
+        }
+        for answer in _pages(partial(_searched, client, "/runs/search", asked)):
             for told in _list(answer.get("runs")):
                 yield _run(told, name, out)
 
 
 def _experiments(client: Client) -> dict[str, str]:
     found: dict[str, str] = {}
-    asked = {"max_results": PAGE, "view_type": "ACTIVE_ONLY"}
-    for answer in _pages(lambda page: client.post("/experiments/search", asked | page)):
+    asked: Page = {"max_results": PAGE, "view_type": "ACTIVE_ONLY"}
+    for answer in _pages(partial(_searched, client, "/experiments/search", asked)):
         for one in _list(answer.get("experiments")):
             found[str(one.get("experiment_id"))] = str(one.get("name"))
         if len(found) > EXPERIMENTS:
@@ -157,7 +164,15 @@ def _experiments(client: Client) -> dict[str, str]:
     return found
 
 
-def _pages(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _searched(client: Client, path: str, asked: Page, page: Page) -> Page:
+    return client.post(path, {**asked, **page})
+
+
+def _history(client: Client, asked: Page, page: Page) -> Page:
+    return client.get("/metrics/get-history", **asked, max_results=HISTORY, **page)
+
+
+def _pages(ask: Callable[[Page], Page]) -> Iterator[Page]:
     token, seen = "", set[str]()
     while True:
         answer = ask({"page_token": token} if token else {})
@@ -198,11 +213,7 @@ def _measured(client: Client, run: FoundRun, names: Sequence[str], most: int) ->
     count = 0
     for name in names:
         asked = {"run_id": identity, "run_uuid": identity, "metric_key": name}
-        pages = _pages(
-            lambda page, asked=asked: client.get(
-                "/metrics/get-history", **asked, max_results=HISTORY, **page
-            )
-        )
+        pages = _pages(partial(_history, client, asked))
         for answer in pages:
             for one in _list(answer.get("metrics")):
                 value = _value(one.get("value"))
