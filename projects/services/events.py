@@ -41,9 +41,7 @@ def tell(
     )
 
 
-def feed(
-    *, project: Project, kind: str = "", by: str = "", subject: str = ""
-) -> QuerySet[Event]:
+def feed(*, project: Project, kind: str = "", by: str = "", subject: str = "") -> QuerySet[Event]:
     """The newest first, with who did it. `kind` is one of event_kinds.py, or what stands before its
     dot; `by` a username; `subject` a kind and a reference: `run/12`. Raises Invalid."""
     found = Event.objects.filter(project=project).select_related("by").order_by("-id")
