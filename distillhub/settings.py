@@ -548,6 +548,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "distillhub.lib.openapi.plain_anything",
         "distillhub.lib.openapi.sparse",
+        "distillhub.lib.openapi.examples",
         "distillhub.lib.openapi.describe_errors",
     ],
 }

@@ -1,9 +1,13 @@
 """How the OpenAPI description is grouped, and the one shape of error in it."""
 
 import inspect
+import json
+from pathlib import Path
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
 
 ERROR = {
     "type": "object",
@@ -27,6 +31,7 @@ FIELDS = {
     "description": "Only these, separated by commas; `a.b` is a part of a part. Of a list: of each "
     "of its results.",
 }
+EXAMPLES = Path(__file__).resolve().parent.parent / "api_examples.json"
 UNCHANGED = {"description": "It is what the ETag in your `If-None-Match` stands for."}
 
 
@@ -43,6 +48,13 @@ class ByNoun(AutoSchema):
     def get_description(self) -> str:  # type: ignore[override]
         """Of the handler only: the class's docstring is for those who read the code."""
         return inspect.getdoc(getattr(self.view, self.method.lower(), None)) or ""
+
+
+def whole_list(shape: Any) -> Any:
+    """Of a list that is never so long that it has pages."""
+    link = serializers.CharField(allow_null=True, help_text="Always null: this is all.")
+    name = f"{shape.__name__.removesuffix('Serializer').removesuffix('Shape')}WholeList"
+    return inline_serializer(name, {"results": shape(many=True), "next": link, "previous": link})
 
 
 def plain_anything(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
@@ -73,6 +85,18 @@ def sparse(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                 {"$ref": "#/components/parameters/fields"}
             )
             operation["responses"].setdefault("304", UNCHANGED)
+    return result
+
+
+def examples(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Bodies that are sent as they stand by tests/site/test_api_examples.py."""
+    known = json.loads(EXAMPLES.read_text())
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            body = known.get(operation["operationId"])
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if body is not None and content is not None:
+                content["examples"] = {"example": {"value": body}}
     return result
 
 
