@@ -159,6 +159,14 @@ def test_labels_of_which_a_row_has_any_number_are_watched_one_by_one(
     calm, moved = several.windows.all()
     assert calm.facts["accuracy"]["value"] == 1
     assert calm.facts["overlap"]["agreement"]["value"] > 0.8
+    assert set(told["label_agreement"]) == set(NAMES)
+    assert all(one["value"] == 1 for one in told["label_agreement"].values())
+    assert set(calm.facts["overlap"]) == {"accuracy", "agreement"}
+    assert all(one["value"] > 0.6 for one in calm.facts["label_agreement"].values())
+    fell = moved.facts["label_agreement"]
+    assert fell[NAMES[1]]["value"] == 0  # it is never said
+    assert 0 < fell[NAMES[0]]["value"] < 0.6
+    assert 0 < fell[NAMES[0]]["rows"] <= moved.facts["rows_with_answer"]
     assert calm.facts["predicted"][NAMES[0]] == pytest.approx(
         sum(NAMES[0] in one["label"] for one in rows[:60]) / 60
     )
@@ -182,6 +190,11 @@ def test_labels_of_which_a_row_has_any_number_are_watched_one_by_one(
         reverse("training:monitor_window", args=[project.slug, "live", moved.number])
     ).content.decode()
     assert "Alike with the label" in html
+    page = client.get(reverse("training:monitor_teacher", args=[project.slug, "live"]))
+    listed = page.context["by_label"]
+    assert {one["label"] for one in listed} == set(NAMES)
+    assert listed == sorted(listed, key=lambda one: one["share"])
+    assert "Agreement by label" in page.content.decode()
 
 
 def test_labels_of_a_model_elsewhere_are_read_as_lists(project: Project, client: Client) -> None:

@@ -1,6 +1,7 @@
 """What teacher and labels say of the student: agreement, accuracy, and whose fault errors are."""
 
 import math
+from collections import Counter
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -46,6 +47,7 @@ def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "fault_chart": charts.faults(found) if charts.knows(found, "faults") else None,
         "fault_rows": _faults(monitor, found),
         "advice": _advice(monitor, found),
+        "by_label": _by_label(monitor, found),
         "sample": _sample(monitor, found),
         "canary": canaries.of(monitor),
         "caveat": monitor_words.CAVEAT,
@@ -94,6 +96,29 @@ def _faults(monitor: Monitor, found: Stretch) -> list[JSON]:
         }
         for kind, (words, tone) in FAULTS.items()
     ]
+
+
+def _by_label(monitor: Monitor, found: Stretch) -> list[JSON]:
+    """Of each label, over the whole stretch, how many of the rows that student or teacher give it
+    both do; the least first. Of several labels a row."""
+    before = (monitor.reference or {}).get("label_agreement") or {}
+    rows: Counter[str] = Counter()
+    same: Counter[str] = Counter()
+    for window in found.windows:
+        for label, told in (window.facts.get("label_agreement") or {}).items():
+            rows[label] += told["rows"]
+            same[label] += told["rows"] * told["value"]
+    listed = [
+        {
+            "label": label,
+            "rows": many,
+            "share": same[label] / many,
+            "before": (before.get(label) or {}).get("value"),
+        }
+        for label, many in rows.items()
+        if many
+    ]
+    return sorted(listed, key=lambda one: one["share"])
 
 
 def _advice(monitor: Monitor, found: Stretch) -> list[str]:

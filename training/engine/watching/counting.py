@@ -105,6 +105,9 @@ class View:
         if baseline.several:
             alike["accuracy"] = label_sets.alike(predicted, label)
             alike["agreement"] = label_sets.alike(predicted, teacher)
+            counted = label_sets.named(baseline.bins)
+            each = label_sets.alike_by_label(predicted, teacher, counted or ())
+            alike |= {f"{label_sets.AGREED}{label}": one for label, one in each.items()}
         surely = None
         if baseline.task == written.TASK:
             right, agrees = (_numbers(table, name) for name in ("label_same", "teacher_same"))
@@ -266,13 +269,11 @@ def _said(
     if view.words is not None:
         tallies = view.words.tallies(labels, answers, weights)
     overlaps = {}
-    if view.alike:
-        alike = {
-            "accuracy": np.where(labels, view.alike["accuracy"], math.nan),
-            "agreement": np.where(answers, view.alike["agreement"], math.nan),
-        }
-        overlaps["accuracy"] = Overlap.of(alike["accuracy"])
-        overlaps["agreement"] = Overlap.of(alike["agreement"], weights)
+    for name, alike in view.alike.items():
+        if name == "accuracy":
+            overlaps[name] = Overlap.of(np.where(labels, alike, math.nan))
+        else:
+            overlaps[name] = Overlap.of(np.where(answers, alike, math.nan), weights)
     believed = Believed()
     if view.words is not None:
         believed = view.words.believed(labels)

@@ -6,7 +6,7 @@ from typing import Any
 from training.engine.sketches import CategorySketch, NumberSketch
 from training.engine.watching import soundness
 from training.engine.watching.baseline import Baseline
-from training.engine.watching.label_sets import OF_LABEL, YES
+from training.engine.watching.label_sets import AGREED, OF_LABEL, YES
 from training.engine.watching.windows import Sums
 
 JSON = dict[str, Any]
@@ -27,8 +27,7 @@ def of(sums: Sums, baseline: Baseline, *, within_slice: bool = False) -> JSON:
             one = sums.tallies[name]
             low, high = one.interval
             found[name] = {"value": one.share, "low": low, "high": high, "rows": one.rows}
-    if sums.overlaps:
-        found["overlap"] = overlap(sums)
+    found |= overlaps(sums)
     if sums.estimate.rows:
         there = baseline.sums.estimate
         found["estimated_accuracy"] = {
@@ -92,12 +91,16 @@ def uncounted(sums: Sums) -> str:
     return f"{rows:,} of these rows came before this reference, and are counted as rows alone."
 
 
-def overlap(sums: Sums) -> JSON:
-    return {
-        name: {"value": one.value, "rows": one.rows}
-        for name, one in sums.overlaps.items()
-        if one.rows
-    }
+def overlaps(sums: Sums) -> JSON:
+    """`overlap`, and of several labels a row `label_agreement`."""
+    whole, each = {}, {}
+    for name, one in sums.overlaps.items():
+        told = {"value": one.value, "rows": one.rows}
+        if name.startswith(AGREED):
+            each[name.removeprefix(AGREED)] = told
+        elif one.rows:
+            whole[name] = told
+    return {name: told for name, told in (("overlap", whole), ("label_agreement", each)) if told}
 
 
 def predicted(sums: Sums, baseline: Baseline) -> JSON:

@@ -18,6 +18,7 @@ Said = Sequence[str | None]
 
 SEPARATOR = "|"
 OF_LABEL, ANSWERED = "prediction.", "answered."
+AGREED = "agreement."  # before a label, of the overlaps of a window
 HOW_MANY, OTHERS = "answered.labels", "answered.other_labels"
 YES, NO, NONE = "yes", "no", "(none)"
 MOST_WORD = 200  # characters of a label that stand for it
@@ -69,6 +70,20 @@ def alike(one: Said, two: Said) -> Floats:
         if left is not None and right is not None:
             either = left | right
             found[place] = len(left & right) / len(either) if either else 1.0
+    return found
+
+
+def alike_by_label(one: Said, two: Said, labels: Iterable[str]) -> dict[str, Floats]:
+    """Of each label `[rows]`: 1 where both have it, 0 where one alone has; NaN where neither has,
+    or one is unknown. That both leave a rare label out says little, and would hide all else."""
+    pairs = list(zip(map(labels_of, one), map(labels_of, two), strict=True))
+    found = {label: np.full(len(pairs), np.nan) for label in labels}
+    for place, (left, right) in enumerate(pairs):
+        if left is None or right is None:
+            continue
+        for label in left | right:
+            if label in found:
+                found[label][place] = float(label in left and label in right)
     return found
 
 

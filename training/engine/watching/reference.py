@@ -346,8 +346,7 @@ def _told(
         }  # fmt: skip
     if fitted.several:
         notes.append(SEVERAL)
-    if sums.overlaps:
-        found["overlap"] = facts.overlap(sums)
+    found |= facts.overlaps(sums)
     if fitted.task == neighbours.TASK:
         if "vector" not in fitted.bins:
             notes.append(NO_VECTORS)

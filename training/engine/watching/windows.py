@@ -29,6 +29,8 @@ and say so.
      "overlap": {"accuracy" | "agreement": {"value", "rows"}},   how much of an answer is the same,
                                             in the mean: of sets of labels Jaccard's, of
                                             texts the F1 of their words
+     "label_agreement": {label: {"value", "rows"}},     of rows that student or teacher give it, how
+                                            many both do; of several labels a row
      "estimated_accuracy": {"value", "rows", "reference"},
      "error": {"mean_absolute", "root_mean_square", "rows"},             regression, labelled rows
      "calibration_error": share, "believed": {"rows", "sure", "right"},  by fifteenths, to be drawn
