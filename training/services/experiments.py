@@ -42,9 +42,10 @@ def counted(project: Project) -> QuerySet[Experiment]:
     """Those that are not deleted, with how many `tracked` runs each has, and when one was `heard`
     last."""
     active = Q(runs__deleted_at=None)
-    return Experiment.objects.filter(project=project, deleted_at=None).annotate(
+    found = Experiment.objects.filter(project=project, deleted_at=None).annotate(
         tracked=Count("runs", filter=active), heard=Max("runs__run__heard_at", filter=active)
     )
+    return found.order_by("number")  # which counting forgets
 
 
 def find(*, project: Project, number: str) -> Experiment:
