@@ -24,6 +24,7 @@ PAGES: dict[str, tuple[str, list[str | int], str]] = {
     "retraining": ("training:retraining_detail", [5], "5"),
     "report": ("training:report_detail", [6], "6"),
     "review": ("projects:review_detail", [7], "7"),
+    "import": ("training:import_detail", [8], "8"),
     "member": ("projects:project_settings", [], "vera"),
 }
 

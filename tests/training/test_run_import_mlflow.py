@@ -133,7 +133,7 @@ def test_a_folder_and_a_server_of_mlflow(
     worked(run_imports.take(run_import=row, by=erin))
     is_whole(project.runs.get(name="first"))
     broken = project.runs.get(name="broken")
-    assert (broken.status, broken.error["code"]) == ("failed", "failed")
+    assert (broken.status, whole(broken.error)["code"]) == ("failed", "failed")
 
     asked: dict[str, Any] = {"project": project, "server": server, "token": token, "by": erin}
     row = worked(run_imports.from_server(**asked))

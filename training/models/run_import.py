@@ -41,7 +41,7 @@ class RunImport(Work):
     chosen: Any = models.JSONField(null=True, help_text="Keys of the runs to take; null for all.")
     outcome: Any = models.JSONField(null=True, help_text='{"new", "grown", "same", "points"}')
 
-    objects = RunImportQuerySet.as_manager()  # type: ignore[assignment]
+    objects = RunImportQuerySet.as_manager()  # type: ignore[assignment,misc]
 
     class Meta:
         ordering: ClassVar = ["-pk"]
