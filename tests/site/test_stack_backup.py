@@ -43,6 +43,59 @@ def homes(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
                 process.kill()
 
 
+#: Tells of a monitor all that a backup has to bring back: rows of its tables, and files.
+TOLD = """
+import hashlib
+from django.core import serializers
+from distillhub.lib import storage
+from training.models import InferencePart, Monitor, MonitorWindow
+rows = [*Monitor.objects.all(), *MonitorWindow.objects.all(), *InferencePart.objects.all()]
+print(serializers.serialize("json", rows))
+files = [one["sha256"] for one in Monitor.objects.get().reference_files]
+for sha256 in files + [one.sha256 for one in InferencePart.objects.all()]:
+    with storage.open_blob(sha256) as stream:
+        print(hashlib.sha256(stream.read()).hexdigest() == sha256)
+"""
+MONITOR = f"""
+from datetime import date
+from pathlib import Path
+from distillhub.lib import storage
+from projects.models import User
+from tests import make
+from tests.training import monitor_rows
+from training.models import InferencePart, Monitor
+ada = User.objects.get(username="ada")
+monitor = monitor_rows.moved(make.project("watched", owner=ada))
+kept = []
+for name in ("baseline.json", "rows.parquet"):
+    path = storage.working_folder("making") / name
+    path.write_text(name)
+    blob = storage.put(path)
+    kept.append({{"name": name, "sha256": blob.sha256, "bytes": blob.bytes}})
+Monitor.objects.update(reference_files=kept[:1])
+monitor.parts.create(
+    kind="rows", day=date(2026, 11, 27), rows=3, sha256=kept[1]["sha256"], size_bytes=12
+)
+{TOLD}
+"""
+
+
+def said_by(program: str, home: Path, **env: str) -> str:
+    """Of a program that runs in that box."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "shell", "--no-imports", "-c", program],
+        cwd=ROOT,
+        env=clean_environment(home, **env),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("True\n") == 2, done.stdout
+    return done.stdout
+
+
 def distillhub(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "distillhub.cli", *arguments, "--home", str(home)],
@@ -110,6 +163,7 @@ def test_on_postgresql_it_is_a_dump_that_is_restored_into_an_empty_database(
     with servers.postgres() as first, servers.postgres() as second:
         assert distillhub(lost, "migrate", DATABASE_URL=first).returncode == 0
         make_token(lost, clean_environment(lost, DATABASE_URL=first))
+        watched = said_by(MONITOR, lost, DATABASE_URL=first)
         made = distillhub(lost, "backup", str(kept), DATABASE_URL=first)
         assert made.returncode == 0, made.stdout + made.stderr
         assert (kept / "database.dump").stat().st_size > 1000
@@ -125,6 +179,7 @@ def test_on_postgresql_it_is_a_dump_that_is_restored_into_an_empty_database(
         assert restored.returncode == 0, restored.stdout + restored.stderr
         there = distillhub(empty, "create-token", "ada", DATABASE_URL=second)
         assert there.returncode == 0, there.stderr  # she is known
+        assert said_by(TOLD, empty, DATABASE_URL=second) == watched
         for said in (made, other, full, restored):
             assert "Traceback" not in said.stderr
 

@@ -9,6 +9,7 @@ from django.test import Client
 from projects.models import Project, User
 from tests.conftest import signed_in
 from tests.training import monitor_rows as rows
+from training.charts import drift_shapes
 from training.models import Monitor
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +62,14 @@ def test_what_is_predicted_is_called_and_counted_as_it_is(
     page = window_page(alice, monitor)
     assert f">{title}<" in page
     assert f'"{unit}"' in page.split(f">{title}<")[1].split("</section>")[0].replace("&quot;", '"')
+
+
+def test_without_a_reference_none_is_drawn_nor_told_of() -> None:
+    some = [{"count": 90, "confidence": 0.8, "accuracy": 0.7}]
+    for alone, beside in (
+        (drift_shapes.categories("ab", [0, 0], [0.4, 0.6]),
+         drift_shapes.categories("ab", [0.5, 0.5], [0.4, 0.6])),
+        (drift_shapes.calibration([], some), drift_shapes.calibration(some, some)),
+    ):  # fmt: skip
+        assert "reference" not in str(alone)
+        assert "reference" in {trace["name"] for trace in beside["data"]}

@@ -52,7 +52,8 @@ def categories(
     of: str = "rows",
 ) -> Figure:
     """Shares of rows, or of what else is counted, by name, of the reference and of the window;
-    those that moved furthest first, and no more than `most`."""
+    those that moved furthest first, and no more than `most`. Without a reference now alone."""
+    has_reference = any(map(finite, before))
     order = sorted(
         range(len(names)),
         key=lambda at: -abs((finite(now[at]) or 0.0) - (finite(before[at]) or 0.0)),
@@ -70,12 +71,15 @@ def categories(
             "meta": {"tone": tone},
         }
         for (who, tone, _), values in zip(SIDES, (before, now), strict=True)
+        if has_reference or who == "now"
     ]
     return figure(
         traces,
         x=SHARE | {"title": {"text": f"share of {of}", "standoff": 6}, "showgrid": True},
         y={"type": "category", "autorange": "reversed", "showgrid": False, "ticklabelstandoff": 6},
-        caption=f"Shares of {of}, now and on the reference, those that moved furthest first.",
+        caption=f"Shares of {of}, now and on the reference, those that moved furthest first."
+        if has_reference
+        else f"Shares of {of}, the largest first.",
         hovermode="y unified",
         bargap=0.35,
     )
@@ -97,6 +101,8 @@ def calibration(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, 
     traces = [diagonal]
     for (who, tone, dash), bins in zip(SIDES, (before, now), strict=True):
         filled = joined(bins)
+        if not filled and who == "reference":
+            continue
         largest = max((one["count"] for one in filled), default=1)
         traces.append(
             {
@@ -106,6 +112,7 @@ def calibration(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, 
                 "x": [finite(one["confidence"]) for one in filled],
                 "y": [finite(one["accuracy"]) for one in filled],
                 "customdata": [one["count"] for one in filled],
+                "cliponaxis": False,
                 "line": {"color": COLOURS[tone], "width": 1.5, "dash": dash},
                 "marker": {
                     "size": [6 + 12 * (one["count"] / largest) ** 0.5 for one in filled],
@@ -122,7 +129,7 @@ def calibration(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, 
         traces,
         x=share | {"title": {"text": "confidence", "standoff": 6}},
         y=share | {"title": {"text": "accuracy", "standoff": 6}},
-        caption="Of answers given with a confidence, the share that was right, now and on the "
-        "reference.",
+        caption="Of answers given with a confidence, the share that was right"
+        + (", now and on the reference." if len(traces) > 2 else "."),
         hovermode="closest",
     )
