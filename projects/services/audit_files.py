@@ -1,4 +1,4 @@
-"""The audit log as a file: of JSON lines, with which every digest can be computed anew, or a table."""
+"""The audit log as a file: JSON lines, of which each digest can be computed anew, or a table."""
 
 import csv
 import io

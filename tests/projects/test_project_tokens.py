@@ -19,8 +19,8 @@ def bearer(raw: str) -> APIClient:
     return client
 
 
-def of_project(project: Project, by: User, **more: str) -> APIClient:
-    return bearer(tokens.create_for_project(project=project, name="ci", by=by, **more)[1])
+def of_project(project: Project, by: User, scope: str = "write") -> APIClient:
+    return bearer(tokens.create_for_project(project=project, name="ci", scope=scope, by=by)[1])
 
 
 def test_a_projects_token_edits_that_project_and_nothing_else(

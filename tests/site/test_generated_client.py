@@ -65,7 +65,7 @@ def test_a_generated_client_does_what_it_says(
 ) -> None:
     told = client.get("/api/schema/", headers={"Accept": "application/json"}).json()
     (tmp_path / "schema.json").write_text(json.dumps(told))
-    command = [generator / "openapi-python-client", "generate", "--path", "schema.json"]
+    command = [str(generator / "openapi-python-client"), "generate", "--path", "schema.json"]
     command += ["--meta", "none", "--output-path", "distill_hub_client"]
     plain = {"PATH": os.defpath, "HOME": str(tmp_path), "COLUMNS": "200"}
     made = subprocess.run(

@@ -161,7 +161,7 @@ def test_a_file_is_known_by_its_sha256(project: Project, alice: User) -> None:
     address = f"/api/v1/projects/{project.slug}/datasets/texts/versions/1/download/"
     whole = api_of(alice).get(address)
     assert whole.headers["ETag"] == f'"{blob.sha256}"'
-    assert whole.getvalue() == b"PAR1"  # type: ignore[attr-defined]
+    assert whole.getvalue() == b"PAR1"
     again = api_of(alice).get(address, headers={"If-None-Match": whole.headers["ETag"]})
     assert again.status_code == 304
 
