@@ -201,7 +201,6 @@ def _tell(row: RunImport) -> None:
         subject=str(row.pk),
         title=row.place,
         sentence=str(error.get("detail", "")) or words(outcome),
-        by=row.created_by,
         data={
             "id": row.pk,
             "place": row.place,
