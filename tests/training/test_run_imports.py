@@ -123,6 +123,14 @@ def test_points_one_a_line_and_times_are_read(project: Project, erin: User) -> N
     assert [value for _, value in points(run, "loss")] == [1.0, 0.5, 1 / 3]
 
 
+def test_steps_that_are_none_are_left_out_and_told(project: Project, erin: User) -> None:
+    lines = b'{"step": 1e300, "loss": 1}\n{"step": -1, "loss": 2}\n{"step": 3, "loss": 1e999}\n'
+    row = looked(project, erin, "odd.jsonl", lines)
+    assert len(report(row)["found"][0]["left_out"]) == 2
+    taken(row, erin)
+    assert points(Run.objects.get(), "loss") == [(3, math.inf)]
+
+
 def test_a_trainers_state_is_read(project: Project, erin: User) -> None:
     state = {
         "log_history": [{"epoch": 0.5, "loss": 2.0, "step": 10}, {"eval_loss": 1.0, "step": 20}]

@@ -37,7 +37,8 @@ class Series:
         self.steps, self.values, self.times = array("q"), array("d"), array("d")
 
     def add(self, step: int, value: float, time: float = UNTOLD) -> None:
-        self.steps.append(step)
+        """A step that is none is kept as -1, and goes when the run is tidied."""
+        self.steps.append(step if 0 <= step <= limits.GREATEST_STEP else -1)
         self.values.append(value)
         self.times.append(time)
 
@@ -224,12 +225,12 @@ def _series(run: FoundRun) -> dict[str, Series]:
 
 def _fitted(series: Series, run: FoundRun) -> Series:
     """Without steps that are none."""
-    if all(0 <= step <= limits.GREATEST_STEP for step in series.steps):
+    if all(step >= 0 for step in series.steps):
         return series
     run.leave_out("Points at steps below 0 or beyond 2^53.")
     kept = Series()
     for step, value, time in zip(series.steps, series.values, series.times, strict=True):
-        if 0 <= step <= limits.GREATEST_STEP:
+        if step >= 0:
             kept.add(step, value, time)
     return kept
 

@@ -135,7 +135,8 @@ class _Reader:
     def _history(self, message: bytes) -> None:
         told = dict(_items(message, 1))
         step = wire.integer(wire.one(wire.inner(wire.one(message).get(2))).get(1))
-        self.step = int(told.get("_step") or step)
+        said = told.get("_step")
+        self.step = said if type(said) is int else step
         at = told.get("_timestamp")
         time = float(at) if isinstance(at, int | float) else math.nan
         if not math.isnan(time):
