@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.conf import LazySettings
 from django.core import mail
 from django.core.cache import cache
@@ -95,8 +96,7 @@ def test_a_password_is_no_token(secret: str, project: Project, header: str) -> N
 
 
 def test_single_sign_on_asks_for_the_code_too(provider: Any, alice: User) -> None:  # noqa: F811
-    client = signed_in(alice)
-    come(client, "?process=connect")
+    SocialAccount.objects.create(user=alice, provider="oidc", uid="0001")
     Authenticator.objects.create(
         user=alice,
         type="totp",

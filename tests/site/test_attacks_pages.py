@@ -142,7 +142,7 @@ def _pages(root: World) -> list[tuple[Route, Any]]:
         with transaction.atomic():
             answer = client.get(root.address(route))
             if isinstance(answer, StreamingHttpResponse):
-                answer.all = b"".join(answer)  # type: ignore[attr-defined]
+                b"".join(answer)
             transaction.set_rollback(True)
         answers.append((route, answer))
     return answers

@@ -86,7 +86,7 @@ def test_no_secret_of_today_is_written_down(
     secrets.append(link.rstrip("/").rpartition("/")[2])
     Client().get(link.partition("8000")[2])
     Client().post("/forgotten/", {"email": alice.email})
-    found = re.search(r"/forgotten/[^/]+/([^/\s]+)/", mail.outbox[-1].body)
+    found = re.search(r"/forgotten/[^/]+/([^/\s]+)/", str(mail.outbox[-1].body))
     assert found
     secrets.append(reset := found[1])
     Client().get(found[0])
