@@ -123,7 +123,7 @@ def _run(base: sqlite3.Connection, row: tuple[Any, ...], experiments: dict[Any, 
         told = math.nan if is_nan or number is None else _finite(number)
         run.measure(_text(name), step, told, when / 1000 if when else math.nan)
     for name, count in wrong.items():
-        run.leave_out(f"{count:,} points of {name}: they are no numbers.")
+        run.leave_out(f"Points of {name} that are no numbers ({count:,}).")
     return run
 
 

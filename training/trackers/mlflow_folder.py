@@ -131,7 +131,7 @@ def _points(tree: Tree, file: str, name: str, run: FoundRun) -> None:
             if len(run.series.get(name, ())) > limits.POINTS:
                 raise Unreadable("too_many_points", f"{name} has more points than may be.")
     if wrong:
-        run.leave_out(f"{wrong:,} lines of metrics/{name}: they are no points.")
+        run.leave_out(f"Lines of metrics/{name} that are no points ({wrong:,}).")
 
 
 def _number(value: Any) -> float | None:
