@@ -1,5 +1,6 @@
 """Signing in and out, and a person's own account."""
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.contrib.auth import logout, update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
@@ -129,6 +130,10 @@ def avatar_remove(request: HttpRequest) -> HttpResponse:
 
 @sensitive_post_parameters("old_password", "password", "repeated")
 @get_or_post
+# Who has none yet shows their code, if they have one: else a browser that was found is enough.
+@reauthentication_required(  # type: ignore[untyped-decorator]
+    enabled=lambda request: not request.user.has_usable_password()
+)
 def change_password(request: HttpRequest) -> HttpResponse:
     user = person(request)
     form = PasswordForm(request.POST or None, user=user)

@@ -135,6 +135,16 @@ def test_a_stolen_browser_guesses_the_password_no_longer_than_the_front_door(
     assert alice.check_password(PASSWORD)
 
 
+def test_a_found_browser_sets_no_first_password_where_there_is_a_second_factor(db: None) -> None:
+    user = User.objects.create_user("linked")
+    key = second_factor.Adapter().encrypt("JBSWY3DPEHPK3PXP")
+    Authenticator.objects.create(user=user, type="totp", data={"secret": key})
+    new = {"password": "some other long words", "repeated": "some other long words"}
+    answer = signed_in(user).post("/account/password/", new)
+    assert answer.headers["Location"].startswith("/account/confirm/")
+    assert not User.objects.get(pk=user.pk).has_usable_password()
+
+
 def test_a_new_password_ends_the_links_that_were_sent_before(alice: User) -> None:
     link = accounts.make_sign_in_link(user=alice)
     accounts.change_password(user=alice, password="some other long words")
