@@ -9,7 +9,9 @@ class DistillHubConfig(AppConfig):
     def ready(self) -> None:
         # Here and not in the package's __init__: the supervisor needs neither Celery nor Django.
         from distillhub import celery, checks  # noqa: F401, PLC0415
-        from distillhub.lib import idle_transactions  # noqa: F401, PLC0415
+        from distillhub.lib import idle_transactions  # noqa: PLC0415
+
+        idle_transactions.begin()
 
 
 class StaticFiles(StaticFilesConfig):

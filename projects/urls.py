@@ -58,9 +58,7 @@ urlpatterns: list[URLPattern] = [
     path("account/password/", accounts.change_password, name="change_password"),
     path("account/browsers/", accounts.sessions_list, name="sessions"),
     path("account/browsers/<int:pk>/end/", accounts.session_end, name="session_end"),
-    path(
-        "account/browsers/end-others/", accounts.sessions_end_others, name="sessions_end_others"
-    ),
+    path("account/browsers/end-others/", accounts.sessions_end_others, name="sessions_end_others"),
     path("account/tokens/", accounts.tokens, name="tokens"),
     path("account/tokens/<int:pk>/revoke/", accounts.token_revoke, name="token_revoke"),
     path("account/tokens/<int:pk>/rotate/", tokens.token_rotate, name="token_rotate"),
@@ -94,9 +92,7 @@ urlpatterns: list[URLPattern] = [
         projects.member_remove,
         name="member_remove",
     ),
-    path(
-        "p/<slug:project_slug>/settings/tokens/", tokens.project_tokens, name="project_tokens"
-    ),
+    path("p/<slug:project_slug>/settings/tokens/", tokens.project_tokens, name="project_tokens"),
     path(
         "p/<slug:project_slug>/settings/tokens/<int:token_id>/revoke/",
         tokens.project_token_revoke,

@@ -11,10 +11,8 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.dispatch import receiver
 
 
-@receiver(connection_created)
 def bound(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     seconds = settings.DISTILLHUB_IDLE_TRANSACTION_SECONDS
     if connection.vendor != "postgresql" or seconds <= 0 or _is_lent(connection):
@@ -27,6 +25,11 @@ def unbound(connection: BaseDatabaseWrapper) -> None:
     """Within a transaction: this one may rest, as one that only holds a lock."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+
+
+def begin() -> None:
+    """From now on, of every connection of this process."""
+    connection_created.connect(bound, dispatch_uid="idle_transactions")
 
 
 def _is_lent(connection: BaseDatabaseWrapper) -> bool:

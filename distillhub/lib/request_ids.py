@@ -1,8 +1,8 @@
 """One name for what a request began, from the browser to the line that a worker logs.
 
-    X-Request-ID: 9f2c…    of the proxy in front if it gave one, else made here; in every answer
-    [request=9f2c…]        in every line that the web process logs meanwhile
-    message header         of every job that it sends, and so in every line of that job
+X-Request-ID: 9f2c…    of the proxy in front if it gave one, else made here; in every answer
+[request=9f2c…]        in every line that the web process logs meanwhile
+message header         of every job that it sends, and so in every line of that job
 """
 
 import re

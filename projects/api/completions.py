@@ -181,7 +181,11 @@ class OpenAIList(ProjectMixin, APIView):
         found = wanted(self.project(), request, besides={"after", "limit", "order"})
         order = asked.get("order", "asc")
         limit = asked.get("limit", "20")
-        if order not in ("asc", "desc") or not limit.isdecimal() or not 0 < int(limit) <= MOST_LISTED:
+        if (
+            order not in ("asc", "desc")
+            or not limit.isdecimal()
+            or not 0 < int(limit) <= MOST_LISTED
+        ):
             raise Invalid(f"order is asc or desc, and limit is up to {MOST_LISTED}.")
         if after := asked.get("after"):
             last = completions.find(project=self.project(), key=after)

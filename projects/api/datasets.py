@@ -195,9 +195,7 @@ class VersionTryAgain(OfVersion):
         elif hub_datasets.was_not_fetched(version):
             made = hub_datasets.again(version=version, by=person(request))
         else:
-            raise Conflict(
-                "Only an operation, or what came of a hub, is tried again."
-            )
+            raise Conflict("Only an operation, or what came of a hub, is tried again.")
         return Response(VersionSerializer(made).data, status=201)
 
 

@@ -92,7 +92,7 @@ class TokenAskedSerializer(serializers.Serializer[Any]):
     scope = serializers.ChoiceField(
         choices=ApiToken.Scope.choices,
         default=ApiToken.Scope.WRITE,
-        help_text="`track` and `infer` are narrow: runs trained elsewhere; questions and live rows.",
+        help_text="`track`: only runs trained elsewhere; `infer`: only questions and live rows.",
     )
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, help_text="Null, or left out: never."

@@ -1,5 +1,7 @@
 """The audit log is only added to: the database itself refuses all else. Tokens that may do less."""
 
+from typing import Any
+
 from django.db import migrations, models
 
 SENTENCE = "the audit log is only added to"
@@ -27,12 +29,12 @@ POSTGRESQL_BACK = [
 ]
 
 
-def guard(apps, schema_editor):
+def guard(apps: Any, schema_editor: Any) -> None:
     for statement in SQLITE if schema_editor.connection.vendor == "sqlite" else POSTGRESQL:
         schema_editor.execute(statement)
 
 
-def unguard(apps, schema_editor):
+def unguard(apps: Any, schema_editor: Any) -> None:
     is_sqlite = schema_editor.connection.vendor == "sqlite"
     for statement in SQLITE_BACK if is_sqlite else POSTGRESQL_BACK:
         schema_editor.execute(statement)

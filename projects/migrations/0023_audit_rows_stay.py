@@ -1,6 +1,8 @@
 """SQLite's INSERT OR REPLACE deletes a row without asking what guards deletions; PostgreSQL has no
 such statement. A row of the audit log keeps its place against that, too."""
 
+from typing import Any
+
 from django.db import migrations
 
 GUARD = (
@@ -12,12 +14,12 @@ GUARD = (
 BACK = "DROP TRIGGER IF EXISTS audit_entry_place"
 
 
-def guard(apps, schema_editor):
+def guard(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "sqlite":
         schema_editor.execute(GUARD)
 
 
-def unguard(apps, schema_editor):
+def unguard(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "sqlite":
         schema_editor.execute(BACK)
 

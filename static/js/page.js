@@ -55,4 +55,8 @@
   });
   for (const toast of document.querySelectorAll("[data-toast]"))
     if (!/error|warning/.test(toast.dataset.toast)) setTimeout(() => toast.remove(), MOMENT);
+
+  // On a phone tabs are wider than the page: the current one is in sight.
+  for (const tab of document.querySelectorAll(".tabs [aria-current]"))
+    tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;
 })();

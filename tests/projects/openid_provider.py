@@ -60,9 +60,13 @@ class Provider(ThreadingHTTPServer):
 
     def exchange(self, form: dict[str, str]) -> dict[str, Any] | None:
         asked = self.codes.pop(form.get("code", ""), None)
-        challenge = base64.urlsafe_b64encode(
-            hashlib.sha256(form.get("code_verifier", "").encode()).digest()
-        ).decode().rstrip("=")
+        challenge = (
+            base64.urlsafe_b64encode(
+                hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+            )
+            .decode()
+            .rstrip("=")
+        )
         if asked is None:
             self.refusals.append("unknown code")
         elif challenge != asked["code_challenge"]:

@@ -167,7 +167,9 @@ def world(project: Project, alice: User, erin: User, vera: User, charlie: User) 
     talked_of = subjects.find(project=project, kind="run", reference="1")
     word = comments.add(project=project, subject=talked_of, text="Look.", by=alice)
     kept = favourites.add(user=alice, project=project, subject=talked_of)
-    heard = Notification.objects.create(user=alice, event=project.events.last(), topic="comment")
+    heard = Notification.objects.create(
+        user=alice, event=project.events.latest("pk"), topic="comment"
+    )
     sessions, secrets = {}, {}
     logged = make.logged_model(project, run=run, tags={"kind": "small"})
     ExperimentRun.objects.create(run=run, experiment=logged.experiment, key="0" * 32)

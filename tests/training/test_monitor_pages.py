@@ -14,6 +14,7 @@ from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training import monitor_rows as rows
+from training.charts import drift
 from training.models import InferenceBatch, Monitor, MonitorWindow
 from training.services import monitor_words
 from training.services.signals import Signal, group, words
@@ -351,3 +352,17 @@ def test_others_monitors_are_not_there(charlie: User, moved: Monitor) -> None:
     stranger = signed_in(charlie)
     for tab in ("", "live/", "signals/", "windows/4/", "rows/", "rows/file/?id=a1", "teacher/"):
         assert stranger.get(here(moved, tab)).status_code == 404, tab
+
+
+def test_a_mark_takes_no_room_for_its_words() -> None:
+    hour = 3_600_000
+    told = [drift.Told(drift.At(n, n * hour), 0.1, 0.2, 0.0) for n in range(11)]
+    drawn = drift.signal(told, name="PSI", unit="PSI")
+    early, late = drift.with_versions(drawn, [(2 * hour, "tiny@1"), (9 * hour, "tiny@2")])[
+        "layout"
+    ]["annotations"][-2:]
+    assert (early["xanchor"], late["xanchor"]) == ("left", "right")
+    start, end = drift.with_versions(drawn, [(9 * hour, "tiny@2")])["layout"]["xaxis"]["range"]
+    assert -hour < start < 0
+    assert 10 * hour < end < 11 * hour
+    assert "range" not in drift.with_versions(drawn, [])["layout"]["xaxis"]

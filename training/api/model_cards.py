@@ -99,7 +99,9 @@ class VersionCardDownload(ModelMixin, APIView):
     @extend_schema(
         operation_id="model_card_download",
         summary="A version's card as README.md",
-        responses={(200, "text/markdown"): OpenApiResponse(OpenApiTypes.STR, description="README.md")},
+        responses={
+            (200, "text/markdown"): OpenApiResponse(OpenApiTypes.STR, description="README.md")
+        },
     )
     def get(
         self, request: Request, project_slug: str, model_name: str, number: int

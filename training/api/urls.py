@@ -186,7 +186,9 @@ urlpatterns: list[URLPattern] = [
         name="api_retraining_rollback",
     ),
     path(
-        f"{MONITOR}/rows/review/", live_reviews.LiveReviews.as_view(), name="api_monitor_rows_review"
+        f"{MONITOR}/rows/review/",
+        live_reviews.LiveReviews.as_view(),
+        name="api_monitor_rows_review",
     ),
     path(f"{MONITOR}/pause/", monitors.MonitorPause.as_view(), name="api_monitor_pause"),
     path(f"{MONITOR}/resume/", monitors.MonitorResume.as_view(), name="api_monitor_resume"),

@@ -136,7 +136,8 @@ def changed(signal: Signal) -> str:
     if value is None:
         return f"{name} moved."
     beside = "" if limit is None else f", where chance reaches {limit:.3g}"
-    return f"{name} moved: {signal.detector} {value:.3g}{beside}."
+    measured = "" if signal.detector.lower() == signal.words.lower() else f"{signal.detector} "
+    return f"{name} moved: {measured}{value:.3g}{beside}."
 
 
 def advice(

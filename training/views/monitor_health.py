@@ -76,8 +76,9 @@ def _mark(monitor: Monitor) -> str:
     window = monitor.windows.order_by("-number").values_list("number", "rows", "judged_at").first()
     incident = monitor.incidents.order_by("-pk").values_list("pk", "closed_at", "severity").first()
     look = None if monitor.is_fitted else _fitting(monitor)
-    state = (monitor.rows, monitor.is_paused, monitor.fitted_at, look and (look.pk, look.status))
-    state += (monitor_teacher.is_spent(monitor),)
+    fitting = look and (look.pk, look.status)
+    is_spent = monitor_teacher.is_spent(monitor)
+    state = (monitor.rows, monitor.is_paused, monitor.fitted_at, fitting, is_spent)
     return str((window, incident, *state))
 
 
