@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from distillhub.lib import leases, outgoing, outgoing_http, secrets
+from distillhub.lib import leases, outgoing, secrets
 from distillhub.lib.later import Later
 from distillhub.lib.leases import GivenBack
 from training.trackers import limits, mlflow_words
 from training.trackers.found import FoundRun, Unreadable, Writer
 
 httpx2 = Later("httpx2")
+outgoing_http = Later("distillhub.lib.outgoing_http")
 
 API = "/api/2.0/mlflow"
 SECONDS = 60.0  # for one answer
