@@ -22,12 +22,15 @@ from projects.models import Project, User
 from tests import make
 from tests.site import servers
 
-#: Modules that start trainings: what a database does in them is tried by all others, too.
+#: Modules that train, serve or start whole clients: what a database does in them is tried by all
+#: others, too.
 TRAINING = frozenset(
     {
         *("test_derived", "test_execute", "test_execute_schemes", "test_execute_shapes"),
         *("test_exports_made", "test_gates", "test_generation_runs", "test_recipes"),
-        *("test_whole_ways",),
+        *("test_whole_ways", "test_monitor_tasks", "test_monitor_tags", "test_monitor_written"),
+        *("test_serving", "test_generate_local", "test_annotate", "test_recorded_teachers"),
+        *("test_stalls", "test_maps", "test_mlflow_client", "test_generated_client"),
     }
 )
 

@@ -13,17 +13,16 @@ import pytest
 from django.utils import timezone
 
 from distillhub.lib import storage
-from distillhub.lib.errors import Conflict
 from projects import jobs
 from projects.models import DatasetVersion, ModelVersion, Project, ReviewQueue, User
-from projects.services import datasets, registry, reviews
-from tests.conftest import signed_in
+from projects.services import datasets, registry
+from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.training import in_process
 from tests.training.conftest import FILLER, launch, sentences
 from training.models import InferencePart, Monitor, Promotion, Retraining, Run, Worker
 from training.operations import live
-from training.retraining import advancing, beginning, deciding, steps
+from training.retraining import advancing, steps
 from training.services import lineage
 
 Status = Retraining.Status
@@ -193,11 +192,16 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """What people do in it, a program does through REST."""
     monitor.teacher = wise
-    monitor.retraining = {"review_rows": 10}
     monitor.save()
-    found = beginning.begin(monitor=monitor, by=erin)
-    assert (found.number, found.status) == (1, Status.COLLECTING)
+    api, home = api_of(erin), f"/api/v1/projects/{project.slug}"
+    kept = api.put(f"{home}/monitors/watch/retraining/", {"review_rows": 10}, format="json")
+    assert kept.status_code == 200, kept.json()
+    begun = api.post(f"{home}/retrainings/", {"monitor": "watch"}, format="json")
+    assert (begun.status_code, begun.json()["number"]) == (201, 1), begun.json()
+    found = Retraining.objects.get()
+    assert found.status == Status.COLLECTING
 
     found = advanced(found, monkeypatch)
     make_versions()
@@ -216,15 +220,14 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert found.review is not None
     assert found.review.items.count() == 10
     assert advancing.advance(found).status == Status.REVIEWING  # until people have looked
-    taken = reviews.take(queue=found.review, by=erin, many=10)
-    for item in taken:
-        verdict = "accept" if item != taken[0] else "correct"
-        other = next(one for one in champion.labels if one != item.label)
-        label = other if verdict == "correct" else None
-        reviews.decide(
-            queue=found.review, row_id=item.row_id, by=erin, verdict=verdict, label=label
-        )
-    reviews.close(queue=found.review, by=erin)
+    review = f"{home}/reviews/{found.review.pk}"
+    first, *others = api.post(f"{review}/take/", {"many": 10}, format="json").json()["results"]
+    other = next(one for one in champion.labels if one != first["label"])
+    said = [{"row_id": first["row_id"], "verdict": "correct", "label": other}]
+    said += [{"row_id": one["row_id"], "verdict": "accept"} for one in others]
+    for one in said:
+        assert api.post(f"{review}/verdicts/", one, format="json").status_code == 200
+    assert api.post(f"{review}/close/", {}, format="json").status_code == 200
     make_versions()
     found = advanced(found, monkeypatch)
     assert found.status == Status.TRAINING, found.error
@@ -243,18 +246,21 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     in_process.carry_out(project, worker)
     found = advanced(found, monkeypatch)  # the champion is asked about the live test rows
     assert found.status == Status.DECIDING, found.error
-    judgement = found.judgement
+    at = f"{home}/retrainings/1"
+    judgement = api.get(f"{at}/").json()["judgement"]
     assert judgement["passed"], judgement
     assert judgement["new"]["difference"] > 0.2
     assert judgement["new"]["interval"][0] > 0
     assert judgement["new"]["teacher_labels"] > 0 < judgement["new"]["true_labels"]
     assert judgement["old"]["rows"] == 30
 
-    deciding.decide(retraining=found, promote=True, by=erin)
+    assert api.post(f"{at}/decide/", {"promote": True}, format="json").status_code == 200
+    found.refresh_from_db()
     assert found.status == Status.PROMOTED
     assert registry.resolve(project=project, reference="tiny@production") == found.challenger
-    with pytest.raises(Conflict, match="waits for no decision"):
-        deciding.decide(retraining=found, promote=False, by=erin)
+    again = api.post(f"{at}/decide/", {"promote": False}, format="json")
+    assert again.status_code == 409
+    assert "waits for no decision" in again.json()["detail"]
     assert found.challenger is not None
     assert found.collected is not None
     assert found.dataset_version is not None
@@ -266,7 +272,6 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert {(run, "tiny@3"), ("tiny@3", "tiny@production")} <= ways
     assert signed_in(erin).get("/p/intents/models/tiny/3/lineage/").status_code == 200
 
-    deciding.roll_back(retraining=found, by=erin)
+    assert api.post(f"{at}/rollback/").status_code == 200
     assert registry.resolve(project=project, reference="tiny@production") == champion
-    with pytest.raises(Conflict):
-        deciding.roll_back(retraining=found, by=erin)
+    assert api.post(f"{at}/rollback/").status_code == 409
