@@ -1,7 +1,7 @@
 """What people type about themselves and their projects, checked for shape only."""
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.conf import settings
@@ -9,7 +9,7 @@ from django.contrib.auth import authenticate
 from django.http import HttpRequest
 from django.utils import timezone
 
-from projects.models import ApiToken, Role, User
+from projects.models import ApiToken, Project, Role, User
 from projects.services import accounts, guesses
 
 
@@ -152,6 +152,22 @@ class TokenForm(forms.Form):
         ],
     )
     life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90")
+    project = forms.ModelChoiceField(
+        queryset=Project.objects.none(),
+        required=False,
+        label="Where",
+        empty_label="In all of your projects",
+        help_text="In one alone, who finds it finds less.",
+    )
+
+    def __init__(self, *args: Any, of: User | None = None, **kwargs: Any) -> None:
+        """With `of` for a token of that person, who may bind it to one of their projects."""
+        super().__init__(*args, **kwargs)
+        if of is None:
+            del self.fields["project"]
+        else:
+            mine = Project.objects.visible_to(of).active()
+            cast("forms.ModelChoiceField[Project]", self.fields["project"]).queryset = mine
 
     def as_arguments(self) -> dict[str, Any]:
         """For `accounts.create_token`."""
@@ -162,6 +178,7 @@ class TokenForm(forms.Form):
             "name": self.cleaned_data["name"],
             "scope": self.cleaned_data["scope"],
             "expires_at": expires_at,
+            **({"project": self.cleaned_data["project"]} if "project" in self.fields else {}),
         }
 
 

@@ -187,7 +187,7 @@ def sessions_end_others(request: HttpRequest) -> HttpResponse:
 @get_or_post
 def tokens(request: HttpRequest) -> HttpResponse:
     user = person(request)
-    form = TokenForm(request.POST or None)
+    form = TokenForm(request.POST or None, of=user)
     raw = ""
     if form.is_valid():
         try:
@@ -195,7 +195,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
         except DomainError as error:
             form_errors.show(error, form)
         else:
-            form = TokenForm()
+            form = TokenForm(of=user)
     # The new token is in this answer only: kept for a redirect it would be stored somewhere.
     return my_page(request, form, raw)
 

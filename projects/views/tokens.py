@@ -66,7 +66,9 @@ def token_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     if token is None:
         raise Missing("There is no such token.")
     raw = _rotated(request, token)
-    return my_page(request, TokenForm(), raw) if raw else redirect("projects:tokens")
+    if not raw:
+        return redirect("projects:tokens")
+    return my_page(request, TokenForm(of=person(request)), raw)
 
 
 def my_page(request: HttpRequest, form: TokenForm, raw: str) -> HttpResponse:

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from distillhub.lib.errors import Invalid
 from projects.models import ApiToken, Project, User
 from projects.services import accounts
+from tests import make
 from tests.conftest import api_of, signed_in
 
 
@@ -156,3 +157,17 @@ def test_using_a_token_notes_when(alice: User) -> None:
     bearer(raw).get("/api/v1/me/")
     row.refresh_from_db()
     assert row.last_used_at is not None
+
+
+def test_a_token_of_the_page_opens_one_project_alone_and_no_foreign_one(
+    project: Project, erin: User, charlie: User
+) -> None:
+    make.project("other", owner=erin)
+    foreign = make.project("foreign", owner=charlie)
+    form = {"name": "narrow", "scope": "write", "life": "30"}
+    page = signed_in(erin).post("/account/tokens/", form | {"project": project.pk})
+    assert f"in {project.name} alone" in page.content.decode()
+    assert erin.api_tokens.get().project == project
+    refused = signed_in(erin).post("/account/tokens/", form | {"project": foreign.pk})
+    assert "is not one of the available choices" in refused.content.decode()
+    assert erin.api_tokens.count() == 1
