@@ -91,10 +91,13 @@ def _page(request: HttpRequest, project: Project | None, export_url: str) -> Htt
 
 def _words(detail: dict[str, Any]) -> list[tuple[str, str]]:
     """What was asked, one line for each field."""
-    return [
-        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in detail.items()
-    ]
+    return [(name, _plain(value)) for name, value in detail.items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _asked(request: HttpRequest) -> dict[str, Any]:
