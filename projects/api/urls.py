@@ -135,6 +135,7 @@ urlpatterns: list[URLPattern] = [
         tokens.ProjectTokenRotate.as_view(),
         name="api_project_token_rotate",
     ),
+    path("webhooks/", webhooks.WebhooksOfAll.as_view(), name="api_webhooks_of_all"),
     path("webhooks/events/", webhooks.EventKindList.as_view(), name="api_event_kinds"),
     path("projects/<slug:project_slug>/events/", events.EventList.as_view(), name="api_events"),
     path(

@@ -61,6 +61,13 @@ class WebhookShape(serializers.ModelSerializer[Webhook]):
         ]  # fmt: skip
 
 
+class WebhookOfAllShape(WebhookShape):
+    project = serializers.SlugField(source="project.slug")
+
+    class Meta(WebhookShape.Meta):
+        fields: ClassVar = ["project", *WebhookShape.Meta.fields]
+
+
 class WebhookMadeShape(WebhookShape):
     secret = serializers.CharField(
         allow_null=True, help_text="That messages are signed with, where it is new: told this once."
@@ -165,6 +172,16 @@ class EventKindList(APIView):
                 for kind in event_kinds.KINDS.values()
             ]
         )
+
+
+@extend_schema_view(get=extend_schema(summary="Webhooks of all of your projects"))
+class WebhooksOfAll(generics.ListAPIView[Webhook]):
+    serializer_class = WebhookOfAllShape
+
+    def get_queryset(self) -> QuerySet[Webhook]:
+        if getattr(self, "swagger_fake_view", False):
+            return Webhook.objects.none()
+        return webhooks.of_all(user=person(self.request))
 
 
 @extend_schema_view(get=extend_schema(summary="Webhooks of a project"))

@@ -41,14 +41,19 @@ MOST_AGAIN = 10_000  # deliveries that are sent again by one wish
 
 def listed(*, project: Project) -> QuerySet[Webhook]:
     """By name, with how it goes: deliveries that wait, that were given up, and the last one."""
-    return (
-        Webhook.objects.filter(project=project)
-        .select_related("created_by", "project")
-        .annotate(
-            waiting=Count("deliveries", filter=Q(deliveries__status=Status.WAITING)),
-            failed=Count("deliveries", filter=Q(deliveries__status=Status.FAILED)),
-            last_delivered_at=Max("deliveries__delivered_at"),
-        )
+    return _with_how_it_goes(Webhook.objects.filter(project=project))
+
+
+def of_all(*, user: User) -> QuerySet[Webhook]:
+    """The same, of every project that this person is a member of."""
+    return _with_how_it_goes(Webhook.objects.filter(project__in=Project.objects.visible_to(user)))
+
+
+def _with_how_it_goes(rows: QuerySet[Webhook]) -> QuerySet[Webhook]:
+    return rows.select_related("created_by", "project").annotate(
+        waiting=Count("deliveries", filter=Q(deliveries__status=Status.WAITING)),
+        failed=Count("deliveries", filter=Q(deliveries__status=Status.FAILED)),
+        last_delivered_at=Max("deliveries__delivered_at"),
     )
 
 

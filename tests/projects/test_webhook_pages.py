@@ -252,3 +252,12 @@ def test_activity_is_shown_by_day_and_kind_and_as_text(
     models = site.get(f"{address}?kind=model_version").content.decode()
     assert models.count('class="note"') == 1
     assert "Nothing like that" in site.get(f"{address}?kind=alias").content.decode()
+
+
+def test_webhooks_of_all_projects_are_listed_and_no_foreign_ones(
+    project: Project, vera: User, charlie: User
+) -> None:
+    make.webhook(project, "ci")
+    make.webhook(make.project("foreign", owner=charlie), "theirs")
+    listed = api_of(vera).get("/api/v1/webhooks/").json()["results"]
+    assert [(one["project"], one["name"]) for one in listed] == [(project.slug, "ci")]

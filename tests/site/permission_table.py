@@ -452,6 +452,7 @@ REST: dict[str, dict[str, Needs]] = {
     "api_incident_comments": EDIT,
     "api_incident_owner": {"PUT": EDITOR},
     "api_incident_close": EDIT,
+    "api_webhooks_of_all": {"GET": ACCOUNT},
     "api_event_kinds": {"GET": ACCOUNT},
     "api_events": READ,
     "api_webhooks": {"GET": VIEWER, "POST": OWNER},
