@@ -40,6 +40,14 @@ SILENT = [
     "--use-fake-device-for-media-stream",  # a microphone that beeps, and is allowed
     "--use-fake-ui-for-media-stream",
 ]
+#: A test is faster than any person: without this it clicks and types into a page whose scripts do
+#: not listen yet, and what it did is lost.
+UNSEEN_UNTIL_READY = """
+const unseen = new CSSStyleSheet();
+unseen.replaceSync("html { visibility: hidden }");
+document.adoptedStyleSheets.push(unseen);
+document.addEventListener("DOMContentLoaded", () => { document.adoptedStyleSheets = []; });
+"""
 #: Of pages that were left, and of connections that a test cuts.
 LEFT = ("htmx:sendAbort", "htmx:afterRequest", "Failed to load resource: net::")
 
@@ -128,6 +136,7 @@ def visitor(stack: Stack, page: Page) -> Iterator[Page]:
     page.on("console", note)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.set_default_timeout(30_000)
+    page.add_init_script(UNSEEN_UNTIL_READY)
     page.goto(stack.command("sign-in-link"))
     yield page
     assert not wrong

@@ -16,6 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 from projects.models import Project, User
 from tests import make
 from tests.conftest import signed_in
+from tests.journeys.conftest import UNSEEN_UNTIL_READY
 from tests.training import monitor_rows
 from tests.training.test_retraining_rules import judged
 from tests.training.test_run_pages import evaluated
@@ -46,6 +47,7 @@ def visit(browser: Browser, live_server: LiveServer) -> Iterator[Open]:
         page.on("console", lambda one: said.append(one.text) if one.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        page.add_init_script(UNSEEN_UNTIL_READY)
         page.goto(live_server.url + path)
         return page
 
@@ -247,7 +249,7 @@ def test_the_keyboard_walks_the_table_and_goes_places(visit: Open, alice: User, 
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(rf"/runs/{run.number}/$"))
-    page.wait_for_load_state()  # the address changes before the new page listens
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
     page.keyboard.press("Escape")
