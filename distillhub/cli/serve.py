@@ -36,10 +36,10 @@ def web(options: argparse.Namespace) -> int:
         "timeout_graceful_shutdown": GRACE,
         "timeout_keep_alive": 65,
         "timeout_worker_healthcheck": 60,  # a busy machine starts no process within uvicorn's 5 s
-        "log_config": None,  # its lines look like all others (settings.py)
+        "log_config": None,  # its lines look like all others (settings/telemetry.py)
         "log_level": "warning",
         "server_header": False,
-        "proxy_headers": False,  # BEHIND_PROXY says whether to believe them (settings.py)
+        "proxy_headers": False,  # BEHIND_PROXY says whether to believe them (settings/browser.py)
         "ws": "none",
     }
     if options.processes > 1:

@@ -3,6 +3,7 @@
 import ipaddress
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -25,6 +26,14 @@ def boolean(name: str, default: bool) -> bool:
     if raw in {"0", "false", "no", "off"}:
         return False
     raise BadSetting(f"{name} must be one of true, false, yes, no, on, off, 1, 0; it is {raw!r}.")
+
+
+def one_of(name: str, choices: Sequence[str], default: str) -> str:
+    found = text(name, default)
+    if found not in choices:
+        *but, last = choices
+        raise BadSetting(f"{name} must be {', '.join(but)} or {last}; it is {found!r}.")
+    return found
 
 
 def integer(name: str, default: int) -> int:

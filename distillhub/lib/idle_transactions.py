@@ -33,5 +33,5 @@ def begin() -> None:
 
 
 def _is_lent(connection: BaseDatabaseWrapper) -> bool:
-    """For a transaction, by a pool (settings.py, `pgbouncer=true`)."""
+    """For a transaction, by a pool (settings/database.py, `pgbouncer=true`)."""
     return bool(connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"])

@@ -12,8 +12,8 @@ from django.db.utils import ConnectionHandler
 from django.test import override_settings
 from pytest_django import DjangoDbBlocker
 
-from distillhub import settings as site_settings
 from distillhub.lib import database, idle_transactions
+from distillhub.settings import database as database_settings
 from tests.site import servers
 from tests.site.processes import until
 
@@ -35,7 +35,7 @@ def begun(django_db_blocker: DjangoDbBlocker) -> Iterator[Begun]:
     with django_db_blocker.unblock(), contextlib.ExitStack() as stack:
 
         def connect(address: str) -> BaseDatabaseWrapper:
-            found = ConnectionHandler({"default": site_settings._database(address)})["default"]
+            found = ConnectionHandler({"default": database_settings.connection(address)})["default"]
             stack.callback(found.close)
             return found
 

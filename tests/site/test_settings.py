@@ -13,9 +13,9 @@ import pytest
 import yaml
 from django.db.utils import ConnectionHandler
 
-from distillhub import settings as site_settings
 from distillhub.cli import _parser
 from distillhub.lib import env
+from distillhub.settings import database
 from tests.site import servers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,11 +25,11 @@ COMPOSE_ONLY = {"POSTGRES_PASSWORD", "PORT", "DISTILLHUB_GPU_IMAGE"}
 
 
 def read() -> set[str]:
-    """Names handed to `env.text`, `env.integer`, … in settings.py."""
-    tree = ast.parse((ROOT / "distillhub/settings.py").read_text())
+    """Names handed to `env.text`, `env.integer`, … in the settings."""
     return {
         str(node.args[0].value)
-        for node in ast.walk(tree)
+        for file in (ROOT / "distillhub/settings").glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)
@@ -140,7 +140,7 @@ def test_a_value_that_cannot_be_used_is_named_in_one_sentence(
 
 
 def test_a_database_address_is_taken_apart() -> None:
-    found = site_settings._database("postgres://ada:p%40ss@db:5433/hub")
+    found = database.connection("postgres://ada:p%40ss@db:5433/hub")
     assert (found["USER"], found["PASSWORD"], found["HOST"], found["PORT"], found["NAME"]) == (
         "ada",
         "p@ss",
@@ -161,17 +161,17 @@ def test_readings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_connections_to_postgres_are_given_up_when_the_network_swallows_packets() -> None:
-    found = site_settings._database("postgres://ada@db/hub?keepalives_idle=60&tcp_user_timeout=0")
+    found = database.connection("postgres://ada@db/hub?keepalives_idle=60&tcp_user_timeout=0")
     options = found["OPTIONS"]
     assert isinstance(options, dict)
     assert (options["keepalives_idle"], options["tcp_user_timeout"]) == ("60", "0")
     assert (options["keepalives"], options["keepalives_interval"]) == (1, 5)
-    assert not site_settings.KEEPALIVES.keys() & dict(site_settings._database("")["OPTIONS"]).keys()  # type: ignore[call-overload]
+    assert not database.KEEPALIVES.keys() & dict(database.connection("")["OPTIONS"]).keys()  # type: ignore[call-overload]
 
 
 def test_a_connection_to_postgres_says_so_to_the_kernel() -> None:
     with servers.postgres() as address:
-        there = ConnectionHandler({"default": site_settings._database(address)})["default"]
+        there = ConnectionHandler({"default": database.connection(address)})["default"]
         link = there.get_new_connection(there.get_connection_params())
         with link, socket.socket(fileno=os.dup(link.fileno())) as sock:
             asked = {
