@@ -16,6 +16,14 @@ from projects.services import audit, guesses, second_factor
 PASSWORD_HELP = "At least 10 characters; a few unrelated words work well."  # noqa: S105
 
 
+def _request() -> HttpRequest:
+    """That is answered now; allauth gives it to no form."""
+    from allauth.core import context  # noqa: PLC0415 - which is of each request
+
+    request: HttpRequest = context.request
+    return request
+
+
 def _plain(form: forms.Form, labels: dict[str, str], helps: dict[str, str] | None = None) -> None:
     """Our labels, no placeholders that repeat them."""
     for name, field in form.fields.items():
@@ -64,9 +72,7 @@ class ReauthenticateForm(account_forms.ReauthenticateForm):  # type: ignore[misc
         _plain(self, {"password": "Your password"})
 
     def clean_password(self) -> str:
-        from allauth.core import context  # noqa: PLC0415 - of the request that is answered
-
-        request: HttpRequest = context.request
+        request = _request()
         try:
             password: str = super().clean_password()
         except forms.ValidationError:
@@ -84,7 +90,8 @@ class _Code:
     authenticator: Any
 
     def clean_code(self) -> str:
-        second_factor.begin(self.user)
+        request = _request()
+        second_factor.begin(self.user, request)
         try:
             if not self.user.is_active:  # shut out since the password was right
                 raise forms.ValidationError(second_factor.WRONG, code="incorrect_code")
@@ -92,7 +99,7 @@ class _Code:
         except forms.ValidationError:
             audit.record("sign_in.code_failed", by=self.user, subject=self.user.username)
             raise
-        second_factor.accept(self.user, code, self.authenticator.type)
+        second_factor.accept(self.user, code, self.authenticator.type, request)
         return code
 
 
@@ -122,7 +129,8 @@ class ActivateForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
         self.fields["code"].widget.attrs["inputmode"] = "numeric"
 
     def clean_code(self) -> str:
-        second_factor.begin(self.user)
+        request = _request()
+        second_factor.begin(self.user, request)
         code: str = super().clean_code()
-        second_factor.accept(self.user, code, Authenticator.Type.TOTP)
+        second_factor.accept(self.user, code, Authenticator.Type.TOTP, request)
         return code

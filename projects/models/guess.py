@@ -9,9 +9,9 @@ from django.utils import timezone
 
 class GuessQuerySet(models.QuerySet["Guess"]):
     def over(self) -> "GuessQuerySet":
-        """Counts whose time is over."""
+        """Counts whose time is over: the longest are of a day."""
         window = timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
-        return self.filter(since__lt=timezone.now() - window)
+        return self.filter(since__lt=timezone.now() - max(window, timedelta(days=1)))
 
 
 class Guess(models.Model):

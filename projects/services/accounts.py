@@ -12,7 +12,7 @@ from django.utils import timezone
 from distillhub.lib import tokens
 from distillhub.lib.errors import Invalid, Missing
 from projects.models import ApiToken, Project, SignInLink, User
-from projects.services import addresses
+from projects.services import addresses, guesses
 
 LINK_LIFE = timedelta(minutes=30)
 FIRST_LINK_LIFE = timedelta(days=3)  # of who has no other way in yet
@@ -145,6 +145,7 @@ def change_password(*, user: User, password: str) -> None:
     user.set_password(password)
     user.save(update_fields=["password"])
     SignInLink.objects.filter(user=user, used_at=None).update(used_at=timezone.now())
+    guesses.forget_codes(user)  # not so after a letter: whoever reads the letters could go on
 
 
 def free_address(email: str, user: User | None = None) -> str:

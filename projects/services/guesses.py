@@ -4,7 +4,8 @@ Counting first is what parallel guesses do not dodge, and counting by name what 
 do not. A name counts whether or not somebody has it, so that nothing is told by what is locked. An
 address may try many names (an office is one address), and a browser in which somebody signed in
 before has counts of its own: who guesses a person's password locks neither that person nor the
-office out.
+office out. So it is with codes of a second factor, in browsers that passed this one before; codes
+are so short that a day has a number of tries, too.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import unicodedata
 from datetime import timedelta
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from axes.handlers.base import AxesHandler
 from django.conf import settings
 from django.core import signing
@@ -30,6 +32,9 @@ from projects.services import audit
 KNOWN = "distillhub_known"  # the cookie of a browser in which somebody signed in
 KNOWN_SECONDS = 365 * 86_400
 NAME, ADDRESS, BROWSER, CODE, TOKEN = "name", "address", "browser", "code", "token"
+CODE_OF_DAY = "code of day"
+DAY = timedelta(days=1)
+TIMES_A_DAY = 5  # that codes may be tried so often as within the minutes
 PASSWORD = "password"  # noqa: S105 - asked for again, of who is signed in
 
 
@@ -43,12 +48,14 @@ class TooMany(DomainError):
         self.is_first = is_first  # after it, nothing new is to be told
         minutes = math.ceil(seconds / 60)
         wait = "a minute" if minutes == 1 else f"{minutes} minutes"
+        if minutes > 120:
+            wait = f"{math.ceil(minutes / 60)} hours"
         super().__init__(f"There were too many tries. Wait {wait}, then try again.")
 
 
-def take(kind: str, what: object, *, most: int) -> None:
+def take(kind: str, what: object, *, most: int, within: timedelta | None = None) -> None:
     """Count one try. Raises TooMany when there were more than `most` within the time."""
-    now, window = timezone.now(), timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
+    now, window = timezone.now(), within or timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
     row = Guess.objects.filter(key=_key(kind, what))
     full = row.filter(since__gt=now - window, count__gt=most).first()
     if full is not None:  # refused without a write, so that a flood costs little
@@ -117,7 +124,7 @@ def right(request: HttpRequest, username: str) -> None:
 
 def know(response: HttpResponse, user: User) -> None:
     """Let this browser have counts of its own from now on."""
-    known = signing.dumps([user.pk, get_random_string(16)], salt=KNOWN)
+    known = signing.dumps([user.pk, get_random_string(16), _factor(user)], salt=KNOWN)
     response.set_cookie(
         KNOWN,
         known,
@@ -126,6 +133,44 @@ def know(response: HttpResponse, user: User) -> None:
         httponly=True,
         samesite="Lax",
     )
+
+
+# Codes ----------------------------------------------------------------------------------------
+
+
+def begin_code(request: HttpRequest, user: User) -> None:
+    """Before a code is looked at. Raises TooMany."""
+    what = _where(request, user)
+    take(CODE, what, most=settings.DISTILLHUB_GUESSES)
+    take(CODE_OF_DAY, what, most=settings.DISTILLHUB_GUESSES * TIMES_A_DAY, within=DAY)
+
+
+def right_code(request: HttpRequest, user: User) -> None:
+    """The code was right. What was guessed on this day elsewhere stays counted."""
+    what = _where(request, user)
+    forget(CODE, what)
+    give_back(CODE_OF_DAY, what)
+
+
+def forget_codes(user: User) -> None:
+    """Who tried them knew a password, and knows it no more."""
+    forget(CODE, user.pk)
+    forget(CODE_OF_DAY, user.pk)
+
+
+def _where(request: HttpRequest, user: User) -> object:
+    """What tries are counted by: the person, or a browser that has passed this second factor. One
+    that only knew the password before there was a factor is none: it may be whose guesses they
+    are."""
+    pk, name, factor = _known(request)
+    passed = pk == user.pk and factor != 0 and factor == _factor(user)
+    return f"{pk} {name}" if passed else user.pk
+
+
+def _factor(user: User) -> int:
+    """The number of the app that is set up now; 0 for none."""
+    apps = Authenticator.objects.filter(user=user, type=Authenticator.Type.TOTP)
+    return int(apps.values_list("pk", flat=True).first() or 0)
 
 
 class Handler(AxesHandler):  # type: ignore[misc]
@@ -174,11 +219,18 @@ def refused(request: HttpRequest | None) -> TooMany | None:
 
 def _browser(request: HttpRequest, username: str) -> str:
     """Its name, if this person signed in with it before."""
+    pk, name, _ = _known(request)
+    return name if pk and User.objects.filter(pk=pk, username=username).exists() else ""
+
+
+def _known(request: HttpRequest) -> tuple[int, str, int]:
+    """Of a browser: who signed in last, its name, and the second factor that they passed."""
     try:
-        pk, name = signing.loads(request.COOKIES.get(KNOWN, ""), salt=KNOWN, max_age=KNOWN_SECONDS)
+        told = signing.loads(request.COOKIES.get(KNOWN, ""), salt=KNOWN, max_age=KNOWN_SECONDS)
+        pk, name, factor = told if len(told) == 3 else (*told, 0)
     except (signing.BadSignature, ValueError):
-        return ""
-    return str(name) if User.objects.filter(pk=pk, username=username).exists() else ""
+        return 0, "", 0
+    return int(pk), str(name), int(factor)
 
 
 def _named(credentials: dict[str, Any] | None) -> str:

@@ -1,18 +1,22 @@
 """Codes of an authenticator app, and the recovery codes beside them (django-allauth's)."""
 
+import logging
 from typing import Any
 
 from allauth.core.internal.cryptokit import normalize_user_code
-from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.models import Authenticator
-from django.conf import settings
 from django.db import transaction
 from django.forms import ValidationError
+from django.http import HttpRequest
 
 from distillhub.lib import secrets
 from projects.models import User
-from projects.services import guesses
+from projects.services import audit, guesses
 
+log = logging.getLogger(__name__)
+
+ELSEWHERE = "A browser in which you used a code before has tries of its own."
 WRONG = "This code is not right, or was used before."
 SEALED = {Authenticator.Type.TOTP: "secret", Authenticator.Type.RECOVERY_CODES: "seed"}
 
@@ -37,25 +41,33 @@ def is_on(user: User) -> bool:
     return bool(found.exists())
 
 
-def begin(user: User) -> None:
-    """Count a try before it is judged. Raises ValidationError when there were too many."""
+def begin(user: User, request: HttpRequest) -> None:
+    """Count a try before it is judged. Raises ValidationError when there were too many; of the
+    first of these the person hears: whoever is asked for a code has given their password."""
     try:
-        guesses.take(guesses.CODE, user.pk, most=settings.DISTILLHUB_GUESSES)
+        guesses.begin_code(request, user)
     except guesses.TooMany as refused:
-        raise ValidationError(refused.detail, code=refused.code) from None
+        if refused.is_first:
+            audit.record("sign_in.codes_locked", by=user, subject=user.username)
+            get_adapter().send_notification_mail("mfa/email/codes_guessed", user)
+        sentence = (
+            f"{refused.detail} A browser in which you used a code before has tries of its own."
+        )
+        raise ValidationError(sentence, code=refused.code) from None
 
 
-def accept(user: User, code: str, kind: str) -> None:
+def accept(user: User, code: str, kind: str, request: HttpRequest) -> None:
     """A code was right: it is good once, over all processes and however it is written. Raises
     ValidationError."""
     plain = normalize_user_code(code)
     if kind == Authenticator.Type.TOTP and not guesses.once(guesses.CODE, f"{user.pk} {plain}"):
         raise ValidationError(WRONG, code="incorrect_code")
-    guesses.forget(guesses.CODE, user.pk)
+    guesses.right_code(request, user)
 
 
 def reset(*, user: User) -> bool:
     """Forget it: the person signs in without, and may set up another. Whether there was one."""
+    guesses.forget_codes(user)
     return bool(Authenticator.objects.filter(user=user).delete()[0])
 
 

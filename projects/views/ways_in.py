@@ -13,13 +13,15 @@ from allauth.mfa.totp import views as totp
 from allauth.socialaccount import views as social
 from allauth.socialaccount.providers.openid_connect import views as openid
 from django.contrib.auth.decorators import login_not_required, login_required
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
-from projects.services import sign_in
+from projects.permissions import person
+from projects.services import guesses, sign_in
+from projects.services import second_factor as factors
 
 View = Callable[..., HttpResponseBase]
 
@@ -58,7 +60,19 @@ confirm_code = login_required(_asks(mfa.reauthenticate))
 
 code = login_not_required(_asks(mfa.authenticate))
 second_factor = _reads(mfa.index)
-activate = _asks(totp.activate_totp)
+
+
+@_asks
+def activate(request: HttpRequest) -> HttpResponseBase:
+    """The browser that set it up has passed it; one in which it was on already shows nothing."""
+    user = person(request)
+    was_on = factors.is_on(user)
+    response: HttpResponse = totp.activate_totp(request)
+    if not was_on and factors.is_on(user):
+        guesses.know(response, user)
+    return response
+
+
 deactivate = _asks(totp.deactivate_totp)
 recovery_codes = _reads(recovery.view_recovery_codes)
 new_recovery_codes = _asks(recovery.generate_recovery_codes)

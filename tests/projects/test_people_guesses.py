@@ -7,12 +7,12 @@ import pytest
 from django.conf import LazySettings
 from django.core.exceptions import ValidationError
 from django.db import connections
+from django.db.models import F
 from django.test import Client, RequestFactory
-from django.utils import timezone
 
 from distillhub.lib import visitors
 from projects.models import AuditEntry, Guess, User
-from projects.services import guesses, second_factor
+from projects.services import accounts, guesses, second_factor
 
 PASSWORD = "correct horse battery"
 
@@ -29,8 +29,8 @@ def try_in(username: str, password: str, address: str = "192.0.2.1", client: Cli
     return client.post("/sign-in/", body, REMOTE_ADDR=address)
 
 
-def wait() -> None:
-    Guess.objects.update(since=timezone.now() - timedelta(hours=1))
+def wait(*, minutes: int = 60) -> None:
+    Guess.objects.update(since=F("since") - timedelta(minutes=minutes))
 
 
 def test_a_name_is_locked_whatever_address_guesses_and_whether_anybody_has_it(
@@ -146,8 +146,6 @@ def test_the_administration_asks_for_no_password_of_its_own(alice: User) -> None
 
 
 def test_guessed_tokens_end_in_429_while_good_ones_are_answered(alice: User) -> None:
-    from projects.services import accounts
-
     _, good = accounts.create_token(user=alice, name="mine")
     client = Client(REMOTE_ADDR="192.0.2.1")
 
@@ -162,14 +160,31 @@ def test_guessed_tokens_end_in_429_while_good_ones_are_answered(alice: User) -> 
 
 
 def test_codes_are_counted_and_good_once(alice: User) -> None:
+    request = RequestFactory().get("/")
     for _ in range(3):
-        second_factor.begin(alice)
+        second_factor.begin(alice, request)
     with pytest.raises(ValidationError):
-        second_factor.begin(alice)
-    second_factor.accept(alice, "123456", "totp")
-    second_factor.begin(alice)  # a right one forgets the wrong ones
+        second_factor.begin(alice, request)
+    second_factor.accept(alice, "123456", "totp", request)
+    second_factor.begin(alice, request)  # a right one forgets the wrong ones
     with pytest.raises(ValidationError):
-        second_factor.accept(alice, "123456", "totp")
+        second_factor.accept(alice, "123456", "totp", request)
+
+
+def test_a_day_has_a_number_of_codes_too_which_a_new_password_ends(alice: User) -> None:
+    """Three codes of a million are right at a moment: 960 tries a day meet one within a year."""
+    request = RequestFactory().get("/")
+    for _ in range(5):
+        for _ in range(3):
+            second_factor.begin(alice, request)
+        wait(minutes=16)
+    with pytest.raises(ValidationError, match="Wait 23 hours"):
+        second_factor.begin(alice, request)
+    Guess.objects.all().over().delete()
+    with pytest.raises(ValidationError):
+        second_factor.begin(alice, request)
+    accounts.change_password(user=alice, password="another horse, another battery")
+    second_factor.begin(alice, request)
 
 
 def test_the_audit_log_tells_of_failures_and_never_of_a_password_in_the_wrong_field(

@@ -7,6 +7,8 @@ import time
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.conf import LazySettings
+from django.core import mail
 from django.test import Client
 
 from distillhub.lib import secrets
@@ -26,9 +28,17 @@ def who(client: Client) -> str:
 
 
 @pytest.fixture
-def secret(alice: User) -> str:
+def browser_of_owner() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def secret(alice: User, browser_of_owner: Client) -> str:
     """Of Alice, who has turned it on in her browser."""
-    client = Client()
+    return secret_of(browser_of_owner)
+
+
+def secret_of(client: Client) -> str:
     client.post("/sign-in/", {"username": "alice", "password": PASSWORD})
     asked = client.get("/account/second-factor/on/")
     assert asked.headers["Location"].startswith("/account/confirm/?next=")  # is it you?
@@ -41,6 +51,12 @@ def secret(alice: User) -> str:
     done = client.post("/account/second-factor/on/", {"code": code_of(found[1], -1)})
     assert done.headers["Location"] == "/account/second-factor/recovery-codes/"
     return found[1]
+
+
+def recovery_codes(user: User) -> list[str]:
+    kept = Authenticator.objects.get(user=user, type="recovery_codes")
+    codes: list[str] = kept.wrap().get_unused_codes()
+    return codes
 
 
 def password(client: Client) -> str:
@@ -86,7 +102,7 @@ def test_a_sign_in_link_asks_for_the_code_too(secret: str, alice: User) -> None:
 
 
 def test_recovery_codes_stand_in_once_each(secret: str, alice: User) -> None:
-    codes = Authenticator.objects.get(user=alice, type="recovery_codes").wrap().get_unused_codes()
+    codes = recovery_codes(alice)
     client = Client()
     password(client)
     assert client.post("/sign-in/code/", {"code": codes[0]}).headers["Location"] == "/"
@@ -98,14 +114,65 @@ def test_recovery_codes_stand_in_once_each(secret: str, alice: User) -> None:
     assert other.post("/sign-in/code/", {"code": codes[1]}).headers["Location"] == "/"
 
 
-def test_guessed_codes_end(secret: str) -> None:
-    client = Client()
-    password(client)
+def known(browser: Client) -> Client:
+    """Signed out again, as who comes back another day."""
+    browser.post("/sign-out/")
+    assert password(browser) == "/sign-in/code/"
+    return browser
+
+
+def guess_codes(client: Client) -> str:
     for _ in range(10):
         client.post("/sign-in/code/", {"code": "000000"})
+    return client.post("/sign-in/code/", {"code": "000000"}).content.decode()
+
+
+def test_guessed_codes_end_and_their_owner_hears_of_it(
+    secret: str, alice: User, settings: LazySettings
+) -> None:
+    settings.ACCOUNT_EMAIL_NOTIFICATIONS, settings.EMAIL_URL = True, "smtp://mail.example"
+    client = Client()
+    password(client)
+    assert "too many tries" in guess_codes(client)
     page = client.post("/sign-in/code/", {"code": code_of(secret)}).content.decode()
     assert "too many tries" in page
     assert who(client) == ""
+    [letter] = mail.outbox
+    assert letter.to == [alice.email]
+    assert letter.subject == "Somebody tries codes of your account"
+    assert "choose another password at once" in letter.body
+    assert AuditEntry.objects.filter(action="sign_in.codes_locked", subject="alice").count() == 1
+
+
+def test_who_knows_a_password_does_not_lock_the_code_of_its_owners_browsers(
+    secret: str, alice: User, browser_of_owner: Client
+) -> None:
+    other = Client()
+    password(other)
+    other.post("/sign-in/code/", {"code": code_of(secret)})  # has used a code, too
+    stranger = Client()
+    password(stranger)
+    guess_codes(stranger)
+    for hers, steps in ((browser_of_owner, 1), (other, -1)):
+        code = recovery_codes(alice)[steps]
+        assert known(hers).post("/sign-in/code/", {"code": code}).headers["Location"] == "/"
+    page = stranger.post("/sign-in/code/", {"code": code_of(secret, 1)}).content.decode()
+    assert "too many tries" in page  # what she gave right elsewhere opens nothing here
+    assert "too many tries" in guess_codes(known(other))  # and is no way to guess for ever
+
+
+def test_a_browser_that_knew_the_password_before_there_was_a_factor_has_no_tries_of_its_own(
+    alice: User,
+) -> None:
+    early = [Client() for _ in range(2)]
+    for one in early:
+        password(one)
+    secret_of(Client())
+    for one in early:
+        known(one)
+    assert "too many tries" in guess_codes(early[0])
+    page = early[1].post("/sign-in/code/", {"code": "000000"}).content.decode()
+    assert "too many tries" in page
 
 
 def test_what_codes_are_made_of_is_sealed_and_sealed_again(secret: str, alice: User) -> None:
