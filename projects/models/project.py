@@ -56,6 +56,10 @@ class Project(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def allows(self, needed: Role) -> bool:
+        """Whether the role of the person asking does."""
+        return self.my_role is not None and self.my_role.allows(needed)
+
 
 class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")

@@ -55,7 +55,7 @@ def webhook_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "some_events": bool(draft["events"]),
         "draft": draft,
         "faults": _faults(fault),
-        "may_manage": _may(project),
+        "may_manage": project.allows(Role.OWNER),
     }
     status = fault.status if fault is not None else 200
     return render(request, "projects/webhook_list.html", context, status=status)
@@ -104,7 +104,7 @@ def webhook_detail(request: HttpRequest, project_slug: str, webhook_id: int) -> 
         "graces": GRACES,
         "faults": _faults(fault),
         "secret": request.session.pop(_kept(webhook.pk), ""),
-        "may_manage": _may(project),
+        "may_manage": project.allows(Role.OWNER),
     }
     status = fault.status if fault is not None else 200
     return render(request, "projects/webhook_detail.html", context, status=status)
@@ -232,7 +232,3 @@ def _keep_secret(request: HttpRequest, webhook: Webhook, secret: str) -> None:
 
 def _kept(webhook_id: int) -> str:
     return f"webhook-secret-{webhook_id}"
-
-
-def _may(project: Project) -> bool:
-    return project.my_role is not None and project.my_role.allows(Role.OWNER)

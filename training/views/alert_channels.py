@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
-from projects.models import Project, Role, event_kinds
+from projects.models import Role, event_kinds
 from training.engine.alerting import SEVERITIES
 from training.models import AlertChannel
 from training.services import alert_channels
@@ -57,7 +57,7 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "draft": draft,
         "groups": _groups(request.POST.getlist("hears")),
         "faults": _faults(fault),
-        "may_manage": _may(project, Role.OWNER),
+        "may_manage": project.allows(Role.OWNER),
         "sends_mail": bool(settings.EMAIL_URL),
     }
     status = fault.status if fault is not None else 200
@@ -100,7 +100,7 @@ def alert_channel_detail(request: HttpRequest, project_slug: str, channel_id: in
         "groups": _groups(channel.hears),
         "faults": _faults(fault),
         "secret": request.session.pop(_kept(channel), ""),
-        "may_manage": _may(project, Role.OWNER),
+        "may_manage": project.allows(Role.OWNER),
         "no_mail": alert_senders.NO_SERVER
         if channel.kind == AlertChannel.Kind.EMAIL and not settings.EMAIL_URL
         else "",
@@ -189,7 +189,3 @@ def _keep_secret(request: HttpRequest, channel: AlertChannel, secret: str) -> No
 
 def _kept(channel: AlertChannel) -> str:
     return f"channel-secret-{channel.pk}"
-
-
-def _may(project: Project, role: Role) -> bool:
-    return project.my_role is not None and project.my_role.allows(role)

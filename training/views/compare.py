@@ -58,7 +58,7 @@ def compare_runs(request: HttpRequest, project_slug: str) -> HttpResponse:
         "tabs": [(key, label, f"{address}?{kept}&tab={key}", None) for key, label in TABS.items()],
         "views": list(saved_views.of_project(project, SavedView.Page.COMPARE)),
         "views_page": SavedView.Page.COMPARE,
-        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "can_edit": project.allows(Role.EDITOR),
     }
     if runs:
         match tab:

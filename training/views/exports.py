@@ -58,11 +58,10 @@ def version_page(project: Project, version: ModelVersion) -> str:
 def _part(
     request: HttpRequest, part: str, project: Project, version: ModelVersion, draft: ExportDraft
 ) -> HttpResponse:
-    role = project.my_role
     context = {
         **export_parts.context(version, draft),
         "project": project,
-        "may_edit": role is not None and role.allows(Role.EDITOR),
+        "may_edit": project.allows(Role.EDITOR),
     }
     return render(request, f"training/{part}.html", context)
 

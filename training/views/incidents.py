@@ -13,7 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from distillhub.lib.errors import DomainError, Invalid
 from projects import permissions
-from projects.models import Project, Role, User
+from projects.models import Role, User
 from training.engine.alerting import SEVERITIES
 from training.models import Incident
 from training.services import alert_channels, incidents
@@ -83,7 +83,7 @@ def incident_detail(request: HttpRequest, project_slug: str, number: int) -> Htt
         "is_open": is_open,
         "is_snoozed": incident.snoozed_until is not None
         and incident.snoozed_until > timezone.now(),
-        "may_edit": _may(project, Role.EDITOR),
+        "may_edit": project.allows(Role.EDITOR),
     }
     return render(request, "training/incident_detail.html", context)
 
@@ -158,7 +158,3 @@ def _done(
     except DomainError as error:
         messages.error(request, error.detail)
     return redirect("training:incident_detail", project.slug, number)
-
-
-def _may(project: Project, role: Role) -> bool:
-    return project.my_role is not None and project.my_role.allows(role)

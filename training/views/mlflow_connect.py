@@ -44,9 +44,7 @@ def mlflow_connect(request: HttpRequest, project_slug: str) -> HttpResponse:
         "raw": raw,
         "address": address,
         "variables": variables(address, raw or UNTOLD),
-        "can_edit": project.my_role is not None
-        and project.my_role.allows(Role.EDITOR)
-        and project.archived_at is None,
+        "can_edit": project.allows(Role.EDITOR) and project.archived_at is None,
         "experiments": found[:MOST],
         "is_cut": len(found) > MOST,
     }

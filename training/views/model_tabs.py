@@ -36,7 +36,7 @@ def tabs(project: Project, version: ModelVersion) -> list[tuple[str, str, str, i
 
 def frame(project: Project, version: ModelVersion, tab: str) -> dict[str, Any]:
     """The context of a page below a version's tabs."""
-    model, role = version.model, project.my_role
+    model = version.model
     label = next(label for key, label, _, _ in tabs(project, version) if key == tab)
     here = reverse("training:model_version", args=[project.slug, model.name, version.number])
     return {
@@ -50,6 +50,6 @@ def frame(project: Project, version: ModelVersion, tab: str) -> dict[str, Any]:
         "aliases": version.aliases.all(),
         "tabs": tabs(project, version),
         "tab": tab,
-        "may_edit": role is not None and role.allows(Role.EDITOR),
-        "is_owner": role is not None and role.allows(Role.OWNER),
+        "may_edit": project.allows(Role.EDITOR),
+        "is_owner": project.allows(Role.OWNER),
     }

@@ -76,7 +76,7 @@ def _model_list(request: HttpRequest, project_slug: str, role: str) -> HttpRespo
         "project": project,
         "role": role,
         "rows": [_row(model) for model in models],
-        "may_edit": _may_edit(project),
+        "may_edit": project.allows(Role.EDITOR),
     }
     return render(request, "training/model_list.html", context)
 
@@ -161,7 +161,7 @@ def model_detail(request: HttpRequest, project_slug: str, model_name: str) -> Ht
             for version in versions
         ],
         "aliases": model.aliases.select_related("version"),
-        "may_edit": _may_edit(project),
+        "may_edit": project.allows(Role.EDITOR),
     }
     return render(request, "training/model_detail.html", context)
 
@@ -211,7 +211,7 @@ def version_page(
         "usage": api_teachers.usage(version) if version.is_asked else None,
         "numbers": model.versions.values_list("number", flat=True),
         "fault": fault,
-        "may_edit": _may_edit(project),
+        "may_edit": project.allows(Role.EDITOR),
         "watching": list(monitors.for_model(version=version)[:RECENT]),
         "may_watch": not monitor_subjects.unwatchable(version),
         "tabs": model_tabs.tabs(project, version),
@@ -415,10 +415,6 @@ def model_called(project: Project, name: str) -> RegisteredModel:
     if found is None:
         raise Missing("There is no such model in this project.")
     return found
-
-
-def _may_edit(project: Project) -> bool:
-    return project.my_role is not None and project.my_role.allows(Role.EDITOR)
 
 
 def _person(request: HttpRequest) -> User:

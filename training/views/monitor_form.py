@@ -101,7 +101,6 @@ def _settings(
     draft: MonitorDraft,
     status: int = 200,
 ) -> HttpResponse:
-    role = project.my_role
     archived = project.archived_at is not None
     context = {
         "title": f"Settings of {monitor.name}",
@@ -120,8 +119,8 @@ def _settings(
         "marks": [
             one | {"when": datetime.fromisoformat(one["at"])} for one in monitor.marks[::-1][:MARKS]
         ],
-        "may_edit": role is not None and role.allows(Role.EDITOR) and not archived,
-        "is_owner": role is not None and role.allows(Role.OWNER) and not archived,
+        "may_edit": project.allows(Role.EDITOR) and not archived,
+        "is_owner": project.allows(Role.OWNER) and not archived,
         "has_windows": monitor.windows.exists(),
     }
     return render(request, "training/monitor_settings.html", context, status=status)

@@ -116,7 +116,7 @@ def frame(project: Project, monitor: Monitor, tab: str) -> JSON:
         "health": monitor_health.health(monitor),
         "asked_today": monitor_teacher.asked_today(monitor),
         "is_daily_spent": monitor_teacher.is_spent(monitor),
-        "may_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "may_edit": project.allows(Role.EDITOR),
     }
 
 

@@ -94,9 +94,7 @@ def _context(
         "costs": any(one.version is not None and one.version.is_asked for one in players),
         "given": request.POST,
         "cells": _cells(request),
-        "may_edit": project.my_role is not None
-        and project.my_role.allows(Role.EDITOR)
-        and project.archived_at is None,
+        "may_edit": project.allows(Role.EDITOR) and project.archived_at is None,
     }
 
 

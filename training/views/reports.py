@@ -29,7 +29,7 @@ def report_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "section": "reports",
         "project": project,
         "reports": reports.listed(project=project).defer("body")[:SHOWN],
-        "can_edit": _may(project, Role.EDITOR),
+        "can_edit": project.allows(Role.EDITOR),
     }
     return render(request, "training/report_list.html", context)
 
@@ -48,8 +48,8 @@ def report_detail(request: HttpRequest, project_slug: str, number: int) -> HttpR
         "crumb": f"#{report.number}",
         "report": report,
         "parts": report_parts.parts(project, report.body),
-        "can_edit": _may(project, Role.EDITOR),
-        "can_share": _may(project, Role.OWNER),
+        "can_edit": project.allows(Role.EDITOR),
+        "can_share": project.allows(Role.OWNER),
         "shared_link": request.build_absolute_uri(address) if address else "",
     }
     return render(request, "training/report_detail.html", context)
@@ -186,10 +186,6 @@ def _number(request: HttpRequest, name: str) -> int | None:
     if not (said.isascii() and said.isdigit() and len(said) < 10):
         raise Missing(f"There is no {name} {said[:20]} in this project.")
     return int(said)
-
-
-def _may(project: Project, role: Role) -> bool:
-    return project.my_role is not None and project.my_role.allows(role)
 
 
 def _kept(report: Report) -> str:

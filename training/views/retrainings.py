@@ -192,11 +192,10 @@ def _policy_page(
 
 
 def _may(project: Project) -> dict[str, bool]:
-    role = project.my_role
-    active = role is not None and project.archived_at is None
+    active = project.archived_at is None
     return {
-        "may_edit": bool(active and role and role.allows(Role.EDITOR)),
-        "is_owner": bool(active and role and role.allows(Role.OWNER)),
+        "may_edit": active and project.allows(Role.EDITOR),
+        "is_owner": active and project.allows(Role.OWNER),
     }
 
 

@@ -153,7 +153,7 @@ def _line(found: dict[str, Any]) -> dict[str, Any]:
 
 def _can_edit(project: Project) -> bool:
     active = project.archived_at is None
-    return active and project.my_role is not None and project.my_role.allows(Role.EDITOR)
+    return active and project.allows(Role.EDITOR)
 
 
 def _page(

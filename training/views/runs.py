@@ -55,7 +55,7 @@ def run_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         context |= {
             "views": list(saved_views.of_project(project, SavedView.Page.RUNS)),
             "views_page": SavedView.Page.RUNS,
-            "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+            "can_edit": project.allows(Role.EDITOR),
         }
     # The fragment has the page's own address: a filter is a link that can be shared.
     name = (
@@ -89,7 +89,7 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
         "teachers": teachers,
         "tab": tab,
         "tabs": [(key, label, f"{address}?tab={key}", None) for key, label in tabs],
-        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "can_edit": project.allows(Role.EDITOR),
         "can": runs.actions(run),
         "palette": run_colours.TONES,
         "losses": run_page.losses(run)

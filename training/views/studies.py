@@ -74,7 +74,7 @@ def study_detail(request: HttpRequest, project_slug: str, number: int) -> HttpRe
         "cost_chart": next((one for one in pictures if one["name"] == "cost"), None),
         "metric": arms[0].metric if arms else "",
         "base": study.asked.get("base", {}),
-        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "can_edit": project.allows(Role.EDITOR),
         "has_teachers": bool(study.asked.get("base", {}).get("teachers")),
         "conclusion": conclusion(study),
         "left_out": study.asked.get("left_out", []),

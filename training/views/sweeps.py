@@ -58,7 +58,7 @@ def detail(request: HttpRequest, project: Project, study: Study) -> HttpResponse
             for one in sweep_results.tests_of(study)
         ],
         "base": study.asked.get("base", {}),
-        "can_edit": project.my_role is not None and project.my_role.allows(Role.EDITOR),
+        "can_edit": project.allows(Role.EDITOR),
         "most": sweeps.MOST_TRIALS - int(told["trials"]),
     }
     return render(request, "training/sweep_detail.html", context)
