@@ -6,9 +6,8 @@ from functools import partial
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,31 +32,39 @@ from projects.models.completion import StoredCompletionQuerySet
 from projects.services import completions
 
 PAIR = re.compile(r"\Ametadata\[([^\]]{1,64})\]\Z")
-PAGING = {"limit", "cursor"}
 MOST_LISTED = 100
+WANTED: list[OpenApiParameter | type[WantedSerializer]] = [
+    WantedSerializer,
+    OpenApiParameter(
+        "metadata",
+        {"type": "object", "additionalProperties": {"type": "string"}},
+        style="deepObject",
+        description="In an address: `metadata[key]=value`.",
+    ),
+]
 
 
 class Newest(Cursor):
     ordering = ("-called_at", "-pk")  # type: ignore[assignment]  # DRF takes either
 
 
-def wanted(
-    project: Project, request: Request | HttpRequest, *, besides: set[str]
-) -> StoredCompletionQuerySet:
-    """The calls that an address asks for. Raises Invalid for a parameter that is not known."""
+def conditions(request: Request) -> dict[str, Any]:
+    """Of the calls that an address asks for."""
+    known = WantedSerializer().fields
     asked: dict[str, Any] = {}
     metadata = {}
-    for name, value in request.GET.items():
+    for name, value in request.query_params.items():
         if pair := PAIR.match(name):
             metadata[pair[1]] = value
-        elif name not in besides:
+        elif name in known:
             asked[name] = value
-    unknown = sorted(set(asked) - set(WantedSerializer().fields))
-    if unknown:
-        raise Invalid(f"There is no parameter {unknown[0]}.", fields={unknown[0]: ["Unknown."]})
     body = WantedSerializer(data=asked | ({"metadata": metadata} if metadata else {}))
     body.is_valid(raise_exception=True)
-    return StoredCompletion.objects.filter(project=project).found_by(**body.validated_data)
+    return dict(body.validated_data)
+
+
+def of_project(project: Project) -> StoredCompletionQuerySet:
+    return StoredCompletion.objects.filter(project=project)
 
 
 class CompletionList(ProjectMixin, generics.ListAPIView[StoredCompletion]):
@@ -67,10 +74,10 @@ class CompletionList(ProjectMixin, generics.ListAPIView[StoredCompletion]):
     def get_queryset(self) -> QuerySet[StoredCompletion]:
         if getattr(self, "swagger_fake_view", False):
             return StoredCompletion.objects.none()
-        found = wanted(self.project(), self.request, besides=PAGING)
+        found = of_project(self.project()).found_by(**conditions(self.request))
         return found.defer("request", "response")
 
-    @extend_schema(parameters=[WantedSerializer], summary="Calls in the inbox")
+    @extend_schema(parameters=WANTED, summary="Calls in the inbox")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
@@ -103,14 +110,15 @@ class CompletionList(ProjectMixin, generics.ListAPIView[StoredCompletion]):
 
     @extend_schema(
         operation_id="projects_completions_clear",
-        parameters=[WantedSerializer],
+        parameters=WANTED,
         responses={200: {"type": "object", "properties": {"deleted": {"type": "integer"}}}},
         summary="Delete calls from the inbox",
     )
     def delete(self, request: Request, project_slug: str) -> Response:
-        if not request.GET:
+        asked = conditions(request)
+        if not asked:
             raise Invalid("Say which calls: give at least one condition.")
-        found = wanted(self.project(), request, besides=set())
+        found = of_project(self.project()).found_by(**asked)
         return Response({"deleted": completions.forget(completions=found, by=person(request))})
 
 
@@ -143,7 +151,7 @@ class Promotion(ProjectMixin, APIView):
         project = self.project()
         version = completions.promote(
             project=project,
-            completions=StoredCompletion.objects.filter(project=project).found_by(**asked),
+            completions=of_project(project).found_by(**asked),
             name=name,
             task=task,
             dataset=Dataset.objects.filter(project=project, name=name).first(),
@@ -174,11 +182,18 @@ def _chat_completion(one: StoredCompletion) -> dict[str, Any]:
 
 class OpenAIList(ProjectMixin, APIView):
     @openai_shaped(
-        operation_id="openai_completions_list", summary="Calls, as OpenAI's client lists them"
+        operation_id="openai_completions_list",
+        parameters=[
+            *WANTED,
+            OpenApiParameter("after", str, description="The id of the call before the first."),
+            OpenApiParameter("limit", int, description=f"At most {MOST_LISTED}; 20 if left out."),
+            OpenApiParameter("order", str, enum=["asc", "desc"], description="By time: `asc`."),
+        ],
+        summary="Calls, as OpenAI's client lists them",
     )
     def get(self, request: Request, project_slug: str) -> Response:
-        asked = request.GET
-        found = wanted(self.project(), request, besides={"after", "limit", "order"})
+        asked = request.query_params
+        found = of_project(self.project()).found_by(**conditions(request))
         order = asked.get("order", "asc")
         limit = asked.get("limit", "20")
         if (
