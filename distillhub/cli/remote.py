@@ -238,7 +238,8 @@ def _told(work: Any) -> int:
         print(fault, file=sys.stderr)
         return 1
     except OSError as fault:
-        print(fault, file=sys.stderr)
+        place = f"{fault.filename}: " if fault.filename else ""
+        print(f"{place}{fault.strerror or fault}.", file=sys.stderr)
         return 1
     except ValueError as fault:
         print(f"This is not understood: {fault}", file=sys.stderr)

@@ -35,11 +35,14 @@ class Refused(Exception):
         self.status, self.code, self.detail, self.fields = status, code, detail, dict(fields)
 
     def __str__(self) -> str:
-        told = "".join(
-            f"\n  {name}: {' '.join(map(str, said)) if isinstance(said, list) else said}"
+        lines = [
+            f"{name}: {' '.join(map(str, said)) if isinstance(said, list) else said}"
             for name, said in self.fields.items()
-        )
-        return f"{self.detail}{told}"
+        ]
+        # Of one fault the sentence is that fault, as a rule, and is not said twice.
+        if len(lines) == 1 and self.detail in (lines[0], lines[0].partition(": ")[2]):
+            return lines[0]
+        return "\n  ".join([self.detail, *lines])
 
 
 class Unreachable(Exception):

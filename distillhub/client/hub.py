@@ -102,7 +102,10 @@ class Project:
         return ModelVersion(self, name, 1)
 
     def model(self, reference: str) -> "ModelVersion":
-        """`tiny@2`, `tiny@production`, or `tiny` for its newest. Raises Refused and LookupError."""
+        """`tiny@2`, `tiny@production`, `tiny` for its newest, or `run/12` for what that run made.
+        Raises Refused and LookupError."""
+        if reference.startswith("run/") and reference[4:].isdigit():
+            reference = self.find_run(int(reference[4:])).output
         name, _, wanted = reference.partition("@")
         if wanted.isdigit():
             return ModelVersion(self, name, int(wanted))

@@ -92,11 +92,16 @@ class Run:
         self.connection.post(f"{self.path}cancel/")
         return self.refresh()
 
+    @property
+    def output(self) -> str:
+        """The model that it made: `tiny@2`. Raises LookupError where it made none."""
+        made = self.told.get("output")
+        if not made:
+            raise LookupError(f"{self} is {self.status} and made no model.")
+        return str(made)
+
     def download(self, target: str | Path, *, moved: Progress | None = None) -> Path:
         """The model that it made, as a zip. Raises LookupError where it made none."""
-        output = self.refresh().told.get("output")
-        if not output:
-            raise LookupError(f"{self} is {self.status} and has no model to download.")
-        name, _, number = str(output).partition("@")
+        name, _, number = self.refresh().output.partition("@")
         path = f"{self.project}models/{name}/versions/{number}/download/"
         return self.connection.download(path, Path(target), moved=moved)

@@ -104,7 +104,7 @@ def _announce(version_id: int) -> None:
     if version.status == DatasetVersion.Status.INGESTING:
         return  # given back
     error = version.error or {}
-    said = f"{version.rows} rows can be used." if not error else str(error.get("detail", ""))
+    said = f"{version.rows:,} rows can be used." if not error else str(error.get("detail", ""))
     Event.objects.tell(
         project_id=version.dataset.project_id,
         kind=f"dataset_version.{version.status}",

@@ -118,7 +118,7 @@ def test_a_person_at_a_terminal_has_a_student_trained(
     assert done.returncode == 0, done.stderr
     with zipfile.ZipFile(folder / "student.zip") as archive:
         assert "model.safetensors" in archive.namelist()
-    done = shell("predict", "tiny", "my card is gone", "I want a new pin", *more)
+    done = shell("predict", "run/1", "my card is gone", "I want a new pin", *more)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 2
     assert all(0 <= max(one["probabilities"].values()) <= 1 for one in answers)
@@ -134,6 +134,8 @@ def test_what_the_hub_refuses_is_told_at_its_field(shell: Shell, remote: Hub, fo
     assert "Traceback" not in done.stderr
     done = shell("watch", "99", "--project", "terminal")
     assert (done.returncode, done.stderr) == (1, "There is no run 99 in this project.\n")
+    done = shell("upload", "none.csv", "--project", "terminal", "--name", "a", "--task", "x")
+    assert (done.returncode, done.stderr) == (1, "none.csv: No such file or directory.\n")
     done = shell("runs", "--project", "elsewhere")
     assert (done.returncode, done.stderr) == (1, "There is no such project.\n")
 
@@ -234,6 +236,19 @@ def test_without_a_login_it_says_what_to_do(no_credentials: None) -> None:
         Hub()
     with pytest.raises(ValueError, match="no address"):
         Hub("hub.example.org", "dh_x")
+
+
+@pytest.mark.parametrize(
+    ("detail", "fields", "said"),
+    [
+        ("There is none.", {}, "There is none."),
+        ("No such column.", {"file": ["No such column."]}, "file: No such column."),
+        ("file: Empty.", {"file": ["Empty."]}, "file: Empty."),
+        ("Two faults.", {"a": ["One."], "b": ["Two."]}, "Two faults.\n  a: One.\n  b: Two."),
+    ],
+)  # fmt: skip
+def test_one_fault_is_said_once(detail: str, fields: dict[str, list[str]], said: str) -> None:
+    assert str(Refused(400, "invalid", detail, fields)) == said
 
 
 def test_a_token_is_never_sent_to_another_place(remote: Hub) -> None:

@@ -52,6 +52,7 @@ CONFIG: dict[str, Any] = {
         ("dataset_changed", "", "damaged", "next version"),
         ("no_checkpoint", "", "checkpoint", "from the beginning"),
         ("upstream_failed", "", "upstream", "waits for"),
+        ("failed", "", "elsewhere", "Console"),
         ("crashed", "KeyError: 'x'", "unknown", "last lines"),
         ("something_new", "", "unknown", "trace"),
     ],

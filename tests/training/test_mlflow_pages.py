@@ -45,7 +45,7 @@ def logged(caller: Caller) -> Run:
 def test_a_run_shows_its_files_and_sends_them(pages: Client, logged: Run) -> None:
     shown = pages.get(f"/p/intents/runs/{logged.number}/?tab=artifacts").content.decode()
     assert "plots/&lt;b&gt;.html" in shown
-    assert "Model best" in shown
+    assert "Model: best" in shown
     assert re.search(r"1 file, 25\sB", shown)
     links = re.findall(r'<a href="(/p/intents/runs/[^"]*/files/[^"]*)"', shown)
     answer = pages.get(links[0])

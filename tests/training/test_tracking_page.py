@@ -14,6 +14,7 @@ from projects.models import Project, User
 from projects.services import accounts
 from tests import make
 from training.models import Run
+from training.services import tracking
 from training.views import tracked_run
 from training.worker import arrivals
 from training.worker.metrics import Measured
@@ -68,6 +69,33 @@ def test_one_measure_on_several_splits_is_one_chart() -> None:
         "accuracy": ["val/accuracy"],
         "lr": ["lr"],
     }
+
+
+@pytest.mark.parametrize("tab", ["overview", "curves"])
+def test_what_was_measured_once_is_a_number_and_no_chart(
+    pages: Client, project: Project, tab: str
+) -> None:
+    run = measured(make.tracked(project), "train/loss")
+    run.metrics |= arrivals.record(run, [Measured("score/once", 0, 0.25, 1.0)])
+    run.save()
+    address = f"/p/robots/runs/{run.number}/?tab={tab}"
+    live = pages.get(address).content.decode()
+    assert live.count("data-chart-area") == 2  # it may go on
+    Run.objects.filter(pk=run.pk).update(status=Run.Status.FINISHED)
+    shown = pages.get(address).content.decode()
+    assert shown.count("data-chart-area") == 1
+    assert re.search(r"score/once</dt>\s*<dd>\s*0\.2500", shown)
+
+
+def test_a_run_that_failed_elsewhere_is_told_what_can_be_done_of_it(
+    pages: Client, project: Project
+) -> None:
+    run = make.tracked(project)
+    tracking.end(project=project, number=run.number, by=run.created_by, status="failed")
+    shown = pages.get(f"/p/robots/runs/{run.number}/").content.decode()
+    assert "It failed where it was trained" in shown
+    assert "Retry" not in shown
+    assert "clone" not in shown.lower()
 
 
 def test_a_live_page_learns_of_series_that_it_does_not_draw(

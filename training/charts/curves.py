@@ -210,8 +210,8 @@ def alike(series: Series, *, names: Sequence[str], is_share: bool) -> Figure:
     return figure(
         lines,
         x=STEP,
-        y=(SHARE if is_share else {"hoverformat": ".4~g"}) | titled("as it was sent"),
-        caption="As the program that trains sent it.",
+        y=(SHARE if is_share else {"hoverformat": ".4~g"}) | titled("value"),
+        caption="Step by step, as its program sent it.",
         meta={"log": True},
     )
 

@@ -121,7 +121,7 @@ def of_run(run: Run) -> list[tuple[str, list[TrackedFile]]]:
         return []
     places = {side: "Files"}
     for model in LoggedModel.objects.filter(run=run, deleted_at=None).order_by("id"):
-        places[model.key] = f"Model {model.name}"
+        places[model.key] = f"Model: {model.name}"
     found: dict[str, list[TrackedFile]] = {}
     for file in of(places):
         found.setdefault(file.owner, []).append(file)

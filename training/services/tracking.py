@@ -144,7 +144,10 @@ def end(
         if wanted == Run.Status.FINISHED:
             changes["fraction"] = 1.0
         if wanted == Run.Status.FAILED:
-            changes["error"] = {"code": "failed", "detail": error or "Its program said so."}
+            changes["error"] = {
+                "code": "failed",
+                "detail": error or "Its program told that it failed, and no more.",
+            }
         if run.move_to(wanted, among=Run.WORKING, stage="", **changes):
             run.tell(status, _told(run, error), by=by)
         elif run.status != wanted:

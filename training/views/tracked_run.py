@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.urls import reverse
 
 from distillhub.templatetags import ui
 from training.charts import curves
-from training.models import ExperimentRun, Run
+from training.models import ExperimentRun, MetricSeries, Run
 from training.services import metrics, run_imports, tracked_files
 from training.services.machine import MACHINE
 from training.views.run_charts import CHART_POINTS, Chart
@@ -25,20 +25,25 @@ FIRST = ("loss", "accuracy", "perplexity", "f1", "macro_f1", "rmse")  # what peo
 CHARTS = 4  # of the overview
 MOST_CHARTS = 60
 MOST_LINES = 8  # in a chart
+MOST_ONCE = 60  # of what was measured once
 STATS = 5
 MOST_FILES = 500  # of one place, in its table
 #: What programs put before the name of a metric to say on which rows it was measured.
 SPLIT = re.compile(r"(?:train|training|val|valid|validation|eval|test)[/_.]", re.ASCII)
 
+Group = tuple[str, list[str]]  # a measure, and its names on several splits
+
 
 def overview(run: Run) -> dict[str, Any]:
     groups = grouped(run.metrics)
+    drawn, once = _apart(run, groups)
     return {
         "stats": _stats(run, groups),
         "events": list(run.events.select_related("by")),
-        "charts": _charts(run, list(groups.items())[:CHARTS]),
-        "more_charts": max(0, len(groups) - CHARTS),
+        "charts": _charts(run, drawn[:CHARTS]),
+        "more_charts": max(0, len(drawn) - CHARTS),
         "origin": _origin(run),
+        **_once(run, once),
         **parameters(run),
     }
 
@@ -58,10 +63,11 @@ def _origin(run: Run) -> dict[str, Any] | None:
 
 
 def charts(run: Run) -> dict[str, Any]:
-    groups = list(grouped(run.metrics).items())
+    drawn, once = _apart(run, grouped(run.metrics))
     return {
-        "charts": _charts(run, groups[:MOST_CHARTS]),
-        "more_charts": max(0, len(groups) - MOST_CHARTS),
+        "charts": _charts(run, drawn[:MOST_CHARTS]),
+        "more_charts": max(0, len(drawn) - MOST_CHARTS),
+        **_once(run, once),
     }
 
 
@@ -78,6 +84,25 @@ def grouped(names: Iterable[str]) -> dict[str, list[str]]:
 
 def bare(name: str) -> str:
     return SPLIT.sub("", name, count=1) or name
+
+
+def _apart(run: Run, groups: Mapping[str, list[str]]) -> tuple[list[Group], list[Group]]:
+    """What becomes a curve, and what a run that is over measured once: a chart of one point shows
+    nothing that its number does not."""
+    if not run.is_final:
+        return list(groups.items()), []
+    counts = MetricSeries.objects.filter(run=run, count__gt=1)
+    curves_of = set(counts.values_list("name", flat=True))
+    drawn: list[Group] = []
+    once: list[Group] = []
+    for key, names in groups.items():
+        (drawn if curves_of.intersection(names) else once).append((key, names))
+    return drawn, once
+
+
+def _once(run: Run, groups: Sequence[Group]) -> dict[str, Any]:
+    found = [(name, ui.metric(run.metrics[name], key)) for key, names in groups for name in names]
+    return {"once": found[:MOST_ONCE], "more_once": max(0, len(found) - MOST_ONCE)}
 
 
 def _charts(run: Run, groups: Iterable[tuple[str, list[str]]]) -> list[Chart]:

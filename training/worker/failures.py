@@ -241,6 +241,13 @@ CAUSES: tuple[Cause, ...] = (
         _out_of_memory, _words("MemoryError", "cannot allocate memory", "bad_alloc"),
     ),
     Cause(
+        "elsewhere", "It failed where it was trained", frozenset({"failed"}),
+        _say(
+            "What its program printed there says why: lines that it sends stand under Console.",
+            "Start it there again, once that is mended; it is tracked as another run.",
+        ),
+    ),
+    Cause(
         "unknown", "This was a surprise", frozenset(),
         _say(
             "The last lines and the trace say where it happened.",

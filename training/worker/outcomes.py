@@ -302,4 +302,4 @@ def _told(run: Run, made: ModelVersion | None) -> str:
         best = ui.metric(run.summary.get("best_value"), judged)
         scored = f" Validation {ui.measure(judged)} {best}; no test row was looked at."
     kept = f" Its model is {made.reference}." if made is not None else ""
-    return f"Finished after {run.summary.get('steps', run.step)} steps.{scored}{kept}"
+    return f"Finished after {run.summary.get('steps', run.step):,} steps.{scored}{kept}"
