@@ -38,6 +38,13 @@ class Invalid(DomainError):
     status, code = 400, "invalid"
 
 
+def refuse(faults: Mapping[str, Sequence[str]]) -> None:
+    """Raises Invalid with each fault at its field, and the first in words, where there are any."""
+    if faults:
+        at, said = next(iter(faults.items()))
+        raise Invalid(f"{at}: {said[0]}", fields=faults)
+
+
 class Forbidden(DomainError):
     status, code = 403, "forbidden"
 

@@ -4,33 +4,29 @@ Address and secrets are sealed and never told again; what is shown is the host. 
 worker's (training/worker/webhook_delivery.py).
 """
 
-import re
 import secrets as chance
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
-from distillhub.lib import calls, outgoing, secrets, standard_webhooks
-from distillhub.lib.errors import Conflict, Invalid, Missing
+from distillhub.lib import calls, secrets
+from distillhub.lib.errors import Conflict, Invalid, Missing, refuse
 from projects.models import Project, User, Webhook, WebhookDelivery, event_kinds
-from projects.services import events, webhook_messages, webhook_secrets
+from projects.services import events, receivers, webhook_messages, webhook_secrets
+from projects.services.receivers import Faults
 from projects.services.webhook_secrets import Sealed, Secret
 
 JSON = dict[str, Any]
-Faults = dict[str, list[str]]
 Status = WebhookDelivery.Status
 
 DELIVER = "training.deliver_webhooks"
 KNOWN = ("name", "url", "secret", "events", "is_on")
-NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 MOST_WEBHOOKS = 50
 LONGEST_HOST = 300
 MOST_AGAIN = 10_000  # deliveries that are sent again by one wish
@@ -71,17 +67,17 @@ def create(*, project: Project, asked: Any, by: User) -> tuple[Webhook, str]:
 
     Raises Invalid with every fault at its field, and Conflict for a name that is taken.
     """
-    faults = _unknown(asked)
+    faults = receivers.unknown(asked, noun="webhook", known=KNOWN)
     columns = _columns(asked, faults)
     if "name" not in columns and "name" not in faults:
         faults["name"] = ["Give it a name."]
-    url = _url(asked.get("url"), faults)
-    secret = _secret(asked.get("secret"), faults)
+    url = receivers.url(asked.get("url"), faults)
+    secret = receivers.secret(asked.get("secret"), faults)
     if project.webhooks.count() >= MOST_WEBHOOKS:
         faults["name"] = [f"A project has at most {MOST_WEBHOOKS} webhooks."]
-    _raise(faults)
+    refuse(faults)
     sealed = Sealed(url, [Secret(secret)]).sealed()
-    with _once(columns["name"]):
+    with receivers.once("webhook", columns["name"]):
         made = Webhook.objects.create(
             project=project, host=_host(url), sealed=sealed, created_by=by, **columns
         )
@@ -91,18 +87,18 @@ def create(*, project: Project, asked: Any, by: User) -> tuple[Webhook, str]:
 def edit(*, webhook: Webhook, asked: Any) -> tuple[Webhook, str]:
     """Change what is named. A secret is never kept for another host: a new one is made, and told
     this once; "" where it stays. Turned on, it begins anew. Raises like `create`."""
-    faults = _unknown(asked)
+    faults = receivers.unknown(asked, noun="webhook", known=KNOWN)
     columns = _columns(asked, faults)
     secret = ""
     if asked.get("url") or asked.get("secret"):
         secret = _changed(webhook, asked, columns, faults)
-    _raise(faults)
+    refuse(faults)
     if columns.get("is_on"):
         columns |= {"turned_off": "", "failing_since": None}
     for name, value in columns.items():
         setattr(webhook, name, value)
     with transaction.atomic():
-        with _once(webhook.name):
+        with receivers.once("webhook", webhook.name):
             webhook.save(update_fields=list(columns))
         if columns.get("is_on"):
             wake(webhook)
@@ -231,29 +227,10 @@ def _require_on(webhook: Webhook) -> None:
         raise Conflict(f"{webhook.name} is off: nothing is sent to it.", code="off")
 
 
-def _unknown(asked: Any) -> Faults:
-    if not isinstance(asked, Mapping):
-        raise Invalid("A webhook is an object.")
-    return {
-        name: [f"There is no such key; a webhook knows {', '.join(KNOWN)}."]
-        for name in asked
-        if name not in KNOWN
-    }
-
-
 def _columns(asked: Mapping[str, Any], faults: Faults) -> JSON:
-    columns: JSON = {}
-    if "name" in asked:
-        name = asked["name"].strip() if isinstance(asked["name"], str) else ""
-        if not NAME.fullmatch(name):
-            faults["name"] = ["A name has 1 to 100 characters on one line."]
-        columns["name"] = name
+    columns = receivers.columns(asked, faults)
     if "events" in asked:
         columns["events"] = _events(asked["events"], faults)
-    if "is_on" in asked:
-        if not isinstance(asked["is_on"], bool):
-            faults["is_on"] = ["It is true or false."]
-        columns["is_on"] = asked["is_on"]
     return columns
 
 
@@ -267,26 +244,6 @@ def _events(given: Any, faults: Faults) -> list[str]:
     return [kind for kind in event_kinds.KINDS if kind in given]
 
 
-def _url(given: Any, faults: Faults) -> str:
-    if not isinstance(given, str) or not given.strip():
-        faults["url"] = ["Give the address that messages are posted to."]
-        return ""
-    try:
-        outgoing.check(given.strip(), query=True)
-    except outgoing.Refused as refused:
-        faults["url"] = [refused.detail]
-    return given.strip()
-
-
-def _secret(given: Any, faults: Faults) -> str:
-    secret = given or standard_webhooks.make_secret()
-    try:
-        standard_webhooks.secret_bytes(str(secret))
-    except ValueError as error:
-        faults["secret"] = [str(error)]
-    return str(secret)
-
-
 def _changed(webhook: Webhook, asked: Mapping[str, Any], columns: JSON, faults: Faults) -> str:
     """Puts what is sealed into the columns; the secret, where it is another one."""
     try:
@@ -294,10 +251,10 @@ def _changed(webhook: Webhook, asked: Mapping[str, Any], columns: JSON, faults: 
     except secrets.Unreadable:
         before = None
     url = asked.get("url") or (before.url if before else None)
-    url = _url(url, faults)
+    url = receivers.url(url, faults)
     stays = before is not None and _host(url) == _host(before.url)
     if asked.get("secret") or not stays:
-        secret = _secret(asked.get("secret"), faults)
+        secret = receivers.secret(asked.get("secret"), faults)
         kept: Sequence[Secret] = [Secret(secret)]
     else:
         assert before is not None
@@ -308,21 +265,4 @@ def _changed(webhook: Webhook, asked: Mapping[str, Any], columns: JSON, faults: 
 
 
 def _host(url: str) -> str:
-    return urlsplit(url).netloc[:LONGEST_HOST]
-
-
-@contextmanager
-def _once(name: str) -> Iterator[None]:
-    """A name that another webhook has becomes a Conflict."""
-    try:
-        with transaction.atomic():
-            yield
-    except IntegrityError:
-        sentence = f"There is a webhook called {name} already."
-        raise Conflict(sentence, code="name_taken", fields={"name": [sentence]}) from None
-
-
-def _raise(faults: Faults) -> None:
-    if faults:
-        at, said = next(iter(faults.items()))
-        raise Invalid(f"{at}: {said[0]}", fields=faults)
+    return receivers.host(url, longest=LONGEST_HOST)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,20 +14,23 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
-from projects.models import Project, Role, Webhook, WebhookDelivery, event_kinds
+from projects.models import Role, Webhook, WebhookDelivery, event_kinds
 from projects.services import webhook_secrets, webhooks
+from projects.views import receivers
 
 JSON = dict[str, Any]
 
 SHOWN = 50  # deliveries of a log
 TEXTS = ("name", "url", "secret")
+SHOWN_AT = (*TEXTS, "events")
+KINDS = tuple(event_kinds.KINDS.values())
 GRACES = ((0, "at once"), (1, "in an hour"), (24, "in a day"), (168, "in a week"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def webhook_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     """POST adds one."""
-    project = _project(request, project_slug)
+    project = receivers.project_of(request, project_slug)
     draft: JSON = {"events": []}
     fault: DomainError | None = None
     if request.method == "POST":
@@ -42,7 +44,7 @@ def webhook_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         except DomainError as error:
             fault = error
         else:
-            _keep_secret(request, made, secret)
+            receivers.keep_secret(request, made, secret)
             return redirect("projects:webhook_detail", project.slug, made.pk)
     context = {
         "title": "Webhooks",
@@ -51,10 +53,10 @@ def webhook_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "tab": "webhooks",
         "project": project,
         "webhooks": webhooks.listed(project=project),
-        "groups": _groups(draft["events"]),
+        "groups": receivers.groups(KINDS, draft["events"]),
         "some_events": bool(draft["events"]),
         "draft": draft,
-        "faults": _faults(fault),
+        "faults": receivers.faults(fault, shown=SHOWN_AT),
         "may_manage": project.allows(Role.OWNER),
     }
     status = fault.status if fault is not None else 200
@@ -64,7 +66,7 @@ def webhook_list(request: HttpRequest, project_slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def webhook_detail(request: HttpRequest, project_slug: str, webhook_id: int) -> HttpResponse:
     """Its log; POST changes it."""
-    project = _project(request, project_slug)
+    project = receivers.project_of(request, project_slug)
     webhook = webhooks.find(project=project, webhook_id=webhook_id)
     fault: DomainError | None = None
     if request.method == "POST":
@@ -74,7 +76,7 @@ def webhook_detail(request: HttpRequest, project_slug: str, webhook_id: int) -> 
             fault = error
             webhook = webhooks.find(project=project, webhook_id=webhook_id)
         else:
-            _keep_secret(request, changed, secret)
+            receivers.keep_secret(request, changed, secret)
             messages.success(request, "Kept.")
             return redirect("projects:webhook_detail", project.slug, webhook.pk)
     shown = request.GET.get("status", "")
@@ -99,11 +101,11 @@ def webhook_detail(request: HttpRequest, project_slug: str, webhook_id: int) -> 
         "older": f"?{urlencode(kept | {'before': log[SHOWN - 1].pk})}" if len(log) > SHOWN else "",
         "shown": shown,
         "statuses": WebhookDelivery.Status.values,
-        "groups": _groups(webhook.events),
+        "groups": receivers.groups(KINDS, webhook.events),
         "some_events": bool(webhook.events),
         "graces": GRACES,
-        "faults": _faults(fault),
-        "secret": request.session.pop(_kept(webhook.pk), ""),
+        "faults": receivers.faults(fault, shown=SHOWN_AT),
+        "secret": receivers.kept_secret(request, webhook),
         "may_manage": project.allows(Role.OWNER),
     }
     status = fault.status if fault is not None else 200
@@ -126,7 +128,9 @@ def webhook_rotate(request: HttpRequest, project_slug: str, webhook_id: int) -> 
 
     def rotate(webhook: Webhook) -> str:
         grace = timedelta(hours=known[hours]) if hours in known else webhook_secrets.GRACE
-        _keep_secret(request, webhook, webhook_secrets.rotate(webhook=webhook, grace=grace))
+        receivers.keep_secret(
+            request, webhook, webhook_secrets.rotate(webhook=webhook, grace=grace)
+        )
         return "There is a new secret."
 
     return _done(request, project_slug, webhook_id, rotate)
@@ -156,7 +160,7 @@ def delivery_redeliver(
 
 @require_POST
 def webhook_delete(request: HttpRequest, project_slug: str, webhook_id: int) -> HttpResponse:
-    project = _project(request, project_slug)
+    project = receivers.project_of(request, project_slug)
     webhook = webhooks.find(project=project, webhook_id=webhook_id)
     webhooks.remove(webhook=webhook)
     messages.success(request, f"Deleted the webhook {webhook.name}.")
@@ -166,14 +170,9 @@ def webhook_delete(request: HttpRequest, project_slug: str, webhook_id: int) -> 
 def _done(
     request: HttpRequest, project_slug: str, webhook_id: int, act: Callable[[Webhook], str]
 ) -> HttpResponse:
-    project = _project(request, project_slug)
+    project = receivers.project_of(request, project_slug)
     webhook = webhooks.find(project=project, webhook_id=webhook_id)
-    try:
-        messages.success(request, act(webhook))
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        messages.error(request, error.detail)
+    receivers.tell(request, lambda: act(webhook))
     return redirect("projects:webhook_detail", project.slug, webhook.pk)
 
 
@@ -183,12 +182,6 @@ def _tries(delivery: WebhookDelivery) -> list[JSON]:
 
 def _written(body: Any) -> str:
     return json.dumps(body, ensure_ascii=False, indent=2)
-
-
-def _project(request: HttpRequest, slug: str) -> Project:
-    """Members see it; owners change it."""
-    least = Role.OWNER if request.method == "POST" else Role.VIEWER
-    return permissions.project_for(request.user, slug, at_least=least)
 
 
 def _asked(request: HttpRequest) -> JSON:
@@ -204,31 +197,4 @@ def _chosen(request: HttpRequest) -> list[str]:
     """None where all of them are meant."""
     if request.POST.get("which") != "some":
         return []
-    return request.POST.getlist("events")[: len(event_kinds.KINDS)]
-
-
-def _groups(chosen: list[str]) -> list[tuple[str, list[tuple[event_kinds.Kind, bool]]]]:
-    """Kinds of events as they are listed, and whether each is chosen."""
-    return [
-        (group.replace("_", " "), [(kind, kind.key in chosen) for kind in kinds])
-        for group, kinds in groupby(event_kinds.KINDS.values(), key=lambda kind: kind.group)
-    ]
-
-
-def _faults(fault: DomainError | None) -> JSON:
-    """By field, and what stands at none."""
-    if fault is None:
-        return {}
-    named = {name: " ".join(said) for name, said in fault.fields.items()}
-    known = {*TEXTS, "events"}
-    return {"fields": named, "detail": "" if set(named) & known else fault.detail}
-
-
-def _keep_secret(request: HttpRequest, webhook: Webhook, secret: str) -> None:
-    """For the page that follows, once."""
-    if secret:
-        request.session[_kept(webhook.pk)] = secret
-
-
-def _kept(webhook_id: int) -> str:
-    return f"webhook-secret-{webhook_id}"
+    return request.POST.getlist("events")[: len(KINDS)]

@@ -5,34 +5,32 @@ A webhook's address and its secret are sealed and never told again: the address 
 is a secret by itself. What is shown is the host.
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Count, Max, Q, QuerySet
 from django.utils import timezone
 
-from distillhub.lib import outgoing, secrets, standard_webhooks
-from distillhub.lib.errors import Conflict, Invalid, Missing
+from distillhub.lib import secrets
+from distillhub.lib.errors import Conflict, Missing, refuse
 from projects.models import Project, User, event_kinds
+from projects.services import receivers
+from projects.services.receivers import Faults
 from training.engine.alerting import SEVERITIES
 from training.models import AlertChannel, AlertMessage, Monitor
 from training.worker import alert_delivery, alert_messages, alert_senders, fanning
 
 Kind = AlertChannel.Kind
 Status = AlertMessage.Status
-Faults = dict[str, list[str]]
 
 KNOWN = ("name", "kind", "addresses", "url", "secret", "least", "hears", "is_on")
 #: Kinds of events that a channel may hear of, besides incidents by their severity.
 HEARD = tuple(kind for kind in event_kinds.KINDS if kind not in fanning.OF_MONITORS)
-NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 MOST_ADDRESSES = 20
 MOST_CHANNELS = 50
 LONGEST_PLACE = 500
@@ -66,7 +64,7 @@ def create(*, project: Project, asked: Any, by: User) -> tuple[AlertChannel, str
 
     Raises Invalid with every fault at its field, and Conflict for a name that is taken.
     """
-    faults = _unknown(asked)
+    faults = receivers.unknown(asked, noun="channel", known=KNOWN)
     kind = asked.get("kind")
     if kind not in Kind.values:
         faults["kind"] = [f"It must be one of {', '.join(Kind.values)}."]
@@ -80,8 +78,8 @@ def create(*, project: Project, asked: Any, by: User) -> tuple[AlertChannel, str
         place, sealed, secret = _webhook(asked, faults)
     if project.alert_channels.count() >= MOST_CHANNELS:
         faults["name"] = [f"A project has at most {MOST_CHANNELS} channels."]
-    _raise(faults)
-    with _once(columns["name"]):
+    refuse(faults)
+    with receivers.once("channel", columns["name"]):
         made = AlertChannel.objects.create(
             project=project, kind=str(kind), place=place, sealed=sealed, created_by=by, **columns
         )
@@ -91,7 +89,7 @@ def create(*, project: Project, asked: Any, by: User) -> tuple[AlertChannel, str
 def edit(*, channel: AlertChannel, asked: Any) -> tuple[AlertChannel, str]:
     """Change what is named; a new secret is told once. A monitor that names the channel follows its
     new name. Raises like `create`."""
-    faults = _unknown(asked)
+    faults = receivers.unknown(asked, noun="channel", known=KNOWN)
     if "kind" in asked and asked["kind"] != channel.kind:
         faults["kind"] = ["The kind of a channel stays: make another one."]
     columns = _columns(asked, faults)
@@ -101,12 +99,12 @@ def edit(*, channel: AlertChannel, asked: Any) -> tuple[AlertChannel, str]:
             columns["place"] = _addresses(asked["addresses"], faults)
     elif asked.get("url") or asked.get("secret"):
         columns["place"], columns["sealed"], secret = _changed(channel, asked, faults)
-    _raise(faults)
+    refuse(faults)
     before = channel.name
     for name, value in columns.items():
         setattr(channel, name, value)
     with transaction.atomic():
-        with _once(channel.name):
+        with receivers.once("channel", channel.name):
             channel.save(update_fields=list(columns))
         if channel.name != before:
             _rename(channel, before)
@@ -195,23 +193,8 @@ def _sealed() -> QuerySet[AlertChannel]:
     return AlertChannel.objects.exclude(sealed="").select_related("project").order_by("pk")
 
 
-def _unknown(asked: Any) -> Faults:
-    if not isinstance(asked, Mapping):
-        raise Invalid("A channel is an object.")
-    return {
-        name: [f"There is no such key; a channel knows {', '.join(KNOWN)}."]
-        for name in asked
-        if name not in KNOWN
-    }
-
-
 def _columns(asked: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
-    columns: dict[str, Any] = {}
-    if "name" in asked:
-        name = asked["name"].strip() if isinstance(asked["name"], str) else ""
-        if not NAME.fullmatch(name):
-            faults["name"] = ["A name has 1 to 100 characters on one line."]
-        columns["name"] = name
+    columns = receivers.columns(asked, faults)
     if "least" in asked:
         if asked["least"] not in SEVERITIES:
             faults["least"] = [f"It must be one of {', '.join(SEVERITIES)}."]
@@ -222,10 +205,6 @@ def _columns(asked: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
             faults["hears"] = [f"It is a list of kinds of events: {', '.join(HEARD)}."]
         else:
             columns["hears"] = [kind for kind in HEARD if kind in given]
-    if "is_on" in asked:
-        if not isinstance(asked["is_on"], bool):
-            faults["is_on"] = ["It is true or false."]
-        columns["is_on"] = asked["is_on"]
     return columns
 
 
@@ -252,24 +231,12 @@ def _addresses(given: Any, faults: Faults) -> str:
 
 def _webhook(asked: Mapping[str, Any], faults: Faults) -> tuple[str, str, str]:
     """What is shown, what is sealed, and the secret."""
-    url = asked.get("url")
-    if not isinstance(url, str) or not url.strip():
-        faults["url"] = ["Give the address that messages are posted to."]
+    url = receivers.url(asked.get("url"), faults)
+    secret = receivers.secret(asked.get("secret"), faults)
+    if faults:
         return "", "", ""
-    url = url.strip()
-    try:
-        outgoing.check(url, query=True)
-    except outgoing.Refused as refused:
-        faults["url"] = [refused.detail]
-        return "", "", ""
-    secret = asked.get("secret") or standard_webhooks.make_secret()
-    try:
-        standard_webhooks.secret_bytes(str(secret))
-    except ValueError as error:
-        faults["secret"] = [str(error)]
-        return "", "", ""
-    host = urlsplit(url).netloc[:LONGEST_PLACE]
-    return host, alert_senders.seal(url=url, secret=str(secret)), str(secret)
+    host = receivers.host(url, longest=LONGEST_PLACE)
+    return host, alert_senders.seal(url=url, secret=secret), secret
 
 
 def _changed(
@@ -297,20 +264,3 @@ def _rename(channel: AlertChannel, before: str) -> None:
             names = [channel.name if one == before else one for one in names]
             monitor.alerting = {**monitor.alerting, "channels": names}
             monitor.save(update_fields=["alerting"])
-
-
-@contextmanager
-def _once(name: str) -> Iterator[None]:
-    """A name that another channel has becomes a Conflict."""
-    try:
-        with transaction.atomic():
-            yield
-    except IntegrityError:
-        sentence = f"There is a channel called {name} already."
-        raise Conflict(sentence, code="name_taken", fields={"name": [sentence]}) from None
-
-
-def _raise(faults: Faults) -> None:
-    if faults:
-        at, said = next(iter(faults.items()))
-        raise Invalid(f"{at}: {said[0]}", fields=faults)

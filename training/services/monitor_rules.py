@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from distillhub.lib.errors import Invalid
+from distillhub.lib.errors import Invalid, refuse
 from training import catalog
 from training.engine import alerting, options
 from training.services import monitor_defaults, retraining_policy
@@ -57,7 +57,7 @@ def detectors(asked: Any) -> JSON:
                 _detector(str(key), one, f"{at}.{place}", faults)
                 for place, one in enumerate(listed)
             ]
-    _raise(faults)
+    refuse(faults)
     return found
 
 
@@ -137,7 +137,7 @@ def alerts(asked: Any) -> tuple[JSON, JSON]:
         if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours <= 8760:
             faults["alerts.silence_hours"] = ["It must be hours, from 0 (never told) to 8760."]
         told["silence_hours"] = hours
-    _raise(faults)
+    refuse(faults)
     return rules, told
 
 
@@ -213,7 +213,7 @@ def slices(asked: Any) -> list[JSON]:
         is_share = isinstance(share, int | float) and not isinstance(share, bool)
         if share is not None and not (is_share and 0 < share <= 1):
             faults[f"{at}.share"] = ["The teacher is asked about a share above 0 and at most 1."]
-    _raise(faults)
+    refuse(faults)
     return [
         {"name": one["name"].strip(), "query": one["query"]}
         | ({"share": float(one["share"])} if one.get("share") is not None else {})
@@ -291,9 +291,3 @@ def retraining(asked: Any) -> JSON:
 
 def _wrong(at: str, sentence: str) -> Invalid:
     return Invalid(sentence, fields={at: [sentence]})
-
-
-def _raise(faults: Faults) -> None:
-    if faults:
-        at, said = next(iter(faults.items()))
-        raise Invalid(f"{at}: {said[0]}", fields=faults)

@@ -1,7 +1,6 @@
 """Where messages about incidents go: the channels of a project, one with its log, tests of them."""
 
 from collections.abc import Callable
-from itertools import groupby
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from distillhub.lib.errors import DomainError
 from projects import permissions
 from projects.models import Role, event_kinds
+from projects.views import receivers
 from training.engine.alerting import SEVERITIES
 from training.models import AlertChannel
 from training.services import alert_channels
@@ -23,13 +23,14 @@ JSON = dict[str, Any]
 
 SHOWN = 100  # messages of a log
 TEXTS = ("name", "kind", "addresses", "url", "secret", "least")
+#: Kinds of events that a channel may hear of.
+KINDS = tuple(event_kinds.KINDS[key] for key in alert_channels.HEARD)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     """POST adds one."""
-    least = Role.OWNER if request.method == "POST" else Role.VIEWER
-    project = permissions.project_for(request.user, project_slug, at_least=least)
+    project = receivers.project_of(request, project_slug)
     draft: dict[str, str] = {"kind": "email", "least": SEVERITIES[0]}
     fault: DomainError | None = None
     if request.method == "POST":
@@ -43,7 +44,7 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         except DomainError as error:
             fault = error
         else:
-            _keep_secret(request, made, secret)
+            receivers.keep_secret(request, made, secret)
             return redirect("training:alert_channel_detail", project.slug, made.pk)
     context = {
         "title": "Alert channels",
@@ -55,8 +56,8 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
         "kinds": AlertChannel.Kind.choices,
         "severities": SEVERITIES,
         "draft": draft,
-        "groups": _groups(request.POST.getlist("hears")),
-        "faults": _faults(fault),
+        "groups": receivers.groups(KINDS, request.POST.getlist("hears")),
+        "faults": receivers.faults(fault, shown=TEXTS),
         "may_manage": project.allows(Role.OWNER),
         "sends_mail": bool(settings.EMAIL_URL),
     }
@@ -67,8 +68,7 @@ def alert_channel_list(request: HttpRequest, project_slug: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def alert_channel_detail(request: HttpRequest, project_slug: str, channel_id: int) -> HttpResponse:
     """Its log; POST changes it."""
-    least = Role.OWNER if request.method == "POST" else Role.VIEWER
-    project = permissions.project_for(request.user, project_slug, at_least=least)
+    project = receivers.project_of(request, project_slug)
     channel = alert_channels.find(project=project, channel_id=channel_id)
     fault: DomainError | None = None
     if request.method == "POST":
@@ -79,7 +79,7 @@ def alert_channel_detail(request: HttpRequest, project_slug: str, channel_id: in
             fault = error
             channel = alert_channels.find(project=project, channel_id=channel_id)
         else:
-            _keep_secret(request, changed, secret)
+            receivers.keep_secret(request, changed, secret)
             messages.success(request, "Kept.")
             return redirect("training:alert_channel_detail", project.slug, channel.pk)
     log = list(alert_channels.messages(channel=channel)[: SHOWN + 1])
@@ -97,9 +97,9 @@ def alert_channel_detail(request: HttpRequest, project_slug: str, channel_id: in
         "more": len(log) > SHOWN,
         "shown": SHOWN,
         "severities": SEVERITIES,
-        "groups": _groups(channel.hears),
-        "faults": _faults(fault),
-        "secret": request.session.pop(_kept(channel), ""),
+        "groups": receivers.groups(KINDS, channel.hears),
+        "faults": receivers.faults(fault, shown=TEXTS),
+        "secret": receivers.kept_secret(request, channel),
         "may_manage": project.allows(Role.OWNER),
         "no_mail": alert_senders.NO_SERVER
         if channel.kind == AlertChannel.Kind.EMAIL and not settings.EMAIL_URL
@@ -120,7 +120,7 @@ def alert_channel_test(request: HttpRequest, project_slug: str, channel_id: int)
 
 @require_POST
 def alert_channel_delete(request: HttpRequest, project_slug: str, channel_id: int) -> HttpResponse:
-    project = permissions.project_for(request.user, project_slug, at_least=Role.OWNER)
+    project = receivers.project_of(request, project_slug)
     channel = alert_channels.find(project=project, channel_id=channel_id)
     alert_channels.remove(channel=channel)
     messages.success(request, f"Deleted the channel {channel.name}.")
@@ -141,14 +141,9 @@ def alert_redeliver(
 def _done(
     request: HttpRequest, project_slug: str, channel_id: int, act: Callable[[AlertChannel], str]
 ) -> HttpResponse:
-    project = permissions.project_for(request.user, project_slug, at_least=Role.OWNER)
+    project = receivers.project_of(request, project_slug)
     channel = alert_channels.find(project=project, channel_id=channel_id)
-    try:
-        messages.success(request, act(channel))
-    except DomainError as error:
-        if error.status == 404:
-            raise
-        messages.error(request, error.detail)
+    receivers.tell(request, lambda: act(channel))
     return redirect("training:alert_channel_detail", project.slug, channel.pk)
 
 
@@ -162,30 +157,3 @@ def _asked(request: HttpRequest, channel: AlertChannel) -> JSON:
     asked["hears"] = request.POST.getlist("hears")
     asked["is_on"] = request.POST.get("is_on") == "true"
     return asked
-
-
-def _groups(chosen: list[str]) -> list[tuple[str, list[tuple[event_kinds.Kind, bool]]]]:
-    """Events that a channel may hear of, by what they are about."""
-    kinds = (event_kinds.KINDS[key] for key in alert_channels.HEARD)
-    return [
-        (group.replace("_", " "), [(kind, kind.key in chosen) for kind in found])
-        for group, found in groupby(kinds, key=lambda kind: kind.group)
-    ]
-
-
-def _faults(fault: DomainError | None) -> JSON:
-    """By field, and what stands at none."""
-    if fault is None:
-        return {}
-    named = {name: " ".join(said) for name, said in fault.fields.items()}
-    return {"fields": named, "detail": "" if set(named) & set(TEXTS) else fault.detail}
-
-
-def _keep_secret(request: HttpRequest, channel: AlertChannel, secret: str) -> None:
-    """For the page that follows, once."""
-    if secret:
-        request.session[_kept(channel)] = secret
-
-
-def _kept(channel: AlertChannel) -> str:
-    return f"channel-secret-{channel.pk}"
