@@ -78,14 +78,39 @@ def is_as_it_was(found: dict[str, Any]) -> None:
     assert (found["waiting"], found["lost"]) == (1, 1)
 
 
+def tables(home: Path) -> dict[str, Any]:
+    """What the database of a home is made of: each table's columns, in no order; all else as it was
+    written."""
+    with closing(sqlite3.connect(home / "distillhub.sqlite3")) as database:
+        made = database.execute("SELECT type, name, sql FROM sqlite_master WHERE sql > ''")
+        return {
+            f"{kind} {name}": sorted(re.split(r",\s*(?![^()]*\))", sql[sql.index("(") + 1 : -1]))
+            if kind == "table"
+            else sql
+            for kind, name, sql in made
+        }
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of somebody who begins today."""
+    home = tmp_path_factory.mktemp("new") / "home"
+    home.mkdir()
+    python(home, "-m", "distillhub.cli", "migrate")
+    return home
+
+
 @pytest.mark.parametrize("rows", sorted(OLDER.glob("*.sqlite.sql")), ids=lambda path: path.stem)
-def test_a_home_of_an_older_version_is_brought_up_to_date(tmp_path: Path, rows: Path) -> None:
+def test_a_home_of_an_older_version_is_brought_up_to_date(
+    tmp_path: Path, rows: Path, new: Path
+) -> None:
     with closing(sqlite3.connect(tmp_path / "distillhub.sqlite3")) as database:
         database.executescript(rows.read_text())
     told = python(tmp_path, "-m", "distillhub.cli", "migrate")
     assert re.search(r"Kept a copy of the database: \S+", told)
     assert re.search(r"Applied \d+ migrations", told)
     is_as_it_was(looked(tmp_path))
+    assert tables(tmp_path) == tables(new)
 
 
 def test_a_postgresql_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:
