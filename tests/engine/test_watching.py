@@ -240,6 +240,36 @@ def test_slices_have_accuracy_and_scores_of_their_own(fitted: Baseline) -> None:
     assert told["scores"]["accuracy"][0]["p"] > 1e-3
 
 
+def test_a_cell_that_says_that_there_is_nothing_is_missing_as_it_is_in_a_dataset(
+    fitted: Baseline,
+) -> None:
+    said = [" north ", "?", "N/A", "null", ""]
+    table = rows(500, cells=[json.dumps({"age": 40, "place": said[at % 5]}) for at in range(500)])
+    found = scoring.score(of(table, fitted), fitted, scoring.Asked())
+    worst = {name: found[f"quality.{name}"][0]["facts"]["worst"] for name in ("missing", "unseen")}
+    assert worst["missing"] == {"input.place": pytest.approx(0.8)}
+    assert "input.place" not in worst["unseen"]
+
+
+@pytest.mark.parametrize(
+    ("many", "each", "is_worse"),
+    [(3, 1, False), (400, 1, False), (10**9, 1, False), (10**9, 3, True)],
+)
+def test_more_rows_repeat_more_by_chance_and_a_larger_window_is_no_worse_for_it(
+    many: int, each: int, is_worse: bool
+) -> None:
+    chance = np.random.default_rng(5)
+
+    def drawn(of_them: int) -> list[str]:
+        return [json.dumps({"age": int(one)}) for one in chance.integers(many, size=of_them)]
+
+    few = baseline(rows(300, cells=drawn(300)), slices=[])
+    found = scoring.score(
+        of(rows(3000, cells=drawn(3000 // each) * each), few), few, scoring.Asked()
+    )
+    assert (found["quality.duplicated"][0]["p"] < 0.001) == is_worse
+
+
 def test_what_is_wrong_with_data_is_found_in_one_column(fitted: Baseline) -> None:
     table = rows(500)
     cells = [json.loads(one) for one in table["cells"].to_pylist()]

@@ -35,6 +35,7 @@ def rows(many: int, *, seed: int = 0, shift: float = 0.0, first: int = 0, **more
         "id": [f"row-{one}" for one in range(first, first + many)],
         "time": pa.array(times).cast(TIME),
         "window": (np.arange(first, first + many) // 500).astype(np.int64),
+        "text": pa.nulls(many, pa.string()),  # as parts of tables have it
         "cells": cells,
         "prediction": [LABELS[one] for one in said],
         "probabilities": pa.array(list(told), pa.list_(pa.float32())),

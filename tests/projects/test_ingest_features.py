@@ -22,6 +22,7 @@ from tests.projects.test_dataset_versions import (
     uploaded,
 )
 from tests.projects.test_ingest_images import PIXEL, archive
+from training.engine import cells
 
 FORM = registry.get("table")
 PEOPLE = b"id,age,work,city,income\n" + b"".join(
@@ -138,6 +139,12 @@ def test_nonsense_about_features_is_a_sentence(
 ) -> None:
     with pytest.raises(Invalid, match=words):
         uploaded(project, PEOPLE, name="people", columns=columns)
+
+
+def test_what_says_that_there_is_nothing_says_so_in_a_file_and_in_a_row_that_is_sent() -> None:
+    assert numbers.NOTHING == cells.NOTHING
+    for said in (*numbers.NOTHING, " ? ", "NaN", " State-gov", "none"):
+        assert cells.category(said) == numbers.word(said)
 
 
 def test_a_word_among_numbers_is_missing_and_listed(project: Project) -> None:

@@ -161,7 +161,7 @@ def _row(preprocessing: TablePreprocessing, said: Any) -> Read:
     if unknown := sorted(str(name) for name in said if name not in known):
         raise Unreadable(f"There is no column {unknown[0]}; there are {', '.join(sorted(known))}.")
     numbers = {name: _number(name, said.get(name)) for name in preprocessing.numeric}
-    words = {name: cells.word(said.get(name)) for name in preprocessing.categorical}
+    words = {name: cells.category(said.get(name)) for name in preprocessing.categorical}
     fields = [
         *(pa.field(name, pa.float64()) for name in numbers),
         *(pa.field(name, pa.string()) for name in words),

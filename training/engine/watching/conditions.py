@@ -89,8 +89,8 @@ def _holding(view: "View", query: Mapping[str, Any]) -> Mask:
 
 
 def _searched(view: "View") -> list[Sequence[str | None]]:
-    if "text" in view.table.column_names:
-        return [_clean(_named(view, "text"))]
+    if (texts := _texts(view)) is not None:
+        return [_clean(texts)]
     signals = view.signals()
     words = [
         values
@@ -100,6 +100,13 @@ def _searched(view: "View") -> list[Sequence[str | None]]:
     return [_clean(one) for one in words[:MOST_WORDS]]
 
 
+def _texts(view: "View") -> list[str | None] | None:
+    """None of tables: parts of theirs have that column too, and nothing in it."""
+    if view.baseline.reads == "columns" or "text" not in view.table.column_names:
+        return None
+    return _named(view, "text")
+
+
 def _clean(values: Sequence[str | None]) -> list[str | None]:
     """Without half pairs of surrogates, which Arrow takes no text with."""
     return [None if one is None else one.encode("utf-8", "replace").decode() for one in values]
@@ -107,10 +114,8 @@ def _clean(values: Sequence[str | None]) -> list[str | None]:
 
 def _lengths(view: "View") -> NDArray[np.float64]:
     """NaN where it is unknown, which is neither longer nor shorter than anything."""
-    if "text" in view.table.column_names:
-        return np.array(
-            [math.nan if one is None else len(one) for one in _named(view, "text")], dtype=float
-        )
+    if (texts := _texts(view)) is not None:
+        return np.array([math.nan if one is None else len(one) for one in texts], dtype=float)
     return _as_numbers(_column(view, "described.length"), len(view))
 
 

@@ -449,8 +449,9 @@ def _versions(table: pa.Table) -> dict[str, int]:
 
 
 def _contents(table: pa.Table) -> Iterator[bytes]:
+    """Of the column that holds inputs; parts have the others, too, and nothing in them."""
     for name in CONTENTS:
-        if name in table.column_names:
+        if name in table.column_names and table[name].null_count < len(table):
             for one in table[name].to_pylist():
                 if one is not None:
                     yield one.encode("utf-8", "surrogatepass")

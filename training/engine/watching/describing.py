@@ -143,7 +143,7 @@ def _columns(rows: Sequence[Any], columns: Mapping[str, str]) -> dict[str, Colum
 
 
 def _word(value: Any) -> str | None:
-    word = cells.word(value)
+    word = cells.category(value)
     return word[:MOST_WORD] if word else None
 
 

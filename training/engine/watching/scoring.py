@@ -199,7 +199,8 @@ def _of_window(
             return detector.score(there.faults, sums.faults), sums.faults.rows
         case _ if signal.startswith("quality."):
             fault = signal.removeprefix("quality.")
-            live_, before = (soundness.tallies_of(one, fault) for one in (sums, there))
+            live_ = soundness.tallies_of(sums, fault)
+            before = soundness.tallies_of(there, fault, beside=sums)
             return detector.score(before, live_), sums.rows
         case "confidence":
             return _of_sketches(detector, sums, there, ("confidence.entropy", "confidence.top"))

@@ -1,5 +1,6 @@
 """What of a window's rows is sound: tallies of each column, from its sketches."""
 
+import math
 from collections.abc import Mapping
 
 from training.engine.detectors.tallies import Tally
@@ -13,13 +14,17 @@ BESIDE = ("confidence.top", "error", "difference")
 CELLS = "input."
 
 
-def tallies_of(sums: Sums, fault: str) -> dict[str, Tally]:
+def tallies_of(sums: Sums, fault: str, *, beside: Sums | None = None) -> dict[str, Tally]:
     """By column, rows that are free of a fault: `missing`, `unseen`, `out_of_range`,
     `duplicated`. Numbers have two ends, each of which may be passed. What is not a cell can only be
-    missing."""
+    missing. Of more rows more are repeated: where a larger window stands `beside`, they are as many
+    as chance would repeat in one of its size."""
     if fault == "duplicated":
         contents = sums.contents
-        return {"rows": Tally.counted(contents.rows, contents.rows - contents.repeated)}
+        repeated = contents.repeated
+        if beside is not None and beside.contents.rows > contents.rows:
+            repeated = math.ceil(contents.chance(beside.contents.rows) * contents.rows)
+        return {"rows": Tally.counted(contents.rows, contents.rows - repeated)}
     found: dict[str, Tally] = {}
     for name, one in sums.sketches.items():
         if name in BESIDE:
