@@ -9,7 +9,7 @@ from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.conftest import launch
 from training.models import Run, TeacherGate, TeacherOutputs
-from training.services import gates, preflight
+from training.services import gates, teacher_outputs
 from training.worker import gates as working
 from training.worker import runs as executing
 
@@ -56,7 +56,7 @@ def test_a_teacher_is_asked_and_its_run_pays_nothing(
     assert {one.split for one in stored} == {"train", "validation", "test"}
     assert {(one.fingerprint, one.reused) for one in stored} == {(dataset.fingerprint, 0)}
 
-    assert {one.teacher for one in stored} == {preflight.digest(trained.output)}
+    assert {one.teacher for one in stored} == {teacher_outputs.digest(trained.output)}
 
     run = launch(project, teachers=["big@2"], control=False)
     executing.execute(run.pk)

@@ -19,7 +19,7 @@ from tests.conftest import api_of, signed_in
 from tests.training.conftest import asked
 from training.forms.run import RunDraft
 from training.models import Run, Worker
-from training.services import preflight, runs
+from training.services import runs, teacher_outputs
 from training.worker import metrics
 from training.worker.metrics import Measured
 
@@ -399,7 +399,7 @@ def test_disk_counts_what_is_not_stored_yet(project: Project, pair: DatasetVersi
     make.teacher_outputs(pair, "one@1")  # of another model that is called so, too
     again = foresee(project, teachers=["one@1"])["estimates"]
     assert again["disk_bytes"] == before["disk_bytes"]
-    digest = preflight.digest(ModelVersion.objects.get(model__name="one"))
+    digest = teacher_outputs.digest(ModelVersion.objects.get(model__name="one"))
     make.teacher_outputs(pair, "one@1", teacher=digest)
     after = foresee(project, teachers=["one@1"])["estimates"]
     assert after["disk_bytes"] == alone["disk_bytes"]

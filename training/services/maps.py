@@ -18,7 +18,7 @@ from projects.models import DatasetVersion, ModelVersion, User
 from projects.services import datasets, registry
 from training import catalog
 from training.models import RowMap
-from training.services import preflight
+from training.services import teacher_outputs
 from training.worker import maps as making
 
 BUILT_IN = "built-in"
@@ -172,7 +172,7 @@ def _model(version: DatasetVersion, reference: Any) -> ModelVersion | None:
 
 
 def _key(version: DatasetVersion, model: ModelVersion | None, plane: str) -> str:
-    by = BUILT_IN if model is None else preflight.digest(model)
+    by = BUILT_IN if model is None else teacher_outputs.digest(model)
     said = [FORMAT, version.fingerprint, version.input_column, version.features, by, plane]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 

@@ -20,7 +20,7 @@ from training.charts import run_colours
 from training.engine.config import OF_A_TEACHER
 from training.engine.terms import SCHEDULED
 from training.models import Run, Study, run_announcements
-from training.services import preflight, references, run_slices
+from training.services import estimates, preflight, references, run_slices
 from training.services.references import Asked
 from training.worker import checkpoints, dispatch, waiting
 
@@ -109,7 +109,7 @@ def preview(*, project: Project, configuration: Any) -> dict[str, Any]:
 
 def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
     """What a run would be and take, without queueing it: `{"config", "estimates", "warnings"}`, the
-    estimates as `preflight.Estimate` says. Raises Invalid like `preview`."""
+    estimates as `estimates.Estimate` says. Raises Invalid like `preview`."""
     configuration, _ = _priority(configuration)
     asked = references.understand(project=project, asked=configuration)
     parts: dict[str, Any] = {
@@ -118,7 +118,7 @@ def foresee(*, project: Project, configuration: Any) -> dict[str, Any]:
         "student": asked.student,
         "teachers": asked.teachers,
     }
-    found = preflight.estimate(**parts)
+    found = estimates.estimate(**parts)
     return {
         "config": asked.config,
         "estimates": found.as_dict(),
@@ -535,7 +535,7 @@ def _needs(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
         "student": asked.student,
         "teachers": asked.teachers,
     }
-    alone = preflight.estimate(config=dataclasses.replace(asked.parsed, control=False), **parts)
+    alone = estimates.estimate(config=dataclasses.replace(asked.parsed, control=False), **parts)
     memory = asked.parsed.memory_mib
     needs = {
         "gpus": asked.parsed.gpus,
@@ -544,7 +544,7 @@ def _needs(asked: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     if not asked.config["control"] or alone.seconds is None:
         return needs, needs
-    both = preflight.estimate(config=asked.parsed, **parts).seconds or 2 * alone.seconds
+    both = estimates.estimate(config=asked.parsed, **parts).seconds or 2 * alone.seconds
     return needs, needs | {"expected_seconds": max(0.0, both - alone.seconds)}
 
 

@@ -34,6 +34,10 @@ class There:
     def architecture(self) -> str:
         return self.version.architecture
 
+    @property
+    def is_recorded(self) -> bool:
+        return self.version.is_recorded
+
 
 @dataclass(frozen=True, slots=True)
 class Epoch:

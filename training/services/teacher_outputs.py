@@ -2,14 +2,16 @@
 said about it; what was said about others' counts in the sum alone.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from django.db import transaction
 
 from distillhub.lib.errors import Forbidden, Missing
-from projects.models import DatasetVersion, Membership, Role, User
+from projects.models import DatasetVersion, Membership, ModelVersion, Role, User
 from training.models import TeacherOutputs
 from training.worker import teacher_store
 
@@ -24,6 +26,7 @@ KINDS = {
     "embeddings": "vectors before the last layer",
 }
 MOST = 1000  # entries shown
+TELLING = {".json", ".safetensors", ".txt", ".model"}  # files that can change an answer
 
 
 @dataclass(slots=True)
@@ -84,3 +87,12 @@ def free(*, entry_id: int, by: User) -> None:
         raise Forbidden("This needs the role of owner in a project that has its dataset.")
     TeacherOutputs.objects.filter(pk=entry_id).update(unwanted=True)
     transaction.on_commit(partial(teacher_store.ask), robust=True)
+
+
+def digest(version: ModelVersion) -> str:
+    """Names a version's files as the store of teacher answers does (networks.digest)."""
+    total = hashlib.sha256()
+    for file in sorted(version.files, key=lambda one: str(one["name"])):
+        if "/" not in file["name"] and PurePosixPath(file["name"]).suffix in TELLING:
+            total.update(f"{file['name']} {file['sha256']}\n".encode())
+    return total.hexdigest()
