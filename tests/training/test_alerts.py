@@ -64,7 +64,7 @@ def test_two_windows_of_three_open_an_incident_and_three_clean_ones_close_it(
     assert incident.signals[0]["closed_at"] is not None
     told = list(incident.events.values_list("kind", "sentence"))
     assert [kind for kind, _ in told] == ["opened", "closed"]
-    assert "The column age is as before." in told[1][1]
+    assert "As before again: the column age." in told[1][1]
     rows.hours(monitor, *rows.shifted(), since=7)
     assert list(Incident.objects.values_list("number", flat=True)) == [2, 1]
 
@@ -104,8 +104,8 @@ def test_what_joins_worsens_and_recovers_is_told_once_each_window(
     told = list(incident.events.values_list("sentence", flat=True))[1:]
     assert told == [
         "The column age got worse: critical.",
-        "The predictions moved too (Chi-square with Cramér's V 0.3, critical).",
-        "The column age is as before.",
+        "Moved too: the predictions (Chi-square with Cramér's V 0.3, critical).",
+        "As before again: the column age.",
     ]
     assert incident.closed_at is None
     closed = {one["signal"]: one["closed_at"] is not None for one in incident.signals}
@@ -238,7 +238,7 @@ def test_harm_is_told_with_whose_fault_it_is(monitor: Monitor) -> None:
     )
     assert incident.severity == "critical"
     assert incident.facts["harm"] == "seen"
-    assert "Right are 74 % of 200 labelled rows." in incident.sentence
+    assert "74 % of 200 labelled rows are right." in incident.sentence
     assert incident.sentence.endswith("Distil again, on these rows.")
 
 
@@ -246,6 +246,30 @@ def test_what_nobody_can_know_is_told_as_unknown(monitor: Monitor) -> None:
     incident = opened(monitor, {"input.age": MOVED}, facts={})
     assert incident.facts["harm"] == "unknown"
     assert "not known" in incident.sentence
+
+
+def test_no_harm_is_told_where_nothing_is_known_to_compare_with(monitor: Monitor) -> None:
+    facts = {"accuracy": measured(0.31)}
+    incident = opened(monitor, {"input.age": MOVED}, facts=facts)
+    assert incident.facts["harm"] == "no reference"
+    assert "31 % of 200 labelled rows are right." in incident.sentence
+    assert "no harm" not in incident.sentence
+
+
+def test_labels_that_come_after_windows_were_judged_tell_whether_it_does_harm(
+    monitor: Monitor,
+) -> None:
+    incident = opened(monitor, {"input.age": MOVED}, facts={})
+    assert not alerts.tell_harm(monitor)
+    monitor.reference = {"accuracy": {"value": 0.9}}
+    monitor.save()
+    MonitorWindow.objects.update(facts={"accuracy": measured(0.6)})
+    assert alerts.tell_harm(monitor)
+    incident.refresh_from_db()
+    assert incident.facts["harm"] == "likely"
+    assert "no labels came" not in incident.sentence
+    assert incident.events.last().kind == "measured"  # type: ignore[union-attr]
+    assert not alerts.tell_harm(monitor)
 
 
 def test_the_slice_in_which_it_is_worst_is_named(monitor: Monitor) -> None:

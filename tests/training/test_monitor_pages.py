@@ -17,7 +17,7 @@ from tests.training import monitor_rows as rows
 from training.charts import drift
 from training.models import InferenceBatch, Monitor, MonitorWindow
 from training.services import monitor_words
-from training.services.signals import Signal, group, words
+from training.services.signals import Signal, all_of, group, words
 from training.views import monitor_parts
 
 pytestmark = pytest.mark.django_db
@@ -194,6 +194,23 @@ def test_no_harm_is_said_only_where_it_would_have_been_seen(
     facts = {"agreement": 0.9, "interval": interval, "reference": 0.95}
     asked = Signal("agreement", "agreement", "Teacher", [0.4], {"facts": facts}, 0.4)
     assert says in monitor_words.advice(Monitor(), [length, asked], [length])
+
+
+def test_labels_without_anything_to_compare_them_with_are_not_asked_for_again() -> None:
+    length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
+    asked = Signal("accuracy", "accuracy", "Labels and teacher", [None])
+    assert "Labels came" in monitor_words.advice(Monitor(), [length, asked], [length])
+
+
+def test_traffic_alone_does_not_say_that_all_is_as_it_was(project: Project) -> None:
+    monitor = rows.fitted(project, rows=100)
+    few = {
+        "described.length": [rows.score("psi", None)],
+        "volume": [rows.score("volume", 0.0)],
+    }
+    windows = [rows.window(monitor, 1, rows=48, scores=few)]
+    told = monitor_words.standing(monitor, windows, all_of(monitor, windows), None)
+    assert "too few rows" in told.sentence
 
 
 def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> None:

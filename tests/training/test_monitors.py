@@ -438,6 +438,9 @@ def test_windows_of_too_few_rows_are_neither_healthy_nor_ill(
         )
     cells = monitor_health.health(monitor).strip
     assert [one.word for one in cells] == ["no rows", "too few rows", "healthy"]
+    assert monitor_health.health(monitor).word == "healthy"
+    monitor.windows.filter(rows=500).update(rows=49)
+    assert monitor_health.health(monitor).word == "too few rows"
 
 
 def test_a_monitor_to_which_nothing_comes_any_more_is_not_called_healthy(

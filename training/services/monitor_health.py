@@ -39,6 +39,7 @@ STATES: dict[str, tuple[str, str]] = {
     "stuck": ("rows wait", "bad"),
     "quiet": ("no rows yet", "wait"),
     "silent": ("nothing comes", "warn"),
+    "few": ("too few rows", "wait"),
 }
 
 
@@ -112,7 +113,7 @@ def _health(
     trouble: str,
 ) -> Health:
     state, sentence = _state(monitor, windows, incident, look)
-    if trouble and state in ("ok", "quiet", "silent"):
+    if trouble and state in ("ok", "quiet", "silent", "few"):
         state, sentence = "stuck", trouble
     return Health(
         state=state,
@@ -155,6 +156,11 @@ def _state(
         return "silent", f"The newest {SILENT} windows had no row."
     if not newest:
         return "ok", "Rows come; no window is over yet."
+    if all(one.rows < monitor.minimum_rows for one in newest):
+        return (
+            "few",
+            f"The newest windows have fewer than the {monitor.minimum_rows} rows it takes.",
+        )
     return "ok", "Nothing differs from the reference by more than chance allows."
 
 

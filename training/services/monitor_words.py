@@ -82,7 +82,7 @@ def standing(
         many = "One signal is" if len(moved) == 1 else f"{len(moved)} signals are"
         sentence = f"{many} beyond the limits in the newest window. One window opens no alert."
         return Standing("moved", sentence, "warn", changes, advice(monitor, found, moved, fault))
-    if all(one.level is None for one in found):
+    if all(one.level is None for one in found if one.group != TRAFFIC):
         return Standing(
             "quiet", "The newest windows have too few rows to say anything.", "wait", [],
             f"A window needs {monitor.minimum_rows} rows. Send more, or make windows longer.",
@@ -178,6 +178,13 @@ def advice(
         return (
             "What comes is different, but labels and teacher see no harm in it so far. Watch it; "
             "there is nothing to retrain for."
+        )
+    compared = ("accuracy", "agreement")
+    if any(map(by_key.get, compared)) and not any(map((monitor.reference or {}).get, compared)):
+        return (
+            "What comes is different. Labels came, but how often the model was right on the "
+            "reference is not known, so nobody can say whether it does worse. Take a time of "
+            "traffic that has labels as the reference, or rows with the model's answers."
         )
     return (
         "What comes is different; whether that does harm nobody can tell yet. Send labels, or let "

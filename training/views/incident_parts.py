@@ -28,6 +28,7 @@ HARM = {
     "likely": ("Likely", "Worse than chance explains. No alert is open about it yet.", "warn"),
     "too few rows": ("Can't tell yet", "Too few rows have a label or an answer.", "wait"),
     "none seen": ("No harm so far", "What was measured is no lower than before.", "good"),
+    "no reference": ("Not known", "How often it was right on the reference is not known.", "wait"),
     "unknown": ("Not known", "No labels came, and the teacher was not asked.", "wait"),
 }
 CHARTS = 2  # signals that are drawn

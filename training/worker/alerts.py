@@ -31,6 +31,8 @@ from training.worker.alert_rules import SILENCE, Said
 log = logging.getLogger(__name__)
 
 JSON = dict[str, Any]
+UNKNOWN = "unknown"  # of harm
+LATELY = 5  # windows whose labels are looked for
 AT_A_TIME = 500  # windows of a monitor, so that one with a long past keeps nobody from the others
 LEAST_STEP = 0.001  # seconds between the ends of two windows of rows
 
@@ -46,6 +48,35 @@ def judge(monitor: Monitor, *, now: datetime | None = None) -> int:
         with transaction.atomic():
             _judge(monitor.pk, window.pk)
     return AT_A_TIME
+
+
+def tell_harm(monitor: Monitor) -> bool:
+    """Labels and answers often come after their window was judged: an incident of which nobody
+    knew whether it does harm says so once it is known. Nobody is woken by that."""
+    unknown = Incident.objects.open().filter(monitor=monitor, facts__harm=UNKNOWN)
+    if not unknown.exists():
+        return False
+    with transaction.atomic():
+        Monitor.objects.select_for_update().get(pk=monitor.pk)
+        incident = unknown.first()
+        if incident is None:
+            return False
+        names = incidents.open_signals(incident.signals)
+        judged = monitor.windows.filter(judged_at__isnull=False, ends_at__gte=incident.since)
+        for window in judged.order_by("-number").defer("sums")[:LATELY]:
+            facts = incident_words.facts(monitor, window, names)
+            if facts["harm"] != UNKNOWN:
+                break
+        else:
+            return False
+        before, incident.facts = incident.sentence, facts
+        incident.sentence = incident_words.sentence(
+            monitor, since=incident.since, signals=names, facts=facts
+        )
+        incident.save(update_fields=["facts", "sentence"])
+        if incident.sentence != before:
+            incidents.tell(incident, "measured", incident.sentence, window=window.number)
+        return True
 
 
 def look_again() -> None:
@@ -165,15 +196,23 @@ def _incident(
     incident.severity = incidents.worst(before, digest.severity)
     entries = {str(one["signal"]): one for one in signals}
     lines = [
-        f"{_capital(incident_words.called(name))} {'moved again' if name in known else 'moved too'}"
-        f" ({incident_words.score_words(entries[name])})."
-        for name in digest.opened
+        f"{said_so}: {incident_words.enumerated(names)}."
+        for said_so, again in (("Moved too", False), ("Moved again", True))
+        if (
+            names := [
+                f"{incident_words.called(name)} ({incident_words.score_words(entries[name])})"
+                for name in digest.opened
+                if (name in known) == again
+            ]
+        )
     ]
     lines += [
         f"{_capital(incident_words.called(name))} got worse: {alerts[name].severity}."
         for name in digest.worsened
     ]
-    lines += [f"{_capital(incident_words.called(name))} is as before." for name in digest.closed]
+    if digest.closed:
+        names = [incident_words.called(name) for name in digest.closed]
+        lines.append(f"As before again: {incident_words.enumerated(names)}.")
     if not open_now:
         incident.closed_at = timezone.now()
         incident.save(update_fields=["signals", "severity", "closed_at"])

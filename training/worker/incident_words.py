@@ -7,7 +7,7 @@
      "rows": [ids],                                                   the most foreign, far first
      "agreement", "accuracy", "estimated_accuracy": {"value", "low", "high", "rows", "reference"},
      "advice": [sentences],                                           of engine/whose_fault
-     "harm": "seen" | "likely" | "too few rows" | "none seen" | "unknown"}
+     "harm": "seen" | "likely" | "too few rows" | "none seen" | "no reference" | "unknown"}
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -75,6 +75,8 @@ HARM = {
     "it yet.",
     "too few rows": "Too few rows were measured to say whether it does harm.",
     "none seen": "So far no harm is seen.",
+    "no reference": "Whether that is worse is not known: of the reference nobody knows how often "
+    "the model was right.",
     "unknown": "Whether it does harm is not known: no labels came, and the teacher was not asked.",
 }
 
@@ -227,8 +229,10 @@ def _accuracy(facts: Mapping[str, Any]) -> str:
     found = facts.get("accuracy")
     if not found:
         return ""
-    of = f" of {found['rows']} labelled rows" if found.get("rows") else ""
-    return f"Right are {_compared(found, of)}."
+    of = f" of {found['rows']} labelled rows" if found.get("rows") else " of labelled rows"
+    before = found.get("reference")
+    beside = f", {percent(before)} on the reference" if before is not None else ""
+    return f"{percent(found['value'])}{of} are right{beside}."
 
 
 def _estimated(facts: Mapping[str, Any]) -> str:
@@ -259,7 +263,10 @@ def _harm(told: Mapping[str, Any], signals: Iterable[str]) -> str:
         return "likely"
     if not measured:
         return "unknown"
-    return "none seen" if any(map(is_telling, measured)) else "too few rows"
+    compared = [one for one in measured if one.get("reference") is not None]
+    if not compared:
+        return "no reference"
+    return "none seen" if any(map(is_telling, compared)) else "too few rows"
 
 
 def is_lower(found: Mapping[str, Any]) -> bool:

@@ -211,6 +211,7 @@ def _afterwards(monitor: Monitor, look: MonitorLook) -> None:
         monitor_patience.forget_old(monitor)
         if not _is_behind(monitor):
             alerts.judge(monitor)
+            alerts.tell_harm(monitor)
         elif look.status == MonitorLook.Status.READY:
             _begin(monitor)
     if leases.takes_more() and monitor.inbox.exists():

@@ -6,7 +6,7 @@ from training.engine.detectors.detector import DETECTORS, Score, WindowDetector
 from training.engine.detectors.tallies import Tally
 
 NO_LABEL = "No row of this window has a label yet."
-NO_REFERENCE = "No row of the reference has a label."
+NO_REFERENCE = "No row of the reference has both a label and an answer of the model."
 
 
 @DETECTORS.register

@@ -16,7 +16,7 @@ from training.engine.reliability import BINS
 
 FEWEST = 5  # rows of a bin on either side, of which its accuracy is compared
 NO_LABEL = "No row of this window has a label yet."
-NO_REFERENCE = "No row of the reference has a label."
+NO_REFERENCE = "No row of the reference has both a label and an answer of the model."
 TOO_FEW = f"No bin of confidence has {FEWEST} labelled rows of both sides."
 
 Floats = NDArray[np.float64]
