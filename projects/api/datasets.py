@@ -39,6 +39,7 @@ from projects.services import (
     operations,
     removal,
     resumable,
+    version_rows,
     written,
 )
 
@@ -213,7 +214,7 @@ class RowList(OfVersion):
             meaning=asked.pop("meaning", ""),
             by=asked.pop("map", ""),
         )
-        rows, count = datasets.rows_and_total(version=version, like=like, **asked)
+        rows, count = version_rows.rows_and_total(version=version, like=like, **asked)
         served = {"image": "api_dataset_image", "audio": "api_dataset_sound"}
         if route := served.get(version.input_column):
             for row in rows:
@@ -229,7 +230,7 @@ class RowImage(OfVersion):
     def get(
         self, request: Request, project_slug: str, dataset_name: str, number: int, row_id: int
     ) -> HttpResponse:
-        picture = datasets.picture(version=self.version(), row_id=row_id, size=MOST_PIXELS)
+        picture = version_rows.picture(version=self.version(), row_id=row_id, size=MOST_PIXELS)
         return downloads.picture(picture)
 
 
@@ -241,7 +242,7 @@ class RowSound(OfVersion):
     def get(
         self, request: Request, project_slug: str, dataset_name: str, number: int, row_id: int
     ) -> HttpResponse:
-        wav = datasets.sound(version=self.version(), row_id=row_id)
+        wav = version_rows.sound(version=self.version(), row_id=row_id)
         return downloads.sound(wav, asked=request.headers.get("Range", ""))
 
 

@@ -29,7 +29,7 @@ from projects.models import (
 )
 from projects.operations import label_values
 from projects.operations.operation import refuse
-from projects.services import datasets, events, operations, review_rows
+from projects.services import datasets, events, operations, review_rows, version_rows
 
 LEASE = timedelta(minutes=10)
 MOST_ROWS = 10_000
@@ -312,7 +312,7 @@ def _corrected(version: DatasetVersion, row_id: int, text: str) -> str:
     if version.dataset.task == TOKENS_TASK:
         single = label.split()
         label = " ".join(single)
-        many = len(str(datasets.row(version=version, row_id=row_id)["text"]).split())
+        many = len(str(version_rows.row(version=version, row_id=row_id)["text"]).split())
         if len(single) != many:
             raise refuse("label", f"The row has {many} words, and these are {len(single)} tags.")
     else:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Dataset, DatasetVersion, Slice, User
 from projects.operations import conditions as row_conditions
-from projects.services import datasets
+from projects.services import datasets, version_rows
 
 MOST_SLICES = 100  # of a dataset
 
@@ -75,7 +75,7 @@ def counted(version: DatasetVersion) -> list[Counted]:
     found = []
     for one in of_dataset(version.dataset):
         try:
-            rows = datasets.count(version=version, conditions=one.conditions)
+            rows = version_rows.count(version=version, conditions=one.conditions)
         except Invalid:  # a column that was dropped, say
             rows = None
         found.append(Counted(one, rows, row_conditions.told(one.conditions)))

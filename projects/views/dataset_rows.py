@@ -23,7 +23,7 @@ from projects.models import DatasetVersion, Project, Role
 from projects.operation_forms import refusal
 from projects.operations import conditions
 from projects.permissions import person
-from projects.services import datasets, likeness, operations, pending
+from projects.services import datasets, likeness, operations, pending, version_rows
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -278,7 +278,7 @@ def _orders(version: DatasetVersion) -> list[tuple[str, str]]:
 def _page(
     version: DatasetVersion, given: dict[str, Any], asked: Asked, number: int, size: int
 ) -> tuple[list[dict[str, Any]], int]:
-    return datasets.rows_and_total(
+    return version_rows.rows_and_total(
         version=version,
         sort=asked.sort or None,
         like=asked.likeness,
@@ -296,12 +296,12 @@ def dataset_row(
     least = Role.EDITOR if request.method == "POST" else Role.VIEWER
     project = permissions.project_for(request.user, project_slug, at_least=least)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
-    row = datasets.row(version=version, row_id=row_id)
+    row = version_rows.row(version=version, row_id=row_id)
     asked = Asked(version, request.GET)
     sort = asked.sort or None
     refused = ""
     try:
-        before, after, place, count = datasets.beside(
+        before, after, place, count = version_rows.beside(
             version=version,
             row_id=row_id,
             conditions=asked.conditions(),

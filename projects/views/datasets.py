@@ -19,7 +19,7 @@ from projects.ingest import page as stored_rows
 from projects.ingest.formats import MULTI, REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.ingest.issues import FILTERED
 from projects.models import Dataset, DatasetVersion, Project
-from projects.services import datasets, operations, preferences, removal, written
+from projects.services import datasets, operations, preferences, removal, version_rows, written
 from projects.views import dataset_charts, dataset_rows
 
 ISSUE_ROWS = 5  # shown with each issue
@@ -128,7 +128,7 @@ def dataset_sound(
 ) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
-    wav = datasets.sound(version=version, row_id=row_id)
+    wav = version_rows.sound(version=version, row_id=row_id)
     return downloads.sound(wav, asked=request.headers.get("Range", ""))
 
 
@@ -138,7 +138,7 @@ def dataset_waveform(
 ) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
-    return downloads.drawing(datasets.waveform(version=version, row_id=row_id))
+    return downloads.drawing(version_rows.waveform(version=version, row_id=row_id))
 
 
 @require_safe
@@ -148,7 +148,7 @@ def dataset_image(
     project = permissions.project_for(request.user, project_slug)
     version = datasets.version_of(project=project, name=dataset_name, number=number)
     size = MOST_PIXELS if request.GET.get("size") == "full" else THUMBNAIL
-    return downloads.picture(datasets.picture(version=version, row_id=row_id, size=size))
+    return downloads.picture(version_rows.picture(version=version, row_id=row_id, size=size))
 
 
 def frame(project: Project, version: DatasetVersion, tab: str) -> dict[str, Any]:

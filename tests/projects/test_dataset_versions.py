@@ -23,7 +23,7 @@ from projects.ingest import ingestion, labels, splits
 from projects.ingest.formats import BadFile
 from projects.models import Dataset, DatasetVersion, Project, StagedUpload, User
 from projects.models.dataset import Fixed
-from projects.services import datasets
+from projects.services import datasets, version_rows
 from tests.projects.test_ingest_images import archive, picture
 
 TABLE = b"text,label\n" + b"".join(
@@ -505,15 +505,15 @@ def test_the_largest_upload_is_bounded(project: Project, settings: Any) -> None:
 
 def test_rows_are_filtered_and_paged(project: Project) -> None:
     version = uploaded(project, TABLE + b"Needle in hay,ham\n")
-    rows, total = datasets.rows_and_total(version=version, label="spam", offset=10, limit=5)
+    rows, total = version_rows.rows_and_total(version=version, label="spam", offset=10, limit=5)
     assert (total, [row["label"] for row in rows]) == (50, ["spam"] * 5)
     assert rows[0]["row_id"] == 20
-    assert datasets.rows(version=version, q="nEEdle")[0]["row_id"] == 100
-    assert datasets.rows_and_total(version=version, split="test")[1] == 10
-    assert datasets.rows_and_total(version=version, label="nope") == ([], 0)
-    assert datasets.rows(version=version, offset=10**9) == []
+    assert version_rows.rows(version=version, q="nEEdle")[0]["row_id"] == 100
+    assert version_rows.rows_and_total(version=version, split="test")[1] == 10
+    assert version_rows.rows_and_total(version=version, label="nope") == ([], 0)
+    assert version_rows.rows(version=version, offset=10**9) == []
     with pytest.raises(Invalid):
-        datasets.rows(version=version, split="later")
+        version_rows.rows(version=version, split="later")
 
 
 def test_a_reference_means_one_ready_version(project: Project, charlie: User) -> None:

@@ -12,7 +12,7 @@ import soundfile
 from projects.ingest import audio_folder, registry, waveforms
 from projects.ingest.formats import BadFile, LeftOut, Plan, Row
 from projects.models import Project
-from projects.services import datasets
+from projects.services import version_rows
 from tests.projects.test_dataset_versions import error_of, issues_of, table_of, uploaded
 from tests.projects.test_ingest_images import PIXEL, archive
 
@@ -162,9 +162,9 @@ def test_a_version_of_sounds(project: Project) -> None:
     assert measures["rate"]["maximum"] == RATE
     assert measures["milliseconds"]["minimum"] == 50
     assert version.statistics["kinds"] == {"WAV, mono": 20, "FLAC, mono": 1}
-    played = datasets.sound(version=version, row_id=3)
+    played = version_rows.sound(version=version, row_id=3)
     assert soundfile.info(io.BytesIO(played)).duration == pytest.approx(0.08)
-    rows = datasets.rows(version=version, q="copy")
+    rows = version_rows.rows(version=version, q="copy")
     assert rows[0]["seconds"] == 0.05
     assert "audio" not in rows[0]
 

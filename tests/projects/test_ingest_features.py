@@ -12,7 +12,7 @@ from distillhub.lib.errors import Invalid
 from projects.ingest import labels, numbers, registry, splits
 from projects.ingest.formats import BadFile, Plan
 from projects.models import DatasetVersion, Project
-from projects.services import datasets
+from projects.services import datasets, version_rows
 from tests.projects.test_dataset_versions import (
     TABLE,
     error_of,
@@ -230,8 +230,8 @@ def test_several_labels_are_told_apart(project: Project) -> None:
 
 def test_rows_are_found_by_one_of_their_labels(project: Project) -> None:
     version = uploaded(project, FILMS, name="films", problem="multi_label")
-    _, war = datasets.rows_and_total(version=version, label="war")
-    _, comedy = datasets.rows_and_total(version=version, label="comedy", split="train")
+    _, war = version_rows.rows_and_total(version=version, label="war")
+    _, comedy = version_rows.rows_and_total(version=version, label="comedy", split="train")
     assert war == 40
     assert comedy == version.splits["train"]["label_counts"]["comedy"]
 

@@ -15,7 +15,7 @@ from distillhub.lib.errors import Invalid
 from projects.ingest import confident, issues, near, statistics
 from projects.ingest.checks import label_errors, personal, plain_pictures, registry, unusual
 from projects.models import DatasetVersion, Project, User
-from projects.services import datasets, suspicions
+from projects.services import suspicions, version_rows
 from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of, issues_of, table_of, uploaded
 from tests.projects.test_ingest_images import archive
@@ -308,7 +308,7 @@ def test_all_rows_of_an_issue_are_found_by_it_and_a_hundred_are_named(
     assert len(issue_of(version, "duplicate")["rows"]) == issues.LISTED
     again = DatasetVersion.objects.get(pk=version.pk)
     assert "issue_rows" in again.get_deferred_fields()
-    assert datasets.rows_and_total(version=again, issue="duplicate")[1] == 400
+    assert version_rows.rows_and_total(version=again, issue="duplicate")[1] == 400
     change(api_of(erin), operation="filter", issue="duplicate", leave_out=True)
     assert latest().rows == 50
 

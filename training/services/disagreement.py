@@ -11,7 +11,7 @@ from distillhub.lib import storage
 from distillhub.lib.errors import Conflict, Invalid, Unavailable
 from distillhub.lib.later import Later, np
 from projects.models import DatasetVersion, ReviewQueue, User
-from projects.services import datasets, review_rows, reviews
+from projects.services import datasets, review_rows, reviews, version_rows
 from training.models import Run
 from training.worker import comparison, predictions
 
@@ -223,7 +223,7 @@ def _with_inputs(version: DatasetVersion, rows: list[dict[str, Any]]) -> list[di
     texts: Mapping[int, Any] = {}
     if ids and version.input_column == "text":
         try:
-            found, _ = datasets.rows_and_total(version=version, row_ids=ids, limit=len(ids))
+            found, _ = version_rows.rows_and_total(version=version, row_ids=ids, limit=len(ids))
         except (storage.Damaged, storage.Away):
             found = []
         texts = {one["row_id"]: one.get("text") for one in found}

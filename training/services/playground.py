@@ -9,7 +9,7 @@ from typing import Any
 from distillhub.lib import storage
 from distillhub.lib.errors import DomainError, Invalid, Missing
 from projects.models import DatasetVersion, ModelVersion, Project
-from projects.services import datasets, registry
+from projects.services import registry, version_rows
 from training.models import Export, Run
 from training.services import exports, runs, serving
 
@@ -205,12 +205,12 @@ def examples(*, version: DatasetVersion, place: int) -> tuple[list[JSON], int]:
     """(some test rows without their pictures, how many there are), evenly spread over the split:
     files often hold one class after the other. Each `place` shows others."""
     split = "test" if version.splits.get("test", {}).get("rows") else None
-    ids = datasets.matching(version=version, conditions={"split": split}).tolist()
+    ids = version_rows.matching(version=version, conditions={"split": split}).tolist()
     if not ids:
         return [], 0
     apart = max(1, len(ids) // EXAMPLES)
     chosen = {ids[(at * apart + place * STEP) % len(ids)] for at in range(EXAMPLES)}
-    found, _ = datasets.rows_and_total(version=version, row_ids=sorted(chosen), limit=EXAMPLES)
+    found, _ = version_rows.rows_and_total(version=version, row_ids=sorted(chosen), limit=EXAMPLES)
     return found, len(ids)
 
 

@@ -17,7 +17,7 @@ from projects import permissions
 from projects.ingest import page as stored_rows
 from projects.models import DatasetVersion, Project, Role
 from projects.permissions import person
-from projects.services import datasets, pending
+from projects.services import datasets, pending, version_rows
 from projects.views import dataset_rows
 from projects.views import datasets as dataset_pages
 from training.charts import row_maps
@@ -140,7 +140,7 @@ def _drawn(
     asked = dataset_rows.Asked(version, request.GET)
     refused = ""
     try:
-        matching = datasets.matching(version=version, conditions=asked.conditions())
+        matching = version_rows.matching(version=version, conditions=asked.conditions())
     except DomainError as error:
         matching, refused = np.arange(0), error.detail
     ids = map_groups.drawn(version=version, row_ids=matching)
