@@ -157,7 +157,7 @@ class TokenForm(forms.Form):
         required=False,
         label="Where",
         empty_label="In all of your projects",
-        help_text="In one alone, who finds it finds less.",
+        help_text="A token for one project opens nothing else, should it leak.",
     )
 
     def __init__(self, *args: Any, of: User | None = None, **kwargs: Any) -> None:

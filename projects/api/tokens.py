@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from distillhub.lib.errors import Missing
+from distillhub.lib.errors import Invalid, Missing
 from projects import permissions
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.serializers import (
@@ -38,6 +38,12 @@ def _made(row: ApiToken, raw: str) -> Response:
 def _checked(shape: Any, request: Request) -> Mapping[str, Any]:
     body = shape(data=request.data)
     body.is_valid(raise_exception=True)
+    # A misspelt `expires_at` would make a token that never ends.
+    if unknown := sorted(set(request.data) - set(body.fields)):
+        sentence = f"There is no such key; there are {', '.join(body.fields)}."
+        raise Invalid(
+            f"{unknown[0][:100]}: {sentence}", fields={one[:100]: [sentence] for one in unknown}
+        )
     checked: Mapping[str, Any] = body.validated_data
     return checked
 

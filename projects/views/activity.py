@@ -48,7 +48,7 @@ def activity(request: HttpRequest, project_slug: str) -> HttpResponse:
     rows = list(found[: SHOWN + 1])
     kept = {"kind": kind} if kind else {}
     days = [
-        (_day(day), [_shown(project.slug, one) for one in of_day])
+        (day_words(day), [_shown(project.slug, one) for one in of_day])
         for day, of_day in groupby(rows[:SHOWN], key=lambda one: timezone.localdate(one.at))
     ]
     context = {
@@ -81,7 +81,7 @@ def _shown(slug: str, event: Event) -> dict[str, Any]:
     }
 
 
-def _day(day: date) -> str:
+def day_words(day: date) -> str:
     ago = (timezone.localdate() - day).days
     if ago < 2:
         return "Today" if ago < 1 else "Yesterday"

@@ -18,8 +18,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from projects import permissions
 from projects.models import Notification, Project
 from projects.permissions import person
-from projects.services import notifications
+from projects.services import notifications, subjects
 from projects.services.topics import TOPICS
+from projects.views import activity
 
 PAGE = 50
 ICONS: Mapping[str, str] = {
@@ -62,7 +63,10 @@ def notification_list(request: HttpRequest) -> HttpResponse:
         "title": "Notifications",
         "section": "notifications",
         "page": page,
-        "days": [(day, list(found)) for day, found in groupby(lines, key=lambda one: one["day"])],
+        "days": [
+            (activity.day_words(day), list(found))
+            for day, found in groupby(lines, key=lambda one: one["day"])
+        ],
         "show": show,
     }
     return render(request, "projects/notification_list.html", context)
@@ -152,6 +156,7 @@ def _line(one: Notification) -> dict[str, Any]:
         "at": one.created_at,
         "is_unread": one.read_at is None,
         "sentence": one.event.sentence,
+        "about": subjects.said(one.event.subject_kind, one.event.subject, one.event.title),
         "project": one.event.project.name,
         "topic": TOPICS[one.topic].label if one.topic in TOPICS else one.topic,
         "icon": ICONS.get(one.topic, "bell"),

@@ -179,6 +179,8 @@ def test_the_page_tells_what_happened_and_leads_there(
     with django_assert_max_num_queries(12):  # type: ignore[operator]
         page = pages.get("/notifications/").content.decode()
     assert "Failure 19 &lt;b&gt;" in page
+    assert f"Run 1, {run.name} · A run fails" in page
+    assert ">Today</h2>" in page
     assert f'href="/p/{project.slug}/runs/1/"' in page
     assert 'aria-label="Notifications, 20 unread"' in page
     assert "Nothing unread" in pages.get("/notifications/?show=unread&page=2").content.decode() or (

@@ -171,3 +171,12 @@ def test_a_token_of_the_page_opens_one_project_alone_and_no_foreign_one(
     refused = signed_in(erin).post("/account/tokens/", form | {"project": foreign.pk})
     assert "is not one of the available choices" in refused.content.decode()
     assert erin.api_tokens.count() == 1
+
+
+def test_a_misspelt_end_of_a_token_is_refused(alice: User, project: Project) -> None:
+    for address in ("tokens/", f"projects/{project.slug}/tokens/"):
+        body = {"name": "nightly", "expires": "2027-01-01T00:00:00Z"}
+        refused = api_of(alice).post(f"/api/v1/{address}", body)
+        assert refused.status_code == 400
+        assert list(refused.json()["fields"]) == ["expires"]
+    assert not ApiToken.objects.exists()

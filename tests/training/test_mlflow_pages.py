@@ -1,6 +1,7 @@
 """What people see of what MLflow's clients logged: files of runs, registered versions, and how to
 connect."""
 
+import html
 import re
 
 import pytest
@@ -55,6 +56,32 @@ def test_a_run_shows_its_files_and_sends_them(pages: Client, logged: Run) -> Non
     other = make.tracked(logged.project)
     nested = links[0].replace(f"runs/{logged.number}/", f"runs/{other.number}/")
     assert pages.get(nested).status_code == 404
+
+
+def test_rest_lists_the_files_that_clients_sent_and_sends_them(pages: Client, logged: Run) -> None:
+    address = f"/api/v1/projects/intents/runs/{logged.number}/artifacts/"
+    found = {one["name"]: one for one in pages.get(address).json()["results"]}
+    (model,) = (name for name in found if name.startswith("m-"))
+    assert set(found) == {"plots/<b>.html", model}
+    assert model.endswith("/model.safetensors")
+    for name, content in (("plots/<b>.html", b"<script>alert(1)</script>"), (model, b"weights")):
+        assert found[name]["bytes"] == len(content)
+        answer = pages.get(found[name]["url"])
+        assert b"".join(answer) == content
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+    other = make.tracked(logged.project)
+    for name in (*found, "../x", "none"):
+        nested = f"/api/v1/projects/intents/runs/{other.number}/artifacts/{name}"
+        assert pages.get(nested).status_code in (400, 404)
+
+
+def test_an_experiment_leads_to_its_runs(pages: Client, logged: Run) -> None:
+    make.tracked(logged.project, name="of none")
+    shown = pages.get("/p/intents/mlflow/").content.decode()
+    (to,) = re.findall(r'href="(/p/intents/runs/\?filter=[^"]*)"', shown)
+    table = pages.get(html.unescape(to)).content.decode()
+    assert "told" in table
+    assert "of none" not in table
 
 
 def test_tags_of_clients_stand_beside_parameters(pages: Client, logged: Run) -> None:

@@ -76,11 +76,12 @@ def test_what_was_measured_once_is_a_number_and_no_chart(
     pages: Client, project: Project, tab: str
 ) -> None:
     run = measured(make.tracked(project), "train/loss")
-    run.metrics |= arrivals.record(run, [Measured("score/once", 0, 0.25, 1.0)])
+    names = [*(f"a{number}" for number in range(4)), "score/once"]
+    run.metrics |= arrivals.record(run, [Measured(name, 0, 0.25, 1.0) for name in names])
     run.save()
     address = f"/p/robots/runs/{run.number}/?tab={tab}"
     live = pages.get(address).content.decode()
-    assert live.count("data-chart-area") == 2  # it may go on
+    assert live.count("data-chart-area") > 1  # it may go on
     Run.objects.filter(pk=run.pk).update(status=Run.Status.FINISHED)
     shown = pages.get(address).content.decode()
     assert shown.count("data-chart-area") == 1

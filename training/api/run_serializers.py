@@ -1,13 +1,14 @@
 """The shapes of runs in REST, and the checks of what is sent about them."""
 
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from training.engine.config import OUTPUTS
-from training.models import Artifact, Run, RunEvent
-from training.services import queue, run_search, runs
+from training.models import Artifact, Run, RunEvent, TrackedFile
+from training.services import queue, run_search, runs, tracked_files
 
 JSON_OBJECT = {"type": "object", "additionalProperties": True}
 MOST_LINES = 5000  # sent at once
@@ -400,8 +401,25 @@ class ArtifactShape(serializers.ModelSerializer[Artifact]):
 
     @extend_schema_field({"type": "string", "format": "uri"})
     def get_url(self, artifact: Artifact) -> str:
+        return self._url(artifact.name)
+
+    def to_representation(self, instance: Artifact | TrackedFile) -> dict[str, Any]:
+        if isinstance(instance, Artifact):
+            return super().to_representation(instance)
+        name = tracked_files.name(instance)
+        return {
+            "name": name,
+            "kind": "tracked",
+            "sha256": instance.sha256,
+            "bytes": instance.bytes,
+            "step": None,
+            "created_at": serializers.DateTimeField().to_representation(instance.changed_at),
+            "url": self._url(name),
+        }
+
+    def _url(self, name: str) -> str:
         prefix: str = self.context["prefix"]
-        return prefix + artifact.name
+        return prefix + quote(name)
 
 
 class NodeShape(serializers.Serializer[Any]):

@@ -14,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from distillhub.lib import downloads
 from distillhub.lib.errors import Invalid
 from distillhub.lib.rest import Cursor, LateCursor, checked_query
 from projects.api.base import ProjectMixin, idempotent, person
@@ -50,6 +51,7 @@ from training.services import (
     run_removal,
     run_search,
     runs,
+    tracked_files,
     tracking,
 )
 from training.worker.logs import Line
@@ -310,12 +312,18 @@ class RunEvents(ProjectMixin, generics.ListAPIView[RunEvent]):
 
 @extend_schema_view(get=extend_schema(summary="Files it left"))
 class RunArtifacts(ProjectMixin, generics.ListAPIView[Artifact]):
+    """What a run left; of one that is tracked what its program sent, a logged model's in a folder
+    of its id."""
+
     serializer_class = ArtifactShape
 
-    def get_queryset(self) -> QuerySet[Artifact]:
+    def get_queryset(self) -> QuerySet[Any]:
         if getattr(self, "swagger_fake_view", False):
             return Artifact.objects.none()
-        return runs.find(project=self.project(), number=self.kwargs["number"]).artifacts.all()
+        run = runs.find(project=self.project(), number=self.kwargs["number"])
+        if run.is_tracked:
+            return tracked_files.of(tracked_files.places(run))
+        return run.artifacts.all()
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {
@@ -330,7 +338,17 @@ class RunArtifactDownload(RunView):
         summary="Download one of its files",
     )
     def get(self, request: Request, project_slug: str, number: int, name: str) -> FileResponse:
-        artifact = artifacts.find(run=self.run(), name=name)
+        run = self.run()
+        if run.is_tracked:
+            file = tracked_files.named(run=run, name=name)
+            return downloads.attachment(
+                tracked_files.open_file(file),
+                name=file.path.rsplit("/", 1)[-1],
+                media_type="application/octet-stream",
+                size=file.bytes,
+                sha256=file.sha256,
+            )
+        artifact = artifacts.find(run=run, name=name)
         return FileResponse(
             artifacts.open_file(artifact=artifact),
             as_attachment=True,

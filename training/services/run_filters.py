@@ -5,8 +5,9 @@
     name contains "small" and dataset = banking77@1
 
 `metrics.` compares the latest value of a series, `config.` what was asked (a loss is named by its
-kind), `params.` what was told of a tracked run. An expression becomes a `Q` over annotations with
-names of our own: nothing typed ever names a column or a lookup.
+kind), `params.` what was told of a tracked run; `experiment` is what MLflow calls a group of runs.
+An expression becomes a `Q` over annotations with names of our own: nothing typed ever names a
+column or a lookup.
 """
 
 import re
@@ -33,7 +34,7 @@ from distillhub.lib.errors import Invalid
 from projects.models import DatasetVersion, Project
 from training import catalog
 from training.engine.config import KNOWN
-from training.models import MetricSeries, Run
+from training.models import ExperimentRun, ImportedRun, MetricSeries, Run
 
 #: Metrics that runs are judged by of which less is better.
 FALLING = ("rmse", "perplexity", "bits_per_character")
@@ -52,6 +53,11 @@ TOKEN = re.compile(
       | (?P<word>[^\s()=<>!"']+)
     )""",
     re.VERBOSE,
+)
+#: What is no column of a run.
+FURTHER = (
+    *("tag", "experiment", "dataset", "student"),
+    *("metrics.…", "config.…", "params.…"),
 )
 LOOKUPS = {"=": "exact", "==": "exact", "!=": "exact", ">": "gt", ">=": "gte", "<": "lt"} | {
     "<=": "lte",
@@ -219,12 +225,12 @@ class _Reading:
             return self._config(field, rest.split("."), lookup, value)
         if field == "tag":
             return Q(pk__in=self.runs.model.objects.tagged(str(value)).values("pk"))
+        if field == "experiment":
+            return self._experiment(lookup, str(value))
         if field in ("dataset", "student"):
             return self._on(KeyTransform(field, "config"), lookup, str(value))
         if field not in COLUMNS:
-            known = ", ".join(
-                [*COLUMNS, "tag", "dataset", "student", "metrics.…", "config.…", "params.…"]
-            )
+            known = ", ".join([*COLUMNS, *FURTHER])
             raise _wrong(f"There is no field {field}; there are {known}.")
         column, kind_of = COLUMNS[field]
         read: Callable[[], Any] = {int: lambda: _number(field, value), str: lambda: str(value)}[
@@ -239,6 +245,16 @@ class _Reading:
             return Q(Exists(its.filter(**{f"last_value__{lookup}": value})))
         series = MetricSeries.objects.filter(project=self.project, name=name, run__isnull=False)
         return Q(pk__in=series.filter(**{f"last_value__{lookup}": value}).values("run"))
+
+    def _experiment(self, lookup: str, value: str) -> Q:
+        """Of MLflow's clients, and of runs that were imported."""
+        logged = ExperimentRun.objects.filter(
+            run__project=self.project, **{f"experiment__name__{lookup}": value}
+        )
+        imported = ImportedRun.objects.filter(
+            project=self.project, **{f"about__experiment__{lookup}": value}
+        )
+        return Q(pk__in=logged.values("run")) | Q(pk__in=imported.values("run"))
 
     def _config(self, field: str, path: list[str], lookup: str, value: Any) -> Q:
         if path[0] not in KNOWN or not all(SEGMENT.fullmatch(part) for part in path):

@@ -23,6 +23,7 @@ from training.services import experiment_runs
 
 LONGEST_PATH = 1000
 MOST_FILES = 100_000  # of one owner
+OF_MODEL = "m-"  # how the key of a logged model begins
 READ = 1 << 20  # bytes held at a time
 
 
@@ -51,7 +52,7 @@ def checked(path: str) -> str:
 def owner(*, project: Project, key: str, to_write: bool = False) -> str:
     """The run or logged model of the project that has this id. Raises Missing, and Invalid when it
     is deleted and something is to be written."""
-    if key.startswith("m-"):
+    if key.startswith(OF_MODEL):
         model = LoggedModel.objects.filter(project=project, key=key, deleted_at=None).first()
         if model is None:
             raise Missing(f"Logged model with ID '{key[:64]}' not found.")
@@ -113,25 +114,51 @@ def of(keys: Iterable[str]) -> QuerySet[TrackedFile]:
     return TrackedFile.objects.filter(owner__in=list(keys))
 
 
-def of_run(run: Run) -> list[tuple[str, list[TrackedFile]]]:
-    """What lies beside a run, and beside each model that it logged, by what to call the place. Two
-    queries."""
+def places(run: Run) -> dict[str, str]:
+    """Whose files are a run's, by what to call the place: its own, and those of each model that it
+    logged. Two queries."""
     side = ExperimentRun.objects.filter(run=run).values_list("key", flat=True).first()
     if side is None:
-        return []
-    places = {side: "Files"}
+        return {}
+    found = {side: "Files"}
     for model in LoggedModel.objects.filter(run=run, deleted_at=None).order_by("id"):
-        places[model.key] = f"Model: {model.name}"
+        found[model.key] = f"Model: {model.name}"
+    return found
+
+
+def name(file: TrackedFile) -> str:
+    """What it is called among all of its run: a logged model's stand in a folder of its id."""
+    return f"{file.owner}/{file.path}" if file.owner.startswith(OF_MODEL) else file.path
+
+
+def named(*, run: Run, name: str) -> TrackedFile:
+    """Raises Missing and Invalid."""
+    whole = checked(name)
+    owners = places(run)
+    own = next((one for one in owners if not one.startswith(OF_MODEL)), "")
+    key, _, path = whole.partition("/")
+    asked = Q(owner=own, path=whole)
+    if key in owners and key.startswith(OF_MODEL):
+        asked |= Q(owner=key, path=path)
+    found = TrackedFile.objects.filter(asked, project=run.project_id).first()
+    if found is not None:
+        return found
+    raise Missing(f"Run {run.number} has no file {name[:200]}.")
+
+
+def of_run(run: Run) -> list[tuple[str, list[TrackedFile]]]:
+    """What lies beside a run, and beside each model that it logged, by what to call the place.
+    Three queries."""
+    called = places(run)
     found: dict[str, list[TrackedFile]] = {}
-    for file in of(places):
+    for file in of(called) if called else ():
         found.setdefault(file.owner, []).append(file)
-    return [(places[key], found[key]) for key in places if key in found]
+    return [(called[key], found[key]) for key in called if key in found]
 
 
 def beside(*, run: Run, key: str, path: str) -> TrackedFile:
     """A file of a run, or of a model that it logged. Raises Missing and Invalid."""
-    is_own = ExperimentRun.objects.filter(run=run, key=key).exists()
-    if not is_own and not LoggedModel.objects.filter(run=run, key=key, deleted_at=None).exists():
+    if key not in places(run):
         raise Missing(f"Run {run.number} has no such file.")
     return find(project=run.project, key=key, path=path)
 

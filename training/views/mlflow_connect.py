@@ -1,20 +1,24 @@
 """How MLflow's clients are pointed at a project: the lines to copy, with a token of its own."""
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from distillhub.lib.errors import DomainError
 from projects import permissions
-from projects.models import ApiToken, Role
+from projects.models import ApiToken, Project, Role
 from projects.permissions import person
 from projects.services import accounts
 from training.services import experiment_runs, experiments
 
 MOST = 100  # experiments in the table
 UNTOLD = "<your token>"
+LONGEST = 500  # characters of a name in an address
 
 
 @never_cache
@@ -40,12 +44,13 @@ def mlflow_connect(request: HttpRequest, project_slug: str) -> HttpResponse:
         "title": "Connect MLflow",
         "section": "runs",
         "project": project,
+        "crumbs": [("Runs", reverse("training:run_list", args=[project.slug]))],
         "crumb": "Connect MLflow",
         "raw": raw,
         "address": address,
         "variables": variables(address, raw or UNTOLD),
         "can_edit": project.allows(Role.EDITOR) and project.archived_at is None,
-        "experiments": found[:MOST],
+        "experiments": [(one, _runs_of(project, one.name)) for one in found[:MOST]],
         "is_cut": len(found) > MOST,
     }
     return render(request, "training/mlflow_connect.html", context)
@@ -57,6 +62,15 @@ def mlflow_run(request: HttpRequest, project_slug: str, key: str) -> HttpRespons
     project = permissions.project_for(request.user, project_slug)
     found = experiment_runs.find(project=project, key=key)
     return redirect("training:run_detail", project.slug, found.run.number)
+
+
+def _runs_of(project: Project, experiment: str) -> str:
+    """The table of its runs; nothing for a name that no filter can write."""
+    quote = next((one for one in "\"'" if one not in experiment), "")
+    if not quote or "\\" in experiment or len(experiment) > LONGEST:
+        return ""
+    table = reverse("training:run_list", args=[project.slug])
+    return f"{table}?{urlencode({'filter': f'experiment = {quote}{experiment}{quote}'})}"
 
 
 def variables(address: str, token: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.urls import reverse
@@ -37,13 +37,14 @@ Group = tuple[str, list[str]]  # a measure, and its names on several splits
 def overview(run: Run) -> dict[str, Any]:
     groups = grouped(run.metrics)
     drawn, once = _apart(run, groups)
+    stats = _stats(run, groups)
     return {
-        "stats": _stats(run, groups),
+        "stats": stats,
         "events": list(run.events.select_related("by")),
         "charts": _charts(run, drawn[:CHARTS]),
         "more_charts": max(0, len(drawn) - CHARTS),
         "origin": _origin(run),
-        **_once(run, once),
+        **_once(run, once, besides={one["name"] for one in stats}),
         **parameters(run),
     }
 
@@ -100,8 +101,13 @@ def _apart(run: Run, groups: Mapping[str, list[str]]) -> tuple[list[Group], list
     return drawn, once
 
 
-def _once(run: Run, groups: Sequence[Group]) -> dict[str, Any]:
-    found = [(name, ui.metric(run.metrics[name], key)) for key, names in groups for name in names]
+def _once(run: Run, groups: Sequence[Group], *, besides: Collection[str] = ()) -> dict[str, Any]:
+    found = [
+        (name, ui.metric(run.metrics[name], key))
+        for key, names in groups
+        for name in names
+        if name not in besides
+    ]
     return {"once": found[:MOST_ONCE], "more_once": max(0, len(found) - MOST_ONCE)}
 
 
