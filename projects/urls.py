@@ -8,7 +8,7 @@ from projects.views import (
     completions,
     dataset_changes,
     dataset_diffs,
-    dataset_rows,
+    dataset_edits,
     dataset_slices,
     dataset_uploads,
     datasets,
@@ -283,22 +283,22 @@ urlpatterns: list[URLPattern] = [
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/",
-        dataset_rows.dataset_edits,
+        dataset_edits.dataset_edits,
         name="dataset_edits",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/apply/",
-        dataset_rows.dataset_edits_apply,
+        dataset_edits.dataset_edits_apply,
         name="dataset_edits_apply",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/edits/discard/",
-        dataset_rows.dataset_edits_discard,
+        dataset_edits.dataset_edits_discard,
         name="dataset_edits_discard",
     ),
     path(
         "p/<slug:project_slug>/datasets/<str:dataset_name>/<int:number>/rows/<int:row_id>/",
-        dataset_rows.dataset_row,
+        dataset_edits.dataset_row,
         name="dataset_row",
     ),
     path(

@@ -18,7 +18,7 @@ from projects.models import DatasetVersion, Role
 from projects.operation_forms import refusal
 from projects.permissions import person
 from projects.services import pending
-from projects.views import dataset_rows
+from projects.views import dataset_edits, dataset_rows
 from training.models import Run
 from training.services import judged_rows, predicted_rows, run_reviews, runs
 from training.services.predicted_rows import Asked, PredictedRows
@@ -157,7 +157,7 @@ def _changes(
 ) -> list[dict[str, Any]]:
     """In the shape of the operation `edit`. Raises Invalid."""
     if what != "teacher":
-        return [dataset_rows.bulk_change(what, value) | {"row_ids": row_ids}]
+        return [dataset_edits.bulk_change(what, value) | {"row_ids": row_ids}]
     teacher = found.rows.teacher
     said = dict(zip(found.rows.ids.tolist(), teacher.said, strict=True))
     version = found.rows.run.dataset_version
