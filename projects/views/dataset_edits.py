@@ -95,9 +95,7 @@ def dataset_row(
         "back": dataset_rows.rows_url(project, version, asked.address(tab="rows")),
         "by_word": version.dataset.task == TOKENS_TASK,
         "unlabelled": version.dataset.task in UNLABELLED,
-        "selectable": version.labels
-        if len(version.labels) <= dataset_rows.SELECTABLE_LABELS
-        else [],
+        "selectable": dataset_rows.selectable(version),
         "tags": ", ".join(_tags_then(row, change)),
         "splits": SPLITS,
         "new_split": change.get("split", row["split"]),

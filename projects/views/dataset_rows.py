@@ -200,9 +200,14 @@ def table(request: HttpRequest, version: DatasetVersion) -> dict[str, Any]:
         "row_query": asked.address().urlencode(),
         "sought": bool(asked.sort or asked.raw.get("where") or draft.get("column"))
         or bool(asked.raw.keys() & {*FLAGS, "length_from", "length_to"}),
-        "selectable": version.labels if len(version.labels) <= SELECTABLE_LABELS else [],
+        "selectable": selectable(version),
         "address": f"?{address.urlencode()}",
     }
+
+
+def selectable(version: DatasetVersion) -> list[str]:
+    """Labels to choose from; none where there are too many, and one is typed."""
+    return version.labels if len(version.labels) <= SELECTABLE_LABELS else []
 
 
 def _without(asked: Asked, one: str) -> str:
