@@ -16,9 +16,9 @@ NUMBERS = (
     ("worth", "Notice", "The least effect that is worth acting on."),
     ("serious", "Serious", "From this effect on."),
     ("critical", "Critical", "From this effect on."),
-    ("opens", "Opens", "Windows beyond that open the alert,"),
-    ("among", "of", "of so many that said anything."),
-    ("closes", "Closes", "Clean windows that close it again."),
+    ("opens", "Opens after", "Windows beyond that open the alert,"),
+    ("among", "of the last", "of so many that said anything."),
+    ("closes", "Closes after", "Clean windows that close it again."),
 )
 WHOLE = ("opens", "among", "closes")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

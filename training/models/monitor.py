@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db import models
+from django.utils import timezone
 from django.db.models.functions import Lower
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel, User
@@ -243,6 +244,10 @@ class MonitorWindow(models.Model):
 
     def __str__(self) -> str:
         return f"window {self.number} of {self.monitor}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.ends_at <= timezone.now()
 
     @property
     def is_judged(self) -> bool:

@@ -314,7 +314,8 @@ def _told(found: JSON, measure: Measure, champion: ModelVersion, where: str) -> 
 
 def _size(value: float, measure: Measure) -> str:
     spelt = f"{abs(value) * measure.factor:.{measure.places}f}".rstrip("0").rstrip(".")
-    return f"{spelt} {measure.unit}".strip()
+    unit = measure.unit.removesuffix("s") if spelt == "1" else measure.unit
+    return f"{spelt} {unit}".strip()
 
 
 def spelt_p(value: float) -> str:

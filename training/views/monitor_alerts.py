@@ -14,9 +14,10 @@ from projects import permissions
 from projects.models import Role
 from training.engine.alerting import SEVERITIES
 from training.forms.monitor_alerts import AlertsDraft
-from training.services import alert_channels, alert_states, monitors
+from training.services import alert_channels, alert_states, monitors, signals
 from training.views import monitor_parts as parts
 from training.worker import silence
+from training.worker.alert_rules import SILENCE
 
 JSON = dict[str, Any]
 
@@ -56,6 +57,7 @@ def monitor_alerts(request: HttpRequest, project_slug: str, name: str) -> HttpRe
             return redirect("training:monitor_alerts", project.slug, monitor.name)
     for one in states:
         one["word"], one["tone"] = WORDS[one["state"]]
+        one["words"] = one["called"] if one["signal"] == SILENCE else signals.words(one["signal"])
     channels = list(alert_channels.listed(project=project))
     context = {
         **parts.frame(project, monitor, "alerts"),
