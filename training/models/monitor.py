@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from django.db import models
-from django.utils import timezone
 from django.db.models.functions import Lower
+from django.utils import timezone
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel, User
 from training.models.work import Work
