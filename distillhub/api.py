@@ -61,8 +61,9 @@ def unknown(request: HttpRequest, rest: str = "") -> JsonResponse:
 
 
 urlpatterns = [
-    path("v1/", include("projects.api.urls")),
+    # A request tries one pattern after the other: first come those that programs ask all the time.
     path("v1/", include("training.api.urls")),
+    path("v1/", include("projects.api.urls")),
     path("schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs/", docs, name="api_docs"),
     re_path(r"^v1/(?P<rest>.*)$", unknown, name="api_unknown"),

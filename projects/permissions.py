@@ -3,10 +3,26 @@
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Q
+from django.db.models import CharField, Count, IntegerField, Q, QuerySet
 
 from distillhub.lib.errors import Conflict, Forbidden, Missing
+from distillhub.lib.phrased import Given, Phrased
 from projects.models import Membership, Project, Role, User
+
+
+def _membership() -> QuerySet[Membership]:
+    asked = Membership.objects.select_related("project")
+    return asked.filter(
+        user_id=Given("user", IntegerField()), project__slug=Given("slug", CharField())
+    )
+
+
+def _membership_of_page() -> QuerySet[Membership]:
+    still_open = Q(project__incidents__isnull=False, project__incidents__closed_at=None)
+    return _membership().annotate(open_incidents=Count("project__incidents", filter=still_open))
+
+
+OF_REST, OF_PAGE = Phrased(_membership), Phrased(_membership_of_page)
 
 
 def person(request: Any) -> User:
@@ -35,11 +51,8 @@ def project_for(
     Raises Missing (404) to strangers, Forbidden (403) to members whose role is too low, and
     Archived (409) when more than reading is asked of an archived project, unless `archived_too`.
     """
-    found = Membership.objects.select_related("project")
-    if for_page:
-        still_open = Q(project__incidents__isnull=False, project__incidents__closed_at=None)
-        found = found.annotate(open_incidents=Count("project__incidents", filter=still_open))
-    membership = found.filter(user=user.pk, project__slug=slug).first()
+    found = OF_PAGE if for_page else OF_REST
+    membership = found.first(user=user.pk, slug=slug)
     if membership is None:
         raise Missing("There is no such project.")
     project = membership.project

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError, connection
+from django.db.models import CharField, DateTimeField
 from django.utils import timezone
 from rest_framework.authentication import (
     BaseAuthentication,
@@ -19,9 +20,18 @@ from rest_framework.request import Request
 from distillhub.lib import tokens, visitors
 from distillhub.lib.errors import Missing
 from distillhub.lib.locks import at_once
+from distillhub.lib.phrased import Given, Phrased
 from projects.models import ApiToken, User
 from projects.services import guesses
 from projects.services import tokens as scopes
+
+USABLE = Phrased(
+    lambda: (
+        ApiToken.objects.usable(Given("now", DateTimeField()))
+        .select_related("user", "project")
+        .filter(digest=Given("digest", CharField()))
+    )
+)
 
 
 class TokenAuthentication(BaseAuthentication):
@@ -31,18 +41,13 @@ class TokenAuthentication(BaseAuthentication):
         sent = self.sent(request)
         if sent is None:
             return None
-        found = (
-            ApiToken.objects.usable()
-            .select_related("user", "project")
-            .filter(digest=tokens.digest(sent))
-            .first()
-        )
+        now = timezone.now()
+        found = USABLE.first(digest=tokens.digest(sent), now=now)
         if found is None:
             # Whoever has a token is answered whatever others of their network guess.
             place = visitors.network(visitors.address(request._request))
             guesses.take(guesses.TOKEN, place, most=settings.DISTILLHUB_GUESSES_OF_ADDRESS)
             raise AuthenticationFailed("This token is unknown, expired or revoked.")
-        now = timezone.now()
         if found.last_used_at is None or now - found.last_used_at > timedelta(minutes=1):
             _note_use(found, now)
         return found.user, found

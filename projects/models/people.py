@@ -1,6 +1,6 @@
 """People, and the ways in: tokens and one-time links, kept as digests only."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
@@ -37,9 +37,9 @@ class User(AbstractUser):
 
 
 class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
-    def usable(self) -> "ApiTokenQuerySet":
+    def usable(self, now: Any = None) -> "ApiTokenQuerySet":
         return self.filter(
-            models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now()),
+            models.Q(expires_at=None) | models.Q(expires_at__gt=now or timezone.now()),
             revoked_at=None,
             user__is_active=True,
         )

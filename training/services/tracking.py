@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import IntegerField
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid, Missing
+from distillhub.lib.phrased import Given, Phrased
 from projects.models import Project, User
 from training.models import Run, run_announcements
 from training.services import runs
@@ -33,6 +35,20 @@ ENDS = {
 }
 #: The same as choices, for OpenAPI.
 ENDED = [(word, word) for word in ENDS]
+#: A run that is told of, locked.
+HELD = Phrased(
+    lambda: (
+        Run.objects.select_for_update()
+        .only(
+            *("number", "project_id", "status", "origin", "config", "metrics"),
+            *("step", "steps", "attempt", "started_at"),
+        )
+        .filter(
+            project_id=Given("project", IntegerField()),
+            number=Given("number", IntegerField()),
+        )
+    )
+)
 
 
 @transaction.atomic
@@ -157,23 +173,7 @@ def end(
 
 def _hold(project: Project, number: int, *, cancelled_too: bool = False) -> Run:
     """The run, locked until the transaction ends: of two batches one is written after the other."""
-    run = (
-        Run.objects.select_for_update()
-        .only(
-            "number",
-            "project_id",
-            "status",
-            "origin",
-            "config",
-            "metrics",
-            "step",
-            "steps",
-            "attempt",
-            "started_at",
-        )
-        .filter(project=project, number=number)
-        .first()
-    )
+    run = HELD.first(project=project.pk, number=number)
     if run is None:
         raise Missing(f"There is no run {number} in this project.")
     if not run.is_tracked:

@@ -15,11 +15,13 @@ from django.db import connection, models
 from django.db.models import F, OuterRef, QuerySet, Subquery
 
 from distillhub.lib.later import np
+from distillhub.lib.phrased import Given, Phrased
 from training.models import MetricChunk, MetricOutline, MetricSeries, Run
 from training.models.metric import CHUNKS, KEPT, POINTS, Packed, Points
 
 LONGEST_NAME = 250
 MACHINE = "system/"  # series of seconds, not of training steps (vitals.py)
+FEW = 32  # series that are asked for in words that are kept
 WRITTEN = 100  # rows of points in one statement: 2 MB
 
 #: Of deleted runs, rows deleted in one transaction (5 MB), in one call, and the seconds in between:
@@ -184,10 +186,7 @@ def opened(
     """Every series, the stored ones and, not stored yet, the new ones; and of those that have one
     the chunk that is not full. One query, and another where a series is new or all its chunks are
     full."""
-    chunks = MetricChunk.objects.select_related("series").order_by()
-    tails = list(
-        chunks.filter(series__run=run, series__name__in=names, index=F("series__count") / POINTS)
-    )
+    tails = _tails(len(names)).rows(run=run.pk, **_numbered(names))
     known = {chunk.series.name: chunk.series for chunk in tails}
     rest = [name for name in names if name not in known]
     if rest:
@@ -197,6 +196,34 @@ def opened(
         for name in names
     }
     return series, {chunk.series_id: chunk for chunk in tails}
+
+
+def _tails(count: int) -> Phrased[MetricChunk]:
+    """The chunks that are not full of so many series of a run. Most who tell of one series, or of a
+    few, do so at every step."""
+    return _kept_tails(count) if count <= FEW else _phrased_tails(count)
+
+
+def _phrased_tails(count: int) -> Phrased[MetricChunk]:
+    names = [Given(name, models.CharField()) for name in _numbered([""] * count)]
+    return Phrased(
+        lambda: (
+            MetricChunk.objects.select_related("series")
+            .order_by()
+            .filter(
+                series__run_id=Given("run", models.IntegerField()),
+                series__name__in=names,
+                index=F("series__count") / POINTS,
+            )
+        )
+    )
+
+
+_kept_tails = cache(_phrased_tails)
+
+
+def _numbered(names: Iterable[str]) -> dict[str, str]:
+    return {f"name{place}": name for place, name in enumerate(names)}
 
 
 def in_progress(model: type[Row], series: Sequence[MetricSeries], each: int = 1) -> dict[int, Row]:
