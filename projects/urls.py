@@ -332,6 +332,11 @@ urlpatterns: list[URLPattern] = [
         name="review_row",
     ),
     path(
+        "p/<slug:project_slug>/reviews/<int:queue_id>/assign/",
+        reviews.review_assign,
+        name="review_assign",
+    ),
+    path(
         "p/<slug:project_slug>/reviews/<int:queue_id>/close/",
         reviews.review_close,
         name="review_close",

@@ -12,21 +12,36 @@ from rest_framework.response import Response
 from rest_framework.reverse import reverse
 from rest_framework.views import APIView
 
-from distillhub.lib.rest import Cursor
+from distillhub.lib.rest import Cursor, checked_query
 from projects.api.base import ProjectMixin, idempotent, person
 from projects.api.datasets import OfVersion
 from projects.models import EarlierReview, Review, ReviewItem, ReviewQueue, Role
 from projects.models.review import MOST_REVIEWS
 from projects.operations.conditions import Conditions
-from projects.services import agreement, datasets, preferences, review_rows, reviews
+from projects.services import agreement, assignees, datasets, preferences, review_rows, reviews
 
 MOST_TAKEN = 20
+
+
+class AssigneesSerializer(serializers.Serializer[Any]):
+    """Who is asked to review."""
+
+    assignees = serializers.ListField(
+        child=serializers.CharField(max_length=150),
+        max_length=assignees.MOST,
+        default=list,
+        help_text="Usernames of editors and owners who are asked to review; they hear of it.",
+    )
+    only_assignees = serializers.BooleanField(
+        default=False, help_text="Rows are handed to those alone; else others may help."
+    )
 
 
 class ReviewSerializer(serializers.ModelSerializer[ReviewQueue]):
     dataset = serializers.CharField(source="version.reference", read_only=True)
     rows = serializers.IntegerField(read_only=True, help_text="How many were chosen.")
     given = serializers.IntegerField(read_only=True, help_text="Reviews so far.")
+    assignees = serializers.SerializerMethodField(help_text="Usernames of who is asked to review.")
     created_by = serializers.CharField(source="created_by.username", read_only=True)
     closed_by = serializers.CharField(
         source="closed_by.username", read_only=True, allow_null=True, default=None
@@ -43,12 +58,37 @@ class ReviewSerializer(serializers.ModelSerializer[ReviewQueue]):
         model = ReviewQueue
         fields: ClassVar = [
             *("id", "name", "dataset", "kind", "choice", "pair", "blind", "reviews_per_row"),
-            *("rows", "given", "created_by", "created_at", "closed_by", "closed_at", "made"),
+            *("assignees", "only_assignees", "rows", "given", "created_by", "created_at"),
+            *("closed_by", "closed_at", "made"),
         ]
         read_only_fields: ClassVar = fields
 
+    def get_assignees(self, queue: ReviewQueue) -> list[str]:
+        return [one.username for one in queue.asked]
 
-class NewReviewSerializer(serializers.Serializer[Any]):
+
+class AskedSerializer(serializers.Serializer[Any]):
+    """What is left out stays as it is."""
+
+    assignees = serializers.ListField(
+        child=serializers.CharField(max_length=150),
+        max_length=assignees.MOST,
+        required=False,
+        help_text="Usernames of everybody who is asked to review; who is asked only now hears "
+        "of it.",
+    )
+    only_assignees = serializers.BooleanField(
+        required=False, help_text="Rows are handed to those alone; else others may help."
+    )
+
+
+class ReviewsQuery(serializers.Serializer[Any]):
+    assignee = serializers.CharField(
+        max_length=150, required=False, help_text="Who is asked to review: a username, or `me`."
+    )
+
+
+class NewReviewSerializer(AssigneesSerializer):
     dataset = serializers.CharField(max_length=130, help_text="`name@3`, or `name`: the newest.")
     name = serializers.CharField(max_length=100, allow_blank=True, default="")
     kind = serializers.ChoiceField(
@@ -210,13 +250,17 @@ class OfQueue(ProjectMixin, APIView):
         return reviews.get(project=self.project(), queue_id=self.kwargs["queue_id"])
 
 
-@extend_schema_view(get=extend_schema(summary="Reviews of a project"))
+@extend_schema_view(get=extend_schema(summary="Reviews of a project", parameters=[ReviewsQuery]))
 class ReviewList(ProjectMixin, generics.ListAPIView[ReviewQueue]):
     serializer_class = ReviewSerializer
     pagination_class = NewestFirst
 
     def get_queryset(self) -> QuerySet[ReviewQueue]:
-        return reviews.counted(reviews.of_project(self.project()))
+        if getattr(self, "swagger_fake_view", False):
+            return ReviewQueue.objects.none()
+        found = reviews.counted(reviews.of_project(self.project()))
+        assignee = checked_query(self.request, ReviewsQuery).get("assignee", "")
+        return assignees.of(found, assignee, by=person(self.request)) if assignee else found
 
     @idempotent
     @extend_schema(
@@ -239,6 +283,19 @@ class ReviewDetail(OfQueue):
     @extend_schema(responses=ReviewSerializer, summary="A review")
     def get(self, request: Request, project_slug: str, queue_id: int) -> Response:
         return Response(whole(self.queue()))
+
+    @extend_schema(
+        request=AskedSerializer,
+        responses=ReviewSerializer,
+        summary="Ask people to review, or others than before",
+        description="Where nobody is asked any more, everybody may review again.",
+    )
+    def patch(self, request: Request, project_slug: str, queue_id: int) -> Response:
+        body = AskedSerializer(data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        queue = self.queue()
+        reviews.assign(queue=queue, by=person(request), **body.validated_data)
+        return Response(whole(queue))
 
     @extend_schema(responses={204: None}, summary="Delete a review with all that was said in it")
     def delete(self, request: Request, project_slug: str, queue_id: int) -> Response:

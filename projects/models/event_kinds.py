@@ -203,6 +203,7 @@ _REVIEW = {
     "dataset": Fact("text", "Reference of the version whose rows are reviewed."),
     "rows": Fact("integer", "How many rows it has."),
     "made": Fact("text?", "Reference of the version that came of it."),
+    "assignees": Fact("texts", "Usernames of who is asked to review."),
     "by": Fact("text", "Username of who asked for it."),
 }
 _COMMENT = {
@@ -284,13 +285,14 @@ _ALL = (
     Kind("retraining.kept", "retraining", "The champion stays.", _RETRAINING),
     Kind("retraining.failed", "retraining", "It could not go on.", _RETRAINING),
     Kind("retraining.cancelled", "retraining", "A person ended it.", _RETRAINING),
-    Kind("review.assigned", "review", "Rows wait for people to review them.", _REVIEW),
+    Kind("review.opened", "review", "Rows wait for people to review them.", _REVIEW),
+    Kind("review.assigned", "review", "People are asked to review its rows.",
+         _REVIEW | {"assigned": Fact("texts", "Usernames of who is asked only now.")}),
     Kind("review.closed", "review", "It takes no more reviews; what was corrected is a new "
          "version.", _REVIEW),
     Kind("comment.created", "", "Somebody said something about a run, a dataset version, ...",
          _COMMENT),
     Kind("comment.changed", "", "Somebody mentions further members in a comment.", _COMMENT),
-    Kind("comment.changed", "", "Its words changed.", _COMMENT),
     Kind("report.published", "report", "Its public link was made.", _REPORT),
     Kind("webhook.turned_off", "webhook", "It failed for five days, or its receiver answered 410.",
          _WEBHOOK),

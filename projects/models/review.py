@@ -6,7 +6,7 @@ from django.db import models
 
 from projects.models.dataset import DatasetVersion
 from projects.models.people import User
-from projects.models.project import Project
+from projects.models.project import Membership, Project
 
 MOST_REVIEWS = 10  # of one row
 
@@ -27,6 +27,15 @@ class ReviewQueue(models.Model):
     pair = models.JSONField(default=list, help_text="Two columns with answers to compare.")
     blind = models.BooleanField(default=False, help_text="The present label is not shown.")
     reviews_per_row = models.PositiveSmallIntegerField(default=1)
+    # Of memberships: who leaves the project is asked no more, however they left.
+    assignees = models.ManyToManyField(
+        Membership, related_name="+", help_text="Who is asked to review."
+    )
+    only_assignees = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Nobody else reviews, as long as somebody is asked.",
+    )
     created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     closed_by = models.ForeignKey(
@@ -46,6 +55,11 @@ class ReviewQueue(models.Model):
     @property
     def is_open(self) -> bool:
         return self.closed_at is None
+
+    @property
+    def asked(self) -> list[User]:
+        """Who is asked to review, by username; no query where they are there already."""
+        return sorted((one.user for one in self.assignees.all()), key=lambda one: one.username)
 
     @property
     def labels(self) -> list[str]:

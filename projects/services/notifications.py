@@ -37,7 +37,7 @@ MOST_AT_ONCE = 500  # that are marked by their ids
 
 #: Facts of an event that name people: who made what it is about, and whom it concerns.
 MAKERS = ("by", "created_by")
-NAMED = ("mentions", "owner", "username")
+NAMED = ("mentions", "owner", "username", "assigned")
 
 UNSUBSCRIBE = "notifications.unsubscribe"
 
@@ -56,7 +56,7 @@ class Rule:
 def make(event: Event) -> None:
     """Notifications of an event, each once however often this is called: two queries where nobody
     hears of it, and a few more where somebody does."""
-    topics = BY_KIND.get(event.kind)
+    topics = [one for one in BY_KIND.get(event.kind, ()) if not event.data.get(one.for_nobody)]
     if not topics:
         return
     members = _members(event)

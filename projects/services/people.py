@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Forbidden, Invalid, Missing
 from projects.models import ApiToken, Invitation, SignInLink, User
-from projects.services import accounts, audit, second_factor, sessions
+from projects.services import accounts, assignees, audit, second_factor, sessions
 
 MOST_SHOWN = 500
 
@@ -85,6 +85,7 @@ def deactivate(*, user: User, by: User) -> None:
     ApiToken.objects.filter(user=user, revoked_at=None).update(revoked_at=now)
     SignInLink.objects.filter(user=user, used_at=None).update(used_at=now)
     Invitation.objects.open().filter(created_by=user).update(revoked_at=now)
+    assignees.forget(user=user)
     audit.record("person.deactivate", by=by, subject=user.username)
 
 

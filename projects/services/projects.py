@@ -7,7 +7,7 @@ from django.utils.text import slugify
 
 from distillhub.lib.errors import Conflict, Forbidden, Invalid, Missing
 from projects.models import Membership, Project, Role, User
-from projects.services import events, favourites
+from projects.services import assignees, events, favourites
 
 LONGEST_NAME = 100
 LONGEST_DESCRIPTION = 2000
@@ -118,6 +118,8 @@ def change_role(*, project: Project, user: User, role: str, by: User) -> Members
     before = membership.role
     membership.role = role
     membership.save(update_fields=["role"])
+    if role not in assignees.REVIEWERS:
+        assignees.forget(user=user, project=project)
     if before != role:
         said = f"{by.display_name} made them {role}; they were {before}."
         tell_of_member(membership, "changed", said, by=by, before=before)
@@ -134,6 +136,7 @@ def remove_member(*, project: Project, user: User, by: User) -> None:
     _keep_an_owner(membership)
     said = "They left." if user.pk == by.pk else f"Removed by {by.display_name}."
     tell_of_member(membership, "removed", said, by=by, before=membership.role)
+    assignees.forget(user=user, project=project)
     membership.delete()
     favourites.forget_of(user=user, project=project)
 

@@ -1,7 +1,8 @@
 """Queues of rows that people review: made, handed out row by row, decided, closed.
 
 A row is handed to one person at a time, or to as many as the queue wants reviews of a row. Who has
-it holds it for LEASE; what nobody decided by then is handed to somebody else.
+it holds it for LEASE; what nobody decided by then is handed to somebody else. Some may be asked to
+review a queue (assignees.py); others help, unless the queue is for those alone.
 """
 
 from collections import Counter
@@ -11,16 +12,17 @@ from random import Random
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Prefetch, Q, QuerySet, Sum, prefetch_related_objects
 from django.utils import timezone
 
-from distillhub.lib.errors import Conflict, Missing
+from distillhub.lib.errors import Conflict, Forbidden, Missing
 from distillhub.lib.later import np
 from projects.ingest import page
 from projects.ingest.formats import REGRESSION, TOKENS_TASK, UNLABELLED
 from projects.models import (
     DatasetVersion,
     EarlierReview,
+    Membership,
     Project,
     Review,
     ReviewItem,
@@ -29,6 +31,7 @@ from projects.models import (
 )
 from projects.operations import label_values
 from projects.operations.operation import refuse
+from projects.services import assignees as people
 from projects.services import datasets, events, operations, review_rows, version_rows
 
 LEASE = timedelta(minutes=10)
@@ -36,6 +39,7 @@ MOST_ROWS = 10_000
 MOST_SECONDS = 3600.0  # beyond, somebody went away
 MOST_LABEL = 10_000  # characters of a correction
 MAJORITY = "majority"
+ASKED = Prefetch("assignees", Membership.objects.select_related("user"))
 Kind, Verdict = ReviewQueue.Kind, Review.Verdict
 FITTING = {
     Kind.LABELS: {Verdict.ACCEPT, Verdict.CORRECT, Verdict.SKIP},
@@ -50,18 +54,24 @@ class Closed(Conflict):
     code = "review_closed"
 
 
+class NotAssigned(Forbidden):
+    """The queue is for those who are asked, and this person is not."""
+
+    code = "not_assigned"
+
+
 def of_project(project: Project) -> "QuerySet[ReviewQueue]":
     """The newest first."""
-    found = ReviewQueue.objects.filter(project=project)
+    found = ReviewQueue.objects.filter(project=project).prefetch_related(ASKED)
     return found.select_related("version__dataset", "created_by", "closed_by", "made__dataset")
 
 
 def counted(queues: "QuerySet[ReviewQueue]") -> "QuerySet[ReviewQueue]":
-    """With how many `rows` each has, and how many `given` reviews."""
+    """With how many `rows` each has, and how many `given` reviews; the newest first."""
     decided = Q(items__reviews__isnull=False) & ~Q(items__reviews__verdict="")
     return queues.annotate(
         rows=Count("items", distinct=True), given=Count("items__reviews", filter=decided)
-    )
+    ).order_by("-pk")  # where rows are counted, Django forgets the order of the model
 
 
 def get(*, project: Project, queue_id: int) -> ReviewQueue:
@@ -88,11 +98,17 @@ def create(
     pair: Iterable[str] = (),
     blind: bool = False,
     reviews_per_row: int = 1,
+    assignees: Iterable[str] = (),
+    only_assignees: bool = False,
 ) -> ReviewQueue:
     """A queue with its rows. Raises Invalid with `fields`, NotReady and Missing."""
     datasets.require_ready(version)
     wanted, named, answers = dict(conditions or {}), list(columns), list(pair)
     check_kind(version, kind, answers)
+    asked = people.named(
+        project=version.dataset.project, usernames=assignees
+    )  # before rows are looked for
+    _check_only(only_assignees, asked)
     told = {"how": how, "seed": seed, "many": many, "columns": named, "conditions": wanted}
     if how == review_rows.DRIFTED:
         if named:
@@ -117,6 +133,8 @@ def create(
         pair=answers,
         blind=blind,
         reviews_per_row=reviews_per_row,
+        assignees=[one.user.username for one in asked],
+        only_assignees=only_assignees,
     )
 
 
@@ -131,9 +149,14 @@ def make(
     pair: list[str] | None = None,
     blind: bool = False,
     reviews_per_row: int = 1,
+    assignees: Iterable[str] = (),
+    only_assignees: bool = False,
 ) -> ReviewQueue:
-    """A queue of rows that are chosen; `told` says how: at least `how` and `seed`."""
+    """A queue of rows that are chosen; `told` says how: at least `how` and `seed`. `assignees` are
+    the usernames of who is asked to review it. Raises Invalid."""
     with transaction.atomic():
+        asked = _members(version.dataset.project, assignees)
+        _check_only(only_assignees, asked)
         queue = ReviewQueue.objects.create(
             project=version.dataset.project,
             version=version,
@@ -143,11 +166,94 @@ def make(
             pair=pair or [],
             blind=blind,
             reviews_per_row=reviews_per_row,
+            only_assignees=only_assignees,
             created_by=by,
         )
         place(queue, chosen)
-        _tell(queue, "assigned", f"Opened by {by.display_name}.", by)
+        queue.assignees.set(asked)
+        prefetch_related_objects([queue], ASKED)
+        _tell(queue, "opened", f"{by.display_name} opened {queue}: {_rows(queue)}.", by)
+        _tell_assigned(queue, asked, by)
     return queue
+
+
+def assign(
+    *,
+    queue: ReviewQueue,
+    by: User,
+    assignees: Iterable[str] | None = None,
+    only_assignees: bool | None = None,
+) -> None:
+    """Ask these people to review it, by their usernames, and nobody else; who is asked only now
+    hears of it. With `only_assignees` others do not review it; their rows go to those at once.
+    What is None stays; where nobody is asked any more, everybody may review again.
+
+    Raises Closed, Missing, and Invalid with `fields`.
+    """
+    with transaction.atomic():
+        asked = None if assignees is None else _members(queue.project, assignees)
+        locked = _open(queue)
+        before = set(locked.assignees.values_list("pk", flat=True))
+        if asked is None:
+            asked = list(locked.assignees.select_related("user"))
+        only = only_assignees
+        if only is None:
+            only = locked.only_assignees and bool(asked)
+        _check_only(only, asked)
+        queue.only_assignees = only
+        queue.save(update_fields=["only_assignees"])
+        queue.assignees.set(asked)
+        prefetch_related_objects([queue], ASKED)
+        if only:
+            held = Review.objects.filter(item__queue=queue)
+            people.let_go(held.exclude(person__in=[one.user_id for one in asked]))
+        _tell_assigned(queue, [one for one in asked if one.pk not in before], by)
+
+
+def may_review(queue: ReviewQueue, by: User) -> bool:
+    """Whether rows of an open queue are handed to this editor: to all, or to those asked."""
+    if not queue.only_assignees:
+        return True
+    asked = {one.user_id for one in queue.assignees.all()}
+    return not asked or by.pk in asked
+
+
+def for_whom(queue: ReviewQueue) -> str:
+    """In a sentence, of a queue that is for those alone who are asked."""
+    return f"This review is for {_listed([one.display_name for one in queue.asked])} alone."
+
+
+def _members(project: Project, usernames: Iterable[str]) -> list[Membership]:
+    """Those who are asked, whom nobody removes or makes a viewer meanwhile. Raises Invalid."""
+    wanted = list(usernames)
+    if not wanted:
+        return []
+    Project.objects.select_for_update().get(pk=project.pk)  # as who changes members does
+    return people.named(project=project, usernames=wanted)
+
+
+def _check_only(only: bool, asked: Collection[Membership]) -> None:
+    if only and not asked:
+        raise refuse("only_assignees", "Name who reviews, or let everybody help.")
+
+
+def _tell_assigned(queue: ReviewQueue, fresh: list[Membership], by: User) -> None:
+    if not fresh:
+        return
+    names = sorted(one.user.display_name for one in fresh)
+    said = f"{by.display_name} asks {_listed(names)} to review {queue}: {_rows(queue)}."
+    _tell(queue, "assigned", said, by, assigned=sorted(one.user.username for one in fresh))
+
+
+def _rows(queue: ReviewQueue) -> str:
+    """How many, of which version; a queue of live rows gets its own later."""
+    many = queue.items.count()
+    of = f"of {queue.version.reference}"
+    return f"{many:,} row{'' if many == 1 else 's'} {of}" if many else f"rows {of}"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def place(queue: ReviewQueue, chosen: Iterable[review_rows.Chosen]) -> None:
@@ -188,10 +294,10 @@ def take(*, queue: ReviewQueue, by: User, many: int = 1) -> list[ReviewItem]:
     """The next rows for this person, held for LEASE: those that others hold, or have said
     enough of, are left out.
 
-    Raises Closed.
+    Raises Closed and NotAssigned.
     """
     with transaction.atomic():
-        _open(queue)
+        _require_asked(_open(queue), by)
         now = timezone.now()
         decided = Review.objects.filter(person=by).exclude(verdict="")
         theirs = Q(reviews__isnull=False) & ~Q(reviews__person=by)
@@ -239,8 +345,8 @@ def decide(
     """What a person says of a row; said again, it is changed. `chosen` names the columns of the
     pair in their order (a, b), wherever they stood on the page.
 
-    Raises Closed, Missing, Invalid with `fields`, and Conflict for a row that has the reviews it
-    needs from others.
+    Raises Closed, NotAssigned, Missing, Invalid with `fields`, and Conflict for a row that has the
+    reviews it needs from others.
     """
     if verdict not in FITTING[Kind(queue.kind)]:
         fit = ", ".join(sorted(FITTING[Kind(queue.kind)]))
@@ -257,7 +363,7 @@ def decide(
             raise refuse("chosen", "Choose a, b or tie.")
         said["chosen"] = chosen
     with transaction.atomic():
-        _open(queue)
+        _require_asked(_open(queue), by)
         item = queue.items.filter(row_id=row_id).first()
         if item is None:
             raise Missing(f"Row {row_id} is not in this review.")
@@ -324,9 +430,10 @@ def _corrected(version: DatasetVersion, row_id: int, text: str) -> str:
 
 
 def undo(*, queue: ReviewQueue, by: User) -> ReviewItem:
-    """Take back this person's newest review: the row is theirs again. Raises Closed and Missing."""
+    """Take back this person's newest review: the row is theirs again. Raises Closed, NotAssigned
+    and Missing."""
     with transaction.atomic():
-        _open(queue)
+        _require_asked(_open(queue), by)
         newest = (
             Review.objects.filter(item__queue=queue, person=by)
             .exclude(verdict="")
@@ -401,11 +508,11 @@ def close(*, queue: ReviewQueue, by: User, winner: str = MAJORITY) -> DatasetVer
         queue.closed_at, queue.closed_by = timezone.now(), by
         queue.save(update_fields=["closed_at", "closed_by", "made"])
         made = f"; what was corrected is {queue.made.reference}" if queue.made is not None else ""
-        _tell(queue, "closed", f"Closed by {by.display_name}{made}.", by)
+        _tell(queue, "closed", f"{by.display_name} closed {queue}{made}.", by)
     return queue.made
 
 
-def _tell(queue: ReviewQueue, what: str, sentence: str, by: User) -> None:
+def _tell(queue: ReviewQueue, what: str, sentence: str, by: User, **further: Any) -> None:
     events.tell(
         project=queue.project,
         kind=f"review.{what}",
@@ -421,7 +528,9 @@ def _tell(queue: ReviewQueue, what: str, sentence: str, by: User) -> None:
             "dataset": queue.version.reference,
             "rows": queue.items.count(),
             "made": queue.made.reference if queue.made is not None else None,
+            "assignees": [one.username for one in queue.asked],
             "by": queue.created_by.username,
+            **further,
         },
     )
 
@@ -454,10 +563,17 @@ def delete(*, queue: ReviewQueue) -> None:
     queue.delete()
 
 
-def _open(queue: ReviewQueue) -> None:
-    """Raises Closed; holds the queue until the transaction ends."""
+def _require_asked(queue: ReviewQueue, by: User) -> None:
+    """Raises NotAssigned."""
+    if not may_review(queue, by):
+        raise NotAssigned(for_whom(queue))
+
+
+def _open(queue: ReviewQueue) -> ReviewQueue:
+    """As it is now. Raises Closed and Missing; holds the queue until the transaction ends."""
     locked = ReviewQueue.objects.select_for_update().filter(pk=queue.pk).first()
     if locked is None:
         raise Missing("This review was deleted meanwhile.")
     if not locked.is_open:
         raise Closed("This review is closed.")
+    return locked

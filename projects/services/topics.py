@@ -21,6 +21,8 @@ class Topic:
     named: bool = False
     #: The least role of whom it concerns.
     for_editors: bool = False
+    #: A fact with people: where it names somebody, they hear by another topic, and nobody by this.
+    for_nobody: str = ""
 
 
 _ALL = (
@@ -47,8 +49,10 @@ _ALL = (
     Topic("retraining", "A retraining needs or made a decision", "Proposed, to decide, promoted.",
           ("retraining.proposed", "retraining.deciding", "retraining.promoted",
            "retraining.kept", "retraining.failed"), whose=ALL),
-    Topic("review_assigned", "Rows wait for review", "Of every review in the project.",
-          ("review.assigned",), whose=ALL, for_editors=True),
+    Topic("review_assigned", "A review is given to me", "I am asked to look at its rows.",
+          ("review.assigned",), named=True, by_email=True),
+    Topic("review_opened", "Rows wait for review", "Of reviews for which nobody is asked.",
+          ("review.opened",), whose=ALL, for_editors=True, for_nobody="assignees"),
     Topic("alias_moved", "An alias moves", "Another version is in production, say.",
           ("alias.moved",), whose=ALL, on_page=False),
     Topic("report_published", "A report is published", "Its public link was made.",

@@ -36,6 +36,7 @@ ICONS: Mapping[str, str] = {
     "incident_assigned": "heart-rate-monitor",
     "retraining": "refresh",
     "review_assigned": "eye",
+    "review_opened": "eye",
     "alias_moved": "tag",
     "report_published": "report-analytics",
     "invited": "user",

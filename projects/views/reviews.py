@@ -29,7 +29,7 @@ from projects.models import (
 )
 from projects.models.review import MOST_REVIEWS
 from projects.permissions import person
-from projects.services import agreement, datasets, preferences, review_rows, reviews
+from projects.services import agreement, assignees, datasets, preferences, review_rows, reviews
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -45,6 +45,35 @@ KINDS = {
     "compare": "Choose the better of two answers",
 }
 RATINGS = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Very good"}
+
+
+class AssigneesField(forms.MultipleChoiceField):
+    """Members who may review, as boxes to tick."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def __init__(self, project: Project, you: User) -> None:
+        members = sorted(
+            (one.user for one in assignees.to_choose_from(project)),
+            key=lambda one: (one.pk != you.pk, one.username),
+        )
+        super().__init__(
+            label="Who is asked",
+            required=False,
+            choices=[(one.username, _called(one, you)) for one in members],
+            help_text="They are notified. Of nobody is asked: every editor and owner is.",
+        )
+
+
+class OnlyAssigneesField(forms.BooleanField):
+    def __init__(self) -> None:
+        super().__init__(label="Only these people review it", required=False)
+
+
+def _called(one: User, you: User) -> str:
+    name = one.display_name
+    known = name if name == one.username else f"{name} ({one.username})"
+    return f"{known}, you" if one.pk == you.pk else known
 
 
 class ReviewForm(forms.Form):
@@ -82,9 +111,11 @@ class ReviewForm(forms.Form):
     seed = forms.IntegerField(min_value=0, max_value=2**31, initial=0)
     blind = forms.BooleanField(label="Do not show the present label", required=False)
 
-    def __init__(self, version: DatasetVersion, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, version: DatasetVersion, you: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.version = version
+        self.fields["assignees"] = AssigneesField(version.dataset.project, you)
+        self.fields["only_assignees"] = OnlyAssigneesField()
         columns = [
             (one["name"], one["name"])
             for one in version.columns
@@ -120,10 +151,18 @@ class ReviewForm(forms.Form):
 @require_safe
 def review_list(request: HttpRequest, project_slug: str) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug)
-    found = reviews.counted(reviews.of_project(project))[:MOST_LISTED]
+    you = person(request)
+    asked = request.GET.get("assignee", "")[:150]
+    found = reviews.counted(reviews.of_project(project))
+    mine = assignees.of(reviews.of_project(project), "me", by=you)
+    if asked:
+        found = assignees.of(found, asked, by=you)
     ready = DatasetVersion.objects.ready().newest_of_each().filter(dataset__project=project)
     context = _frame(project, "Reviews") | {
-        "reviews": [_line(queue) for queue in found],
+        "reviews": [_line(queue) for queue in found[:MOST_LISTED]],
+        "asked": asked,
+        "tab": "me" if asked in ("me", you.username) else asked,
+        "mine": mine.filter(closed_at=None).count(),
         "versions": ready.select_related("dataset").order_by("dataset__name")[:MOST_VERSIONS],
         "kinds": KINDS,
     }
@@ -152,17 +191,23 @@ def review_new(
     initial = {"issue": request.GET.get("issue", "")[:50]}
     if initial["issue"]:
         initial["how"] = "first"
-    form = ReviewForm(version, request.POST or None, initial=initial)
+    form = ReviewForm(version, person(request), request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
             made = reviews.create(version=version, **form.asked(), by=person(request))
         except (DomainError, ValidationError) as error:
             _show(error, form)
         else:
-            return redirect("projects:review_work", project.slug, made.pk)
+            return redirect(begun(made, person(request)))
     context = _frame(project, "New review", inside=True) | {"form": form, "version": version}
     status = 400 if request.method == "POST" else 200
     return render(request, "projects/review_new.html", context, status=status)
+
+
+def begun(queue: ReviewQueue, you: User) -> str:
+    """Where its maker goes on: to its rows, or to its page where they are for others."""
+    page = "review_work" if reviews.may_review(queue, you) else "review_detail"
+    return reverse(f"projects:{page}", args=[queue.project.slug, queue.pk])
 
 
 def _show(error: DomainError | ValidationError, form: ReviewForm) -> None:
@@ -182,17 +227,49 @@ def review_detail(request: HttpRequest, project_slug: str, queue_id: int) -> Htt
     queue = reviews.get(project=project, queue_id=queue_id)
     told = agreement.of_queue(queue)
     people = sorted({one.person.username for one in reviews.given(queue)})
+    may_edit = project.allows(Role.EDITOR) and queue.is_open
+    offered = _offered(queue, person(request)) if may_edit else []
     context = _frame(project, queue.name, inside=True) | {
         "queue": queue,
         "asked": KINDS[queue.kind],
         "chosen": review_rows.EVERY[queue.choice["how"]],
         "own": _own(queue, person(request)),
+        "offered": offered,
+        "may_review": may_edit and reviews.may_review(queue, person(request)),
         "progress": reviews.progress(queue, person(request)),
         "agreement": told,
         "people": people,
         "notes": reviews.given(queue).exclude(note="")[:MOST_LISTED],
     }
     return render(request, "projects/review_detail.html", context)
+
+
+def _offered(queue: ReviewQueue, you: User) -> list[dict[str, Any]]:
+    """Whom an editor can ask, oneself first."""
+    asked = {one.pk for one in queue.asked}
+    members = [one.user for one in assignees.to_choose_from(queue.project)]
+    members.sort(key=lambda one: (one.pk != you.pk, one.username))
+    return [
+        {"user": one, "called": _called(one, you), "is_asked": one.pk in asked} for one in members
+    ]
+
+
+@require_POST
+def review_assign(request: HttpRequest, project_slug: str, queue_id: int) -> HttpResponse:
+    """Ask the people whose boxes are ticked, and nobody else."""
+    project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
+    queue = reviews.get(project=project, queue_id=queue_id)
+    named = request.POST.getlist("assignees")
+    only = request.POST.get("only_assignees") == "on"
+    try:
+        reviews.assign(queue=queue, assignees=named, only_assignees=only, by=person(request))
+    except DomainError as error:
+        messages.error(request, error.detail)
+    else:
+        names = ", ".join(one.display_name for one in queue.asked)
+        told = f"Given to {names}." if names else "Given to nobody; every editor may review."
+        messages.success(request, told)
+    return redirect("projects:review_detail", project.slug, queue.pk)
 
 
 @get_or_post
@@ -203,6 +280,9 @@ def review_work(request: HttpRequest, project_slug: str, queue_id: int) -> HttpR
     queue = reviews.get(project=project, queue_id=queue_id)
     by_script = request.headers.get("HX-Target") == "review"
     if not queue.is_open:
+        return redirect("projects:review_detail", project.slug, queue.pk)
+    if not by_script and not reviews.may_review(queue, person(request)):
+        messages.error(request, reviews.for_whom(queue))
         return redirect("projects:review_detail", project.slug, queue.pk)
     refused = ""
     if request.method == "POST":

@@ -86,7 +86,7 @@ def test_whom_a_comment_concerns(
 def test_drift_and_reviews_are_everybodys_business(project: Project, run: Run) -> None:
     everybody = {"alice", "erin", "vera"}
     assert set(heard(told(project, "incident.opened"))) == everybody
-    assert set(heard(told(project, "review.assigned"))) == {"alice", "erin"}  # who may review
+    assert set(heard(told(project, "review.opened"))) == {"alice", "erin"}  # who may review
     assigned = told(project, "incident.assigned", data={"owner": "vera"})
     assert heard(assigned) == {"vera": "incident_assigned"}
 

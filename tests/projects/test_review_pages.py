@@ -150,7 +150,7 @@ def test_pages_of_reviews_ask_the_database_little(
         client.post(address, {"row_id": row, "verdict": "accept"})
     with django_assert_max_num_queries(10):
         client.get(PAGE)
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         client.get(f"{PAGE}{ReviewQueue.objects.latest('pk').pk}/")
     with django_assert_max_num_queries(32):
         client.get(address)

@@ -169,7 +169,7 @@ class DisagreementShape(serializers.Serializer[Any]):
     results = DisagreeingRowShape(many=True)
 
 
-class TwoRunsReview(serializers.Serializer[Any]):
+class TwoRunsReview(shapes.AssigneesSerializer):
     runs = serializers.CharField(max_length=40, help_text="Two numbers: A and B.")
     kind = serializers.ChoiceField(disagreement.EVERY, default="differ")
     label = serializers.CharField(  # type: ignore[assignment]

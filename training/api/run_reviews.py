@@ -1,6 +1,5 @@
 """Reviews of what a run answered."""
 
-from typing import Any
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -17,7 +16,7 @@ from training.api.runs import RunView
 from training.services import run_reviews
 
 
-class NewRunReview(serializers.Serializer[Any]):
+class NewRunReview(shapes.AssigneesSerializer):
     how = serializers.ChoiceField(choices=list((review_rows.OF_A_RUN | review_rows.NAMED).items()))
     row_ids = serializers.ListField(
         child=serializers.IntegerField(min_value=0),

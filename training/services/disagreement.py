@@ -3,7 +3,7 @@ that one is better. Told from the files of predictions; nothing is asked again."
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,7 +78,15 @@ def of(
 
 
 def review(
-    *, a: Run, b: Run, by: User, kind: str = "differ", label: str = "", many: int = 100
+    *,
+    a: Run,
+    b: Run,
+    by: User,
+    kind: str = "differ",
+    label: str = "",
+    many: int = 100,
+    assignees: Sequence[str] = (),
+    only_assignees: bool = False,
 ) -> ReviewQueue:
     """A review of these rows, each with what both answered. Raises what `of` does, and Invalid
     where no row is like that."""
@@ -105,6 +113,8 @@ def review(
         name=f"{review_rows.OF_TWO_RUNS['two_runs']}, runs {a.number} and {b.number}",
         kind=ReviewQueue.Kind.LABELS,
         by=by,
+        assignees=assignees,
+        only_assignees=only_assignees,
     )
 
 

@@ -32,6 +32,8 @@ def create(
     blind: bool = False,
     reviews_per_row: int = 1,
     row_ids: Sequence[int] = (),
+    assignees: Sequence[str] = (),
+    only_assignees: bool = False,
 ) -> ReviewQueue:
     """A review of rows of the run's dataset version, each with what student and teacher answered.
     With `how` "named" they are `row_ids`, in their order.
@@ -82,6 +84,8 @@ def create(
         by=by,
         blind=blind,
         reviews_per_row=reviews_per_row,
+        assignees=assignees,
+        only_assignees=only_assignees,
     )
 
 

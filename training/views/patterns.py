@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from projects.models import User
 from training.charts import confusions, curves
 from training.models import Run
 
@@ -30,6 +31,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         "title": "Patterns",
         "section": "patterns",
         "subtitle": "Every component of the pages, with the line that includes it.",
+        "people": [request.user, *(User(username=name) for name in ("ada", "grace"))],
         "statuses": [*Run.Status.values, "ready", "ingesting"],
         "form": form,
         "page": Paginator(range(500), 50).get_page(request.GET.get("page", 3)),

@@ -12,10 +12,11 @@ from distillhub.lib import forms as form_errors
 from distillhub.lib.errors import DomainError
 from projects import permissions
 from projects.ingest.formats import UNLABELLED
-from projects.models import ReviewQueue, Role
+from projects.models import ReviewQueue, Role, User
 from projects.models.review import MOST_REVIEWS
 from projects.permissions import person
 from projects.services import review_rows, reviews
+from projects.views.reviews import AssigneesField, OnlyAssigneesField, begun
 from training.models import Run
 from training.services import run_reviews, runs
 
@@ -44,8 +45,10 @@ class RunReviewForm(forms.Form):
         label="Show neither the present label nor the answers", required=False
     )
 
-    def __init__(self, run: Run, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, run: Run, you: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["assignees"] = AssigneesField(run.project, you)
+        self.fields["only_assignees"] = OnlyAssigneesField()
         if run.task in UNLABELLED:
             del self.fields["kind"]
 
@@ -54,14 +57,14 @@ class RunReviewForm(forms.Form):
 def run_review(request: HttpRequest, project_slug: str, number: int) -> HttpResponse:
     project = permissions.project_for(request.user, project_slug, at_least=Role.EDITOR)
     run = runs.find(project=project, number=number)
-    form = RunReviewForm(run, request.POST or None)
+    form = RunReviewForm(run, person(request), request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             made = run_reviews.create(run=run, **form.cleaned_data, by=person(request))
         except DomainError as error:
             form_errors.show(error, form)
         else:
-            return redirect("projects:review_work", project.slug, made.pk)
+            return redirect(begun(made, person(request)))
     address = reverse("training:run_detail", args=[project.slug, run.number])
     context = {
         "title": "Review rows",
