@@ -7,7 +7,7 @@ twice.
 
         @idempotent
         def post(self, request: Request, project_slug: str) -> Response:
-            run = runs.launch(
+            run = launching.launch(
                 project=self.project(), configuration=request.data, by=person(request)
             )
 """

@@ -14,7 +14,7 @@ from distillhub.lib import leases, storage
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
 from training.models import Run, Worker
-from training.services import runs
+from training.services import launching
 from training.worker import claims, registration
 
 WORDS = {
@@ -113,7 +113,7 @@ def taught(
 
 
 def launch(project: Project, **changes: Any) -> Run:
-    return runs.launch(project=project, configuration=asked(**changes), by=project.created_by)
+    return launching.launch(project=project, configuration=asked(**changes), by=project.created_by)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Any
 from projects.models import DatasetVersion, ModelVersion, Project
 from tests import make
 from tests.training.conftest import asked
-from training.services import runs
+from training.services import launching
 
 FILES = [{"name": "model.safetensors", "sha256": "0" * 64, "bytes": 1}]
 LABELS = ("account", "billing", "delivery")
@@ -32,4 +32,4 @@ def data(project: Project, **fields: Any) -> DatasetVersion:
 
 
 def foresee(project: Project, **changes: Any) -> dict[str, Any]:
-    return runs.foresee(project=project, configuration=asked(**changes))
+    return launching.foresee(project=project, configuration=asked(**changes))

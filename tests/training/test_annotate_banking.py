@@ -21,7 +21,7 @@ from projects.models import Project, User
 from tests import make
 from tests.training.test_annotate import annotate, newest, upload_file
 from training.models import Run
-from training.services import runs
+from training.services import launching
 from training.worker import runs as executing
 
 pytestmark = [
@@ -68,7 +68,7 @@ def trained(project: Project, rate: float, seed: int = 0, **asked: Any) -> Run:
         "training": training | {"learning_rate": rate, "seed": seed},
         **asked,
     }
-    run = runs.launch(project=project, configuration=configuration, by=project.created_by)
+    run = launching.launch(project=project, configuration=configuration, by=project.created_by)
     executing.execute(run.pk)
     run.refresh_from_db()
     assert run.status == "finished", run.error

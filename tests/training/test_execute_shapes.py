@@ -11,7 +11,7 @@ from tests.projects.test_dataset_versions import uploaded
 from tests.projects.test_ingest_audio import sound
 from tests.projects.test_ingest_images import archive
 from training.models import Run
-from training.services import runs
+from training.services import launching
 from training.worker import folders
 from training.worker import runs as working
 
@@ -24,7 +24,7 @@ pytestmark = [
 
 def done(project: Project, **asked: Any) -> Run:
     """The run after a worker has carried it out."""
-    run = runs.launch(project=project, configuration=asked, by=project.created_by)
+    run = launching.launch(project=project, configuration=asked, by=project.created_by)
     working.execute(run.pk)
     run.refresh_from_db()
     assert (run.status, run.error) == ("finished", None)

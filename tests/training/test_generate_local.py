@@ -8,7 +8,7 @@ from projects.models import Project, User
 from tests import make
 from tests.training.test_annotate import make_all, newest, rows_of
 from tests.training.test_generate import made_by, upload
-from training.services import runs
+from training.services import launching
 from training.worker import runs as executing
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("worker")]
@@ -34,7 +34,7 @@ def test_a_model_with_weights_answers_the_prompts_of_a_dataset(
         project, "poet", role="teacher", task="text-generation",
         architecture="gru_language_model", config=GRU,
     )  # fmt: skip
-    run = runs.launch(
+    run = launching.launch(
         project=project,
         configuration={
             "task": "text-generation",

@@ -9,7 +9,7 @@ from django.db import connection
 from projects.models import Project, User
 from tests import make
 from training.models import Run
-from training.services import runs
+from training.services import launching
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,7 +23,7 @@ def test_numbers_are_given_once_under_parallel_launches(project: Project, alice:
     def launch() -> None:
         try:
             for _ in range(3):
-                runs.launch(project=project, configuration=asked, by=alice)
+                launching.launch(project=project, configuration=asked, by=alice)
         except BaseException as error:
             failures.append(error)
         finally:
@@ -42,8 +42,10 @@ def test_a_reference_to_a_run_waits_for_it(project: Project, alice: User) -> Non
     make.dataset_version(project, "tickets")
     make.model_version(project, "tiny")
     asked: dict[str, Any] = {"task": "text-classification", "dataset": "tickets", "student": "tiny"}
-    first = runs.launch(project=project, configuration=asked, by=alice)
-    second = runs.launch(project=project, configuration=asked | {"teachers": ["run/1"]}, by=alice)
+    first = launching.launch(project=project, configuration=asked, by=alice)
+    second = launching.launch(
+        project=project, configuration=asked | {"teachers": ["run/1"]}, by=alice
+    )
     assert (first.status, second.status) == ("queued", "waiting")
     assert second.config["teachers"] == ["run/1"]
     assert list(second.waits_for.all()) == [first]

@@ -25,14 +25,14 @@ from tests.training.known_models import (
     network,
 )
 from training.forms.run import RunDraft
-from training.services import runs
+from training.services import launching
 
 pytestmark = pytest.mark.django_db
 
 
 def faults(project: Project, **changes: Any) -> dict[str, list[str]]:
     with pytest.raises(Invalid) as refused:
-        runs.preview(project=project, configuration=asked(**changes))
+        launching.preview(project=project, configuration=asked(**changes))
     return {name: list(found) for name, found in refused.value.fields.items()}
 
 
@@ -75,7 +75,7 @@ def test_a_student_of_one_layer_is_refused_where_inner_layers_learn(project: Pro
     found = faults(project, scheme="early_exits")
     assert "at least 2 layers" in found["student"][0]
     network(project, "deep", "bert", trained=False)
-    runs.preview(project=project, configuration=asked(scheme="early_exits", student="deep@1"))
+    launching.preview(project=project, configuration=asked(scheme="early_exits", student="deep@1"))
 
 
 def test_a_term_without_weight_is_not_held_against_anybody(project: Project) -> None:
@@ -86,7 +86,7 @@ def test_a_term_without_weight_is_not_held_against_anybody(project: Project) -> 
         {"kind": "soft_targets", "weight": 1.0},
         {"kind": "attention_maps", "weight": 0.0},
     ]
-    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=terms))
+    launching.preview(project=project, configuration=asked(teachers=["one@1"], losses=terms))
 
 
 def test_a_student_with_weights_reads_its_teachers_tokens(project: Project) -> None:
@@ -96,7 +96,7 @@ def test_a_student_with_weights_reads_its_teachers_tokens(project: Project) -> N
     found = faults(project, teachers=["one@1"], losses=HIDDEN)
     assert "takes over its teacher's tokenizer" in found["student"][0]
     soft = [{"kind": "soft_targets", "weight": 1.0}]
-    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=soft))
+    launching.preview(project=project, configuration=asked(teachers=["one@1"], losses=soft))
 
 
 def test_tokenizers_are_told_apart_by_size_where_no_digest_is_known(project: Project) -> None:
@@ -104,7 +104,7 @@ def test_tokenizers_are_told_apart_by_size_where_no_digest_is_known(project: Pro
     plain = {"kind": "wordpiece", "vocabulary": 500, "trained": True}
     network(project, "tiny", tokenizer=plain)
     network(project, "one")
-    runs.preview(project=project, configuration=asked(teachers=["one@1"], losses=HIDDEN))
+    launching.preview(project=project, configuration=asked(teachers=["one@1"], losses=HIDDEN))
     network(project, "tiny", tokenizer=plain | {"vocabulary": 800})
     found = faults(project, student="tiny@2", teachers=["one@1"], losses=HIDDEN)
     assert set(found) == {"student"}
@@ -170,7 +170,7 @@ def test_a_chat_template_that_refuses_the_datasets_chats_is_told_with_what_to_do
     )
     assert "3 of the first 2,000 rows of chats@1" in found[place][0]
     assert "Take a model whose template takes them" in found[place][0]
-    runs.preview(project=project, configuration=asked(**CHATTING | {"student": "easy@1"}))
+    launching.preview(project=project, configuration=asked(**CHATTING | {"student": "easy@1"}))
 
 
 def test_a_template_that_changes_earlier_words_is_refused_before_the_queue(
@@ -222,9 +222,9 @@ def test_layers_of_pictures_of_other_sizes_are_refused(project: Project, tmp_pat
     assert "student@1 reads pictures of 28 by 28 pixels, grey" in found["student"][0]
     assert "teacher@1 pictures of 32 by 32 pixels" in found["student"][0]
     assert "Begin with a student without weights" in found["student"][0]
-    runs.preview(project=project, configuration=asked(teachers=["alike@1"], **changes))
+    launching.preview(project=project, configuration=asked(teachers=["alike@1"], **changes))
     soft = changes | {"losses": [{"kind": "soft_targets", "weight": 1.0}]}
-    runs.preview(project=project, configuration=asked(teachers=["teacher@1"], **soft))
+    launching.preview(project=project, configuration=asked(teachers=["teacher@1"], **soft))
     moved = soft | {"training": {"augmentation": "light"}}
     found = faults(project, teachers=["teacher@1"], **moved)
     assert "moved inputs" in found["student"][0]
@@ -242,7 +242,9 @@ def test_layers_with_other_places_are_refused_at_their_term(project: Project) ->
     assert "patches of 16 pixels and fine@1 of 8" in found["losses.0.kind"][0]
     assert "Take the mean of places" in found["losses.0.kind"][0]
     mean = [{"kind": "hidden_states", "weight": 1.0, "places": "mean"}, HIDDEN[1]]
-    runs.preview(project=project, configuration=asked(student="coarse@1", losses=mean, **changes))
+    launching.preview(
+        project=project, configuration=asked(student="coarse@1", losses=mean, **changes)
+    )
 
 
 def test_layers_of_sounds_that_are_heard_otherwise_are_refused(project: Project) -> None:
@@ -286,7 +288,7 @@ def test_a_route_is_a_column_of_the_dataset(project: Project) -> None:
 
     found = faults(project, scheme=routed("whom"), **changes)
     assert "It has text, who" in found["scheme.route_column"][0]
-    runs.preview(project=project, configuration=asked(scheme=routed("who"), **changes))
+    launching.preview(project=project, configuration=asked(scheme=routed("who"), **changes))
 
 
 def test_words_that_a_network_would_not_see_are_told_before_the_queue(project: Project) -> None:
@@ -302,4 +304,4 @@ def test_words_that_a_network_would_not_see_are_told_before_the_queue(project: P
     assert "short@1 sees 64 tokens, and a row of tickets@1 has 70 words" in found["student"][0]
     assert "larger max_length" in found["teachers.0"][0]
     fitting = chosen | {"student": "long@1", "teachers": ["bigger@1"]}
-    runs.preview(project=project, configuration=asked(**fitting))
+    launching.preview(project=project, configuration=asked(**fitting))

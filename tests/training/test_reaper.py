@@ -12,7 +12,7 @@ from distillhub.lib import leases
 from projects.models import Project, User
 from tests import make
 from training.models import Run, Worker
-from training.services import runs
+from training.services import launching, runs
 from training.worker import child, claims, folders, machine, reaper
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -132,7 +132,7 @@ def test_launching_works_while_the_broker_is_away(project: Project, alice: User)
     queue = broker_queue()
     away = queue.rename(queue.with_name("away"))
     try:
-        run = runs.launch(project=project, configuration=asked, by=alice)
+        run = launching.launch(project=project, configuration=asked, by=alice)
         reaper.reap()
     finally:
         away.rename(queue)

@@ -13,7 +13,7 @@ from tests.conftest import signed_in
 from tests.training.conftest import asked, launch, sentences
 from tests.training.test_annotate import VERSIONS, make_all, newest, upload_file
 from training.models import Run, TeacherGate
-from training.services import runs
+from training.services import launching
 from training.worker import gates as gating
 from training.worker import runs as executing
 
@@ -343,7 +343,7 @@ def test_an_ensemble_is_its_members_where_a_run_names_it(
     assert made.status_code == 201, made.data
     assert made.data["source"]["members"] == two
     assert made.data["status"] == "ready"
-    run = runs.launch(
+    run = launching.launch(
         project=project,
         configuration=asked(dataset="tickets@2", teachers=["both@1"]),
         by=project.created_by,
@@ -353,7 +353,7 @@ def test_an_ensemble_is_its_members_where_a_run_names_it(
         {"model": "second@1", "weight": 0.25},
     ]
     assert {one.reference for one in run.teachers.all()} == set(two)
-    again = runs.clone(run=run, by=project.created_by)
+    again = launching.clone(run=run, by=project.created_by)
     assert again.config["teachers"] == run.config["teachers"]
 
 

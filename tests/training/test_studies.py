@@ -16,7 +16,7 @@ from tests.training import in_process
 from tests.training.conftest import asked
 from training.charts import studies as charts
 from training.models import Run, Study, Worker
-from training.services import runs, studies
+from training.services import launching, runs, studies
 from training.worker import reaper
 from training.worker import studies as telling
 from training.worker.study_pairs import seed_of
@@ -136,7 +136,7 @@ def test_strategies_need_exactly_one_teacher(client: APIClient, taught: dict[str
 def test_a_finished_run_is_repeated_with_more_seeds(
     project: Project, erin: User, taught: dict[str, Any]
 ) -> None:
-    first = runs.launch(project=project, configuration=taught, by=erin)
+    first = launching.launch(project=project, configuration=taught, by=erin)
     control = first.controls.get()
     for run in (first, control):
         study = studies.more_seeds(run=run, seeds=3, by=erin)
@@ -196,7 +196,7 @@ def trained(
 ) -> None:  # fmt: skip
     """The teacher learns."""
     base = asked(student="big@1", training={"epochs": 6})
-    runs.launch(project=project, configuration=base, by=project.created_by)
+    launching.launch(project=project, configuration=base, by=project.created_by)
     in_process.carry_out(project, worker)
     made = Run.objects.get(number=1)
     assert made.status == "finished", made.error

@@ -16,8 +16,8 @@ from tests.conftest import api_of
 from tests.training import in_process
 from tests.training.conftest import FILLER, WORDS, asked, stored_dataset
 from training.models import Run, Study, Worker
-from training.services import runs
-from training.services.runs import Member
+from training.services import launching
+from training.services.launching import Member
 from training.services.study_kinds import KINDS
 from training.worker import studies as telling
 from training.worker import study_costs, study_strategies
@@ -258,7 +258,7 @@ def strong(
     named(stored_dataset(project, tmp_path, rows), "known")
     stored_dataset(project, tmp_path, hard_sentences(640, labelled=3))
     tuned = asked(dataset="known@1", student="big@1", training={"epochs": 12})
-    runs.launch(project=project, configuration=tuned, by=project.created_by)
+    launching.launch(project=project, configuration=tuned, by=project.created_by)
     in_process.carry_out(project, worker)
     made = Run.objects.get(number=1).output
     assert made is not None
@@ -296,7 +296,7 @@ def test_a_teacher_that_knows_nothing_is_not_said_to_help(
 ) -> None:  # fmt: skip
     """Its weights are noise: it was trained in steps of no length."""
     nothing = asked(student="big@1", training={"epochs": 1, "learning_rate": 0.0})
-    runs.launch(project=project, configuration=nothing, by=project.created_by)
+    launching.launch(project=project, configuration=nothing, by=project.created_by)
     in_process.carry_out(project, worker)
     body = {"kind": "strategies", "base": asked(teachers=["big@2"]), "seeds": 3, "arms": []}
     assert client.post(STUDIES, body).status_code == 201
@@ -313,7 +313,7 @@ def test_a_head_alone_is_trained_on_the_student_that_learned_before(
     worker: Worker, client: APIClient,
 ) -> None:  # fmt: skip
     for name in ("tiny@1", "big@1"):
-        runs.launch(project=project, configuration=asked(student=name), by=project.created_by)
+        launching.launch(project=project, configuration=asked(student=name), by=project.created_by)
     in_process.carry_out(project, worker)
     base = asked(student="tiny@2", teachers=["big@2"], training={"epochs": 1})
     body = {"kind": "strategies", "base": base, "seeds": 2, "arms": ["frozen"]}
@@ -359,7 +359,7 @@ def test_of_studies_in_which_nothing_is_to_be_found_few_say_that_there_is(
                 name = f"rows-{number}-{arm}-{seed}"
                 named(stored_dataset(project, tmp_path, drawn(number, arm, seed)), name)
                 config = asked(dataset=f"{name}@1", training={"epochs": 5, "seed": seed})
-                runs.launch(
+                launching.launch(
                     project=project, configuration=config, by=project.created_by,
                     member=Member(study, arm),
                 )  # fmt: skip

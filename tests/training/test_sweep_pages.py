@@ -12,7 +12,7 @@ from tests.training.test_run_form import inputs
 from tests.training.test_sweeps import SPACE, carry_out, end, launch
 from training.charts import sweeps as charts
 from training.models import Study, Trial
-from training.services import runs
+from training.services import launching
 from training.worker import studies as telling
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -274,7 +274,7 @@ def test_faults_stand_at_their_options_and_what_was_typed_stays(
 def test_a_sweep_may_begin_at_a_run_and_never_at_nothing(
     pages: Client, project: Project, taught: dict[str, Any]
 ) -> None:
-    run = runs.launch(project=project, configuration=taught, by=project.created_by)
+    run = launching.launch(project=project, configuration=taught, by=project.created_by)
     shown = pages.get(f"/p/intents/sweeps/new/?run={run.number}").content.decode()
     assert "What is varied" in shown
     for address in ("", "?run=x"):

@@ -44,6 +44,7 @@ from training.models import Artifact, Run, RunEvent
 from training.services import (
     artifacts,
     fidelity,
+    launching,
     lineage,
     logs,
     metrics,
@@ -96,7 +97,9 @@ class RunList(ProjectMixin, generics.ListAPIView[Run]):
         ],
     )
     def post(self, request: Request, project_slug: str) -> Response:
-        run = runs.launch(project=self.project(), configuration=request.data, by=person(request))
+        run = launching.launch(
+            project=self.project(), configuration=request.data, by=person(request)
+        )
         return Response(run_representation.one(run), status=201)
 
 
@@ -108,7 +111,7 @@ class RunPreview(ProjectMixin, APIView):
         description="Every default filled in and every reference pinned; nothing is launched.",
     )
     def post(self, request: Request, project_slug: str) -> Response:
-        return Response(runs.preview(project=self.project(), configuration=request.data))
+        return Response(launching.preview(project=self.project(), configuration=request.data))
 
 
 class RunPreflight(ProjectMixin, APIView):
@@ -120,7 +123,7 @@ class RunPreflight(ProjectMixin, APIView):
         "each estimate is based on; null where nobody can know yet. Nothing is launched.",
     )
     def post(self, request: Request, project_slug: str) -> Response:
-        return Response(runs.foresee(project=self.project(), configuration=request.data))
+        return Response(launching.foresee(project=self.project(), configuration=request.data))
 
 
 class RunDetail(RunView):
@@ -227,7 +230,7 @@ class RunClone(RunView):
         description="The body may hold keys of a run configuration to change.",
     )
     def post(self, request: Request, project_slug: str, number: int) -> Response:
-        made = runs.clone(run=self.run(), changes=_changes(request), by=person(request))
+        made = launching.clone(run=self.run(), changes=_changes(request), by=person(request))
         return self.answer(made, status=201)
 
 

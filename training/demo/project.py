@@ -15,7 +15,7 @@ from projects.services import datasets, projects
 from training.demo import images, traffic
 from training.demo.traffic import DATASET, STUDENT
 from training.models import Run
-from training.services import networks, runs
+from training.services import launching, networks, runs
 
 NAME = "Handwritten digits (demo)"
 SLUG = "handwritten-digits-demo"
@@ -80,7 +80,7 @@ def seed(*, by: User) -> Project:
 def _launch(project: Project, *, by: User) -> None:
     """The teacher's run, and the student's, which waits for it."""
     common = {"task": TASK, "dataset": f"{DATASET}@1"}
-    taught = project.runs.order_by("number").first() or runs.launch(
+    taught = project.runs.order_by("number").first() or launching.launch(
         project=project,
         configuration={
             **common,
@@ -97,7 +97,7 @@ def _launch(project: Project, *, by: User) -> None:
     )
     if project.runs.filter(number__gt=taught.number).exists():
         return
-    distilled = runs.launch(
+    distilled = launching.launch(
         project=project,
         configuration={
             **common,

@@ -15,7 +15,7 @@ from training.engine import config as engine_config
 from training.engine import terms as engine_terms
 from training.forms import fields, presets, run_choices, run_terms, run_yaml
 from training.forms.run_terms import Part, Texts
-from training.services import runs
+from training.services import launching
 
 LONGEST_LOSSES = 10_000
 ACTION = re.compile(r"(?:stages\.(\d)\.)?(add|remove|up|down|drop)(?::(\w+))?", re.ASCII)
@@ -462,7 +462,7 @@ class Draft:
         """Ask the service; afterwards `faults` or `resolved` are filled."""
         try:
             asked = self.configuration()
-            found = runs.foresee(project=self.project, configuration=asked)
+            found = launching.foresee(project=self.project, configuration=asked)
         except DomainError as error:
             self.refuse(error)
             return False

@@ -9,14 +9,14 @@ from training.models import Retraining, Run
 from training.retraining import beginning, steps
 from training.retraining.collecting import Stopped
 from training.retraining.steps import Status
-from training.services import runs
+from training.services import launching
 
 TAG = "retraining"
 
 
 def train(retraining: Retraining) -> None:
     """Launch the run, and wait until it and its control are over. Raises Stopped, and what
-    `runs.launch` does."""
+    `launching.launch` does."""
     if retraining.run is None:
         with steps.locked(retraining, Status.TRAINING) as row:
             if row.run_id is None:
@@ -46,7 +46,7 @@ def _launch(row: Retraining) -> None:
     if champion is None or origin is None or version is None:
         raise Stopped("gone", "The champion, its run or the rows were deleted meanwhile.")
     configuration = configuration_of(origin, retraining=row)
-    made = runs.launch(project=row.project, configuration=configuration, by=row.created_by)
+    made = launching.launch(project=row.project, configuration=configuration, by=row.created_by)
     made.tags = [TAG]
     made.notes = f"Retraining {row.number} of {row.monitor.name}, to follow {champion.reference}."
     made.save(update_fields=["tags", "notes"])
@@ -61,7 +61,7 @@ def _launch(row: Retraining) -> None:
 def configuration_of(origin: Run, *, retraining: Retraining) -> dict[str, Any]:
     """What the champion's run was, on other rows."""
     assert retraining.dataset_version is not None
-    asked = runs.configuration_of(run=origin)
+    asked = launching.configuration_of(run=origin)
     taught = bool(asked.get("teachers")) or catalog.generations(asked["scheme"]) > 0
     return {
         **asked,

@@ -20,7 +20,7 @@ from distillhub.lib.errors import Conflict, Invalid
 from distillhub.templatetags import ui
 from projects.models import Membership, Role, User
 from training.models import Run
-from training.services import runs
+from training.services import launching
 from training.worker import line
 from training.worker.line import Queued, Room, Taken
 
@@ -186,7 +186,7 @@ def move(*, run: Run, to: str, by: User) -> Run:
 def prioritise(*, run: Run, priority: str, by: User) -> Run:
     """How soon its turn comes: `low`, `normal` or `high`. Raises Invalid for another word, and
     Conflict when the run is over."""
-    value = runs.priority_of(priority)
+    value = launching.priority_of(priority)
     if value == run.priority:
         return run
     with transaction.atomic():

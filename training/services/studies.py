@@ -15,7 +15,7 @@ from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
 from projects.services import subjects
 from training.models import Run, Study
-from training.services import runs, scores, sweeps
+from training.services import launching, runs, scores, sweeps
 from training.services.study_kinds import KINDS, label_of
 from training.services.study_parts import LONGEST_NAME, SEEDS, mapping, seeds_of, wrong
 from training.worker import study_costs
@@ -103,7 +103,7 @@ def more_seeds(*, run: Run, seeds: int = SEEDS, by: User) -> Study:
     if run.is_tracked:
         raise Conflict(f"Run {run.number} is trained elsewhere; it is not launched here.")
     of = run.control_of or run
-    base = runs.configuration_of(run=of)
+    base = launching.configuration_of(run=of)
     asked = {"kind": "seeds", "name": f"{of.name}, {seeds} seeds"[:LONGEST_NAME], "base": base}
     return launch(project=run.project, asked={**asked, "seeds": seeds}, by=by)
 

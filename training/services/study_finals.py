@@ -6,8 +6,8 @@ from typing import Any
 
 from projects.models import Project, User
 from training.models import Study
-from training.services import runs
-from training.services.runs import Member
+from training.services import launching
+from training.services.launching import Member
 from training.services.study_parts import Kind, seeded, wrong
 
 
@@ -24,7 +24,9 @@ def _plan(project: Project, asked: Mapping[str, Any], study: Study, by: User) ->
         for arm, side in sides:
             config = seeded(side, seed, f"{study.name}, {KIND.arms[arm].lower()}")
             config["control"] = False
-            runs.launch(project=project, configuration=config, by=by, member=Member(study, arm))
+            launching.launch(
+                project=project, configuration=config, by=by, member=Member(study, arm)
+            )
     study.asked["comparisons"] = [["distilled", "control"]]
 
 

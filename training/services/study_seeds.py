@@ -5,8 +5,8 @@ from typing import Any
 
 from projects.models import Project, User
 from training.models import Study
-from training.services import runs
-from training.services.runs import Member
+from training.services import launching
+from training.services.launching import Member
 from training.services.study_parts import Kind, is_taught, seeded
 
 
@@ -15,7 +15,7 @@ def _plan(project: Project, asked: Mapping[str, Any], study: Study, by: User) ->
     member = Member(study, "distilled" if taught else "trained")
     for seed in asked["seeds"]:
         config = seeded(asked["base"], seed, study.name) | {"control": taught}
-        runs.launch(project=project, configuration=config, by=by, member=member)
+        launching.launch(project=project, configuration=config, by=by, member=member)
     study.asked["comparisons"] = [["distilled", "control"]] if taught else []
 
 

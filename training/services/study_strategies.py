@@ -18,9 +18,9 @@ from projects.models import Project, User
 from training import catalog
 from training.engine import transfer
 from training.models import Study
-from training.services import references, runs
+from training.services import launching, references
+from training.services.launching import Member
 from training.services.references import Asked
-from training.services.runs import Member
 from training.services.study_parts import LONGEST_NAME, Kind, mapping, seeded, wrong
 
 #: Of a configuration, what the teacher's own training has in common with it.
@@ -108,7 +108,7 @@ def _unfrozen(asked: Asked) -> str:
         )
     if asked.parsed.task == "text-generation":
         return "Of a network that writes the last layer is hardly apart from its words."
-    alone = runs.on_labels_alone(asked.config)["training"]
+    alone = launching.on_labels_alone(asked.config)["training"]
     if alone["freeze"] != "none":
         return "Its backbone is frozen in every way already."
     probe = _Training(alone["lora_rank"], alone["sharding"])
@@ -178,13 +178,13 @@ class _Launcher:
         self._run(config | {"teachers": [self.tuned_as], "control": False}, TUNED)
 
     def frozen(self, seed: int, complete: dict[str, Any]) -> None:
-        alone = runs.on_labels_alone(complete)
+        alone = launching.on_labels_alone(complete)
         training = {**alone["training"], **self.asked["frozen_training"], "freeze": "backbone"}
         config = seeded(alone | {"training": training}, seed, f"{self.study.name}: frozen")
         self._run(config, FROZEN)
 
     def pseudo(self, seed: int, complete: dict[str, Any]) -> None:
-        alone = runs.on_labels_alone(complete)
+        alone = launching.on_labels_alone(complete)
         config = seeded(alone, seed, f"{self.study.name}: named labels")
         config["teachers"] = complete["teachers"]
         self._run(config | {"losses": [{"kind": PSEUDO, "weight": 1.0}]}, PSEUDO)
@@ -193,7 +193,7 @@ class _Launcher:
         if "priority" in self.base:
             config = {**config, "priority": self.base["priority"]}
         member = Member(self.study, arm)
-        run = runs.launch(
+        run = launching.launch(
             project=self.project, configuration=dict(config), by=self.by, member=member
         )
         return run.number

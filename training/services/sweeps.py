@@ -18,8 +18,8 @@ from training import catalog
 from training.engine.config import OF_A_TEACHER
 from training.engine.export_config import FALLING
 from training.models import Run, Study, Trial
-from training.services import references, runs, sweep_space
-from training.services.runs import Member
+from training.services import launching, references, sweep_space
+from training.services.launching import Member
 from training.services.study_parts import GREATEST, LONGEST_NAME, Kind, is_taught, mapping, wrong
 from training.worker import dispatch, sweep_search
 
@@ -157,12 +157,12 @@ def _may_have_control(config: Mapping[str, Any], plan: Mapping[str, Any]) -> boo
 
 
 def launch_trial(*, study: Study, arm: str, number: int, parameters: Mapping[str, Any]) -> Run:
-    """Raises what `runs.launch` does."""
+    """Raises what `launching.launch` does."""
     config = configuration_of(study=study, arm=arm, parameters=parameters)
     config |= {"evaluation": {**mapping(config.get("evaluation")), "test": False}, "exports": []}
     config["name"] = f"{study.name[: LONGEST_NAME - 20]}, trial {number}"
     member = Member(study, arm)
-    return runs.launch(
+    return launching.launch(
         project=study.project, configuration=config, by=study.created_by, member=member
     )
 
@@ -174,7 +174,7 @@ def configuration_of(*, study: Study, arm: str, parameters: Mapping[str, Any]) -
     if arm != "control":
         return config
     asked = references.understand(project=study.project, asked=config)
-    return runs.on_labels_alone({**asked.config, "name": study.name})
+    return launching.on_labels_alone({**asked.config, "name": study.name})
 
 
 def trials_of(study: Study) -> QuerySet[Trial]:

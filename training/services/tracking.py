@@ -17,7 +17,7 @@ from distillhub.lib.errors import Conflict, Invalid, Missing
 from distillhub.lib.phrased import Given, Phrased
 from projects.models import Project, User
 from training.models import Run, run_announcements
-from training.services import runs
+from training.services import launching, runs
 from training.worker import arrivals
 from training.worker import logs as console
 from training.worker.logs import Line
@@ -67,7 +67,7 @@ def begin(
     Conflict in an archived project."""
     if project.archived_at is not None:
         raise Conflict("This project is archived; nothing new can be tracked in it.")
-    number = runs.next_number(project)
+    number = launching.next_number(project)
     run = Run(
         project=project,
         number=number,

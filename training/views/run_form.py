@@ -16,7 +16,7 @@ from projects.services import idempotency
 from training.forms.run import RunDraft
 from training.forms.sweep import SweepDraft
 from training.models import Run
-from training.services import runs, studies
+from training.services import launching, studies
 from training.views import sweep_form
 
 #: How often it is trained: in words, and as a study.
@@ -82,7 +82,7 @@ def _launch_once(request: HttpRequest, draft: RunDraft) -> tuple[str, int]:
 
     def launch() -> tuple[int, dict[str, Any]]:
         if not again:
-            run = runs.launch(project=draft.project, configuration=configuration, by=user)
+            run = launching.launch(project=draft.project, configuration=configuration, by=user)
             return 201, {"kind": "run", "number": run.number}
         whole = {**again, "name": configuration.get("name", ""), "base": configuration}
         try:

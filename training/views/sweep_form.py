@@ -15,7 +15,7 @@ from projects import permissions
 from projects.models import Project, Role
 from projects.services import idempotency
 from training.forms.sweep import SweepDraft
-from training.services import runs, studies
+from training.services import launching, runs, studies
 
 
 @require_http_methods(["GET", "POST"])
@@ -29,7 +29,7 @@ def sweep_new(request: HttpRequest, project_slug: str) -> HttpResponse:
         run = runs.find(project=project, number=int(wanted))
         if run.is_tracked:
             return redirect(form_of_a_run)
-        base = runs.configuration_of(run=run.control_of or run)
+        base = launching.configuration_of(run=run.control_of or run)
         return page(request, SweepDraft.begun(project, base))
     try:
         draft = SweepDraft.from_post(project, request.POST)
