@@ -148,7 +148,7 @@ class StageShape(serializers.Serializer[Any]):
 
 class ConfigurationShape(serializers.Serializer[Any]):
     """What OpenAPI says of a run configuration; the catalog (`methods/`) has every option, and
-    `services.runs.launch` checks them."""
+    `services.launching.launch` checks them."""
 
     name = serializers.CharField(max_length=200, required=False)
     task = serializers.CharField(
