@@ -70,6 +70,7 @@ class ReauthenticateForm(account_forms.ReauthenticateForm):  # type: ignore[misc
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _plain(self, {"password": "Your password"})
+        self.fields["password"].widget.attrs["autofocus"] = True
 
     def clean_password(self) -> str:
         request = _request()
@@ -126,7 +127,7 @@ class ActivateForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _plain(self, {"code": "Code that the app shows"})
-        self.fields["code"].widget.attrs["inputmode"] = "numeric"
+        self.fields["code"].widget.attrs |= {"inputmode": "numeric", "autofocus": True}
 
     def clean_code(self) -> str:
         request = _request()

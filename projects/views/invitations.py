@@ -20,7 +20,10 @@ from projects.services import invitations, sign_in
 @require_safe
 def invitation_link(request: HttpRequest, token: str) -> HttpResponse:
     """What was sent: remembered in the session, so that the secret leaves the address bar."""
-    invitation = invitations.find(token)
+    try:
+        invitation = invitations.find(token)
+    except Missing:
+        return _page(request, None)
     invitations.open_in(request, invitation)
     response = redirect("projects:invitation")
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -49,6 +52,10 @@ def invitation(request: HttpRequest) -> HttpResponse:
         return redirect("training:project_overview", project.slug)
     if found is None:
         invitations.close_in(request)
+    return _page(request, found)
+
+
+def _page(request: HttpRequest, found: Invitation | None) -> HttpResponse:
     context = {"invitation": found, "title": "Invitation"}
     status = 200 if found else 404
     return render(request, "projects/invitation.html", context, status=status)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
+from django.conf import LazySettings
 
 CLIENT, SECRET = "distillhub", "a secret of the client"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -148,3 +149,16 @@ def running() -> Iterator[Provider]:
         finally:
             provider.shutdown()
             thread.join()
+
+
+def known(settings: LazySettings, provider: Provider) -> None:
+    """What settings say with OIDC_ISSUER and its client; the provider is called Corp."""
+    settings.OIDC_ISSUER = provider.issuer
+    settings.OIDC_NAME = "Corp"
+    app = {"provider_id": "oidc", "name": "Corp", "client_id": CLIENT, "secret": SECRET}
+    settings.SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [app | {"settings": {"server_url": provider.issuer}}],
+        }
+    }

@@ -38,22 +38,7 @@ def running() -> Iterator[Provider]:
 @pytest.fixture
 def provider(running: Provider, settings: LazySettings, db: None) -> Provider:
     running.person = dict(ANNA)
-    settings.OIDC_ISSUER = running.issuer
-    settings.OIDC_NAME = "Corp"
-    settings.SOCIALACCOUNT_PROVIDERS = {
-        "openid_connect": {
-            "OAUTH_PKCE_ENABLED": True,
-            "APPS": [
-                {
-                    "provider_id": "oidc",
-                    "name": "Corp",
-                    "client_id": openid_provider.CLIENT,
-                    "secret": openid_provider.SECRET,
-                    "settings": {"server_url": running.issuer},
-                }
-            ],
-        }
-    }
+    openid_provider.known(settings, running)
     return running
 
 
