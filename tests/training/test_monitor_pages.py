@@ -18,7 +18,7 @@ from training.charts import drift
 from training.models import InferenceBatch, Monitor, MonitorWindow
 from training.services import monitor_words
 from training.services.signals import Signal, all_of, group, words
-from training.views import monitor_parts
+from training.views import monitor_charts, monitor_parts
 
 pytestmark = pytest.mark.django_db
 
@@ -200,6 +200,25 @@ def test_labels_without_anything_to_compare_them_with_are_not_asked_for_again() 
     length = Signal("described.length", "length", "Inputs", [2.0], {"detector": "psi"}, 2.0)
     asked = Signal("accuracy", "accuracy", "Labels and teacher", [None])
     assert "Labels came" in monitor_words.advice(Monitor(), [length, asked], [length])
+
+
+def test_broken_data_are_told_by_their_column_and_share() -> None:
+    facts = {"column": "input.job", "reference": 0.0}
+    score = rows.score("quality", 0.115, facts=facts)
+    unseen = Signal("quality.unseen", "unseen names", "Quality", [3.0], score, 3.0)
+    told = monitor_words.changed(unseen)
+    assert told == "Unseen names in job: 11.5 % of rows, 0.0 % on the reference."
+
+
+def test_a_window_alone_has_an_axis_of_an_hour() -> None:
+    alone = monitor_charts.with_room(
+        drift.signal([drift.Told(drift.At(1, 5), 0.1, 0.2, 0.0)], name="PSI", unit="PSI")
+    )
+    first, last = alone["layout"]["xaxis"]["range"]
+    assert last - first == 3_600_000
+    two = [drift.Told(drift.At(n, n * 500), 0.1, 0.2, 0.0) for n in range(2)]
+    drawn = drift.signal(two, name="PSI", unit="PSI")
+    assert monitor_charts.with_room(drawn) is drawn
 
 
 def test_traffic_alone_does_not_say_that_all_is_as_it_was(project: Project) -> None:

@@ -115,10 +115,7 @@ def accuracy(
         traces,
         "accuracy",
         before,
-        "Measured of rows whose label is known; estimated from confidence alone, which is far too "
-        "high where rows are of a kind that the student never learned."
-        if estimated
-        else "Of rows whose label is known; bars hold the true share in 95 of 100 windows.",
+        "Measured of rows whose label is known; bars hold the true share in 95 of 100 windows.",
     )
 
 

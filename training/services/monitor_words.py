@@ -130,6 +130,11 @@ def changed(signal: Signal) -> str:
         told = (facts.get("kinds") or {}).get(facts["kind"]) or {}
         now, before = ui.percent(told.get("share")), ui.percent(told.get("reference"))
         return f"{FAULTS[facts['kind']]} on {now} of rows, {before} on the reference."
+    if signal.group == QUALITY and facts.get("column") and score.get("value") is not None:
+        column = str(facts["column"]).removeprefix("input.")
+        where = "" if column == "rows" else f" in {column}"
+        now, before = ui.percent(score["value"]), ui.percent(facts.get("reference"))
+        return f"{name}{where}: {now} of rows, {before} on the reference."
     if signal.key in STREAMS:
         return f"{name}: their rate rose by {ui.percent(score.get('effect'))}."
     value, limit = score.get("value"), score.get("limit")

@@ -14,6 +14,8 @@ from training.services.signals import Signal
 from training.views.monitor_parts import Stretch
 
 JSON = dict[str, Any]
+
+HALF_AN_HOUR = 1_800_000  # milliseconds
 LINE = 19  # pixels of a signal in the picture of all
 
 
@@ -171,6 +173,23 @@ def with_marks(charts: Sequence[JSON], found: Stretch) -> list[JSON]:
     return [one | {"figure": drift.with_versions(one["figure"], marks)} for one in charts]
 
 
+def with_room(figure: JSON) -> JSON:
+    """One window alone stands in the middle of an hour: by itself its axis would count
+    thousandths of a second."""
+    times = {
+        at
+        for trace in figure["data"]
+        for at, value in zip(trace.get("x") or (), trace.get("y") or (), strict=False)
+        if value is not None
+    }
+    if len(times) != 1:
+        return figure
+    (at,) = times
+    layout = figure["layout"]
+    axis = {**layout["xaxis"], "range": [at - HALF_AN_HOUR, at + HALF_AN_HOUR]}
+    return {**figure, "layout": {**layout, "xaxis": axis}}
+
+
 def knows(found: Stretch, *names: str) -> bool:
     return any(one.facts.get(name) for one in found.windows for name in names)
 
@@ -208,4 +227,5 @@ def _moment(value: Any) -> int | None:
 
 
 def _chart(name: str, title: str, figure: JSON, *, note: str = "", height: int = 230) -> JSON:
+    figure = with_room(figure)
     return {"name": name, "title": title, "figure": figure, "note": note, "height": height}

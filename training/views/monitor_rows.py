@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from distillhub.lib import downloads
 from distillhub.lib.errors import DomainError, Missing
+from distillhub.templatetags import ui
 from projects import permissions
 from projects.models import Project, Role
 from projects.permissions import person
@@ -291,6 +292,8 @@ def _value(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, float):
+        if value.is_integer() and abs(value) < 1e15:
+            return ui.grouped(int(value))
         return f"{value:.4g}"
     text = str(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

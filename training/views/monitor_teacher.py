@@ -50,7 +50,6 @@ def monitor_teacher(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "by_label": _by_label(monitor, found),
         "sample": _sample(monitor, found),
         "canary": canaries.of(monitor),
-        "caveat": monitor_words.CAVEAT,
         "window_url": reverse("training:monitor_window", args=[project.slug, monitor.name, 0]),
         "rows_url": parts.rows_address(project, monitor),
     }
