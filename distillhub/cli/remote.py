@@ -77,7 +77,7 @@ def import_runs(options: argparse.Namespace) -> int:
 
     def work() -> int:
         project = _project(options)
-        asked: dict[str, Any] = {"name": options.name}
+        asked: dict[str, Any] = {"name": options.name, "files": options.files}
         if options.server:
             # Never an argument: those stand in the list of processes.
             token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
@@ -103,7 +103,8 @@ def import_runs(options: argparse.Namespace) -> int:
             print(json.dumps(told))
             return 0
         found, outcome = told["report"], told["outcome"]
-        print(f"{found['runs']:,} runs found, {found['known']:,} of them here already.")
+        many = f"{found['runs']:,} run{'s' * (found['runs'] != 1)} found"
+        print(f"{many}, {found['known']:,} of them here already.")
         for sentence in found["left_out"]:
             print(f"Left out: {_cell({'said': sentence}, 'said')}")
         if outcome is None:
@@ -112,6 +113,8 @@ def import_runs(options: argparse.Namespace) -> int:
         else:
             new, grown, same = outcome["new"], outcome["grown"], outcome["same"]
             print(f"{new:,} new, {grown:,} with something new, {same:,} as they were.")
+            if files := outcome.get("files"):
+                print(f"{files:,} file{'s' * (files != 1)} beside them.")
         return 0
 
     return _told(work)

@@ -24,6 +24,7 @@ def add(command: Command) -> None:
     brought.add_argument("--name", default="", help="of a run that has none, as a table's")
     brought.add_argument("--server", default="", metavar="URL", help="an MLflow server instead")
     brought.add_argument("--experiment", action="append", help="at the server; may be repeated")
+    brought.add_argument("--files", action="store_true", help="with files beside runs of MLflow")
     brought.add_argument("--look", action="store_true", help="show what is there, take nothing")
 
     run = _asked(command("run", "Launch a run of a configuration in YAML or JSON."))

@@ -156,27 +156,29 @@ class Project:
         user: str = "",
         experiments: Sequence[str] = (),
         name: str = "",
+        files: bool = False,
         take: bool = False,
         moved: Progress | None = None,
     ) -> "Import":
-        """Runs that another tracker kept: in a folder (which is packed), in a file, or at a
-        tracking server of MLflow. Looked into first; with `take`, taken at once."""
+        """Runs that another tracker kept: in a folder (which is packed, with `files` also those
+        beside its runs of MLflow), in a file, or at a tracking server of MLflow. Looked into first;
+        with `take`, taken at once."""
         body: dict[str, Any] = {"take": take}
         if server:
             told = {"server": server, "token": token, "user": user}
             body |= {**told, "experiments": list(experiments)}
         else:
-            body |= {"upload": self._packed(Path(source), moved), "name": name}
+            body |= {"upload": self._packed(Path(source), moved, files), "name": name}
         made = self.connection.post(f"{self.path}imports/", body)
         return Import(self, int(made["id"]))
 
-    def _packed(self, source: Path, moved: Progress | None) -> str:
+    def _packed(self, source: Path, moved: Progress | None, files: bool) -> str:
         if not source.is_dir():
             return self.connection.upload(source, moved=moved)
         with tempfile.TemporaryDirectory() as place:
             called = source.resolve().name or "runs"
             target = Path(place) / f"{called}.zip"
-            packing.pack(source, target)
+            packing.pack(source, target, files=files)
             return self.connection.upload(target, moved=moved)
 
 

@@ -23,7 +23,7 @@ from projects.models import Project, User
 from projects.services import accounts
 from tests import make
 from training.models import ExperimentRun, Run, RunImport
-from training.services import metrics, run_imports
+from training.services import metrics, run_imports, tracked_files
 from training.trackers.found import Unreadable
 from training.worker import dispatch, import_server, importing
 
@@ -89,6 +89,12 @@ def is_whole(run: Run) -> None:
     assert run.imported.about["experiment"] == "sorting"
 
 
+def has_its_file(run: Run) -> None:
+    [(_, [file])] = tracked_files.of_run(run)
+    with tracked_files.open_file(file) as stream:
+        assert (file.path, stream.read()) == ("greeting.txt", b"hello")
+
+
 class Working:
     """A worker in a thread, for clients that wait for one."""
 
@@ -126,12 +132,15 @@ def test_a_folder_and_a_server_of_mlflow(
     logged(tmp_path, token, server, f"file://{tmp_path}/mlruns")
 
     packed = tmp_path / "packed.zip"
-    packing.pack(tmp_path / "mlruns", packed)
+    packing.pack(tmp_path / "mlruns", packed, files=True)
     file = SimpleUploadedFile("mlruns.zip", packed.read_bytes())
     row = worked(run_imports.from_file(project=project, file=file, by=erin))
     assert (whole(row.report)["runs"], whole(row.report)["points"]) == (2, 13)
-    worked(run_imports.take(run_import=row, by=erin))
+    assert sorted(one["files"] for one in whole(row.report)["found"]) == [0, 1]
+    row = worked(run_imports.take(run_import=row, by=erin))
+    assert whole(row.outcome)["files"] == 1
     is_whole(project.runs.get(name="first"))
+    has_its_file(project.runs.get(name="first"))
     broken = project.runs.get(name="broken")
     assert (broken.status, whole(broken.error)["code"]) == ("failed", "failed")
 
@@ -144,13 +153,15 @@ def test_a_folder_and_a_server_of_mlflow(
     row = worked(run_imports.take(run_import=row, keys=keys, by=erin))
     assert (whole(row.outcome)["new"], whole(row.outcome)["points"], row.sealed) == (1, 12, "")
     is_whole(project.runs.get(name="first", imported__key=keys[0]))
+    has_its_file(project.runs.get(name="first", imported__key=keys[0]))
     once_more = run_imports.from_server(**asked, straight_on=True, experiments=["sorting"])
     row = worked(once_more)
     assert (
         whole(row.outcome)["new"],
         whole(row.outcome)["same"],
         whole(row.outcome)["points"],
-    ) == (1, 1, 1)
+        whole(row.outcome)["files"],
+    ) == (1, 1, 1, 0)
 
     ours = Project.objects.get(slug="elsewhere")  # what its own program logs there is left to it
     row = worked(run_imports.from_server(**asked | {"project": ours}, straight_on=True))

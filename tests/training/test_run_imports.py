@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from distillhub.lib import leases
 from projects.models import Project, User
 from tests.conftest import api_of, signed_in
-from training.models import ImportedRun, MetricSeries, Run, RunImport
-from training.services import metrics, run_imports, run_removal
+from training.models import ImportedRun, MetricSeries, Run, RunImport, TrackedFile
+from training.services import metrics, run_imports, run_removal, tracked_files
+from training.trackers import limits, run_files
+from training.trackers.found import FoundFile, FoundRun, Writer, lines
 from training.worker import dispatch, imported, importing
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("worker")]
@@ -93,7 +96,8 @@ def test_importing_again_changes_nothing_and_adds_what_is_new(project: Project, 
     before = list(Run.objects.order_by("pk").values())
     again = looked(project, erin, "metrics.csv", CSV)
     assert report(again)["known"] == 2
-    assert taken(again, erin) == {"new": 0, "grown": 0, "same": 2, "points": 0, "runs": []}
+    nothing = {"new": 0, "grown": 0, "points": 0, "files": 0, "runs": []}
+    assert taken(again, erin) == nothing | {"same": 2}
     for now, was in zip(Run.objects.order_by("pk").values(), before, strict=True):
         assert {**now, "heard_at": None} == {**was, "heard_at": None}
     longer = taken(looked(project, erin, "metrics.csv", CSV + b"a,2,0.25,0.3,\n"), erin)
@@ -288,3 +292,73 @@ def test_a_deleted_run_may_be_imported_anew(project: Project, alice: User) -> No
     taken(row, alice)
     run_removal.delete(run=Run.objects.get(name="a"))
     assert taken(looked(project, alice, "metrics.csv", CSV), alice)["new"] == 1
+
+
+RUN_ID = "0123456789abcdef" * 2
+META = f"run_id: {RUN_ID}\nrun_name: small\nstatus: 3\nexperiment_id: '0'\n".encode()
+
+
+def test_files_beside_a_run_are_kept_by_their_names_and_read_by_nobody(
+    project: Project, alice: User
+) -> None:
+    home = f"mlruns/0/{RUN_ID}"
+    files = {
+        f"{home}/meta.yaml": META,
+        f"{home}/metrics/loss": b"1000 0.5 1\n",
+        f"{home}/artifacts/plots/a.png": b"picture",
+        f"{home}/artifacts/meta.yaml": b"run_id: another",
+        f"{home}/artifacts/old.wandb": b"no run of W&B",
+        f"{home}/artifacts/weights.db": b"SQLite format 3\x00",
+        f"{home}/other/artifacts/x": b"of nobody",
+    }
+    row = looked(project, alice, "mlruns.zip", zipped(**files))
+    [found] = report(row)["found"]
+    assert (found["name"], found["files"]) == ("small", 4)
+    assert not TrackedFile.objects.exists()  # it only looked
+
+    assert taken(row, alice)["files"] == 4
+    run = Run.objects.get()
+    told = {file.path for _, kept in tracked_files.of_run(run) for file in kept}
+    assert told == {"meta.yaml", "old.wandb", "plots/a.png", "weights.db"}
+    page = signed_in(alice).get(f"/p/intents/runs/{run.number}/?tab=artifacts").content.decode()
+    [address] = [one for one in re.findall(r'href="([^"]*)"', page) if one.endswith("a.png")][:1]
+    assert b"".join(signed_in(alice).get(address)) == b"picture"
+    listed = api_of(alice).get(f"/api/v1/projects/intents/runs/{run.number}/artifacts/").json()
+    assert len(listed["results"]) == 4
+
+    files[f"{home}/artifacts/plots/a.png"] = b"another picture"
+    again = taken(looked(project, alice, "mlruns.zip", zipped(**files)), alice)
+    assert (again["grown"], again["files"]) == (1, 1)
+    again = taken(looked(project, alice, "mlruns.zip", zipped(**files)), alice)
+    assert (again["same"], again["files"]) == (1, 0)
+    assert run_removal.losses(run=run).files == 4
+    run_removal.delete(run=run)
+    assert not TrackedFile.objects.exists()
+
+
+def test_files_that_are_too_many_too_large_or_oddly_called_are_told() -> None:
+    def nothing() -> Any:
+        raise AssertionError
+
+    sizes = {"large.bin": limits.FILE + 1, "../up": 1, "a//b": 1, "a\\b": 1, "x" * 1001: 1, "ok": 1}
+    run = FoundRun(key=f"mlflow:{RUN_ID}", name="small")
+    run_files.lay(run, [FoundFile(path, size, nothing) for path, size in sizes.items()])
+    assert [file.path for file in run.files] == ["ok"]
+    assert len(run.left_out) == 5
+    run_files.lay(run, [FoundFile(f"n{number}", 1, nothing) for number in range(2000)])
+    assert len(run.files) == limits.FILES_OF_RUN
+    assert run.left_out[-1] == "Files beyond the first 1,000."
+
+
+def test_a_file_longer_than_it_says_is_left_out(tmp_path: Path) -> None:
+    run = FoundRun(key=f"mlflow:{RUN_ID}", name="small")
+    run.files = [
+        FoundFile("short", 3, lambda: io.BytesIO(b"abc")),
+        FoundFile("long", 3, lambda: io.BytesIO(b"abcd")),
+    ]
+    with Writer(tmp_path, keeps=lambda run: True) as out:
+        out.add(run)
+    [line] = lines(tmp_path)
+    assert [(file["path"], file["bytes"]) for file in line["files"]] == [("short", 3)]
+    assert line["left_out"] == ["The file long: it is longer than it says."]
+    assert [one.name for one in (tmp_path / "files").iterdir()] == ["0"]

@@ -29,6 +29,9 @@ class FoundRunShape(serializers.Serializer[Any]):
     series = serializers.IntegerField()
     points = serializers.IntegerField(allow_null=True, help_text="Null where not read yet.")
     params = serializers.IntegerField()
+    files = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Beside it; null where nobody asked yet."
+    )
     left_out = serializers.ListField(child=serializers.CharField(), help_text="What, and why.")
     run = serializers.IntegerField(
         allow_null=True, help_text="Number of the run here that it is; what is new is added to it."
@@ -48,6 +51,7 @@ class OutcomeShape(serializers.Serializer[Any]):
     grown = serializers.IntegerField(help_text="Were here, and have something new.")
     same = serializers.IntegerField(help_text="Were here, with all of it.")
     points = serializers.IntegerField(help_text="That were added.")
+    files = serializers.IntegerField(required=False, help_text="That were added.")
     runs = serializers.ListField(
         child=serializers.IntegerField(), help_text="Numbers of the new and the grown."
     )

@@ -79,3 +79,8 @@ class ImportedRun(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+def files_of(run: Run | int) -> str:
+    """By what files of an imported run know it: its tracker's id may be in two projects."""
+    return f"imported-{run if isinstance(run, int) else run.pk}"

@@ -13,11 +13,13 @@ from projects.services import subjects
 from training.models import (
     Artifact,
     ExperimentRun,
+    ImportedRun,
     LoggedModel,
     MetricSeries,
     Run,
     TrackedFile,
 )
+from training.models.run_import import files_of
 from training.services import metrics, tracked_files
 
 
@@ -85,9 +87,12 @@ def delete(*, run: Run) -> None:
 
 
 def _forget_files(runs: QuerySet[Run]) -> None:
-    """What MLflow's clients put beside runs, and beside models that these logged. Versions that are
+    """What was imported with runs, and what MLflow's clients put beside them and beside models that
+    these logged. Versions that are
     registered keep what they name; what nothing names is swept."""
     keys = list(ExperimentRun.objects.filter(run__in=runs).values_list("key", flat=True))
+    imported = ImportedRun.objects.filter(run__in=runs).values_list("run", flat=True)
+    keys += [files_of(number) for number in imported]
     if keys:
         logged = LoggedModel.objects.filter(run__in=runs)
         TrackedFile.objects.filter(

@@ -19,6 +19,7 @@ from distillhub.lib.errors import Conflict, Invalid, Missing, TooLarge, Unavaila
 from distillhub.lib.places import taken_by_disk
 from projects.models import Project
 from training.models import ExperimentRun, LoggedModel, Run, TrackedFile
+from training.models.run_import import files_of
 from training.services import experiment_runs
 
 LONGEST_PATH = 1000
@@ -119,7 +120,7 @@ def places(run: Run) -> dict[str, str]:
     logged. Two queries."""
     side = ExperimentRun.objects.filter(run=run).values_list("key", flat=True).first()
     if side is None:
-        return {}
+        return {files_of(run): "Files"} if run.is_tracked else {}
     found = {side: "Files"}
     for model in LoggedModel.objects.filter(run=run, deleted_at=None).order_by("id"):
         found[model.key] = f"Model: {model.name}"

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from training.engine import events, journal
 from training.trackers import reading
-from training.trackers.found import Unreadable, Writer
+from training.trackers.found import FoundRun, Unreadable, Writer
 
 EVERY = 20  # runs between two words of how far it is
 
@@ -28,10 +30,10 @@ def main(arguments: list[str]) -> None:
     part.replace(folder / "result.json")
 
 
-def _read(folder: Path, asked: dict[str, str]) -> dict[str, object]:
+def _read(folder: Path, asked: dict[str, Any]) -> dict[str, object]:
     with (
         journal.Journal(folder / "journal.jsonl") as told,
-        Writer(folder / "found") as out,
+        Writer(folder / "found", keeps=_kept(asked)) as out,
     ):
         told.write(events.Stage("reading"))
         source = folder / "source"
@@ -40,6 +42,14 @@ def _read(folder: Path, asked: dict[str, str]) -> dict[str, object]:
             if out.runs % EVERY == 0:
                 told.write(events.Logged(f"{out.runs:,} runs, {out.points:,} points"))
         return {"runs": out.runs, "points": out.points, "left_out": out.left_out}
+
+
+def _kept(asked: dict[str, Any]) -> Callable[[FoundRun], bool]:
+    """Of which runs files are kept: none while it only looks, and else of those that are chosen."""
+    if not asked.get("takes"):
+        return lambda run: False
+    chosen = None if asked.get("chosen") is None else set(asked["chosen"])
+    return lambda run: chosen is None or run.key in chosen
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The one form of what was found: runs, with their series in files that are read without trust.
 
 runs.jsonl    one run a line, its series with the place of their points
+files/0       copies of the files beside runs
 points.bin    of each series its steps (int64), values and times (float64, NaN where not told)
 """
 
@@ -8,15 +9,18 @@ import json
 import math
 import re
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from training.trackers import limits
 
 FINISHED, FAILED, CANCELLED = "finished", "failed", "cancelled"
+FILES = "files"  # the folder of files beside runs
+PIECE = 1 << 20  # bytes copied at once
 UNTOLD = math.nan  # a time that nobody told
 
 _UNFIT = re.compile(r"[^A-Za-z0-9_./: -]")
@@ -46,6 +50,15 @@ class Series:
         return len(self.steps)
 
 
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file beside a run, opened when it is kept. Opening may raise Unreadable."""
+
+    path: str
+    size: int
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+
 @dataclass(slots=True)
 class FoundRun:
     """One run as its tracker has it. `key` is the same wherever the same run is found again."""
@@ -63,6 +76,7 @@ class FoundRun:
     series: dict[str, Series] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     series_known: int | None = None  # where they are not read yet
+    files: list[FoundFile] = field(default_factory=list)
 
     def measure(self, name: str, step: int, value: float, time: float = UNTOLD) -> None:
         series = self.series.get(name)
@@ -76,11 +90,15 @@ class FoundRun:
 
 
 class Writer:
-    """Writes runs into a folder, each within its bounds. Raises Unreadable where all together are
-    too many."""
+    """Writes runs into a folder, each within its bounds; `keeps` says of which the files are kept,
+    too. Raises Unreadable where all together are too many."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, keeps: Callable[[FoundRun], bool] = lambda run: False
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self._keeps = folder, keeps
+        self._kept = self._kept_bytes = 0
         self._lines = (folder / "runs.jsonl").open("w", encoding="utf-8")
         self._points = (folder / "points.bin").open("wb")
         self._keys: set[str] = set()
@@ -110,6 +128,7 @@ class Writer:
             places.append({"name": name, "count": len(series), "at": self._points.tell()})
             for numbers in (series.steps, series.values, series.times):
                 numbers.tofile(self._points)
+        files = self._keep(run) if self._keeps(run) else []
         line = {
             name: getattr(run, name)
             for name in (
@@ -117,7 +136,31 @@ class Writer:
                 "about", "left_out", "series_known",
             )
         }  # fmt: skip
-        self._lines.write(json.dumps(line | {"series": places}) + "\n")
+        line |= {"series": places, "files": files, "files_known": len(run.files)}
+        self._lines.write(json.dumps(line) + "\n")
+
+    def _keep(self, run: FoundRun) -> list[dict[str, Any]]:
+        """Copies of its files, named by their number."""
+        (self.folder / FILES).mkdir(exist_ok=True)
+        kept = []
+        for file in run.files:
+            if self._kept_bytes + file.size > limits.FILES_BYTES:
+                run.leave_out(
+                    f"Files beyond {limits.FILES_BYTES >> 30} GiB of all runs that are imported."
+                )
+                break
+            target = self.folder / FILES / str(self._kept)
+            try:
+                with file.open() as source, target.open("xb") as out:
+                    size = _copied(source, out, file.size)
+            except Unreadable as fault:
+                target.unlink(missing_ok=True)
+                run.leave_out(f"The file {file.path[:100]}: {fault.sentence}")
+                continue
+            self._kept += 1
+            self._kept_bytes += size
+            kept.append({"path": file.path, "bytes": size, "at": target.name})
+        return kept
 
     def leave_out(self, sentence: str) -> None:
         if len(self.left_out) < limits.TOLD and sentence not in self.left_out:
@@ -137,6 +180,17 @@ class Writer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _copied(source: IO[bytes], out: IO[bytes], told: int) -> int:
+    """How much it was. Raises Unreadable for one that is longer than it said."""
+    size = 0
+    while piece := source.read(PIECE):
+        size += len(piece)
+        if size > told:
+            raise Unreadable("other_size", "it is longer than it says.")
+        out.write(piece)
+    return size
 
 
 def lines(folder: Path) -> Iterator[dict[str, Any]]:

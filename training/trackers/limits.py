@@ -12,6 +12,12 @@ LONGEST_TAG = 50
 LONGEST_RUN_NAME = 200
 TOLD = 100  # sentences about what is left out, of a source
 
+FILES_OF_RUN = 1000  # that stand beside it
+FILE = 512 << 20  # bytes of one of them
+FILE_OF_SERVER = 64 << 20  # bytes of one that a server sends: it is held in memory
+FILES_BYTES = 4 << 30  # of all of them
+LONGEST_PATH = 1000
+
 FILES = 200_000  # in an archive
 UNPACKED = 8 << 30  # bytes
 SMALL = 1 << 20  # bytes of a file that holds one value, or a few

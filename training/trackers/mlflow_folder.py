@@ -37,7 +37,7 @@ def read(tree: Tree, out: Writer) -> Iterator[FoundRun]:
                 break
         artifacts += "/artifacts/" in name
     if artifacts:
-        out.leave_out(f"Files of runs ({artifacts:,}): their numbers and words are taken.")
+        out.leave_out(f"Files of logged models ({artifacts:,}).")
     experiments: dict[str, str] = {}
     metas = {folder: _meta(tree, folder) for folder in folders}
     for meta in metas.values():

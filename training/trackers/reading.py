@@ -8,6 +8,7 @@ from training.trackers import (
     found,
     mlflow_database,
     mlflow_folder,
+    run_files,
     tables,
     trees,
     wandb_files,
@@ -28,8 +29,12 @@ def read(path: Path, name: str, source: str, out: Writer, scratch: Path) -> Iter
     has no name of its own. Raises Unreadable."""
     with trees.opened(path, name, scratch) as tree:
         count = 0
+        files = run_files.apart(tree)
         for run in _found(tree, name, source, out, scratch):
             count += 1
+            tracker, _, identity = run.key.partition(":")
+            if tracker == "mlflow":
+                run_files.lay(run, files.get(identity, []))
             yield run
         if not count:
             raise Unreadable("no_runs", f"{name} holds no run. {LOOKS}")

@@ -77,6 +77,8 @@ def import_detail(request: HttpRequest, project_slug: str, import_id: int) -> Ht
         "more": (row.report or {}).get("runs", 0) - len(found),
         "trackers": sorted({one["tracker"] for one in found if one["tracker"]}),
         "has_points": any(one["points"] is not None for one in found),
+        "has_left": any(one["left_out"] for one in found),
+        "has_files": any(one.get("files") for one in found),
         "said": run_imports.words(outcome) if outcome is not None else "",
         "taken": (outcome or {}).get("runs", [])[:RUNS],
         "can_edit": _can_edit(project),

@@ -4,24 +4,29 @@ The address is a person's: distillhub/lib/outgoing.py says where nothing is sent
 size and a time, no redirect is followed, and the token goes nowhere else.
 """
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote, urlsplit
 
 from distillhub.lib import leases, outgoing, secrets
 from distillhub.lib.later import Later
 from distillhub.lib.leases import GivenBack
-from training.trackers import limits, mlflow_words
-from training.trackers.found import FoundRun, Unreadable, Writer
+from training.trackers import limits, mlflow_words, run_files
+from training.trackers.found import FoundFile, FoundRun, Unreadable, Writer
 
 httpx2 = Later("httpx2")
 outgoing_http = Later("distillhub.lib.outgoing_http")
 
 API = "/api/2.0/mlflow"
-SECONDS = 60.0  # for one answer
+API_OF_FILES = "/api/2.0/mlflow-artifacts/artifacts"
+SECONDS, FILE_SECONDS = 60.0, 300.0  # for one answer
+FOLDERS = 200  # of a run, whose files are asked for
 TRIES = 4
 PASSING = frozenset({429, 500, 502, 503, 504})
 PAGE, HISTORY = 100, 10_000
@@ -56,15 +61,48 @@ class Client:
             headers["authorization"] = f"Bearer {server.token}"
         self._headers, self._auth = headers, auth
         self._http = outgoing_http.client(seconds=SECONDS, connections=2)
+        self._files = outgoing_http.client(
+            seconds=FILE_SECONDS, connections=1, most_bytes=limits.FILE_OF_SERVER
+        )
 
     def close(self) -> None:
         self._http.close()
+        self._files.close()
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._asked("POST", path, json=dict(body))
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
         return self._asked("GET", path, params=query)
+
+    @contextmanager
+    def file(self, run_id: str, root: str, path: str) -> Iterator[IO[bytes]]:
+        """A file of a run, whose files lie at `root` there. Asked for once: what is not had is told
+        and left out."""
+        if leases.stopping.is_set():
+            raise GivenBack
+        query: dict[str, str] = {}
+        place = urlsplit(root)
+        if place.scheme == "mlflow-artifacts":  # the server sends it; else it fetches it first
+            url = f"{API_OF_FILES}/{quote(place.path.strip('/'))}/{quote(path)}"
+        else:
+            url, query = "/get-artifact", {"path": path, "run_uuid": run_id, "run_id": run_id}
+        try:
+            answer = self._files.request(
+                "GET",
+                self.server.address.rstrip("/") + url,
+                params=query,
+                headers=self._headers | {"accept": "*/*"},
+                auth=self._auth,
+            )
+        except outgoing_http.TooLong:
+            most = limits.FILE_OF_SERVER >> 20
+            raise Unreadable("too_large", f"larger than {most} MiB.") from None
+        except httpx2.HTTPError as error:
+            raise Unreadable("server_away", f"not sent ({type(error).__name__}).") from None
+        if answer.status_code != 200:
+            raise Unreadable("server_said", f"the server answered {answer.status_code}.")
+        yield io.BytesIO(answer.content)
 
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
         url = self.server.address.rstrip("/") + API + path
@@ -113,20 +151,22 @@ def read(
     *,
     experiments: Sequence[str],
     chosen: Sequence[str] | None,
-    with_points: bool,
+    takes: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Write what is found, run by run; `with_points` also what they measured. Raises Unreadable."""
+    """Write what is found, run by run; `takes` also what they measured, and the files beside them.
+    Raises Unreadable."""
     for run in _runs(client, out, experiments):
         if chosen is not None and run.key not in chosen:
             continue
         names = list(run.series)
         run.series_known = len(names)
         run.series = {}
-        if with_points:
+        if takes:
             say(f"{run.name}, {out.runs + 1:,}")
             _measured(client, run, names[: limits.SERIES], limits.POINTS - out.points)
             run.series_known = None
+            _files(client, run)
         elif out.runs % 20 == 0:
             say(f"{out.runs:,} runs")
         out.add(run)
@@ -150,7 +190,7 @@ def _runs(client: Client, out: Writer, wanted: Sequence[str]) -> Iterator[FoundR
         }
         for answer in _pages(partial(_searched, client, "/runs/search", asked)):
             for told in _list(answer.get("runs")):
-                yield _run(told, name, out)
+                yield _run(told, name)
 
 
 def _experiments(client: Client) -> dict[str, str]:
@@ -186,7 +226,7 @@ def _pages(ask: Callable[[Page], Page]) -> Iterator[Page]:
         seen.add(token)
 
 
-def _run(told: dict[str, Any], experiment: str, out: Writer) -> FoundRun:
+def _run(told: dict[str, Any], experiment: str) -> FoundRun:
     info, data = _mapping(told.get("info")), _mapping(told.get("data"))
     run = mlflow_words.begin(
         str(info.get("run_id") or info.get("run_uuid") or ""),
@@ -205,8 +245,43 @@ def _run(told: dict[str, Any], experiment: str, out: Writer) -> FoundRun:
     mlflow_words.tag(run, tags)
     for one in _list(data.get("metrics")):
         run.measure(str(one.get("key")), 0, math.nan)
-    out.leave_out("Files of runs: their numbers and words are taken.")
     return run
+
+
+def _files(client: Client, run: FoundRun) -> None:
+    """Name the files beside a run, folder by folder; they are fetched when they are kept."""
+    identity = run.key.partition(":")[2]
+    found: list[FoundFile] = []
+    folders, asked = [""], 0
+    while folders and len(found) <= limits.FILES_OF_RUN:
+        folder = folders.pop()
+        asked += 1
+        if asked > FOLDERS:
+            run.leave_out(f"Files beyond the first {FOLDERS} folders.")
+            break
+        about = {"run_id": identity, "run_uuid": identity} | ({"path": folder} if folder else {})
+        try:
+            pages = list(_pages(partial(_listed, client, about)))
+        except Unreadable as fault:
+            run.leave_out(f"Its files: {fault.sentence}")
+            return
+        for page in pages:
+            root = str(page.get("root_uri", ""))
+            for one in _list(page.get("files")):
+                path = str(one.get("path", ""))
+                if not path.startswith(f"{folder}/" if folder else ""):
+                    continue
+                if one.get("is_dir"):
+                    if run_files.is_fit(path) and path != folder:
+                        folders.append(path)
+                    continue
+                size = int(_number(one.get("file_size")) or limits.FILE_OF_SERVER)
+                found.append(FoundFile(path, size, partial(client.file, identity, root, path)))
+    run_files.lay(run, found)
+
+
+def _listed(client: Client, about: Page, page: Page) -> Page:
+    return client.get("/artifacts/list", **about, **page)
 
 
 def _measured(client: Client, run: FoundRun, names: Sequence[str], most: int) -> None:

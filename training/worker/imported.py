@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from django.db.models import Sum
 from django.db.models.functions import Now
 
+from distillhub.lib import storage
 from distillhub.lib.later import np
 from training.models import (
     ExperimentRun,
@@ -22,8 +24,10 @@ from training.models import (
     MetricSeries,
     Run,
     RunImport,
+    TrackedFile,
 )
 from training.models.metric import Points
+from training.models.run_import import files_of
 from training.trackers import limits, reading
 from training.worker import arrivals
 from training.worker.metrics import Measured
@@ -49,6 +53,7 @@ class Taken:
     is_new: bool
     has_changed: bool = False
     points: int = 0
+    files: int = 0
 
 
 def known(project_id: int, keys: list[str]) -> dict[str, int]:
@@ -73,10 +78,23 @@ def begin(row: RunImport, found: Found) -> Taken | None:
     was = ImportedRun.objects.select_related("run").filter(project=row.project, key=key).first()
     if was is not None:
         run = Run.objects.select_for_update().get(pk=was.run_id)
+        if _is_resumed(run, was, row):
+            return Taken(run, is_new=True, has_changed=True, points=_measured(run))
         return Taken(run, is_new=False, has_changed=_described(run, was, row, found))
     if known(row.project_id, [key]):
         return None
     return Taken(_made(row, found), is_new=True, has_changed=True)
+
+
+def _is_resumed(run: Run, was: ImportedRun, row: RunImport) -> bool:
+    """Whether this very import made it, in an attempt whose worker is gone."""
+    heard_since = run.heard_at is not None and run.heard_at >= row.queued_at
+    return heard_since and was.by_import_id == row.pk
+
+
+def _measured(run: Run) -> int:
+    """Points that are here."""
+    return MetricSeries.objects.filter(run=run).aggregate(many=Sum("count"))["many"] or 0
 
 
 def _made(row: RunImport, found: Found) -> Run:
@@ -168,6 +186,18 @@ def measure(run: Run, batch: list[Measured]) -> None:
     Run.objects.filter(pk=run.pk).update(
         metrics={**held.metrics, **latest}, step=step, heard_at=Now()
     )
+
+
+def keep(run: Run, path: str, blob: storage.Blob) -> bool:
+    """Lay a stored file beside a run; whether that changed anything. In a transaction that holds
+    the import's row."""
+    owner = files_of(run)
+    was = TrackedFile.objects.filter(owner=owner, path=path).first()
+    if was is not None and was.sha256 == blob.sha256:
+        return False
+    told = {"project": run.project, "sha256": blob.sha256, "bytes": blob.bytes}
+    TrackedFile.objects.update_or_create(owner=owner, path=path, defaults=told)
+    return True
 
 
 def _points(file: Path, at: int, count: int, usual: float) -> Points:

@@ -41,7 +41,8 @@ class Importing(Work[RunImport]):
         """Raises storage.Damaged."""
         file = row.files[0]
         storage.local_copy(file["sha256"], folder / "source")
-        return {"file": file["name"], "name": row.name}
+        takes = row.step == RunImport.Step.TAKE
+        return {"file": file["name"], "name": row.name, "takes": takes, "chosen": row.chosen}
 
     def found(self, row: RunImport, result: Mapping[str, Any], folder: Path) -> Columns:
         return {"report": _report(row, result, folder / "found")}
@@ -94,16 +95,17 @@ class Importing(Work[RunImport]):
         row = held.row
         client = import_server.Client(_server(row))
         try:
-            with form.Writer(folder / "found") as out:
+            takes = row.step == RunImport.Step.TAKE
+            with form.Writer(folder / "found", keeps=lambda run: takes) as out:
                 import_server.read(
                     client,
                     out,
                     experiments=row.experiments,
-                    chosen=row.chosen if row.step == RunImport.Step.TAKE else None,
-                    with_points=row.step == RunImport.Step.TAKE,
+                    chosen=row.chosen if takes else None,
+                    takes=takes,
                     say=partial(self._say, held),
                 )
-                points = out.points if row.step == RunImport.Step.TAKE else None
+                points = out.points if takes else None
                 return {"runs": out.runs, "points": points, "left_out": out.left_out}
         finally:
             client.close()
@@ -114,7 +116,7 @@ class Importing(Work[RunImport]):
     def _taken(self, held: Held[RunImport], home: Path) -> dict[str, Any]:
         """Every chosen run; begun again it goes on where it was, as each is taken once."""
         row = held.row
-        outcome = {"new": 0, "grown": 0, "same": 0, "points": 0}
+        outcome = {"new": 0, "grown": 0, "same": 0, "points": 0, "files": 0}
         numbers: list[int] = []
         chosen = None if row.chosen is None else set(row.chosen)
         for found in form.lines(home):
@@ -136,9 +138,17 @@ class Importing(Work[RunImport]):
                     held.write()
                     imported.measure(taken.run, batch)
                 taken.points += len(batch)
-            has_grown = taken.has_changed or taken.points > 0
+            for file in found["files"]:
+                if leases.stopping.is_set():
+                    raise GivenBack
+                blob = storage.put(home / form.FILES / file["at"])
+                with transaction.atomic():
+                    held.write()
+                    taken.files += imported.keep(taken.run, file["path"], blob)
+            has_grown = taken.has_changed or taken.points > 0 or taken.files > 0
             outcome["new" if taken.is_new else "grown" if has_grown else "same"] += 1
             outcome["points"] += taken.points
+            outcome["files"] += taken.files
             if taken.is_new or has_grown:
                 numbers.append(taken.run.number)
         return outcome | {"runs": numbers}
@@ -178,6 +188,7 @@ def _report(row: RunImport, result: Mapping[str, Any], home: Path) -> dict[str, 
             if one["series_known"] is None
             else None,
             "params": len(one["params"]),
+            "files": None if row.kind == RunImport.Kind.SERVER else one["files_known"],
             "left_out": one["left_out"][:TOLD],
             "run": known.get(one["key"]),
         }
@@ -221,4 +232,8 @@ def words(outcome: Mapping[str, Any]) -> str:
     parts = [f"{new:,} new"] if new or not (grown or same) else []
     parts += [f"{grown:,} with something new"] if grown else []
     parts += [f"{same:,} that were here already"] if same else []
-    return f"Runs: {', '.join(parts)}; {int(outcome.get('points', 0)):,} points."
+    points, files = int(outcome.get("points", 0)), int(outcome.get("files", 0))
+    brought = f"{points:,} point{'s' * (points != 1)}"
+    if files:
+        brought += f", {files:,} file{'s' * (files != 1)}"
+    return f"Runs: {', '.join(parts)}; {brought}."
