@@ -1,7 +1,6 @@
 """People and projects that most tests need. Alice owns, Erin edits, Vera views, Charlie is a
 stranger and must see nothing."""
 
-import importlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
 
 from projects.models import Project, User
+from projects.services import audit_guard
 from tests import make
 from tests.site import servers
 
@@ -33,8 +33,6 @@ TRAINING = frozenset(
         *("test_stalls", "test_maps", "test_mlflow_client", "test_generated_client"),
     }
 )
-
-audit_guard = importlib.import_module("projects.migrations.0021_audit_and_tokens")
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
@@ -73,8 +71,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Without what keeps the audit log from being emptied, which is how a test with transactions of
     its own leaves its database. Tests of the log put it back (tests/site/test_audit.py)."""
-    with django_db_blocker.unblock(), connection.schema_editor() as editor:
-        audit_guard.unguard(None, editor)
+    with django_db_blocker.unblock():
+        audit_guard.take_off(connection)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,5 @@
 from projects.models.api_key import ApiKey
-from projects.models.audit import AuditEntry, AuditHead
+from projects.models.audit import AuditEntry, AuditHead, AuditPromise
 from projects.models.completion import StoredCompletion
 from projects.models.dataset import Dataset, DatasetVersion, StagedUpload
 from projects.models.event import Event
@@ -30,6 +30,7 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "AuditHead",
+    "AuditPromise",
     "Comment",
     "Dataset",
     "DatasetVersion",

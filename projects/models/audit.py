@@ -48,3 +48,16 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"up to {self.number}"
+
+
+class AuditPromise(models.Model):
+    """The entry of an act that is true, while its request is being answered: what came of it is
+    known with the answer. One that is old has no process any more that would keep it."""
+
+    key = models.CharField(max_length=32, primary_key=True)
+    at = models.DateTimeField(help_text="When it was done; the entry will say so.")
+    made_at = models.DateTimeField(help_text="The same by the database's clock.")
+    told: Any = models.JSONField(help_text="What the entry will tell, without its place.")
+
+    def __str__(self) -> str:
+        return f"{self.told.get('actor', '')} {self.told.get('action', '')}"

@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db import transaction
 from django.utils import timezone
 
 from distillhub.lib import tokens
@@ -58,6 +59,7 @@ def redeem_sign_in_link(*, token: str) -> User:
     raise LinkSpent("This sign-in link has been used or has expired. Ask for a new one.")
 
 
+@transaction.atomic
 def create_token(
     *,
     user: User,

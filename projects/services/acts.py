@@ -378,6 +378,20 @@ ACTS: dict[str, str | dict[str, str]] = {
     "api_project_checkpoints": "storage.free_checkpoints",
 }
 
+#: What workers do without a request, and why. What follows from an act that is recorded already is
+#: left out (a study's runs, a retraining's dataset and run, versions that runs make); so is what is
+#: told elsewhere (alerts, incidents, ends of runs), and what nobody misses: maps that are drawn
+#: again in a moment, checkpoints of what finished, copies, logs of deliveries.
+BY_WORKERS: dict[str, str] = {
+    "retraining.create": "a policy proposes one: for an incident, or because days have passed",
+    "retraining.start": "a policy starts it by itself",
+    "retraining.decide": "a policy lets the gate decide: promoted, or kept as it was",
+    "inferences.forget": "days of a monitor's rows that are past what it keeps",
+    "export.delete": "exports that are past what this installation keeps",
+    "storage.free_checkpoints": "of runs that could have been resumed, past what a project keeps",
+    "webhook.change": "turned off: it failed for days, or its receiver said that it is gone",
+}
+
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 VERBS = {"POST": "create", "PUT": "set", "PATCH": "change", "DELETE": "delete"}
 

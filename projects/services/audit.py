@@ -3,10 +3,12 @@
     audit.record("member.add", by=alice, project=project, subject="vera", detail={"role": "viewer"})
 
 Requests that change something are recorded by projects/views/auditing.py, under the names of
-services/acts.py. A service that knows more than the request calls `record` itself, in the
-transaction of what it does; the request is then not recorded a second time.
+services/acts.py. What came of a request is known when it is answered, so the transaction of its act
+carries a promise of the entry (`promise`), which is kept with the answer (`record`), or, where the
+process died before, by a worker (`complete`). A service that knows more than the request calls
+`record` itself, in the transaction of what it does; the request is then not recorded a second time.
 
-Rewriting the past is refused by the database (migration 0020), shows in `verify`, and, where
+Rewriting the past is refused by the database (audit_guard.py), shows in `verify`, and, where
 somebody rewrote the whole chain, in its end: which is why `verify` tells the end, to be kept
 elsewhere. Why so: docs/decisions/0035-audit-and-tokens.md.
 """
@@ -18,20 +20,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from django.contrib.auth.models import AnonymousUser
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
-from projects.models import ApiToken, AuditEntry, AuditHead, Project, User
+from projects.models import ApiToken, AuditEntry, AuditHead, AuditPromise, Project, User
 
 HEAD = 1  # the key of the one row at the end of the chain
 BEGINNING = "0" * 64  # what the first entry holds as the digest before it
 BATCH = 2000  # entries that are verified at a time
+#: For so long an answer may be on its way after what was asked for is true: files are moved.
+ANSWERED_WITHIN = timedelta(minutes=10)
 
 VIAS = ("page", "rest", "mlflow", "command", "worker")
 
@@ -61,13 +67,28 @@ SECRET_TEXTS = re.compile(
 
 @dataclass(slots=True)
 class Asked:
-    """The request that is being answered: what an entry says of it."""
+    """The request that is being answered: what an entry says of it, and whether there is one."""
 
     via: str
     address: str = ""
     request_id: str = ""
     token: Callable[[], ApiToken | None] = lambda: None  # known once somebody looked who asks
-    recorded: bool = False  # by the service that carried it out
+    key: str = field(default_factory=lambda: uuid4().hex)  # of its promise
+    promised: bool = False
+    _is_kept: bool = False
+
+    def carry(self) -> None:
+        """An entry or its promise is in the transaction that is open."""
+        transaction.on_commit(self._keep)
+
+    def is_carried(self) -> bool:
+        """Whether one is committed, or will be with the transaction that is open. What was rolled
+        back took it along."""
+        waiting = transaction.get_connection().run_on_commit
+        return self._is_kept or any(one[1] == self._keep for one in waiting)
+
+    def _keep(self) -> None:
+        self._is_kept = True
 
 
 _asked: ContextVar[Asked | None] = ContextVar("asked", default=None)
@@ -101,31 +122,97 @@ def record(
     """
     asked = _asked.get()
     if asked is not None:
-        asked.recorded = True
+        take_promise(asked)
+        asked.carry()
+    return _add(_told(action, by, project, subject, detail, via), at=timezone.now())
+
+
+def _told(
+    action: str,
+    by: User | AnonymousUser | str | None,
+    project: Project | None,
+    subject: str,
+    detail: Mapping[str, Any] | None,
+    via: str = "",
+) -> dict[str, Any]:
+    """The columns of an entry that tell of the act."""
+    asked = _asked.get()
     person = by if isinstance(by, User) else None
     actor = by if isinstance(by, str) else person.username if person is not None else ""
     token = asked.token() if asked is not None else None
+    return {
+        "actor_id": person.pk if person is not None else None,
+        "actor": actor[:150],
+        "via": via or (asked.via if asked is not None else "worker"),
+        "token": f"{token.name} ({token.prefix}…)"[:120] if token is not None else "",
+        "address": asked.address[:45] if asked is not None else "",
+        "request_id": asked.request_id[:64] if asked is not None else "",
+        "action": action[:60],
+        "project_id": project.pk if project is not None else None,
+        "project": project.slug if project is not None else "",
+        "subject": _clean(subject)[:300],
+        "detail": shown(detail or {}),
+    }
+
+
+def _add(told: Mapping[str, Any], *, at: datetime) -> AuditEntry:
+    """At the end of the chain, which is locked until this transaction is over."""
     head, _ = AuditHead.objects.select_for_update().get_or_create(pk=HEAD)
-    entry = AuditEntry(
-        number=head.number + 1,
-        at=timezone.now(),
-        actor_id=person.pk if person is not None else None,
-        actor=actor[:150],
-        via=via or (asked.via if asked is not None else "worker"),
-        token=f"{token.name} ({token.prefix}…)"[:120] if token is not None else "",
-        address=asked.address[:45] if asked is not None else "",
-        request_id=asked.request_id[:64] if asked is not None else "",
-        action=action[:60],
-        project_id=project.pk if project is not None else None,
-        project=project.slug if project is not None else "",
-        subject=_clean(subject)[:300],
-        detail=shown(detail or {}),
-        previous=head.digest,
-    )
+    entry = AuditEntry(number=head.number + 1, at=at, previous=head.digest, **told)
     entry.digest = digest(entry)
     entry.save(force_insert=True)
     AuditHead.objects.filter(pk=HEAD).update(number=entry.number, digest=entry.digest)
     return entry
+
+
+# What is true before it is answered ------------------------------------------------------------
+
+
+def promise(
+    action: str,
+    *,
+    by: User | AnonymousUser | None,
+    project: Project | None = None,
+    subject: str = "",
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """In the transaction that makes it true: that the request which is being answered did it.
+    Nobody waits for the chain."""
+    asked = _asked.get()
+    if asked is None:
+        raise ValueError("Only what answers a request promises an entry; others record it.")
+    # Committed by a transaction whose other callbacks failed before ours.
+    if not (asked.promised and AuditPromise.objects.filter(pk=asked.key).exists()):
+        told = _told(action, by, project, subject, detail)
+        made = AuditPromise(key=asked.key, at=timezone.now(), made_at=Now(), told=told)
+        made.save(force_insert=True)
+    asked.promised = True
+    asked.carry()
+
+
+def take_promise(asked: Asked) -> bool:
+    """What was promised is written now, in the transaction that is open, or was refused. Whether
+    there was one: else what made it was rolled back, or a worker was quicker."""
+    if not asked.promised:
+        return False
+    return AuditPromise.objects.filter(pk=asked.key).delete()[0] > 0
+
+
+def complete(*, after: timedelta = ANSWERED_WITHIN) -> int:
+    """Write the entries of acts whose processes died before they answered; how many. Harmless to
+    repeat, and in two processes at once."""
+    written = 0
+    late = AuditPromise.objects.filter(made_at__lte=Now() - after).order_by("made_at")
+    for key in list(late.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            one = AuditPromise.objects.select_for_update().filter(pk=key).first()
+            if one is None:
+                continue
+            one.delete()
+            told = one.told | {"detail": {**one.told["detail"], "unanswered": True}}
+            _add(told, at=one.at)
+            written += 1
+    return written
 
 
 # The chain ------------------------------------------------------------------------------------

@@ -94,16 +94,17 @@ def stage(
         )
     task, problem = earlier(dataset)
     reading = readings.first(form, files, storage.open_blob, task=task, problem=problem)
-    return StagedUpload.objects.create(
-        project=project,
-        dataset=dataset,
-        created_by=by,
-        source_name=upload_files.safe_name(name),
-        source_sha256=files[0]["sha256"],
-        source_bytes=sum(one["bytes"] for one in files),
-        format=form.key,
-        understood={"reading": reading},
-    )
+    with transaction.atomic():
+        return StagedUpload.objects.create(
+            project=project,
+            dataset=dataset,
+            created_by=by,
+            source_name=upload_files.safe_name(name),
+            source_sha256=files[0]["sha256"],
+            source_bytes=sum(one["bytes"] for one in files),
+            format=form.key,
+            understood={"reading": reading},
+        )
 
 
 def preview(*, upload: StagedUpload) -> dict[str, Any]:
@@ -253,16 +254,17 @@ def try_again(*, version: DatasetVersion, by: User) -> StagedUpload:
     if "hub" in reading:
         told = reading["hub"].items()
         reading["hub"] = {name: value for name, value in told if name != "asked"}
-    return StagedUpload.objects.create(
-        project=version.dataset.project,
-        dataset=version.dataset,
-        created_by=by,
-        source_name=version.source_name,
-        source_sha256=version.source_sha256,
-        source_bytes=version.source_bytes,
-        format=version.format,
-        understood={"reading": reading, "failed": (version.error or {}).get("detail")},
-    )
+    with transaction.atomic():
+        return StagedUpload.objects.create(
+            project=version.dataset.project,
+            dataset=version.dataset,
+            created_by=by,
+            source_name=version.source_name,
+            source_sha256=version.source_sha256,
+            source_bytes=version.source_bytes,
+            format=version.format,
+            understood={"reading": reading, "failed": (version.error or {}).get("detail")},
+        )
 
 
 def discard(*, upload: StagedUpload, by: User) -> None:

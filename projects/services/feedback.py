@@ -62,7 +62,8 @@ def save(
         made.cells = _cells(given)
     else:
         made.text = _text(given)
-    made.save()
+    with transaction.atomic():
+        made.save()
     return made
 
 

@@ -53,14 +53,15 @@ def invite(
     if project.invitations.open().count() >= MOST_OPEN:
         raise Invalid(f"{MOST_OPEN} invitations are open; take some back.", code="too_many")
     secret = tokens.make()
-    row = Invitation.objects.create(
-        project=project,
-        role=role,
-        email=email,
-        digest=tokens.digest(secret),
-        created_by=by,
-        expires_at=timezone.now() + timedelta(days=settings.INVITATION_DAYS),
-    )
+    with transaction.atomic():
+        row = Invitation.objects.create(
+            project=project,
+            role=role,
+            email=email,
+            digest=tokens.digest(secret),
+            created_by=by,
+            expires_at=timezone.now() + timedelta(days=settings.INVITATION_DAYS),
+        )
     return row, _send(row, secret, by)
 
 

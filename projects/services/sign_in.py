@@ -132,6 +132,7 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
         has_means = user.has_usable_password() or Authenticator.objects.filter(user=user).exists()
         return has_means and bool(super().is_reauthentication_required(app=app))
 
+    @transaction.atomic
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         made: User = super().save_user(request, user, form, commit)
         if commit:

@@ -18,7 +18,7 @@ from django.utils import timezone
 from distillhub.lib import calls, secrets
 from distillhub.lib.errors import Conflict, Invalid, Missing, refuse
 from projects.models import Project, User, Webhook, WebhookDelivery, event_kinds
-from projects.services import events, receivers, webhook_messages, webhook_secrets
+from projects.services import audit, events, receivers, webhook_messages, webhook_secrets
 from projects.services.receivers import Faults
 from projects.services.webhook_secrets import Sealed, Secret
 
@@ -118,6 +118,13 @@ def turn_off(webhook: Webhook, reason: str) -> bool:
         if not on.update(is_on=False, turned_off=reason[:300]):
             return False
         webhook.deliveries.filter(status=Status.WAITING).update(status=Status.FAILED)
+        audit.record(
+            "webhook.change",
+            by=None,
+            project=webhook.project,
+            subject=str(webhook.pk),
+            detail={"is_on": False, "why": reason},
+        )
         events.tell(
             project=webhook.project,
             kind="webhook.turned_off",

@@ -4,6 +4,10 @@ protocol alike.
 What changed something is known by what it did: it was not refused, and it wrote rows. Forms that
 are shown again with a fault, repetitions that are answered from memory and redirects that only say
 why not wrote none.
+
+What came of it is known when it is answered, and by then it is true. So the first transaction that
+writes carries the promise of an entry (services/audit.py): a process that is killed before it
+answers leaves the promise, and a worker keeps it.
 """
 
 import logging
@@ -12,11 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
+from django.db.models import CharField
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 
 from distillhub.lib import request_ids, visitors
+from distillhub.lib.phrased import Given, Phrased
 from projects.models import ApiToken, Project, User
 from projects.services import acts, audit
 
@@ -35,20 +41,61 @@ BESIDE = frozenset(
 LAST_USE = re.compile(r'UPDATE "projects_apitoken" SET "last_used_at" = \S+ WHERE')
 #: What an address calls the thing that it is about; of a creation, the answer does.
 NAMES = ("reference", "number", "name", "username", "slug", "id")
+NAMED = Phrased(lambda: Project.objects.only("slug").filter(slug=Given("slug", CharField())))
 
 
 class Watch:
-    """Whether anything was written."""
+    """Has the transaction that writes first carry the promise of an entry.
 
-    def __init__(self) -> None:
-        self.wrote = False
+    A statement in no transaction is given one, so that the promise is true when it is. SQLite alone
+    cannot commit an INSERT whose answer (`RETURNING`) is not read yet: of such a one it is noted
+    that it was `alone`.
+    """
+
+    def __init__(self, request: HttpRequest, asked: audit.Asked) -> None:
+        self.request, self.asked = request, asked
+        self.alone = False
+        self.project: Project | None = None  # that the address names, once something was promised
+        self._rests = False  # while it writes itself, and where nothing is recorded
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        done = execute(sql, params, many, context)
-        if not self.wrote:
-            table = WRITES.match(sql)
-            self.wrote = bool(table and table[1] not in BESIDE and not LAST_USE.match(sql))
+        if self._rests or not _changes(sql) or self.asked.is_carried():
+            return execute(sql, params, many, context)
+        act = _act(self.request)
+        if act is None:
+            self._rests = True
+            return execute(sql, params, many, context)
+        if connection.in_atomic_block:
+            done = execute(sql, params, many, context)
+            self._promise(*act)
+        elif connection.vendor == "sqlite" and " RETURNING " in sql:
+            done = execute(sql, params, many, context)
+            self.alone = True
+        else:
+            with transaction.atomic():
+                done = execute(sql, params, many, context)
+                self._promise(*act)
         return done
+
+    def _promise(self, action: str, match: ResolverMatch) -> None:
+        slug = str(match.kwargs.get("project_slug", ""))
+        self._rests = True
+        try:
+            self.project = _project(slug)
+            audit.promise(
+                action,
+                by=_person(self.request),
+                project=self.project,
+                subject=_named(match) or slug,
+                detail=_detail(self.request),
+            )
+        finally:
+            self._rests = False
+
+
+def _changes(sql: str) -> bool:
+    table = WRITES.match(sql)
+    return table is not None and table[1] not in BESIDE and not LAST_USE.match(sql)
 
 
 class AuditMiddleware:
@@ -65,41 +112,62 @@ class AuditMiddleware:
         with audit.answering(asked):
             if request.method not in acts.CHANGING:
                 return self.get_response(request)
-            watch = Watch()
+            watch = Watch(request, asked)
             with connection.execute_wrapper(watch):
                 response = self.get_response(request)
-            if response.status_code < 400 and watch.wrote and not asked.recorded:
+            if asked.promised or watch.alone:
                 with _never_in_the_way(request):
-                    _record(request, response)
+                    _answered(request, response, watch)
         return response
 
 
-def _record(request: HttpRequest, response: HttpResponse) -> None:
-    match = request.resolver_match
-    if match is None:
+@transaction.atomic
+def _answered(request: HttpRequest, response: HttpResponse, watch: Watch) -> None:
+    """Keep the promise, now that it is known what came of it; forget it where that is a refusal.
+    What failed after it was true (500) was done."""
+    is_done = audit.take_promise(watch.asked)
+    is_done = is_done or (watch.alone and not watch.asked.is_carried())
+    act = _act(request)
+    if not is_done or act is None or 400 <= response.status_code < 500:
         return
-    action = acts.act(match.view_name or "", request.method or "")
-    if not action:
-        return
-    kwargs = match.kwargs
-    slug = str(kwargs.get("project_slug") or _made_slug(action, response))
-    user = request.user
+    action, match = act
+    slug = str(match.kwargs.get("project_slug") or _made_slug(action, response))
+    failed = {"answered": response.status_code} if response.status_code >= 500 else {}
+    watch.asked.promised = False  # taken above
     audit.record(
         action,
-        by=user if isinstance(user, User) else None,
-        project=Project.objects.filter(slug=slug).first() if slug else None,
+        by=_person(request),
+        project=watch.project or _project(slug),
         subject=_subject(match, response) or slug,
-        detail=_detail(request),
+        detail=_detail(request) | failed,
     )
+
+
+def _act(request: HttpRequest) -> tuple[str, ResolverMatch] | None:
+    """What it is called, and its address; None of what is not recorded."""
+    match = request.resolver_match
+    if match is None:
+        return None
+    action = acts.act(match.view_name or "", request.method or "")
+    return (action, match) if action else None
+
+
+def _person(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
+
+
+def _project(slug: str) -> Project | None:
+    return NAMED.first(slug=slug) if slug else None
 
 
 @contextmanager
 def _never_in_the_way(request: HttpRequest) -> Iterator[None]:
-    """It is done already: who asked is told so, whatever the log's database says by now."""
+    """It is done already: who asked is told so, whatever the log's database says by now. What was
+    promised is written by a worker."""
     try:
         yield
     except DatabaseError:
-        logger.exception("not in the audit log: %s %s", request.method, request.path_info)
+        logger.exception("not in the audit log yet: %s %s", request.method, request.path_info)
 
 
 def _via(request: HttpRequest) -> str:
@@ -117,11 +185,12 @@ def _token(request: HttpRequest) -> ApiToken | None:
 
 def _subject(match: ResolverMatch, response: HttpResponse) -> str:
     """What it was done to, as the address names it, or what came of it."""
-    named = {name: value for name, value in match.kwargs.items() if name != "project_slug"}
-    made = _made(response)
-    if made:
-        named["made"] = made
-    return " / ".join(str(value) for value in named.values())
+    return " / ".join(part for part in (_named(match), _made(response)) if part)
+
+
+def _named(match: ResolverMatch) -> str:
+    named = [str(value) for name, value in match.kwargs.items() if name != "project_slug"]
+    return " / ".join(named)
 
 
 def _made(response: HttpResponse) -> str:

@@ -23,9 +23,9 @@ from django.db import DatabaseError, connection, transaction
 from django.test import Client
 
 from projects.models import AuditEntry, Project, User
-from projects.services import audit
+from projects.services import audit, audit_guard
 from tests import make
-from tests.conftest import api_of, audit_guard, signed_in
+from tests.conftest import api_of, signed_in
 from tests.projects.test_people_second_factor import code_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -128,10 +128,7 @@ def test_no_secret_of_today_is_written_down(
 @pytest.fixture
 def guarded(db: None) -> None:
     """As every installation has it: tests alone go without (tests/conftest.py)."""
-    is_sqlite = connection.vendor == "sqlite"
-    with connection.cursor() as cursor:
-        for statement in audit_guard.SQLITE if is_sqlite else audit_guard.POSTGRESQL:
-            cursor.execute(statement)
+    audit_guard.put_on(connection)
 
 
 COLUMNS = (

@@ -1,18 +1,30 @@
 """The audit log: what is in it, that it only grows, and that a change to it shows."""
 
 import json
+import os
 import re
+import signal
 import threading
-from typing import Any
+import warnings
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import pytest
+from django.conf import LazySettings
+from django.core.files.base import ContentFile
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import DatabaseError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Field, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
 
-from projects.models import AuditEntry, AuditHead, Project, User
-from projects.services import acts, audit
-from tests.conftest import api_of, audit_guard, signed_in
+from projects.models import AuditEntry, AuditHead, AuditPromise, Project, User
+from projects.services import acts, audit, audit_guard, webhooks
+from tests.conftest import api_of, signed_in
 from tests.site.test_permission_table import ROUTES, RULES
+from training import retraining, worker
 
 CANARY = "canary-7f3d9b1c5e"
 CHANGING = set(acts.CHANGING)
@@ -92,7 +104,7 @@ def test_a_service_that_records_itself_is_recorded_once(alice: User) -> None:
     asked = audit.Asked(via="page", address="192.0.2.7")
     with audit.answering(asked):
         entry = audit.record("sign_in.done", by=alice)
-    assert asked.recorded
+    assert asked.is_carried()
     assert (entry.via, entry.address) == ("page", "192.0.2.7")
     assert audit.record("run.promote", by=None).via == "worker"
     assert audit.record("backup.make", by="root", via="command").actor == "root"
@@ -113,6 +125,14 @@ def test_the_lists_name_no_address_that_is_gone() -> None:
     assert not set(acts.UNRECORDED) - known
     assert not set(acts.ACTS) - known
     assert not {route for route, _ in acts.ALL_THE_SAME} - known
+
+
+def test_what_workers_record_stands_in_their_list() -> None:
+    folders = (worker, retraining)
+    found = [path for one in folders for path in Path(one.__path__[0]).glob("*.py")]
+    said = "".join(path.read_text() for path in (*found, Path(webhooks.__file__)))
+    names = re.findall(r'(?:audit\.record|_record)\(\s*"(\w+\.\w+)"', said)
+    assert set(names) == acts.BY_WORKERS.keys()
 
 
 #: Acts that REST has under another name, and how.
@@ -139,6 +159,183 @@ def test_everything_that_pages_do_rest_does_too() -> None:
             done[route.name.startswith("api_")].add(acts.act(route.name, method))
     alone = done[False] - done[True] - OTHERWISE.keys() - {""}
     assert not {name for name in alone if not name.startswith(WAYS_IN)}
+
+
+# Act and entry in one transaction ---------------------------------------------------------------
+
+
+class Killed:
+    """The process ends when all is done and nothing is answered, as with SIGKILL."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        if request.method != "GET" and request.headers.get("X-Kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return response
+
+
+ALONE = {
+    "in a transaction": ("POST", "members/", {"email": "charlie", "role": "viewer"}, "member.add"),
+    "a statement alone": ("PATCH", "", {"name": "Another name"}, "project.change"),
+    "a row alone": ("POST", "invitations/", {"role": "viewer"}, "invitation.create"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("asked", ALONE.values(), ids=ALONE)
+def test_a_process_that_is_killed_before_it_answers_leaves_the_act_and_its_entry(
+    asked: tuple[str, str, dict[str, str], str],
+    project: Project,
+    alice: User,
+    charlie: User,
+    settings: LazySettings,
+) -> None:
+    method, path, body, action = asked
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.Killed"]
+    api = api_of(alice)
+    connection.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a server's thread
+        child = os.fork()
+    if child == 0:
+        try:
+            address = f"/api/v1/projects/{project.slug}/{path}"
+            api.generic(
+                method, address, json.dumps(body), "application/json", headers={"X-Kill": "1"}
+            )
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not done().exists()
+    assert audit.complete() == 0  # it may be answered yet
+    for _ in range(2):  # and once only
+        audit.complete(after=timedelta(0))
+    (entry,) = done()
+    assert (entry.action, entry.actor, entry.via) == (action, "alice", "rest")
+    assert (entry.project_id, entry.project) == (project.pk, project.slug)
+    assert entry.detail == body | {"unanswered": True}
+    assert audit.verify().fault == ""
+
+
+def answered(view: Any, project: Project, alice: User, settings: LazySettings) -> HttpResponse:
+    routes = [path("<slug:project_slug>/", view, name="api_runs")]
+    settings.ROOT_URLCONF = type("Routes", (), {"urlpatterns": routes})
+    client = signed_in(alice)
+    client.raise_request_exception = False
+    return cast(HttpResponse, client.post(f"/{project.slug}/"))
+
+
+class Looks:
+    """How many promises there are when all is done and nothing is answered."""
+
+    seen: ClassVar[list[int]] = []
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response: HttpResponse = self.get_response(request)
+        self.seen.append(AuditPromise.objects.count())
+        return response
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_that_are_made_alone_carry_the_promise_too(
+    project: Project, alice: User, settings: LazySettings
+) -> None:
+    """On SQLite only what stands in a transaction does: it cannot commit a row that is read."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.Looks"]
+    Looks.seen.clear()
+    api, table = api_of(alice), ContentFile(b"text,label\na,b\nc,d\n", "rows.csv")
+    mine = f"/api/v1/projects/{project.slug}"
+    hook = {"name": "ops", "kind": "webhook", "url": "https://hooks.example.org/x"}
+    word = {"task": "text-classification", "input": "a", "label": "b"}
+    for address, asked in (
+        ("/api/v1/tokens/", {"name": "nightly"}),
+        (f"{mine}/webhooks/", {"name": "ops", "url": "https://hooks.example.org/x"}),
+        (f"{mine}/alert-channels/", hook),
+        (f"{mine}/feedback/", word),
+    ):
+        answer = api.post(address, asked, format="json")
+        assert answer.status_code == 201, (address, answer.content)
+    page = signed_in(alice).post(f"/p/{project.slug}/datasets/new/", {"file": table})
+    assert page.status_code == 302
+    assert Looks.seen == [1] * 5
+    assert done().count() == 5
+    assert not AuditPromise.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_was_rolled_back_leaves_no_entry_and_what_came_after_it_does(
+    project: Project, alice: User, settings: LazySettings
+) -> None:
+    mine = Project.objects.filter(pk=project.pk)
+
+    def rolled_back(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        with suppress(KeyError), transaction.atomic():
+            mine.update(name="never")
+            raise KeyError
+        with transaction.atomic(), suppress(KeyError), transaction.atomic():
+            mine.update(name="nor this")
+            raise KeyError
+        return HttpResponse()
+
+    def fails() -> None:
+        raise KeyError
+
+    def then_done(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        rolled_back(request)
+        with suppress(KeyError), transaction.atomic():
+            transaction.on_commit(fails)  # so that nobody tells us of the commit
+            mine.update(name="done")
+        mine.update(description="by a statement alone")
+        with transaction.atomic():
+            mine.update(name="done again")
+        return HttpResponse()
+
+    answered(rolled_back, project, alice, settings)
+    assert not done().exists()
+    answered(then_done, project, alice, settings)
+    assert [entry.action for entry in done()] == ["run.create"]
+    assert not AuditPromise.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_after_it_was_done_is_an_entry_and_a_refusal_is_none(
+    project: Project, alice: User, settings: LazySettings
+) -> None:
+    mine = Project.objects.filter(pk=project.pk)
+
+    def failing(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        with transaction.atomic():
+            mine.update(name="done")
+        raise KeyError
+
+    def refusing(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        mine.update(name="tried")
+        return HttpResponse(status=409)
+
+    answered(refusing, project, alice, settings)
+    assert not done().exists()
+    assert answered(failing, project, alice, settings).status_code == 500
+    assert [entry.detail for entry in done()] == [{"answered": 500}]
+    assert not AuditPromise.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_was_quicker_than_the_answer_has_written_the_only_entry(
+    project: Project, alice: User, settings: LazySettings
+) -> None:
+    def slow(request: HttpRequest, **kwargs: str) -> HttpResponse:
+        Project.objects.filter(pk=project.pk).update(name="done")
+        audit.complete(after=timedelta(0))
+        return HttpResponse()
+
+    answered(slow, project, alice, settings)
+    assert done().count() == 1
 
 
 # Secrets ---------------------------------------------------------------------------------------
@@ -200,10 +397,7 @@ def test_a_channel_with_its_secret_leaves_none(project: Project, alice: User) ->
 @pytest.fixture
 def guarded(db: None) -> None:
     """As every installation has it: tests alone go without (tests/conftest.py)."""
-    is_sqlite = connection.vendor == "sqlite"
-    with connection.cursor() as cursor:
-        for statement in audit_guard.SQLITE if is_sqlite else audit_guard.POSTGRESQL:
-            cursor.execute(statement)
+    audit_guard.put_on(connection)
 
 
 def wrote(number: int, by: User) -> list[AuditEntry]:
@@ -212,6 +406,26 @@ def wrote(number: int, by: User) -> list[AuditEntry]:
         audit.record("run.cancel", by=by, subject=f"ü{n}", detail={"n": numbers[n % 8], "ß": "→"})
         for n in range(number)
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_that_builds_the_table_anew_leaves_it_guarded() -> None:
+    audit_guard.put_on(connection)
+    was = cast("Field[Any, Any]", AuditEntry._meta.get_field("action"))
+    now = was.clone()
+    now.max_length = 61
+    now.set_attributes_from_name(was.name)
+    for old, new in ((was, now), (now, was)):
+        with connection.schema_editor() as editor:
+            editor.alter_field(AuditEntry, old, new)
+    assert bool(audit_guard.missing(connection)) is (connection.vendor == "sqlite")
+    try:
+        emit_post_migrate_signal(verbosity=0, interactive=False, db="default", plan=[])
+        assert not audit_guard.missing(connection)
+    finally:
+        audit_guard.take_off(connection)  # else no test empties its tables
+    emit_post_migrate_signal(verbosity=0, interactive=False, db="default")  # as `flush` does
+    assert audit_guard.missing(connection)
 
 
 @pytest.mark.usefixtures("guarded")

@@ -10,10 +10,11 @@ import pytest
 from django.test import Client
 from PIL import Image
 
-from projects.models import Project, User
+from projects.models import AuditEntry, Project, User
 from tests.conftest import signed_in
 from tests.training import monitor_rows
 from training.demo import images, traffic
+from training.demo import project as project_of_demo
 from training.demo.images import Shot
 
 
@@ -68,6 +69,26 @@ def test_traffic_goes_on_where_it_was() -> None:
     assert names(images.clear(0), 50)[30:] == names(images.clear(30), 20)
     assert names(images.dark(1, 0), 500)[450:] == names(images.dark(1, 450), 50)
     assert len(set(names(images.dark(1, 0), 500))) == 500
+
+
+def test_what_it_makes_is_recorded_once_by_command_and_in_nobodys_name(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_of_demo, "PATIENCE", 0.0)
+    for _ in range(2):  # interrupted, and completed
+        with pytest.raises(project_of_demo.Unready):
+            project_of_demo.seed(by=alice)
+    entries = AuditEntry.objects.order_by("number")
+    assert {(one.via, one.actor_id, one.project) for one in entries} == {
+        ("command", None, project_of_demo.SLUG)
+    }
+    acts = [(one.action, one.subject) for one in entries]
+    assert acts == [
+        ("project.create", project_of_demo.NAME),
+        ("dataset.create", "digits"),
+        ("model.create", "convnet"),
+        ("model.create", "pocket-convnet"),
+    ]
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from rest_framework.test import APIClient
 
 from distillhub.lib import storage, sweeping
 from distillhub.lib.errors import Invalid, TooLarge
-from projects.models import Project, User
+from projects.models import AuditEntry, Project, User
 from projects.services import accounts
 from tests import make
 from tests.conftest import api_of
@@ -377,6 +377,10 @@ def test_days_that_are_past_what_is_kept_go_and_their_files_with_them(filled: Mo
     Monitor.objects.update(retention_days=1)
     kept = (timezone.now() - timedelta(days=1)).date()
     assert inference_parts.remove_old() > 0
+    assert inference_parts.remove_old() == 0
+    (entry,) = AuditEntry.objects.all()
+    assert (entry.action, entry.via, entry.subject) == ("inferences.forget", "worker", filled.name)
+    assert entry.detail["why"] == "Rows are kept for so many days: 1."
     assert not filled.parts.filter(day__lt=kept).exists()
     assert filled.parts.filter(kind="rows").exists()
     names = sweeping.named(skipping=retention.NAMELESS)

@@ -13,7 +13,7 @@ from django.db import models
 from django.utils import timezone
 
 from distillhub.lib import storage, sweeping
-from projects.models import Project
+from projects.models import AuditEntry, Project
 from tests import make
 from training.models import Artifact, Checkpoint, Export, Run, StorageUse
 from training.worker import folders, machine, retention
@@ -136,6 +136,11 @@ def test_checkpoints_of_ended_runs_go_as_their_project_wishes(
     retention.sweep_storage()
     assert _runs_with_checkpoints() == {going.pk}
     assert len(list(storage.listing("checkpoints"))) == 1
+    (entry,) = AuditEntry.objects.all()  # what finished has no use for its own
+    late = {runs["failed"].number, runs["cancelled"].number}
+    assert (entry.action, entry.via, entry.actor) == ("storage.free_checkpoints", "worker", "")
+    assert (entry.project, set(entry.detail["runs"])) == (project.slug, late)
+    assert entry.detail["why"].endswith("for so many days: 14.")
 
 
 def _runs_with_checkpoints() -> set[int]:
@@ -160,6 +165,10 @@ def test_exports_go_when_there_is_a_limit(project: Project, settings: LazySettin
     settings.DISTILLHUB_EXPORT_DAYS = 30
     retention.sweep_storage()
     assert Export.objects.get() == made[1]
+    retention.sweep_storage()
+    (entry,) = AuditEntry.objects.all()
+    assert (entry.action, entry.project) == ("export.delete", project.slug)
+    assert entry.detail["exports"] == ["tiny@1 onnx"]
 
 
 @pytest.mark.parametrize(
@@ -210,6 +219,12 @@ def test_job_folders_go_by_how_their_runs_ended(project: Project) -> None:
         assert left == {"journal.jsonl", "console-1.log"}
     assert not gone.exists()
     assert not deleted.exists()
+    retention.tend()
+    (entry,) = AuditEntry.objects.all()  # finished ones cannot be resumed anyway
+    assert (entry.action, entry.subject) == (
+        "storage.free_checkpoints",
+        str(runs["cancelled"].number),
+    )
     use = {one.kind: one for one in StorageUse.objects.filter(home=here)}
     assert (use["ended"].files, use["ended"].project) == (1, project)
     assert 1000 < use["ended"].bytes < 1100

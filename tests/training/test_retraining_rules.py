@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from distillhub.lib.errors import Conflict, Invalid
-from projects.models import ModelVersion, Project, RegisteredModel, User
+from projects.models import AuditEntry, ModelVersion, Project, RegisteredModel, User
 from projects.services import registry
 from tests import make
 from tests.conftest import api_of, signed_in
@@ -152,6 +152,12 @@ def test_a_schedule_proposes_and_may_start_by_itself(monitor: Monitor) -> None:
     found = Retraining.objects.get()
     assert (found.status, found.incident) == (Status.COLLECTING, None)
     assert "7 days have passed" in found.steps[0]["sentence"]
+    started, proposed = AuditEntry.objects.all()
+    assert (proposed.action, started.action) == ("retraining.create", "retraining.start")
+    assert {one.via for one in (proposed, started)} == {"worker"}
+    assert {one.actor for one in (proposed, started)} == {""}
+    assert (proposed.project, proposed.subject) == (monitor.project.slug, str(found.number))
+    assert proposed.detail == {"monitor": "live", "why": "7 days have passed since the last."}
 
 
 def test_a_policy_says_every_fault_and_keeps_every_default(monitor: Monitor, erin: User) -> None:
@@ -317,6 +323,10 @@ def test_the_gate_alone_decides_where_nobody_is_asked(
     judged(found, passed=True)
     assert advancing.advance(found).status == Status.PROMOTED
     assert registry.resolve(project=project, reference="small@production") == found.challenger
+    promoted, kept = AuditEntry.objects.all()
+    assert kept.action == promoted.action == "retraining.decide"
+    assert (kept.detail["promote"], promoted.detail["promote"]) == (False, True)
+    assert "The gate promoted" in promoted.detail["why"]
 
 
 def test_a_shut_gate_opens_for_an_owners_reason_alone(

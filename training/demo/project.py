@@ -9,10 +9,12 @@ traffic.py sends.
 import time
 
 from django.core.files.base import ContentFile
+from django.db import transaction
 
 from projects.models import DatasetVersion, ModelVersion, Project, RegisteredModel, User
 from projects.services import datasets, projects
 from training.demo import images, traffic
+from training.demo.noted import note
 from training.demo.traffic import DATASET, STUDENT
 from training.models import Run
 from training.services import launching, networks, runs
@@ -56,19 +58,14 @@ def seed(*, by: User) -> Project:
     """
     project = Project.objects.filter(slug=SLUG).first()
     if project is None:
-        project = projects.create(name=NAME, description=DESCRIPTION, by=by)
+        with transaction.atomic():
+            project = projects.create(name=NAME, description=DESCRIPTION, by=by)
+            note("project.create", project=project, subject=NAME)
     if project.runs.count() >= 3 or not wanted():
         return project
     version = DatasetVersion.objects.filter(
         dataset__project=project, dataset__name=DATASET
-    ).last() or datasets.upload(
-        project=project,
-        name=DATASET,
-        task=TASK,
-        file=ContentFile(images.archive(), name="digits.zip"),
-        description="8 by 8 pixels, from the UCI repository, as scikit-learn ships them.",
-        by=by,
-    )
+    ).last() or _upload(project, by)
     teacher = _model(project, TEACHER, "teacher", TEACHER_CONFIG, by)
     student = _model(project, STUDENT, "student", STUDENT_CONFIG, by)
     for row in (version, teacher, student):
@@ -77,12 +74,25 @@ def seed(*, by: User) -> Project:
     return project
 
 
+def _upload(project: Project, by: User) -> DatasetVersion:
+    version = datasets.upload(
+        project=project,
+        name=DATASET,
+        task=TASK,
+        file=ContentFile(images.archive(), name="digits.zip"),
+        description="8 by 8 pixels, from the UCI repository, as scikit-learn ships them.",
+        by=by,
+    )
+    note("dataset.create", project=project, subject=DATASET)
+    return version
+
+
 def _launch(project: Project, *, by: User) -> None:
     """The teacher's run, and the student's, which waits for it."""
     common = {"task": TASK, "dataset": f"{DATASET}@1"}
-    taught = project.runs.order_by("number").first() or launching.launch(
-        project=project,
-        configuration={
+    taught = project.runs.order_by("number").first() or _run(
+        project,
+        {
             **common,
             "name": "Teacher, fine-tuned",
             "student": f"{TEACHER}@1",
@@ -93,13 +103,13 @@ def _launch(project: Project, *, by: User) -> None:
                 "augmentation": "light",
             },
         },
-        by=by,
+        by,
     )
     if project.runs.filter(number__gt=taught.number).exists():
         return
-    distilled = launching.launch(
-        project=project,
-        configuration={
+    distilled = _run(
+        project,
+        {
             **common,
             "name": "Student, distilled",
             "student": f"{STUDENT}@1",
@@ -111,10 +121,17 @@ def _launch(project: Project, *, by: User) -> None:
             "training": {"epochs": 40, "batch_size": 64, "learning_rate": 0.01},
             "control": True,
         },
-        by=by,
+        by,
     )
     for run in (taught, distilled, *Run.objects.filter(control_of=distilled)):
         runs.edit(run=run, tags=["demo"], by=by)
+
+
+def _run(project: Project, configuration: dict[str, object], by: User) -> Run:
+    with transaction.atomic():
+        run = launching.launch(project=project, configuration=configuration, by=by)
+        note("run.create", project=project, subject=str(run.number))
+    return run
 
 
 def _model(
@@ -123,14 +140,17 @@ def _model(
     model = RegisteredModel.objects.filter(project=project, name=name).first()
     if model is not None:
         return model.versions.get(number=1)
-    return networks.register(
-        project=project,
-        name=name,
-        role=role,
-        task=TASK,
-        source={"kind": "architecture", "architecture": "small_convnet", "config": config},
-        by=by,
-    )
+    with transaction.atomic():
+        version = networks.register(
+            project=project,
+            name=name,
+            role=role,
+            task=TASK,
+            source={"kind": "architecture", "architecture": "small_convnet", "config": config},
+            by=by,
+        )
+        note("model.create", project=project, subject=name)
+    return version
 
 
 def _wait_for(row: DatasetVersion | ModelVersion) -> None:

@@ -23,6 +23,7 @@ from projects.models import ModelVersion, Project, User
 from projects.services import registry
 from training.demo import images
 from training.demo.images import Shot
+from training.demo.noted import note
 from training.models import InferenceBatch, Monitor, Retraining, Run
 from training.retraining import beginning, deciding
 from training.services import inferences, monitors, serving
@@ -118,7 +119,8 @@ def _monitor(project: Project, run: Run, by: User) -> Monitor:
     with transaction.atomic():
         if not version.model.aliases.filter(name=ALIAS).exists():
             registry.set_alias(model=version.model, name=ALIAS, version=version, by=by)
-        return monitors.create(
+            note("alias.set", project=project, subject=f"{STUDENT} / {ALIAS}")
+        made = monitors.create(
             project=project,
             asked={
                 "name": MONITOR,
@@ -132,6 +134,8 @@ def _monitor(project: Project, run: Run, by: User) -> Monitor:
             },
             by=by,
         )
+        note("monitor.create", project=project, subject=MONITOR)
+        return made
 
 
 # -- traffic --------------------------------------------------------------------------------------
@@ -190,11 +194,16 @@ def _next_step(monitor: Monitor, by: User) -> None:
     since = datetime.fromisoformat(newest.steps[-1]["at"])
     if timezone.now() - since < timedelta(seconds=COURTESY):
         return
+    subject = str(newest.number)
     if newest.status == Status.PROPOSED:
-        beginning.start(retraining=newest, by=by)
+        with transaction.atomic():
+            beginning.start(retraining=newest, by=by)
+            note("retraining.start", project=monitor.project, subject=subject)
     elif newest.status == Status.DECIDING:
         passed = bool((newest.judgement or {}).get("passed"))
-        deciding.decide(retraining=newest, promote=passed, by=by)
+        with transaction.atomic():
+            deciding.decide(retraining=newest, promote=passed, by=by)
+            note("retraining.decide", project=monitor.project, subject=subject)
     elif newest.status == Status.PROMOTED and monitor.dataset_version is not None:
         _take_as_usual(monitor, newest, by)
 
@@ -206,4 +215,6 @@ def _take_as_usual(monitor: Monitor, promoted: Retraining, by: User) -> None:
         return
     assert promoted.finished_at is not None
     span = {"from": promoted.finished_at.isoformat(), "until": timezone.now().isoformat()}
-    monitors.edit(monitor=monitor, asked={"reference": {"traffic": span}}, by=by)
+    with transaction.atomic():
+        monitors.edit(monitor=monitor, asked={"reference": {"traffic": span}}, by=by)
+        note("monitor.change", project=monitor.project, subject=MONITOR)

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from distillhub.lib.errors import Conflict
 from projects.models import ModelVersion, User
+from projects.services import audit
 from training.models import Retraining
 from training.retraining import steps
 from training.retraining.steps import Elsewhere, Status
@@ -49,11 +50,19 @@ def decide_alone(retraining: Retraining) -> None:
     if retraining.policy["asks"]:
         return
     with steps.locked(retraining, Status.DECIDING) as row:
-        if (row.judgement or {}).get("passed"):
+        passes = bool((row.judgement or {}).get("passed"))
+        if passes:
             _promote(row, by=row.created_by, override="", decided_by=None)
         else:
             sentence = f"The gate keeps {_named(row.champion)}. {row.judgement['sentence']}"
             steps.write(row, Status.KEPT, sentence)
+        audit.record(
+            "retraining.decide",
+            by=None,
+            project=row.project,
+            subject=str(row.number),
+            detail={"promote": passes, "monitor": row.monitor.name, "why": row.sentence},
+        )
 
 
 def _promote(row: Retraining, *, by: User, override: str, decided_by: User | None) -> None:

@@ -13,11 +13,13 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from distillhub.lib import storage
 from distillhub.lib.later import Later
+from projects.services import audit
 from training.models import InferenceBatch, InferencePart, Monitor
 
 pq = Later("pyarrow.parquet")
@@ -46,7 +48,21 @@ def remove_old() -> int:
         # What was said of rows that did not come has no times (engine/watching/parts.py).
         waiting = Q(kind=InferencePart.Kind.SAID, first_at=None)
         old = Q(day__lt=first) | (waiting & Q(day__lt=today - timedelta(days=WAITS_DAYS)))
-        removed += monitor.parts.filter(old).delete()[0]
+        with transaction.atomic():
+            days = monitor.parts.filter(day__lt=first).values_list("day", flat=True)
+            past = sorted(set(days))
+            removed += monitor.parts.filter(old).delete()[0]
+            if past:
+                audit.record(
+                    "inferences.forget",
+                    by=None,
+                    project=monitor.project,
+                    subject=monitor.name,
+                    detail={
+                        "days": [f"{day:%Y-%m-%d}" for day in past],
+                        "why": f"Rows are kept for so many days: {monitor.retention_days}.",
+                    },
+                )
     aside = InferenceBatch.every.exclude(error="")
     aside.filter(received_at__lt=timezone.now() - timedelta(days=ASIDE_DAYS)).delete()
     return removed

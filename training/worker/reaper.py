@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from distillhub.lib import leases, told
+from projects.services import audit
 from training.models import Run, Worker
 from training.worker import (
     afterwards,
@@ -66,6 +67,7 @@ def reap() -> None:
     monitor_teacher.ask_canaries()
     monitors.look_again()
     alerts.look_again()
+    audit.complete()
 
 
 def at_start() -> None:

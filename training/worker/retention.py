@@ -24,6 +24,7 @@ from distillhub.lib import storage, sweeping
 from distillhub.lib.places import place
 from distillhub.lib.sweeping import Count, Swept
 from projects.models import Project
+from projects.services import audit
 from training.models import Checkpoint, Export, Publication, RowMap, Run, StorageUse
 from training.worker import (
     checkpoints,
@@ -134,6 +135,8 @@ def _tend_job(folder: Path, here: str, unwanted: set[Key]) -> Iterator[tuple[Key
     if not still.exists():  # resumed since it was read
         yield (Kind.RUNNING, run.project_id), _size(folder)
         return
+    if wanted:  # before it is so: killed between the two, it is said once more
+        _record_freed(run.project, [run], machine=machine.host())
     folders.clear(folder)
     unread = (Kind.JOURNALS, run.project_id) not in unwanted
     if unread and not _is_older(over, settings.DISTILLHUB_JOURNAL_DAYS):
@@ -251,10 +254,34 @@ def free_ended(project: Project) -> int:
 def _free_ended() -> None:
     """Checkpoints of runs that ended long enough ago, or finished."""
     ended = Run.objects.filter(status__in=Run.FINAL, checkpoints__isnull=False).distinct()
+    late: dict[Project, list[Run]] = defaultdict(list)
     for run in ended.select_related("project"):
         over = run.finished_at or run.created_at
-        if run.status == Run.Status.FINISHED or _is_older(over, ended_run_days(run.project)):
+        if run.status == Run.Status.FINISHED:
             checkpoints.free(run)
+        elif _is_older(over, ended_run_days(run.project)):
+            late[run.project].append(run)
+    for project, runs in late.items():
+        with transaction.atomic():
+            _record_freed(project, runs)
+            for run in runs:
+                checkpoints.forget(run)
+
+
+def _record_freed(project: Project, runs: list[Run], **where: str) -> None:
+    """They cannot be resumed any more, and nobody asked for that today."""
+    days = ended_run_days(project)
+    audit.record(
+        "storage.free_checkpoints",
+        by=None,
+        project=project,
+        subject=str(runs[0].number) if len(runs) == 1 else "",
+        detail={
+            "runs": [run.number for run in runs],
+            "why": f"What failed or was cancelled is kept for so many days: {days}.",
+            **where,
+        },
+    )
 
 
 def _remove_exports() -> None:
@@ -263,9 +290,25 @@ def _remove_exports() -> None:
         before = timezone.now() - timedelta(days=days)
         over = [Publication.Status.READY, Publication.Status.FAILED]
         sent = Publication.objects.exclude(status__in=over)  # or waits to be
-        Export.objects.filter(finished_at__lt=before).exclude(
+        old = Export.objects.filter(finished_at__lt=before).exclude(
             status__in=[Export.CLAIMABLE, *Export.LEASED]
-        ).exclude(pk__in=sent.values("exports").exclude(exports=None)).delete()
+        )
+        old = old.exclude(pk__in=sent.values("exports").exclude(exports=None))
+        for project in Project.objects.filter(pk__in=old.values("version__model__project")):
+            mine = old.filter(version__model__project=project).select_related("version__model")
+            with transaction.atomic():
+                gone = list(mine)
+                if not mine.filter(pk__in=[one.pk for one in gone]).delete()[0]:
+                    continue  # another worker's, by now
+                audit.record(
+                    "export.delete",
+                    by=None,
+                    project=project,
+                    detail={
+                        "exports": [f"{one.version.reference} {one.format}" for one in gone],
+                        "why": f"Exports are kept for so many days: {days}.",
+                    },
+                )
 
 
 def _remove_maps() -> None:
