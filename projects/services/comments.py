@@ -7,10 +7,11 @@ delete their own words; owners delete anybody's.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from hashlib import sha256
 from html import unescape
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.utils import timezone
 from django.utils.html import strip_tags
 from django.utils.safestring import SafeString, mark_safe
@@ -50,6 +51,7 @@ class Thread:
     said: list[Said]
     has_earlier: bool
     may_speak: bool
+    tag: str  # of what is shown here, and to whom: another where there is something new
 
     @property
     def count(self) -> int:
@@ -63,7 +65,9 @@ def of(*, project: Project, kind: str, reference: str) -> QuerySet[Comment]:
 
 
 def thread(*, project: Project, subject: Subject, reader: User) -> Thread:
-    """The conversation as a page shows it. Two queries where somebody spoke, else one."""
+    """The conversation as a page shows it. Three queries where somebody spoke, else two."""
+    # Before what is said is read: what comes between is found at the next look.
+    known = tag(project=project, kind=subject.kind, reference=subject.reference, reader=reader)
     rows = of(project=project, kind=subject.kind, reference=subject.reference)
     newest = list(rows.prefetch_related("mentions").order_by("-pk")[: MOST_SHOWN + 1])
     may_delete = may_delete_all(project=project, user=reader)
@@ -76,7 +80,20 @@ def thread(*, project: Project, subject: Subject, reader: User) -> Thread:
         )
         for one in reversed(newest[:MOST_SHOWN])
     ]
-    return Thread(subject, said, len(newest) > MOST_SHOWN, may_speak=project.archived_at is None)
+    return Thread(
+        subject, said, len(newest) > MOST_SHOWN, may_speak=project.archived_at is None, tag=known
+    )
+
+
+def tag(*, project: Project, kind: str, reference: str, reader: User) -> str:
+    """Of what a page shows of a conversation to one person. One query, and no text is read, so
+    that pages that stay open can ask often."""
+    rows = Comment.objects.filter(project=project, subject_kind=kind, subject=reference)
+    found = rows.order_by().aggregate(
+        Count("pk"), Max("pk"), Max("edited_at"), Max("deleted_at"), Count("deleted_at")
+    )
+    parts = [reader.pk, project.my_role, project.archived_at, *found.values()]
+    return sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
 def find(*, project: Project, comment_id: int) -> Comment:

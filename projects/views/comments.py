@@ -1,8 +1,9 @@
 """Conversations: the part of a page that holds one, and what people say, change and delete."""
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
@@ -13,13 +14,21 @@ from projects.permissions import person
 from projects.services import comments, subjects
 
 
+@never_cache  # it holds forms of one person; what is new is told by its tag
 @vary_on_headers("HX-Request")
 @require_http_methods(["GET", "HEAD", "POST"])
 def comment_thread(request: HttpRequest, project_slug: str) -> HttpResponse:
-    """Of `?subject=run/12`, as a part or as a page of its own; POST says something."""
+    """Of `?subject=run/12`, as a part or as a page of its own; POST says something. A page that
+    stays open asks with the tag that it has (`If-None-Match`), and gets 304 where nothing is new.
+    """
     project = permissions.project_for(request.user, project_slug)
     given = request.POST if request.method == "POST" else request.GET
     kind, reference = subjects.parsed(given.get("subject", ""), among=subjects.DISCUSSED)
+    known = request.headers.get("If-None-Match", "").strip('"')
+    if known and request.method != "POST":
+        now = comments.tag(project=project, kind=kind, reference=reference, reader=person(request))
+        if known == now:
+            return HttpResponseNotModified()
     subject = subjects.find(project=project, kind=kind, reference=reference)
     if request.method != "POST":
         return _shown(request, project, subject)

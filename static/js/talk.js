@@ -1,10 +1,38 @@
 // What people say and hear, on every page: @ offers the members of the project, comments are changed
-// where they stand, a notification that is followed is read, and the bell keeps up.
+// where they stand and come while the page is open, a notification that is followed is read, and the
+// bell keeps up.
 (() => {
   "use strict";
-  const MINUTE = 60000;
   const MOST = 6; // names that are offered at once
   const token = () => JSON.parse(document.body.getAttribute("hx-headers") || "{}")["X-CSRFToken"] || "";
+
+  // Asks again and again, while somebody looks: soon after something new, and ever less often after
+  // nothing. `ask` tells whether there was something. Answers a way to ask now.
+  const keepAsking = (ask, soonest, slowest) => {
+    let wait = soonest;
+    let timer = 0;
+    let busy = false;
+    const next = () => {
+      clearTimeout(timer);
+      if (!document.hidden) timer = setTimeout(look, wait);
+    };
+    const look = async () => {
+      if (busy || document.hidden) return;
+      busy = true;
+      const isNew = await ask().catch(() => false); // the server is away: a later look tells
+      busy = false;
+      wait = isNew ? soonest : Math.min(wait * 1.3, slowest);
+      next();
+    };
+    const now = () => {
+      wait = soonest;
+      clearTimeout(timer);
+      look();
+    };
+    document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : now()));
+    next();
+    return now;
+  };
 
   // Comments ------------------------------------------------------------------------------------
   document.addEventListener("click", (event) => {
@@ -122,19 +150,63 @@
   });
   const bell = document.querySelector("[data-bell]");
   const keepUp = async () => {
-    if (document.hidden) return;
-    try {
-      const answer = await fetch(bell.dataset.bell, { headers: { Accept: "application/json" } });
-      if (!answer.ok || answer.redirected) return;
-      const { unread } = await answer.json();
-      const badge = bell.querySelector(".bell-badge");
-      badge.textContent = unread > 99 ? "99+" : unread;
-      badge.hidden = !unread;
-      bell.setAttribute("aria-label", unread ? `Notifications, ${unread} unread` : "Notifications");
-    } catch { /* the server is away: the next minute tells */ }
+    const answer = await fetch(bell.dataset.bell, { headers: { Accept: "application/json" } });
+    if (!answer.ok || answer.redirected) return false;
+    const { unread } = await answer.json();
+    const badge = bell.querySelector(".bell-badge");
+    const text = unread > 99 ? "99+" : String(unread);
+    const isNew = badge.textContent !== text && !(badge.hidden && !unread);
+    badge.textContent = text;
+    badge.hidden = !unread;
+    bell.setAttribute("aria-label", unread ? `Notifications, ${unread} unread` : "Notifications");
+    return isNew;
   };
-  if (bell) {
-    setInterval(keepUp, MINUTE);
-    document.addEventListener("visibilitychange", keepUp);
-  }
+  const ring = bell ? keepAsking(keepUp, 10000, 60000) : () => {};
+
+  // What others say meanwhile -------------------------------------------------------------------
+  // What is there stays where it is, and so does what is being typed: new comments are added, those
+  // that changed are replaced, but for one that is being changed here.
+  const takeIn = (there, fresh) => {
+    const list = there.querySelector(".said-list");
+    const said = [];
+    let isWhole = true; // nothing waits until its change here is over
+    for (const one of fresh.querySelectorAll(".said")) {
+      const old = document.getElementById(one.id);
+      if (!old) {
+        const after = [...list.children].find((other) => Number(other.id.slice(8)) > Number(one.id.slice(8)));
+        list.insertBefore(one, after || null);
+        said.push(one);
+      } else if (old.dataset.stamp === one.dataset.stamp) continue;
+      else if (old.querySelector("form:not([hidden]) textarea")) {
+        isWhole = false;
+        continue;
+      } else old.replaceWith(one);
+      window.htmx.process(one);
+    }
+    list.hidden = !list.children.length;
+    if (list.children.length) there.querySelector("[data-nobody]")?.remove();
+    there.querySelector("[data-count]").textContent = fresh.querySelector("[data-count]").textContent;
+    const names = [...new Set(said.map((one) => one.querySelector("b").textContent))];
+    if (names.length) there.querySelector("[data-news]").textContent = `${names.join(" and ")} said something.`;
+    said.forEach((one) => one.classList.add("is-new"));
+    if (isWhole) there.dataset.tag = fresh.dataset.tag;
+    return said.length > 0;
+  };
+  const listen = async () => {
+    const there = document.querySelector("[data-said]");
+    if (!there) return false; // it comes with the page, or the page has none
+    const answer = await fetch(there.dataset.said, {
+      headers: { "HX-Request": "true", "If-None-Match": `"${there.dataset.tag}"` }, cache: "no-store", redirect: "manual",
+    });
+    if (answer.status !== 200) return false; // 304: nothing is new
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-said]");
+    if (!fresh || !there.isConnected) return false; // something was said here meanwhile
+    const area = document.activeElement?.matches("textarea") ? document.activeElement : null;
+    const top = area?.getBoundingClientRect().top;
+    const isNew = takeIn(there, fresh);
+    if (area) window.scrollBy({ top: area.getBoundingClientRect().top - top, behavior: "instant" }); // it stays under one's eyes
+    if (isNew) ring();
+    return isNew;
+  };
+  if (document.getElementById("comments")) keepAsking(listen, 4000, 30000);
 })();

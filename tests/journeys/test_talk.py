@@ -2,7 +2,7 @@
 then runs are archived from the table."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from projects.models import Comment, Notification, Project, User
@@ -19,6 +19,11 @@ def runs(project: Project) -> list[Run]:
     data, student = make.dataset_version(project), make.model_version(project)
     shared = {"dataset_version": data, "student": student, "status": "finished"}
     return [make.run(project, number=number, **shared) for number in (1, 2, 3)]
+
+
+def comes_back(page: Page) -> None:
+    """To a tab that was not looked at: it asks at once what is new, not in some seconds."""
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def test_people_talk_hear_and_tidy_up(
@@ -56,9 +61,17 @@ def test_people_talk_hear_and_tidy_up(
         hers.wait_for_timeout(100)
     hers.reload()
     expect(hers.get_by_role("link", name="Notifications", exact=True)).to_be_visible()
+    page.get_by_label("Say something").fill("Half a thou")
     hers.get_by_label("Say something").fill("I see.")
     hers.get_by_role("button", name="Comment", exact=True).click()
     expect(hers.locator(".said")).to_have_count(2)
+    fanning.fan_out()
+    comes_back(page)
+    expect(page.locator(".said-text").last).to_have_text("I see.")
+    expect(page.locator("[data-news]")).to_have_text("erin said something.")
+    expect(page.get_by_label("Say something")).to_have_value("Half a thou")
+    expect(page.get_by_label("Say something")).to_be_focused()
+    expect(page.get_by_role("link", name="Notifications, 1 unread")).to_be_visible()
     hers.get_by_label("Change the comment of erin").click()
     hers.get_by_role("button", name="Edit", exact=True).click()
     is_accessible(hers)
@@ -70,6 +83,9 @@ def test_people_talk_hear_and_tidy_up(
     hers.get_by_role("button", name="Delete", exact=True).click()
     expect(hers.get_by_text("This comment was deleted.")).to_be_visible()
     assert Comment.objects.filter(deleted_at=None).count() == 1
+    comes_back(page)
+    expect(page.get_by_text("This comment was deleted.")).to_be_visible()
+    expect(page.get_by_label("Say something")).to_have_value("Half a thou")
     hers.goto(f"{live_server.url}/account/notifications/")
     is_accessible(hers)
 

@@ -1,11 +1,16 @@
 """Conversations: who may speak, whom a text mentions, what is shown of it, and what goes with what
 it was about."""
 
+import re
+
 import pytest
+from django.http import HttpResponse
 from django.test import Client
+from pytest_django import DjangoAssertNumQueries
 
 from projects.models import Comment, Event, Project, Role, User
 from projects.services import comments, removal, subjects
+from projects.services import projects as project_services
 from projects.services.subjects import Subject
 from tests import make
 from tests.conftest import api_of, signed_in
@@ -165,9 +170,51 @@ def test_a_conversation_costs_the_same_however_long(
     for number in range(30):
         comments.add(project=project, subject=subject, text=f"@erin {number}", by=alice)
     project.my_role = Role.OWNER
-    with django_assert_max_num_queries(2):  # type: ignore[operator]
+    with django_assert_max_num_queries(3):  # type: ignore[operator]
         thread = comments.thread(project=project, subject=subject, reader=alice)
     assert thread.count == 30
+
+
+def test_a_page_that_stays_open_asks_for_what_is_new_at_the_cost_of_a_query(
+    project: Project,
+    subject: Subject,
+    alice: User,
+    vera: User,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    pages = signed_in(vera)
+    address = f"/p/{project.slug}/comments/?subject=run/1"
+
+    def look(tag: str) -> HttpResponse:
+        script = {"HX-Request": "true", "If-None-Match": f'"{tag}"'}
+        return pages.get(address, headers=script)  # type: ignore[return-value]
+
+    def tag_of(answer: HttpResponse) -> str:
+        found = re.search(r'data-tag="(\w+)"', answer.content.decode())
+        assert found is not None
+        return found[1]
+
+    tag = tag_of(look("none"))
+    with django_assert_num_queries(4):  # who asks, in what session, their role; what is new
+        assert look(tag).status_code == 304
+    word = comments.add(project=project, subject=subject, text="Hm.", by=alice)
+    seen = [tag]
+    for change in (
+        lambda: None,
+        lambda: comments.edit(comment=word, text="Well.", by=alice),
+        lambda: comments.delete(comment=word, by=alice),
+        lambda: project_services.change_role(project=project, user=vera, role="owner", by=alice),
+    ):
+        change()
+        answer = look(seen[-1])
+        assert answer.status_code == 200
+        assert "no-store" in answer.headers["Cache-Control"]
+        seen.append(tag_of(answer))
+        assert look(seen[-1]).status_code == 304
+    assert len(set(seen)) == 5
+    assert (
+        signed_in(alice).get(address, headers={"If-None-Match": f'"{seen[-1]}"'}).status_code == 200
+    )
 
 
 def test_words_go_with_what_they_were_about(

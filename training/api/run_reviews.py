@@ -1,6 +1,5 @@
 """Reviews of what a run answered."""
 
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
