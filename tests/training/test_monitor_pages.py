@@ -13,6 +13,7 @@ from django.utils import timezone
 from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
+from tests.training import alert_rows
 from tests.training import monitor_rows as rows
 from training.charts import drift
 from training.models import InferenceBatch, Monitor, MonitorWindow
@@ -230,6 +231,15 @@ def test_traffic_alone_does_not_say_that_all_is_as_it_was(project: Project) -> N
     windows = [rows.window(monitor, 1, rows=48, scores=few)]
     told = monitor_words.standing(monitor, windows, all_of(monitor, windows), None)
     assert "too few rows" in told.sentence
+
+
+def test_where_no_policy_could_begin_a_retraining_none_is_shown(
+    client: Client, project: Project
+) -> None:
+    page = read(client, here(alert_rows.monitor(project), "retraining/"))
+    assert "served elsewhere: there is nothing to train here" in page
+    assert "proposes one to people" not in page
+    assert "No retraining yet" not in page
 
 
 def test_empty_pages_say_what_to_do_next(client: Client, project: Project) -> None:

@@ -12,7 +12,6 @@ from django.utils import timezone
 from distillhub.lib.errors import Conflict, Invalid
 from projects.ingest.formats import GENERATION_TASK, UNLABELLED
 from projects.models import ModelVersion, Project, User
-from projects.services import audit
 from training.engine.alerting import FIRING, RECOVERING
 from training.models import Incident, Monitor, Retraining, Run, SignalAlert
 from training.retraining import steps
@@ -52,9 +51,7 @@ def propose(*, monitor: Monitor, sentence: str, incident: Incident | None = None
     doubt = _both_err(incident) if incident is not None else ""
     made = _propose(monitor, incident=incident, by=by, sentence=f"{sentence} {doubt}".strip())
     if made.policy["starts_itself"] and made.status == Status.PROPOSED and not doubt:
-        with transaction.atomic():
-            made = start(retraining=made, by=by)
-            _record("retraining.start", made, "Its policy starts it by itself.")
+        return start(retraining=made, by=by)
     return made
 
 
@@ -123,23 +120,9 @@ def _propose(
         try:
             with transaction.atomic():
                 steps.write(made, Status.PROPOSED, sentence, by=by if asked else None)
-                if not asked:
-                    _record("retraining.create", made, sentence)
         except IntegrityError:
             raise Conflict(f"A retraining of {monitor} is under way.", code="under_way") from None
     return made
-
-
-def _record(action: str, retraining: Retraining, why: str) -> None:
-    """What a policy did, and nobody."""
-    monitor = retraining.monitor
-    audit.record(
-        action,
-        by=None,
-        project=monitor.project,
-        subject=str(retraining.number),
-        detail={"monitor": monitor.name, "why": why},
-    )
 
 
 # -- what speaks against it -----------------------------------------------------------------------
@@ -153,12 +136,31 @@ def require(monitor: Monitor) -> None:
 
 def refusal(monitor: Monitor) -> str:
     """Why nothing can be retrained for this monitor now; empty where it can."""
+    return lasting_refusal(monitor) or quality_refusal(monitor)
+
+
+def quality_refusal(monitor: Monitor) -> str:
+    """That what comes is broken; empty where it is not."""
+    if spoilt := quality_alerts(monitor):
+        named = ", ".join(one.signal.removeprefix(QUALITY).replace("_", " ") for one in spoilt[:3])
+        return (
+            f"A data-quality alert is open ({named}): a student would learn from broken rows. "
+            "Mend what sends them first."
+        )
+    return ""
+
+
+def lasting_refusal(monitor: Monitor) -> str:
+    """Why no policy begins anything for this monitor, as long as it is what it is."""
     if monitor.project.archived_at is not None:
         return "This project is archived; nothing new can be trained in it."
     champion = champion_of(monitor)
     if champion is None:
         what = monitor.external or "its model"
-        return f"{monitor} watches {what}, which is served elsewhere: there is nothing to train."
+        return (
+            f"{monitor} watches {what}, which is served elsewhere: there is nothing to train here. "
+            "Make a dataset of a window's rows, for its next version, where it is made."
+        )
     if champion.model.task == GENERATION_TASK:
         return (
             f"{champion.reference} writes texts, and no gate here tells whether the next "
@@ -177,12 +179,6 @@ def refusal(monitor: Monitor) -> str:
         return (
             f"{monitor} keeps no inputs ({kept}), so there are no rows to learn from. Let it keep "
             "them, raw or redacted, and wait for new rows."
-        )
-    if spoilt := quality_alerts(monitor):
-        named = ", ".join(one.signal.removeprefix(QUALITY).replace("_", " ") for one in spoilt[:3])
-        return (
-            f"A data-quality alert is open ({named}): a student would learn from broken rows. "
-            "Mend what sends them first."
         )
     return ""
 

@@ -171,6 +171,7 @@ def _policy_page(
 ) -> HttpResponse:
     policy = retraining_policy.of(monitor)
     found = list(reading.listed(project=project, monitor=monitor)[:SHOWN])
+    never = beginning.lasting_refusal(monitor)
     context = {
         "title": f"{monitor.name}: retraining",
         "section": "monitors",
@@ -183,7 +184,9 @@ def _policy_page(
         "retrainings": found,
         "is_under_way": any(not one.is_final for one in found),
         "sentences": retraining_policy.told(monitor, policy),
-        "refusal": beginning.refusal(monitor),
+        "refusal": never or beginning.quality_refusal(monitor),
+        # Where no policy could begin anything there is none to read.
+        "can_ever": not never,
         "draft": draft or PolicyDraft(policy),
         "opens_form": draft is not None,
         **_may(project),
