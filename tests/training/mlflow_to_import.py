@@ -16,7 +16,7 @@ for store in sys.argv[1:]:
             mlflow.log_metrics({"train/loss": 1 / (step + 1), "val/accuracy": step / 10}, step=step)
         mlflow.log_metric("odd", float("nan"), step=1)
         mlflow.log_metric("odd", float("inf"), step=2)
-        mlflow.log_text("hello", "greeting.txt")
+        mlflow.log_text("hello", "deep/er/greeting.txt")
     mlflow.start_run(run_name="broken")
     mlflow.log_metric("loss", 3.0, step=7)
     mlflow.end_run("FAILED")

@@ -92,7 +92,7 @@ def is_whole(run: Run) -> None:
 def has_its_file(run: Run) -> None:
     [(_, [file])] = tracked_files.of_run(run)
     with tracked_files.open_file(file) as stream:
-        assert (file.path, stream.read()) == ("greeting.txt", b"hello")
+        assert (file.path, stream.read()) == ("deep/er/greeting.txt", b"hello")
 
 
 class Working:

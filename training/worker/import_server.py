@@ -72,7 +72,7 @@ class Client:
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._asked("POST", path, json=dict(body))
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
+    def get(self, path: str, /, **query: Any) -> dict[str, Any]:
         return self._asked("GET", path, params=query)
 
     @contextmanager
