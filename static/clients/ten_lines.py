@@ -8,7 +8,7 @@ import time
 import urllib.request
 
 ADDRESS = "https://hub.example.org/api/v1/projects/me/monitors/live"
-TOKEN = "a token that may write"
+TOKEN = "a token that may send live rows"
 
 rows = collections.deque(maxlen=10_000)  # row = {"id", "time", "input", "prediction", ...}
 

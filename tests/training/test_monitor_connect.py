@@ -1,17 +1,22 @@
 """The page that tells how to send rows: what it shows can be copied, and works."""
 
 import ast
+import base64
+import io
 import json
 import re
+import wave
 from html import unescape
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from training.models import Monitor
+from training.views import monitor_connect
 
 WHERE = "/p/intents/monitors/live/connect/"
 
@@ -31,7 +36,7 @@ def codes(page: str) -> dict[str, str]:
 def test_every_example_can_be_copied_and_is_taken(monitor: Monitor, vera: User, erin: User) -> None:
     page = signed_in(vera).get(WHERE).content.decode()
     shown = codes(page)
-    assert set(shown) == {"python", "fastapi", "django", "curl", "short"}
+    assert set(shown) == {"python", "fastapi", "django", "curl", "later", "short"}
     for key in shown:
         assert f'data-copy-from="#{key}-code"' in page
     for key in ("python", "fastapi", "django", "short"):
@@ -43,7 +48,19 @@ def test_every_example_can_be_copied_and_is_taken(monitor: Monitor, vera: User, 
         "/api/v1/projects/intents/monitors/live/inferences/", sent, format="json"
     )
     assert answer.json() == {"accepted": 1}
+    known = json.loads(shown["later"].split("-d '", 1)[1].removesuffix("'").replace(r"'\''", "'"))
+    assert known["labels"][0]["id"] == sent["inferences"][0]["id"]
+    late = api_of(erin).post("/api/v1/projects/intents/monitors/live/labels/", known, format="json")
+    assert late.json() == {"accepted": 1}
     assert "1 row waits to be taken in" in signed_in(vera).get(WHERE).content.decode()
+
+
+def test_the_example_of_a_picture_or_a_sound_can_be_read() -> None:
+    with Image.open(io.BytesIO(base64.b64decode(monitor_connect.PIXEL))) as picture:
+        assert picture.convert("L").getpixel((0, 0)) == 128
+    sound = monitor_connect.example(Monitor(task="audio-classification"))["input"]["base64"]
+    with wave.open(io.BytesIO(base64.b64decode(sound))) as heard:
+        assert heard.getnframes() == 80
 
 
 def test_files_that_it_offers_are_there(project: Project, vera: User) -> None:

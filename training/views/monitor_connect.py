@@ -1,7 +1,10 @@
 """How programs send rows to a monitor: its address, and examples made for it."""
 
+import base64
+import io
 import json
 import re
+import wave
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,13 +16,19 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from distillhub.lib import storage
+from distillhub.lib.errors import DomainError
+from projects.services import version_rows
 from training.models import Monitor
 from training.services import inference_records, inferences
 from training.views import monitor_parts as parts
 
 JSON = dict[str, Any]
 
-SHOWN_COLUMNS = 4  # of a table, in examples
+#: A picture of one pixel, as a file.
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 CLIENT, SHORT = "clients/distillhub_monitor.py", "clients/ten_lines.py"
 FASTAPI, DJANGO = "clients/fastapi_monitor.py", "clients/django_monitor.py"
 
@@ -35,6 +44,7 @@ def monitor_connect(request: HttpRequest, project_slug: str, name: str) -> HttpR
         "address": address,
         "record": record,
         "curl": _curl(address, record),
+        "later": _later(address, record),
         "snippets": [
             ("python", "Python", CLIENT, _python(address, record)),
             ("fastapi", "FastAPI", FASTAPI, _fastapi(address, record)),
@@ -85,15 +95,37 @@ def _of_words(tags: list[str]) -> JSON:
 
 
 def _input(monitor: Monitor) -> Any:
-    if monitor.task in inference_records.MEDIA:
-        return {"base64": "aGVsbG8="}
+    if media := inference_records.MEDIA.get(monitor.task):
+        return {"base64": _silence() if media == "sound" else PIXEL}
     if monitor.task in inference_records.TABLES:
-        version = monitor.dataset_version
-        names = list(version.features)[:SHOWN_COLUMNS] if version is not None else []
-        return dict.fromkeys(names, 1.5) or {"column": 1.5}
+        return _cells(monitor) or {"column": 1.5}
     if monitor.task == inference_records.WRITTEN and _chats(monitor):
         return [{"role": "user", "content": "what was asked"}]
     return "what was asked"
+
+
+def _cells(monitor: Monitor) -> JSON:
+    """Every column, with what a row of the reference says: a column that is left out is missing."""
+    version = monitor.dataset_version
+    if version is None:
+        return {}
+    try:
+        found = version_rows.rows(version=version, split=monitor.split or None, limit=1)
+    except (DomainError, storage.Damaged):
+        found = []
+    row = found[0] if found else {}
+    return {name: row.get(name, 1.5) for name in version.features}
+
+
+def _silence() -> str:
+    """A sound of a hundredth of a second."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(160))
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def _chats(monitor: Monitor) -> bool:
@@ -107,20 +139,37 @@ def _curl(address: str, record: JSON) -> str:
     body = body.replace("'", r"'\''")
     return (
         f"curl -X POST '{address}/inferences/' \\\n"
-        '  -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\\n'
+        '  -H "Authorization: Bearer $MONITOR_TOKEN" -H "Content-Type: application/json" \\\n'
+        f"  -d '{body}'"
+    )
+
+
+def _later(address: str, record: JSON) -> str:
+    """The label of that row, once it is known; nobody can say which vector is right."""
+    if "prediction" not in record:
+        return ""
+    label = {"id": record["id"], "label": record["prediction"]}
+    body = json.dumps({"labels": [label]}, ensure_ascii=False).replace("'", r"'\''")
+    return (
+        f"curl -X POST '{address}/labels/' \\\n"
+        '  -H "Authorization: Bearer $MONITOR_TOKEN" -H "Content-Type: application/json" \\\n'
         f"  -d '{body}'"
     )
 
 
 def _python(address: str, record: JSON) -> str:
-    said = {key: value for key, value in record.items() if key not in ("id", "time")}
+    said = {key: _spelt(value) for key, value in record.items() if key not in ("id", "time")}
+    if reads := isinstance(record.get("input"), dict) and "base64" in record["input"]:
+        file = "picture.png" if record["input"]["base64"] == PIXEL else "sound.wav"
+        said["input"] = f'{{"base64": base64.b64encode(open("{file}", "rb").read()).decode()}}'
     return "\n".join([
+        *(["import base64"] if reads else []),
         "import os",
         "from distillhub_monitor import Monitor",
         "",
         f'monitor = Monitor({_spelt(address)}, os.environ["MONITOR_TOKEN"])',
         "name = monitor.record(",
-        *(f"    {key}={_spelt(value)}," for key, value in said.items()),
+        *(f"    {key}={value}," for key, value in said.items()),
         ")",
         *_labelled(record),
     ])  # fmt: skip
