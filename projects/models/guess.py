@@ -4,14 +4,18 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
+
+OF_A_DAY = "day-"  # begins their keys
 
 
 class GuessQuerySet(models.QuerySet["Guess"]):
     def over(self) -> "GuessQuerySet":
-        """Counts whose time is over: the longest are of a day."""
-        window = timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
-        return self.filter(since__lt=timezone.now() - max(window, timedelta(days=1)))
+        """Counts whose time is over. Few are of a day: a flood makes none."""
+        now, window = timezone.now(), timedelta(minutes=settings.DISTILLHUB_GUESS_MINUTES)
+        of_a_day = Q(key__startswith=OF_A_DAY, since__gte=now - timedelta(days=1))
+        return self.filter(since__lt=now - window).exclude(of_a_day)
 
 
 class Guess(models.Model):

@@ -49,6 +49,9 @@ class WebhookDelivery(models.Model):
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
     tries = models.PositiveIntegerField(default=0)
     due_at = models.DateTimeField()
+    claimed_at = models.DateTimeField(
+        null=True, help_text="Of a try of which no answer is kept yet."
+    )
     answered: Any = models.JSONField(
         default=list, help_text='[{"at", "status", "milliseconds", "error", "answer"}], last first.'
     )

@@ -27,6 +27,7 @@ from django.utils.crypto import get_random_string
 from distillhub.lib import visitors
 from distillhub.lib.errors import DomainError
 from projects.models import Guess, User
+from projects.models.guess import OF_A_DAY
 from projects.services import audit
 
 KNOWN = "distillhub_known"  # the cookie of a browser in which somebody signed in
@@ -242,4 +243,5 @@ def _plain(username: str) -> str:
 
 
 def _key(kind: str, what: object) -> str:
-    return hashlib.sha256(f"{kind}\n{what}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{kind}\n{what}".encode()).hexdigest()
+    return f"{OF_A_DAY}{digest[:60]}" if kind == CODE_OF_DAY else digest

@@ -4,9 +4,9 @@
     send      signed under every secret that holds (distillhub/lib/standard_webhooks.py)
     settle    delivered; or due again after BACK_OFF, a little later by chance; or failed
 
-Each try is kept with what was answered. A receiver that answers 410, or fails for GIVEN_UP without
-taking anything, is sent nothing any more: its webhook is turned off. While one is down a delivery
-asks it from time to time, and the others wait behind.
+Each try is kept with what was answered, and one whose process was killed as such. A receiver that
+answers 410, or fails for GIVEN_UP without taking anything, is sent nothing any more: its webhook is
+turned off. While one is down a delivery asks it from time to time, and the others wait behind.
 """
 
 import logging
@@ -46,6 +46,7 @@ GIVEN_UP = timedelta(days=5)  # of failures without anything that was taken
 AT_A_TIME = 50  # of one webhook, before others have their turn
 SHOWN_ANSWER = 1000  # characters of an answer that are kept
 SHOWN_TRIES = 20
+LOST = "It may have arrived: who sent it ended before the answer was written down."
 KEPT = timedelta(days=30)  # of what was delivered or given up
 
 
@@ -81,8 +82,13 @@ def claim(webhook_id: int, *, now: datetime) -> WebhookDelivery | None:
         if found is None:
             return None
         mine = _waiting(found).filter(tries=found.tries)
-        if mine.update(tries=found.tries + 1, due_at=now + LEASE):
-            found.tries += 1
+        changes: JSON = {"tries": found.tries + 1, "due_at": now + LEASE, "claimed_at": now}
+        if found.claimed_at is not None:
+            lost = _kept(Answer(None, LOST, 0), found.claimed_at)
+            changes["answered"] = [lost, *found.answered][:SHOWN_TRIES]
+        if mine.update(**changes):
+            for name, value in changes.items():
+                setattr(found, name, value)
             return found
 
 
@@ -103,7 +109,10 @@ def settle(delivery: WebhookDelivery, answer: Answer, *, now: datetime) -> None:
     webhook = delivery.webhook
     given_up = answer.gone or delivery.tries > len(BACK_OFF)
     again = now + _pause(delivery.tries) if not answer.taken and not given_up else None
-    changes: JSON = {"answered": [_kept(answer, now), *delivery.answered][:SHOWN_TRIES]}
+    changes: JSON = {
+        "answered": [_kept(answer, now), *delivery.answered][:SHOWN_TRIES],
+        "claimed_at": None,
+    }
     if answer.taken:
         changes |= {"status": Status.DELIVERED, "delivered_at": now}
     elif given_up:
