@@ -36,6 +36,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         "form": form,
         "page": Paginator(range(500), 50).get_page(request.GET.get("page", 3)),
         "tabs": [("a", "Overview", "?", None), ("b", "Runs", "?", 12), ("c", "Files", "?", 3)],
+        "problems": ["Give it a name.", "Nobody of that name is a member."],
         "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "terms": [
             {
