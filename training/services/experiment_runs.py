@@ -13,9 +13,10 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import CharField, IntegerField, QuerySet
 from django.db.models.functions import Now
 
+from distillhub.lib import phrased
 from distillhub.lib.errors import Conflict, Invalid, Missing
 from projects.models import Project, User
 from training.models import (
@@ -47,10 +48,20 @@ ENDS = {"FINISHED": "finished", "FAILED": "failed", "KILLED": "cancelled"}
 OPEN = ("RUNNING", "SCHEDULED")
 
 
-def of_project(project: Project) -> QuerySet[ExperimentRun]:
+def of_project(project: Project | phrased.Given) -> QuerySet[ExperimentRun]:
     return ExperimentRun.objects.select_related("run", "experiment").filter(
         run__project=project, experiment__project=project
     )
+
+
+#: One that is told of, locked.
+HELD = phrased.Phrased(
+    lambda: (
+        of_project(phrased.Given("project", IntegerField()))
+        .select_for_update(of=("self", "run"))
+        .filter(key=phrased.Given("key", CharField()))
+    )
+)
 
 
 def find(*, project: Project, key: str) -> ExperimentRun:
@@ -305,7 +316,7 @@ def log_outputs(*, project: Project, key: str, models: Mapping[str, int]) -> Non
 
 def _held(project: Project, key: str) -> ExperimentRun:
     """Locked until the transaction ends, and in no bin."""
-    one = of_project(project).select_for_update(of=("self", "run")).filter(key=key).first()
+    one = HELD.first(project=project.pk, key=key)
     if one is None:
         raise Missing(f"Run with id={key[:64]} not found")
     if project.archived_at is not None:
