@@ -50,8 +50,6 @@ RATINGS = {1: "Bad", 2: "Poor", 3: "Fair", 4: "Good", 5: "Very good"}
 class AssigneesField(forms.MultipleChoiceField):
     """Members who may review, as boxes to tick."""
 
-    widget = forms.CheckboxSelectMultiple
-
     def __init__(self, project: Project, you: User) -> None:
         members = sorted(
             (one.user for one in assignees.to_choose_from(project)),
@@ -60,8 +58,9 @@ class AssigneesField(forms.MultipleChoiceField):
         super().__init__(
             label="Who is asked",
             required=False,
+            widget=forms.CheckboxSelectMultiple({"class": "form-check-input"}),
             choices=[(one.username, _called(one, you)) for one in members],
-            help_text="They are notified. Of nobody is asked: every editor and owner is.",
+            help_text="They hear of it. Where nobody is ticked, every editor and owner does.",
         )
 
 
