@@ -419,3 +419,26 @@ def test_looks_that_fail_wait_longer_each_time(monitor: Monitor) -> None:
     looking.look_again()
     assert not monitor.looks.filter(fits=False, status="queued").exists()
     assert monitor_health.health(monitor).sentence.endswith("Storage is away.")
+
+
+def test_looks_rest_as_long_as_they_take_and_longer_while_others_work(monitor: Monitor) -> None:
+    now = timezone.now()
+    look = MonitorLook.objects.create(
+        monitor=monitor, status="ready", finished_at=now, created_by=monitor.created_by
+    )
+    MonitorLook.objects.filter(pk=look.pk).update(queued_at=now - timedelta(seconds=6))
+
+    def rest() -> float:
+        return (monitor_patience.rests_until(monitor) - now).total_seconds()
+
+    assert rest() == pytest.approx(6)
+    at_work = make.run(monitor.project, status="training")
+    assert rest() == pytest.approx(12)
+    at_work.delete()
+    assert rest() == pytest.approx(6)
+    MonitorLook.objects.create(
+        monitor=make.monitor(make.model_version(monitor.project, "other"), name="other"),
+        status="working",
+        created_by=monitor.created_by,
+    )
+    assert rest() == pytest.approx(12)

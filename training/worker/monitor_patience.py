@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from django.db.models import Max
 from django.utils import timezone
 
-from training.models import InferenceBatch, Monitor, MonitorLook
+from training.models import InferenceBatch, Monitor, MonitorLook, Run
 
 MOST_BATCHES = 512  # that a look takes
 MOST_ROWS = 100_000  # in them, beyond the first batch
 MOST_BYTES = 64 << 20  # of them, as they are kept
 FEWER = 8  # by which their number is divided after a look that failed
 LEAST_REST, MOST_REST = 1.0, 30.0  # seconds between two looks that went well
+ALONGSIDE = 2.0  # times as long as the last one a look rests, where others are at work
+AT_WORK = (Run.Status.STARTING, Run.Status.TRAINING, Run.Status.EVALUATING)
 AGAIN, MOST_AGAIN = 15.0, 900.0  # seconds after the first failure in a row, and after many
 TRIES = 2  # looks that one batch alone may end
 KEPT_LOOKS = 200
@@ -92,7 +94,7 @@ def set_aside(monitor: Monitor) -> InferenceBatch | None:
 
 def rests_until(monitor: Monitor) -> datetime:
     """When the next look may begin: soon after one that was quick, so that looks take no more than
-    a third of a worker's time; later after failures."""
+    half of a worker's time, and a third while others want it; later after failures."""
     failed = failures(monitor)
     if failed:
         wait = min(MOST_AGAIN, AGAIN * 2.0 ** (len(failed) - 1))
@@ -102,7 +104,17 @@ def rests_until(monitor: Monitor) -> datetime:
     if last is None or last.finished_at is None:
         return monitor.created_at
     took = (last.finished_at - last.queued_at).total_seconds()
-    return last.finished_at + timedelta(seconds=min(MOST_REST, max(LEAST_REST, 2 * took)))
+    since = (timezone.now() - last.finished_at).total_seconds()
+    # Whether others are at work is asked only where it matters.
+    rest = took if since < ALONGSIDE * took and not _others_work(monitor) else ALONGSIDE * took
+    return last.finished_at + timedelta(seconds=min(MOST_REST, max(LEAST_REST, rest)))
+
+
+def _others_work(monitor: Monitor) -> bool:
+    """Whether runs are trained here, or another monitor is looked at."""
+    looks = MonitorLook.objects.filter(status=MonitorLook.Status.WORKING).exclude(monitor=monitor)
+    runs = Run.objects.filter(status__in=AT_WORK, origin=Run.Origin.LAUNCHED)
+    return looks.exists() or runs.exists()
 
 
 def forget_old(monitor: Monitor) -> None:
