@@ -90,8 +90,9 @@ def _page(request: HttpRequest, project: Project | None, export_url: str) -> Htt
 
 
 def _words(detail: dict[str, Any]) -> list[tuple[str, str]]:
-    """What was asked, one line for each field."""
-    return [(name, _plain(value)) for name, value in detail.items()]
+    """What was asked, one line for each field; what was left empty says nothing."""
+    empty: tuple[Any, ...] = ("", None, [], {})
+    return [(name, _plain(value)) for name, value in detail.items() if value not in empty]
 
 
 def _plain(value: Any) -> str:

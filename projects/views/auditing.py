@@ -39,6 +39,8 @@ BESIDE = frozenset(
     }
 )
 LAST_USE = re.compile(r'UPDATE "projects_apitoken" SET "last_used_at" = \S+ WHERE')
+#: What MLflow's clients send of the thing that it is about, the nearest first.
+OF_MLFLOW = ("run_id", "run_uuid", "model_id", "run_name", "name", "experiment_id")
 #: What an address calls the thing that it is about; of a creation, the answer does.
 NAMES = ("reference", "number", "name", "username", "slug", "id")
 NAMED = Phrased(lambda: Project.objects.only("slug").filter(slug=Given("slug", CharField())))
@@ -86,7 +88,7 @@ class Watch:
                 action,
                 by=_person(self.request),
                 project=self.project,
-                subject=_named(match) or slug,
+                subject=_named(self.request, match) or slug,
                 detail=_detail(self.request),
             )
         finally:
@@ -138,7 +140,7 @@ def _answered(request: HttpRequest, response: HttpResponse, watch: Watch) -> Non
         action,
         by=_person(request),
         project=watch.project or _project(slug),
-        subject=_subject(match, response) or slug,
+        subject=_subject(request, match, response) or slug,
         detail=_detail(request) | failed,
     )
 
@@ -183,13 +185,18 @@ def _token(request: HttpRequest) -> ApiToken | None:
     return token if isinstance(token, ApiToken) else None
 
 
-def _subject(match: ResolverMatch, response: HttpResponse) -> str:
+def _subject(request: HttpRequest, match: ResolverMatch, response: HttpResponse) -> str:
     """What it was done to, as the address names it, or what came of it."""
-    return " / ".join(part for part in (_named(match), _made(response)) if part)
+    named, made = _named(request, match), _made(response)
+    return " / ".join(part for part in (named, made if made != named else "") if part)
 
 
-def _named(match: ResolverMatch) -> str:
+def _named(request: HttpRequest, match: ResolverMatch) -> str:
     named = [str(value) for name, value in match.kwargs.items() if name != "project_slug"]
+    if not named and _via(request) == "mlflow":  # its addresses name nothing: what is sent does
+        asked = _detail(request)
+        one = next((asked[name] for name in OF_MLFLOW if asked.get(name)), "")
+        named = [str(part) for part in (one, asked.get("version")) if part]
     return " / ".join(named)
 
 

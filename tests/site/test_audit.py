@@ -24,7 +24,9 @@ from projects.models import AuditEntry, AuditHead, AuditPromise, Project, User
 from projects.services import acts, audit, audit_guard, webhooks
 from tests.conftest import api_of, signed_in
 from tests.site.test_permission_table import ROUTES, RULES
+from tests.training.mlflow_calls import Caller
 from training import retraining, worker
+from training.models import RunImport
 
 CANARY = "canary-7f3d9b1c5e"
 CHANGING = set(acts.CHANGING)
@@ -87,6 +89,29 @@ def test_what_was_made_is_named_and_a_repetition_is_not_made_twice(alice: User) 
         "Parcels",
     )
     assert (letters.action, letters.project) == ("project.create", "letters")
+
+
+def test_what_mlflows_clients_did_is_named_by_what_they_sent(project: Project, erin: User) -> None:
+    caller = Caller(project, erin)
+    key = caller.begin(name="small")
+    caller.post("runs/delete", run_id=key)
+    caller.post("registered-models/create", name="student")
+    caller.post("experiments/create", name="first tries")
+    told = {entry.action: entry.subject for entry in done()}
+    assert told["run.track"] == "small"
+    assert told["run.archive"] == key
+    assert told["model.create"] == "student"
+    assert told["experiment.create"] == "first tries"
+
+
+def test_what_address_and_answer_name_is_said_once(project: Project, erin: User) -> None:
+    report = {"runs": 0, "points": 0, "known": 0, "left_out": [], "found": []}
+    row = RunImport.objects.create(
+        project=project, created_by=erin, kind="file", place="x", status="ready", report=report
+    )
+    address = f"/api/v1/projects/{project.slug}/imports/{row.pk}/take/"
+    assert api_of(erin).post(address, {}).status_code == 202
+    assert done().get().subject == str(row.pk)
 
 
 def test_a_token_is_named_by_what_it_may_be_recognised_by(project: Project, alice: User) -> None:
