@@ -118,13 +118,6 @@ def turn_off(webhook: Webhook, reason: str) -> bool:
         if not on.update(is_on=False, turned_off=reason[:300]):
             return False
         webhook.deliveries.filter(status=Status.WAITING).update(status=Status.FAILED)
-        audit.record(
-            "webhook.change",
-            by=None,
-            project=webhook.project,
-            subject=str(webhook.pk),
-            detail={"is_on": False, "why": reason},
-        )
         events.tell(
             project=webhook.project,
             kind="webhook.turned_off",
@@ -139,6 +132,13 @@ def turn_off(webhook: Webhook, reason: str) -> bool:
                 "reason": reason,
                 "by": webhook.created_by.username,
             },
+        )
+        audit.record(
+            "webhook.change",
+            by=None,
+            project=webhook.project,
+            subject=str(webhook.pk),
+            detail={"is_on": False, "why": reason},
         )
     return True
 

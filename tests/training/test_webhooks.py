@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from distillhub.lib import secrets
 from distillhub.lib.errors import Conflict, Invalid
-from projects.models import Event, Project, User, Webhook, WebhookDelivery
+from projects.models import AuditEntry, Event, Project, User, Webhook, WebhookDelivery
 from projects.services import events, notifications, webhook_secrets, webhooks
 from tests.training import alert_rows as rows
 from tests.training.receiver import Receiver, listening
@@ -207,6 +207,9 @@ def test_five_days_of_failures_turn_it_off(
         webhook.refresh_from_db()
         assert webhook.is_on == is_on
     assert webhook.turned_off.startswith("Nothing was taken for 5 days.")
+    entry = AuditEntry.objects.get()
+    assert (entry.action, entry.via, entry.subject) == ("webhook.change", "worker", str(webhook.pk))
+    assert entry.detail == {"is_on": False, "why": webhook.turned_off}
 
 
 def test_others_wait_behind_one_that_nobody_answers(

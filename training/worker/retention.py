@@ -263,9 +263,9 @@ def _free_ended() -> None:
             late[run.project].append(run)
     for project, runs in late.items():
         with transaction.atomic():
-            _record_freed(project, runs)
             for run in runs:
                 checkpoints.forget(run)
+            _record_freed(project, runs)
 
 
 def _record_freed(project: Project, runs: list[Run], **where: str) -> None:
