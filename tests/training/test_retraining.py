@@ -1,6 +1,7 @@
 """The next student: rows that came live become a dataset version, a run trains a challenger on old
 and new rows, both are held against each other, and a person decides."""
 
+import json
 import random
 from contextlib import suppress
 from datetime import timedelta
@@ -16,13 +17,14 @@ from distillhub.lib import storage
 from projects import jobs
 from projects.models import DatasetVersion, ModelVersion, Project, ReviewQueue, User
 from projects.services import datasets, registry
+from tests import make
 from tests.conftest import api_of, signed_in
 from tests.projects.test_dataset_versions import file_of
 from tests.training import in_process
 from tests.training.conftest import FILLER, launch, sentences
 from training.models import InferencePart, Monitor, Promotion, Retraining, Run, Worker
 from training.operations import live
-from training.retraining import advancing, steps
+from training.retraining import advancing, beginning, steps
 from training.services import lineage
 
 Status = Retraining.Status
@@ -275,3 +277,71 @@ def test_from_drifted_rows_to_a_promotion_and_back(
     assert api.post(f"{at}/rollback/").status_code == 200
     assert registry.resolve(project=project, reference="tiny@production") == champion
     assert api.post(f"{at}/rollback/").status_code == 409
+
+
+def sentences_with_tags(rows: int, people: list[str], places: list[str]) -> list[tuple[str, str]]:
+    """Who went where, with the tag of each word."""
+    chance = random.Random(3)
+    made = []
+    for _ in range(rows):
+        filler = chance.choices(["saw", "the", "sea", "with", "and"], k=3)
+        words = [chance.choice(people), *filler, chance.choice(places)]
+        made.append((" ".join(words), "B-PER O O O B-LOC"))
+    return made
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tags_of_words_go_the_same_way(project: Project, worker: Worker, tmp_path: Path) -> None:
+    """Names that nobody had before: the champion tags no word, and the challenger learns them."""
+    old = sentences_with_tags(200, ["Ada", "Alan", "Grace"], ["Oslo", "Lima", "Rome"])
+    new = sentences_with_tags(200, ["Mbeki", "Yuki", "Priya"], ["Lagos", "Osaka", "Pune"])
+    lines = [json.dumps({"tokens": text.split(), "tags": tags.split()}) for text, tags in old]
+    datasets.upload(
+        project=project,
+        name="tickets",
+        task="token-classification",
+        file=file_of("\n".join(lines).encode(), "tags.jsonl"),
+        by=project.created_by,
+    )
+    make_versions()
+    student = make.model_version(
+        project, "tiny", task="token-classification", architecture="bilstm",
+        source={"kind": "architecture", "architecture": "bilstm"},
+        config={"dim": 8, "hidden": 8, "vocabulary": 100},
+    )  # fmt: skip
+    launch(project, task="token-classification", training={"epochs": 4, "learning_rate": 0.02})
+    in_process.carry_out(project, worker)
+    champion = student.model.versions.latest("number")
+    registry.set_alias(
+        model=student.model, name="production", version=champion, by=project.created_by
+    )
+    monitor = Monitor.objects.create(
+        project=project, name="watch", task="token-classification", labels=champion.labels,
+        model=champion.model, alias="production", version=champion, salt="s" * 32,
+        window_rows=50, created_by=project.created_by,
+    )  # fmt: skip
+    now = timezone.now()
+    came = [
+        {
+            "id": f"r{at}", "time": now - timedelta(minutes=200 - at), "window": at // 50,
+            "text": text, "prediction": "O O O O O", "label": tags, "teacher_prediction": None,
+        }
+        for at, (text, tags) in enumerate(new)
+    ]  # fmt: skip
+    part_of(monitor, tmp_path, came)
+    found = beginning.begin(monitor=monitor, incident=None, by=project.created_by)
+    for _ in range(8):
+        make_versions()
+        in_process.carry_out(project, worker)
+        found = advancing.advance(Retraining.objects.get(pk=found.pk))
+        if found.status not in (
+            Status.COLLECTING,
+            Status.LABELLING,
+            Status.TRAINING,
+            Status.JUDGING,
+        ):
+            break
+    assert found.status == Status.DECIDING, (found.status, found.error)
+    assert found.judgement["passed"], found.judgement
+    assert found.judgement["new"]["difference"] > 0.1
+    assert found.judgement["new"]["interval"][0] > 0
