@@ -291,9 +291,9 @@ class ReviewDetail(OfQueue):
         description="Where nobody is asked any more, everybody may review again.",
     )
     def patch(self, request: Request, project_slug: str, queue_id: int) -> Response:
+        queue = self.queue()
         body = AskedSerializer(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
-        queue = self.queue()
         reviews.assign(queue=queue, by=person(request), **body.validated_data)
         return Response(whole(queue))
 
