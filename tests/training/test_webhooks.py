@@ -357,6 +357,23 @@ def test_a_claimed_delivery_is_anybodys_again_when_its_worker_died(
     assert {headers["webhook-id"] for headers, _ in receiver.seen} == {delivery.message_id}
 
 
+def test_a_delivery_with_which_eight_workers_died_is_given_up(
+    project: Project, hook: tuple[Webhook, str], receiver: Receiver
+) -> None:
+    webhook, _ = hook
+    told(project)
+    fanning.fan_out()
+    now = datetime.now(UTC)
+    for _ in range(9):
+        now += webhook_delivery.LEASE
+        webhook_delivery.claim(webhook.pk, now=now)
+    [delivery] = webhook.deliveries.all()
+    assert (delivery.status, delivery.tries) == (Status.FAILED, 8)
+    assert [one["error"] for one in delivery.answered] == [webhook_delivery.LOST] * 8
+    webhooks.redeliver(webhook=webhook, delivery_id=delivery.pk)
+    assert webhook_delivery.deliver(webhook.pk) == 1
+
+
 def test_old_deliveries_are_forgotten_and_waiting_ones_stay(
     project: Project, hook: tuple[Webhook, str], receiver: Receiver
 ) -> None:

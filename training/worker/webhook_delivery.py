@@ -86,10 +86,13 @@ def claim(webhook_id: int, *, now: datetime) -> WebhookDelivery | None:
         if found.claimed_at is not None:
             lost = _kept(Answer(None, LOST, 0), found.claimed_at)
             changes["answered"] = [lost, *found.answered][:SHOWN_TRIES]
+            if found.tries > len(BACK_OFF):  # it may be what kills them
+                changes |= {"tries": found.tries, "claimed_at": None, "status": Status.FAILED}
         if mine.update(**changes):
             for name, value in changes.items():
                 setattr(found, name, value)
-            return found
+            if found.status == Status.WAITING:
+                return found
 
 
 def send(delivery: WebhookDelivery, *, now: datetime | None = None) -> bool:
