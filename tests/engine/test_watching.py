@@ -17,6 +17,7 @@ from training.engine.detectors import DETECTORS, StreamDetector
 from training.engine.watching import (
     conditions,
     counting,
+    defaults,
     facts,
     keeping,
     scoring,
@@ -138,7 +139,7 @@ def test_every_detector_scores_what_it_watches(key: str, fitted: Baseline) -> No
 
 
 def test_defaults_are_detectors_that_watch_their_kind() -> None:
-    for kind, keys in signals.DEFAULTS.items():
+    for kind, keys in defaults.DETECTORS.items():
         for key in keys:
             assert key in DETECTORS, (kind, key)
     assert signals.detectors_of("input.age", "numbers", {"input.age": []}) == []

@@ -12,7 +12,7 @@ from projects.models import DatasetVersion, ModelVersion, Project, User
 from projects.services import registry, removal
 from tests import make
 from training.engine.detectors.tallies import rows_needed
-from training.engine.watching.signals import DEFAULTS
+from training.engine.watching.defaults import DETECTORS
 from training.forms.monitor import MonitorDraft
 from training.models import Monitor, MonitorLook, MonitorWindow
 from training.services import (
@@ -101,9 +101,8 @@ def test_what_is_told_of_a_monitor_makes_the_same_again(
 
 
 def test_what_is_watched_by_default_is_what_the_engine_falls_back_to() -> None:
-    assert monitor_defaults.DETECTORS == DEFAULTS
     known = monitor_defaults.detectors(has_labels=True, by_word=True)
-    assert set(known) == set(DEFAULTS)
+    assert set(known) == set(DETECTORS)
     assert monitor_rules.detectors(known) == known
 
 

@@ -31,17 +31,16 @@ from training.engine import (
     data,
     evaluate,
     export_config,
+    gate,
     generation,
     inspection,
     job,
-    job_config,
     methods,
     networks,
-    terms,
 )
 from training.engine.compressors import COMPRESSORS, Compressor, Material, tuning
 from training.engine.data import Dataset, Indices, Inputs
-from training.engine.errors import ConfigError, Fault, ModelError
+from training.engine.errors import ModelError
 from training.engine.events import Logged, Stage, finite
 from training.engine.export_config import FALLING, Wish
 from training.engine.exporters import EXPORTERS, Exporter, Rows, instructions
@@ -173,22 +172,8 @@ def export(
 
 
 def _read(raw: JSON) -> Asked:
-    catalog = methods.describe()
-    task = str(raw.get("task"))
-    if task not in TASKS:
-        raise ConfigError([Fault("task", f"There is no task called {task}.")])
-    faults = [
-        Fault(name, "It must be an object.")
-        for name in ("model", "dataset")
-        if not isinstance(raw.get(name), dict)
-    ]
-    if faults:
-        raise ConfigError(faults)
-    said = raw["dataset"]
-    wish = export_config.read(raw.get("export"), catalog, task)
-    dataset = job_config.read_dataset(said, terms.find(catalog, "tasks", task), faults)
-    if faults:
-        raise ConfigError(faults)
+    task, _, dataset = gate.read(raw)
+    wish = export_config.read(raw.get("export"), methods.describe(), task)
     threads = max(1, int(raw.get("threads") or 1))
     machine = Machine(**raw.get("machine") or {})
     return Asked(task, wish, dataset, raw.get("teacher"), threads, machine)

@@ -10,6 +10,7 @@ from typing import Any
 
 from projects.models import ModelVersion
 from training import catalog
+from training.engine.watching import defaults
 
 JSON = dict[str, Any]
 
@@ -23,23 +24,7 @@ ASKED_SHARE = 0.1  # where windows are hours and nobody knows what will come
 BEFORE, AFTER = 0.95, 0.9  # the fall of agreement that sentences tell of
 
 #: Detectors by what they watch. Those of one signal stand under its name.
-DETECTORS: dict[str, tuple[str, ...]] = {
-    "numbers": ("psi", "mann_whitney"),
-    "categories": ("chi_square",),
-    "embeddings": ("pca_ks", "mmd_features"),
-    "confidence": ("confidence",),
-    "agreement": ("agreement",),
-    "accuracy": ("accuracy",),
-    "span_f1": ("accuracy",),
-    "calibration": ("calibration",),
-    "estimated_accuracy": ("estimated_accuracy",),
-    "error_stream": ("adwin",),
-    "disagreement_stream": ("adwin",),
-    "whose_fault": ("whose_fault",),
-    "quality": ("quality",),
-    "volume": ("volume",),
-    "latency": ("latency",),
-}
+DETECTORS = defaults.DETECTORS
 
 #: What of a catalog's `watches` may stand under a key of DETECTORS, in words for people.
 WATCHES: dict[str, tuple[set[str], str]] = {
