@@ -36,7 +36,8 @@ import numpy as np
 
 from tests.bench import real_data
 from tests.bench.real_data import Places, Rows
-from tests.bench.results import DATA, ROOT, SMALL_BAG, WORDS, soft
+from tests.bench.results import DATA, ROOT, soft
+from tests.bench.subjects import SMALL_BAG, WORDS
 
 JSON = dict[str, Any]
 
