@@ -12,7 +12,9 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 import pytest
 from _pytest.nodeid import NodeId
 from django.conf import LazySettings
+from django.contrib.contenttypes.management import create_contenttypes
 from django.db import connection
+from django.db.models.signals import post_migrate
 from django.test import Client
 from pytest_django import DjangoDbBlocker
 from rest_framework.test import APIClient
@@ -73,6 +75,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
     its own leaves its database. Tests of the log put it back (tests/site/test_audit.py)."""
     with django_db_blocker.unblock():
         audit_guard.take_off(connection)
+    # Django writes them anew after each such test, too, which takes longer than most tests.
+    post_migrate.disconnect(create_contenttypes)
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
 
 
 @pytest.fixture(scope="session")
