@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 
 from tests.bench import real_data
 from tests.bench.real_data import Cut, Places, Rows
-from tests.bench.subjects import ALL_ROWS, PLAIN, SAME_ROWS, SUBJECTS, Model, Setting
+from tests.bench.subjects import ALL_ROWS, CHARACTERS, PLAIN, SAME_ROWS, SUBJECTS, Model, Setting
 from tests.engine import jobs
 from training.engine import data, evaluate, networks, paired
 from training.engine.events import Finished, Measured
