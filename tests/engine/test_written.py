@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.engine import jobs, writings
 from tests.engine.test_inference_log import NOW, row
 from training.engine.errors import DataError
-from training.engine.watching import canaries, job, written
+from training.engine.watching import canaries, counting, job, scoring, written
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.writers import Writer
 
@@ -196,6 +197,32 @@ def test_a_network_writes_the_same_to_a_prompt_whatever_stands_beside_it(tmp_pat
     assert not (vectors[[0, 2]] != vectors[[0, 2]]).any()
     assert (vectors[1] != vectors[1]).all()
     assert writer.vectors([None]) is None
+
+
+def test_slices_tell_how_answers_changed_in_them() -> None:
+    chance = np.random.default_rng(3)
+
+    def came(rows: int, most: int) -> pa.Table:
+        """Answers to questions about refunds have at most so many words, others at most nine."""
+        asked = [("refund" if at % 2 else "card") for at in range(rows)]
+        said = [
+            " ".join(["word"] * int(chance.integers(1, 1 + (most if one == "refund" else 9))))
+            for one in asked
+        ]
+        ids = [str(at) for at in range(rows)]
+        return written.described(pa.table({"id": ids, "text": asked, "prediction": said}))
+
+    slices = [{"name": "refunds", "query": "refund"}, {"name": "cards", "query": "card"}]
+    usual = Baseline.fit(
+        came(600, 9), task=written.TASK, labels=[], reads="text", slices=slices, columns={}
+    )
+    sums = counting.count(counting.View.of(came(400, 40), usual), usual)
+    found = scoring.slices(sums, usual, scoring.Asked())
+    p = {name: one["scores"]["answered.words"][0]["p"] for name, one in found.items()}
+    assert p["refunds"] < 1e-6 < 0.001 < p["cards"]
+    assert {"answered.length", "answered.empty", "answered.language"} <= set(
+        found["cards"]["scores"]
+    )
 
 
 def test_what_a_service_wrote_to_the_reference_is_compared_by_words() -> None:

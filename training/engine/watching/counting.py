@@ -176,7 +176,7 @@ class View:
         if self.words is not None:
             found |= self.words.counted(label_sets.named(self.baseline.bins))
         for name, values in self._described.items():
-            found[name] = ("categories" if isinstance(values, list) else "numbers", values)
+            found[name] = _named(values)
         if self.vectors is not None:
             found["vector"] = ("embeddings", self.vectors)
         return found
@@ -189,6 +189,9 @@ class View:
         elif self.baseline.task not in WRITTEN and not self.baseline.several and self.words is None:
             names = [None if one is None else one[: describing.MOST_WORD] for one in self.predicted]
             found["prediction"] = ("categories", names)
+        if self.baseline.task == written.TASK:
+            told = self._described.items()
+            found |= {name: _named(one) for name, one in told if name.startswith(written.ANSWERED)}
         return found
 
     @functools.cached_property
@@ -207,6 +210,10 @@ class View:
 
     def take(self, mask: NDArray[np.bool_]) -> "View":
         return View.of(self.table.filter(pa.array(mask)), self.baseline)
+
+
+def _named(values: Any) -> Named:
+    return ("categories" if isinstance(values, list) else "numbers", values)
 
 
 def count(view: View, baseline: Baseline, *, within_slice: bool = False) -> Sums:

@@ -9,7 +9,7 @@ from training.engine.detectors import Detector, Score, StreamDetector, WindowDet
 from training.engine.detectors.confidence import Sureness
 from training.engine.detectors.tallies import Tally
 from training.engine.sketches import NumberSketch
-from training.engine.watching import facts, signals, soundness
+from training.engine.watching import facts, signals, soundness, written
 from training.engine.watching.baseline import Baseline
 from training.engine.watching.windows import Sums
 
@@ -81,7 +81,10 @@ def slices(sums: Sums, baseline: Baseline, asked: Asked) -> JSON:
             task=baseline.task, labels=baseline.labels, reads="", columns={}, bins=baseline.bins,
             sums=there, several=baseline.several,
         )  # fmt: skip
-        scores = _scored(part, within, asked, [one for one in IN_SLICES if _is_there(one, part)])
+        # What describes answers is counted in slices only where they are texts (counting.py).
+        answered = [one for one in baseline.bins if one.startswith(written.ANSWERED)]
+        wanted = [one for one in (*IN_SLICES, *answered) if _is_there(one, part)]
+        scores = _scored(part, within, asked, wanted)
         told = facts.of(part, within, within_slice=True)
         found[name] = {"rows": part.rows, "facts": told, "scores": scores}
     return found
