@@ -112,7 +112,9 @@ def describe_errors(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         "description": "Refused: the sentence says why.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
     }
+    unknown = {**answer, "description": "A parameter that is not known here, or a body likewise."}
     for operations in result["paths"].values():
         for operation in operations.values():
+            operation["responses"].setdefault("400", unknown)
             operation["responses"].setdefault("default", answer)
     return result
