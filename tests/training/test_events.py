@@ -34,7 +34,7 @@ MADE_OF_A_STATUS = {
     "retraining": {"proposed", "begun", "deciding", "promoted", "kept", "failed", "cancelled"},
     "project": {"created", "archived", "restored"},
     "member": {"added", "changed", "removed"},
-    "review": {"assigned", "closed"},
+    "review": {"opened", "assigned", "closed"},
     "comment": {"created", "changed"},
 }
 
