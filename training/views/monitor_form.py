@@ -35,7 +35,9 @@ def monitor_new(request: HttpRequest, project_slug: str) -> HttpResponse:
         except DomainError as error:
             draft.refuse(error)
             return _new(request, project, draft, status=error.status)
-        messages.success(request, f"{made.name} watches {made.watched}. Its reference is taken.")
+        messages.success(
+            request, f"{made.name} watches {made.watched}. Its reference is being read."
+        )
         return redirect(_after(made))
     draft = MonitorDraft.read(project, request.GET)
     draft.begin()
