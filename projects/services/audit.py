@@ -31,9 +31,11 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from distillhub.lib.phrased import Phrased
 from projects.models import ApiToken, AuditEntry, AuditHead, AuditPromise, Project, User
 
 HEAD = 1  # the key of the one row at the end of the chain
+END = Phrased(lambda: AuditHead.objects.select_for_update().filter(pk=HEAD))
 BEGINNING = "0" * 64  # what the first entry holds as the digest before it
 BATCH = 2000  # entries that are verified at a time
 #: For so long an answer may be on its way after what was asked for is true: files are moved.
@@ -157,7 +159,7 @@ def _told(
 
 def _add(told: Mapping[str, Any], *, at: datetime) -> AuditEntry:
     """At the end of the chain, which is locked until this transaction is over."""
-    head, _ = AuditHead.objects.select_for_update().get_or_create(pk=HEAD)
+    head = END.first() or AuditHead.objects.select_for_update().get_or_create(pk=HEAD)[0]
     entry = AuditEntry(number=head.number + 1, at=at, previous=head.digest, **told)
     entry.digest = digest(entry)
     entry.save(force_insert=True)
