@@ -365,6 +365,20 @@ def run_import(project: Project, **fields: Any) -> RunImport:
     return RunImport.objects.create(project=project, **defaults | fields)
 
 
+def looked_into(project: Project) -> RunImport:
+    """An import in which a worker found a run, and one of which something is left out."""
+    one = {
+        "tracker": "MLflow", "status": "finished", "started": 1.7e9, "series": 2, "points": 80,
+        "params": 3, "files": 1, "left_out": [], "run": None,
+    }  # fmt: skip
+    found = [
+        {**one, "key": f"mlflow:{'0' * 32}", "name": "small, no teacher"},
+        {**one, "key": f"mlflow:{'1' * 32}", "name": "broken", "left_out": ["Points of loss."]},
+    ]
+    report = {"runs": 2, "points": 160, "known": 0, "left_out": ["Deleted runs (1)."]}
+    return run_import(project, status="ready", report={**report, "found": found})
+
+
 def gate(
     version: ModelVersion, dataset: DatasetVersion, *, accuracy: float = 0.9, **fields: Any
 ) -> TeacherGate:

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from projects.models import Project, User
+from projects.services import accounts, tokens
 from tests import make
 from tests.conftest import signed_in
 from tests.journeys.conftest import UNSEEN_UNTIL_READY
@@ -135,6 +136,15 @@ def test_every_page_is_accessible(
     )
     hooks = f"{here}/settings/webhooks/"
     paths += [f"{here}/activity/", hooks, f"{hooks}{hook.pk}/"]
+    accounts.create_token(user=alice, name="nightly")
+    tokens.create_for_project(project=run.project, name="robot", by=alice)
+    paths += ["/account/tokens/", f"{here}/settings/tokens/", f"{here}/settings/audit/"]
+    brought = make.looked_into(run.project)
+    paths += [f"{here}/runs/import/", f"{here}/runs/import/{brought.pk}/", f"{here}/mlflow/"]
+    elsewhere = make.tracked(
+        run.project, status="failed", error={"code": "failed", "detail": "It told no more."}
+    )
+    paths += [f"{here}/runs/{elsewhere.number}/"]
     User.objects.filter(pk=alice.pk).update(is_superuser=True)
     paths += [f"/{one}/" for one in ("account", "account/browsers", "account/confirm", "people")]
     tabs = ("curves", "evaluation", "logs", "configuration", "artifacts")

@@ -88,6 +88,16 @@ def test_what_was_measured_once_is_a_number_and_no_chart(
     assert re.search(r"score/once</dt>\s*<dd>\s*0\.2500", shown)
 
 
+def test_its_page_asks_the_database_as_little_as_that_of_a_run_of_ours(
+    pages: Client, project: Project, django_assert_max_num_queries: object
+) -> None:
+    run = measured(make.tracked(project, status=Run.Status.FINISHED), "a", "b", "c", "d", "e")
+    address = f"/p/robots/runs/{run.number}/"
+    pages.get(address)
+    with django_assert_max_num_queries(15):  # type: ignore[operator]
+        pages.get(address)
+
+
 def test_a_run_that_failed_elsewhere_is_told_what_can_be_done_of_it(
     pages: Client, project: Project
 ) -> None:

@@ -189,7 +189,8 @@ def find(*, project: Project, import_id: int) -> RunImport:
 
 def origin(*, run: Run) -> ImportedRun | None:
     """Where a tracked run came from, if it was imported."""
-    return ImportedRun.objects.filter(pk=run.pk).first() if run.is_tracked else None
+    found: ImportedRun | None = getattr(run, "imported", None) if run.is_tracked else None
+    return found
 
 
 def words(outcome: Mapping[str, Any]) -> str:

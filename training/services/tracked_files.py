@@ -117,11 +117,11 @@ def of(keys: Iterable[str]) -> QuerySet[TrackedFile]:
 
 def places(run: Run) -> dict[str, str]:
     """Whose files are a run's, by what to call the place: its own, and those of each model that it
-    logged. Two queries."""
-    side = ExperimentRun.objects.filter(run=run).values_list("key", flat=True).first()
+    logged. At most two queries."""
+    side: ExperimentRun | None = getattr(run, "experiment_run", None)  # read once with its run
     if side is None:
-        return {files_of(run): "Files"} if run.is_tracked else {}
-    found = {side: "Files"}
+        return {files_of(run): "Files"} if getattr(run, "imported", None) else {}
+    found = {side.key: "Files"}
     for model in LoggedModel.objects.filter(run=run, deleted_at=None).order_by("id"):
         found[model.key] = f"Model: {model.name}"
     return found

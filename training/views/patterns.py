@@ -31,7 +31,7 @@ def patterns(request: HttpRequest) -> HttpResponse:
         "title": "Patterns",
         "section": "patterns",
         "subtitle": "Every component of the pages, with the line that includes it.",
-        "people": [request.user, *(User(username=name) for name in ("ada", "grace"))],
+        "people": [request.user, *(User(username=name, avatar="") for name in ("ada", "grace"))],
         "statuses": [*Run.Status.values, "ready", "ingesting"],
         "form": form,
         "page": Paginator(range(500), 50).get_page(request.GET.get("page", 3)),

@@ -74,8 +74,10 @@ def run_detail(request: HttpRequest, project_slug: str, number: int) -> HttpResp
     tabs = tracked_run.TABS if run.is_tracked else TABS
     if tab not in dict(tabs):
         raise Missing("A run has no such tab.")
-    control = run.controls.select_related("project", "student__model", "output__model").first()
-    teachers = list(run.teachers.select_related("model"))
+    # What is trained elsewhere has neither.
+    related = ("project", "student__model", "output__model")
+    control = None if run.is_tracked else run.controls.select_related(*related).first()
+    teachers = [] if run.is_tracked else list(run.teachers.select_related("model"))
     address = reverse("training:run_detail", args=[project.slug, run.number])
     place = queue.places([run]).get(run.pk)
     context = {

@@ -90,7 +90,7 @@ def bare(name: str) -> str:
 def _apart(run: Run, groups: Mapping[str, list[str]]) -> tuple[list[Group], list[Group]]:
     """What becomes a curve, and what a run that is over measured once: a chart of one point shows
     nothing that its number does not."""
-    if not run.is_final:
+    if not groups or not run.is_final:
         return list(groups.items()), []
     counts = MetricSeries.objects.filter(run=run, count__gt=1)
     curves_of = set(counts.values_list("name", flat=True))
@@ -175,7 +175,7 @@ def parameters(run: Run) -> dict[str, Any]:
 
 def _told(run: Run) -> dict[str, Any]:
     """What MLflow's clients say of it: their own tags first, those that clients add last."""
-    side = ExperimentRun.objects.select_related("experiment").filter(run=run).first()
+    side: ExperimentRun | None = getattr(run, "experiment_run", None)
     if side is None:
         return {}
     tags = sorted(side.tags.items(), key=lambda tag: (tag[0].startswith("mlflow."), tag[0]))
