@@ -12,6 +12,7 @@ from django.utils import timezone
 from distillhub.lib.errors import Conflict, Invalid
 from projects.ingest.formats import GENERATION_TASK, UNLABELLED
 from projects.models import ModelVersion, Project, User
+from projects.services import audit
 from training.engine.alerting import FIRING, RECOVERING
 from training.models import Incident, Monitor, Retraining, Run, SignalAlert
 from training.retraining import steps
@@ -51,7 +52,9 @@ def propose(*, monitor: Monitor, sentence: str, incident: Incident | None = None
     doubt = _both_err(incident) if incident is not None else ""
     made = _propose(monitor, incident=incident, by=by, sentence=f"{sentence} {doubt}".strip())
     if made.policy["starts_itself"] and made.status == Status.PROPOSED and not doubt:
-        return start(retraining=made, by=by)
+        with transaction.atomic():
+            made = start(retraining=made, by=by)
+            _record("retraining.start", made, "Its policy starts it by itself.")
     return made
 
 
@@ -120,9 +123,23 @@ def _propose(
         try:
             with transaction.atomic():
                 steps.write(made, Status.PROPOSED, sentence, by=by if asked else None)
+                if not asked:
+                    _record("retraining.create", made, sentence)
         except IntegrityError:
             raise Conflict(f"A retraining of {monitor} is under way.", code="under_way") from None
     return made
+
+
+def _record(action: str, retraining: Retraining, why: str) -> None:
+    """What a policy did, and nobody."""
+    monitor = retraining.monitor
+    audit.record(
+        action,
+        by=None,
+        project=monitor.project,
+        subject=str(retraining.number),
+        detail={"monitor": monitor.name, "why": why},
+    )
 
 
 # -- what speaks against it -----------------------------------------------------------------------
