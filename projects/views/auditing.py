@@ -188,7 +188,8 @@ def _token(request: HttpRequest) -> ApiToken | None:
 def _subject(request: HttpRequest, match: ResolverMatch, response: HttpResponse) -> str:
     """What it was done to, as the address names it, or what came of it."""
     named, made = _named(request, match), _made(response)
-    return " / ".join(part for part in (named, made if made != named else "") if part)
+    again = made.removeprefix("→ ") == named
+    return " / ".join(part for part in (named, "" if again else made) if part)
 
 
 def _named(request: HttpRequest, match: ResolverMatch) -> str:
