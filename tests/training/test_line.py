@@ -14,7 +14,7 @@ from django.utils import timezone
 from projects.models import Project, User
 from tests import make
 from training.models import Run, Worker
-from training.services import runs as control
+from training.services import launching
 from training.worker import claims, line
 from training.worker.line import Queued, Room, Share, Taken
 
@@ -195,14 +195,14 @@ class TestClaims:
             "task": "text-classification", "dataset": "tickets", "student": "tiny",
             "resources": {"gpus": 2}, "priority": "high",
         }  # fmt: skip
-        run = control.launch(project=project, configuration=asked, by=alice)
+        run = launching.launch(project=project, configuration=asked, by=alice)
         assert (run.gpus, run.priority) == (2, Run.Priority.HIGH)
         assert run.memory_bytes is not None
         assert run.memory_bytes > 100 << 20
         assert run.expected_seconds is not None
         assert "priority" not in run.config
         asked["resources"] = {"memory_mib": 77}
-        run = control.launch(project=project, configuration=asked, by=alice)
+        run = launching.launch(project=project, configuration=asked, by=alice)
         assert run.memory_bytes == 77 << 20
         assert run.config["resources"] == {"queue": "default", "gpus": 0, "memory_mib": 77}
 

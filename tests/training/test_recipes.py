@@ -10,7 +10,7 @@ from django.test import Client
 from projects.models import Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
-from tests.training.test_run_form import inputs
+from tests.training.run_form.filled import inputs
 from training.services import recipes
 
 TRANSLATE = "/api/v1/recipes/translate/"

@@ -8,8 +8,8 @@ import yaml
 from django.test import Client
 
 from projects.models import Project, User
-from tests.training.test_run_form import inputs
-from tests.training.test_sweeps import SPACE, carry_out, end, launch
+from tests.training.run_form.filled import inputs
+from tests.training.sweep_trials import SPACE, carry_out, end, launch
 from training.charts import sweeps as charts
 from training.models import Study, Trial
 from training.services import launching

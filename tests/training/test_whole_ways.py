@@ -21,7 +21,7 @@ from projects.ingest import ingestion
 from projects.models import DatasetVersion, ModelVersion, Project, User
 from tests import make
 from tests.conftest import signed_in
-from tests.training.test_run_form import inputs
+from tests.training.run_form.filled import inputs
 from training.models import Run
 from training.services import networks
 from training.worker import networks as inspecting
