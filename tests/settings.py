@@ -29,6 +29,10 @@ atexit.register(_servers.close)
 if os.environ.get("TEST_DATABASE") == "postgres":
     os.environ["DATABASE_URL"] = _servers.enter_context(servers.postgres())
 
+# One test for each core runs at a time, and small models are not sooner done by two threads that
+# wait for each other.
+os.environ["OMP_NUM_THREADS"] = os.environ["DISTILLHUB_RUN_THREADS"] = "1"
+
 from distillhub.settings import *  # noqa: E402, F403
 
 # A test is one transaction, in which it may train for minutes.
