@@ -11,7 +11,7 @@ from projects.models import ApiToken, ModelVersion, Project, User
 from tests import make
 from tests.conftest import api_of, signed_in
 from tests.training.mlflow_calls import Caller
-from training.models import ExperimentRun, LoggedModel, Run, TrackedFile
+from training.models import ExperimentRun, ImportedRun, LoggedModel, Run, TrackedFile
 from training.services import run_removal
 
 pytestmark = pytest.mark.django_db
@@ -82,6 +82,20 @@ def test_an_experiment_leads_to_its_runs(pages: Client, logged: Run) -> None:
     table = pages.get(html.unescape(to)).content.decode()
     assert "told" in table
     assert "of none" not in table
+    address = "/api/v1/projects/intents/runs/"
+    brought = make.tracked(logged.project, name="brought")
+    about = {"experiment": "Default tries"}
+    ImportedRun.objects.create(run=brought, project=logged.project, key="x:1", about=about)
+    for told, names in (
+        ('experiment contains "DEFAULT"', {"told", "brought"}),
+        ('experiment = "Default tries"', {"brought"}),
+        ('experiment != "Default"', {"of none", "brought"}),
+    ):
+        found = pages.get(address, {"filter": told}).json()["results"]
+        assert {one["name"] for one in found} == names
+    refused = pages.get(address, {"filter": "experiment > a"})
+    assert refused.status_code == 400
+    assert "compared by" in refused.json()["detail"]
 
 
 def test_tags_of_clients_stand_beside_parameters(pages: Client, logged: Run) -> None:

@@ -248,6 +248,8 @@ class _Reading:
 
     def _experiment(self, lookup: str, value: str) -> Q:
         """Of MLflow's clients, and of runs that were imported."""
+        if lookup not in ("exact", "icontains"):
+            raise _wrong("experiment is compared by =, != or contains.")
         logged = ExperimentRun.objects.filter(
             run__project=self.project, **{f"experiment__name__{lookup}": value}
         )
