@@ -16,7 +16,7 @@ from schemathesis import checks
 
 from projects.models import User
 from projects.services import accounts
-from tests.site.test_permission_table import World, world
+from tests.site.world import World, world
 
 __all__ = ["world"]  # a fixture
 

@@ -10,7 +10,7 @@ from django.test import Client
 
 from projects.models import User
 from tests.conftest import api_of
-from tests.site.test_permission_table import World, world
+from tests.site.world import World, world
 
 __all__ = ["world"]  # a fixture
 

@@ -14,7 +14,7 @@ from projects.models import Project, User
 from projects.services import accounts
 from tests import make
 from tests.site.permission_table import MLFLOW
-from tests.site.test_permission_table import ROUTES, World, world  # noqa: F401
+from tests.site.world import ROUTES, World, world  # noqa: F401
 from tests.training.mlflow_calls import Caller
 from training.models import TrackedFile
 

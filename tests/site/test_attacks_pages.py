@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from projects.models import User
 from tests.site.permission_table import PAGES, REST
-from tests.site.test_permission_table import ROUTES, Route, World, world  # noqa: F401
+from tests.site.world import ROUTES, Route, World, world  # noqa: F401
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 #: Posted by a mail program, which has no session and no cookie; its link can do that alone.

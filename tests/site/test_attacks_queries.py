@@ -9,7 +9,7 @@ from projects.models import User
 from projects.services import accounts
 from tests.site.permission_table import MLFLOW
 from tests.site.test_attacks_tokens import ask
-from tests.site.test_permission_table import ROUTES, World, world  # noqa: F401
+from tests.site.world import ROUTES, World, world  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: A module is imported by a name that is not written there: a registry's own home, a constant of

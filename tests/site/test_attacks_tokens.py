@@ -16,7 +16,7 @@ from projects.models import ApiToken, Project, ResumableUpload, User
 from projects.services import accounts, resumable, tokens
 from tests import make
 from tests.site.permission_table import MLFLOW, REST
-from tests.site.test_permission_table import ROUTES, World, world  # noqa: F401
+from tests.site.world import ROUTES, World, world  # noqa: F401
 
 ASKED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

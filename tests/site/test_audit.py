@@ -23,7 +23,7 @@ from django.urls import path
 from projects.models import AuditEntry, AuditHead, AuditPromise, Project, User
 from projects.services import acts, audit, audit_guard, webhooks
 from tests.conftest import api_of, signed_in
-from tests.site.test_permission_table import ROUTES, RULES
+from tests.site.world import ROUTES, RULES
 from tests.training.mlflow_calls import Caller
 from training import retraining, worker
 from training.models import RunImport

@@ -15,7 +15,7 @@ from distillhub.lib import queries
 from projects.models import Project, User
 from tests.conftest import api_of
 from tests.site.permission_table import REST
-from tests.site.test_permission_table import METHODS
+from tests.site.world import METHODS
 
 #: Of whatever kind: nothing of it needs to be there.
 ANY = {"str": "a", "slug": "a", "path": "a", "int": "1", "uuid": str(UUID(int=0))}

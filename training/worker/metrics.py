@@ -186,7 +186,7 @@ def opened(
     """Every series, the stored ones and, not stored yet, the new ones; and of those that have one
     the chunk that is not full. One query, and another where a series is new or all its chunks are
     full."""
-    tails = _tails(len(names)).rows(run=run.pk, **_numbered(names))
+    tails = _tails(len(names)).rows(run=run.pk, points=POINTS, **_numbered(names))
     known = {chunk.series.name: chunk.series for chunk in tails}
     rest = [name for name in names if name not in known]
     if rest:
@@ -213,7 +213,7 @@ def _phrased_tails(count: int) -> Phrased[MetricChunk]:
             .filter(
                 series__run_id=Given("run", models.IntegerField()),
                 series__name__in=names,
-                index=F("series__count") / POINTS,
+                index=F("series__count") / Given("points", models.IntegerField()),
             )
         )
     )
