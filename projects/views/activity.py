@@ -28,6 +28,8 @@ TONES = {
     "ready": "good", "promoted": "good", "beat_the_best": "good", "closed": "good",
     "proposed": "live", "deciding": "live", "started": "live",
 }  # fmt: skip
+#: Of a thing that was talked about: it is not the thing that was made or changed.
+SAID = {"comment.created": "commented", "comment.changed": "comment changed"}
 #: What people filter by: groups of kinds that belong together.
 CHOICES = (
     ("", "Everything"), ("run", "Runs"), ("study", "Studies"), ("dataset_version", "Datasets"),
@@ -71,7 +73,7 @@ def _shown(slug: str, event: Event) -> dict[str, Any]:
     group, _, what = event.kind.partition(".")
     return {
         "event": event,
-        "what": what.replace("_", " "),
+        "what": SAID.get(event.kind) or what.replace("_", " "),
         "icon": "trophy" if what == "beat_the_best" else ICONS.get(group, "point"),
         "tone": TONES.get(what, ""),
         "about": subjects.said(event.subject_kind, event.subject, event.title),

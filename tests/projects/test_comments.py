@@ -37,6 +37,9 @@ def test_a_comment_is_kept_told_and_its_mentions_known(
     event = Event.objects.get(kind="comment.created")
     assert event.data == {"comment": made.pk, "text": text, "mentions": ["erin"]}
     assert event.sentence.startswith("alice said of run 1, small: Look, @erin.")
+    shown = signed_in(alice).get(f"/p/{project.slug}/activity/").content.decode()
+    assert "commented</span>" in shown
+    assert "created</span>" not in shown  # the run was there before
 
 
 @pytest.mark.parametrize(
