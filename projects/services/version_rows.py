@@ -3,6 +3,8 @@
 Each raises datasets.NotReady where the version is not.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
