@@ -28,6 +28,7 @@ transfer = Later("boto3.s3.transfer")
 PIECE = 1 << 20  # bytes held at a time: a file is never whole in memory
 PART = 16 << 20  # bytes of a part of an upload to S3
 PARTS_AT_ONCE = 4
+WAITING = 32  # pieces of 256 KiB that have come before the disk took them
 BATCH = 1000  # names that S3 deletes at once
 UNFINISHED = ".part-"  # begins the name of a file that is being written
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -267,7 +268,10 @@ def taken_by_disk() -> Iterator[None]:
 
 def _transfer() -> Any:
     return transfer.TransferConfig(
-        multipart_threshold=PART, multipart_chunksize=PART, max_concurrency=PARTS_AT_ONCE
+        multipart_threshold=PART,
+        multipart_chunksize=PART,
+        max_concurrency=PARTS_AT_ONCE,
+        max_io_queue=WAITING,
     )
 
 
