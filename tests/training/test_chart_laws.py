@@ -14,10 +14,11 @@ import plotly.graph_objects as go
 import pytest
 
 from projects.views import dataset_charts
-from tests.training.planted_figures import NAN, PLANTED, SEVERAL, Made, points
+from tests.training.planted_figures import NAN, PLANTED, SEVERAL, Made, places, points
 from training import charts
 from training.charts import (
     curves,
+    drift,
     figures,
     row_maps,
     thinning,
@@ -157,3 +158,9 @@ def test_few_points_are_all_drawn(count: int) -> None:
         "data"
     ]
     assert len(line["x"]) == count if count <= thinning.MOST_DRAWN else len(line["x"]) < count
+
+
+def test_a_window_by_itself_has_a_width_on_the_heat_map() -> None:
+    heat = drift.health(places(1), [("brightness", [2.0])])["data"][0]
+    assert (heat["xtype"], heat["x0"], heat["dx"]) == ("scaled", heat["x"][0], drift.HOUR)
+    assert "dx" not in drift.health(places(2), [("brightness", [2.0, 0])])["data"][0]

@@ -16,6 +16,7 @@ from training.charts.row_maps import INKS
 
 LEVELS = ("nothing", "a notice", "serious", "critical")
 #: Time along, in milliseconds since 1970.
+HOUR = 3_600_000  # milliseconds
 TIME = {"type": "date", "title": {"text": "time, UTC", "standoff": 6}, "nticks": 5, "tickangle": 0}
 CALLED = "how far"
 AXIS = 30  # letters along the upright axis of a chart of a signal
@@ -58,6 +59,8 @@ def health(
     )
     if heat["x"]:
         heat["x"] = _edges([places[at] if at is not None else None for at in columns])
+    if len(columns) == 1:  # a column by itself would be a millisecond wide
+        heat |= {"xtype": "scaled", "x0": heat["x"][0], "dx": HOUR}
     return figure(
         [heat],
         x=TIME | {"showgrid": False},
